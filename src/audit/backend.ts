@@ -1,0 +1,18 @@
+/**
+ * The place where the audit ends up. Postgres is the one shipped (`postgres.ts`); the worker knows only this.
+ */
+import type { AuditEvent } from './event.ts'
+
+export interface AuditBackend {
+  /**
+   * Writes a batch, all or nothing, and returns after COMMIT. Writing an event again changes nothing.
+   * A row that the database refuses for its content is set aside in `auditoria_rechazada` and does not stop the rest.
+   * @throws Unavailable when the database cannot be reached or cannot serve now: nothing was lost, try again later
+   * @throws ConfigError when it never will without a person (schema missing, no rights, wrong password)
+   */
+  write(events: readonly AuditEvent[]): Promise<void>
+  /** Makes the partitions of this month and the next ones, where missing. */
+  ensurePartitions(): Promise<void>
+  /** Gives the connections up, within a bounded time. */
+  close(): Promise<void>
+}

@@ -1,0 +1,22 @@
+/** Builds the program once and starts one Redis and one Postgres for the whole run; each test takes its own namespace and schema. */
+import type { TestProject } from 'vitest/node'
+import { build } from '../../build.mjs'
+import { startPostgres } from './postgres-server.ts'
+import { startRedis } from './redis-server.ts'
+
+declare module 'vitest' {
+  export interface ProvidedContext {
+    redis: { host: string; port: number }
+    postgres: { host: string; port: number; username: string; password: string }
+  }
+}
+
+export default async function setup(project: TestProject) {
+  const [redis, postgres] = await Promise.all([startRedis(), startPostgres(), build()])
+  project.provide('redis', { host: redis.host, port: redis.port })
+  const { host, port, username, password } = postgres
+  project.provide('postgres', { host, port, username, password })
+  return async () => {
+    await Promise.all([redis.stop(), postgres.stop()])
+  }
+}
