@@ -1,0 +1,67 @@
+/**
+ * What a command may ask for: the configuration, the queue, the audit reader. Each is opened when first asked for, so
+ * that `send` never loads Postgres and `ver` never loads Redis, and all are closed when the command ends.
+ */
+import type { openAuditReader } from '../audit/queries.ts'
+import type { Config } from '../config/config.ts'
+import type { Queue } from '../queue/queue.ts'
+
+/** The options that every command takes, before or after its name. */
+export interface GlobalOptions {
+  readonly instancia?: string
+  readonly proyecto?: string
+  readonly config?: string
+  readonly env?: string
+  readonly instalacion?: string
+}
+
+export type AuditReader = Awaited<ReturnType<typeof openAuditReader>>
+
+export class Context {
+  #options: GlobalOptions = {}
+  #config: Promise<Config> | undefined
+  #queue: Promise<Queue> | undefined
+  #audit: Promise<AuditReader> | undefined
+
+  /** Called once the command line is parsed, before the command's action. */
+  setOptions(options: GlobalOptions) {
+    this.#options = options
+  }
+
+  /** @throws ConfigError with every error of the files at once */
+  config(): Promise<Config> {
+    this.#config ??= this.loadConfig()
+    return this.#config
+  }
+
+  /** Reads the files again, for a reload; what `config()` gave before stays as it was. */
+  async loadConfig(): Promise<Config> {
+    const { loadConfig } = await import('../config/load.ts')
+    return loadConfig(this.#options)
+  }
+
+  /** @throws Unavailable when Redis does not answer */
+  queue(): Promise<Queue> {
+    this.#queue ??= (async () => {
+      const config = await this.config()
+      const { openQueue } = await import('../queue/queue.ts')
+      return openQueue(config)
+    })()
+    return this.#queue
+  }
+
+  /** @throws Unavailable when Postgres does not answer */
+  audit(): Promise<AuditReader> {
+    this.#audit ??= (async () => {
+      const { audit, instancia, proyecto } = await this.config()
+      const { openAuditReader } = await import('../audit/queries.ts')
+      return openAuditReader(audit, { instancia, proyecto })
+    })()
+    return this.#audit
+  }
+
+  /** Closes whatever was opened. Never throws: the command's own result matters more. */
+  async close(): Promise<void> {
+    await Promise.allSettled([this.#queue?.then((queue) => queue.close()), this.#audit?.then((audit) => audit.close())])
+  }
+}

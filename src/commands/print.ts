@@ -1,0 +1,120 @@
+/**
+ * How results reach the terminal or the next program: results on stdout, everything else on stderr, colour only where
+ * a person looks at it.
+ */
+import type Table from 'cli-table3'
+
+/** A result line on stdout. */
+export function line(text = ''): void {
+  process.stdout.write(`${text}\n`)
+}
+
+/** Something to know that is not the result, on stderr. */
+export function note(text: string): void {
+  process.stderr.write(`${text}\n`)
+}
+
+/** One JSON document on stdout. Dates become ISO 8601, Buffers base64, bigints strings. */
+export function json(value: unknown): void {
+  line(JSON.stringify(value, jsonValue, 2))
+}
+
+function jsonValue(this: unknown, key: string, value: unknown): unknown {
+  const original = (this as Record<string, unknown>)[key]
+  if (Buffer.isBuffer(original)) return original.toString('base64')
+  if (original instanceof Map) return Object.fromEntries(original)
+  return typeof value === 'bigint' ? value.toString() : value
+}
+
+/** True where colour and redrawing serve a person: a terminal, and no NO_COLOR (https://no-color.org). */
+export function isInteractive(stream: NodeJS.WriteStream = process.stdout): boolean {
+  return stream.isTTY === true && !process.env.NO_COLOR
+}
+
+/**
+ * Rows as a table whose columns are keys of the rows. Nothing is cut: the lines are as wide as their content.
+ * @param rows    values are shown by `text`
+ * @param columns keys, in order, also the headings
+ */
+export async function table(rows: readonly Readonly<Record<string, unknown>>[], columns: readonly string[]): Promise<void> {
+  line(await tableText(rows, columns))
+}
+
+export async function tableText(
+  rows: readonly Readonly<Record<string, unknown>>[],
+  columns: readonly string[],
+): Promise<string> {
+  const { default: CliTable } = await import('cli-table3')
+  const drawn: Table.Table = new CliTable({
+    head: [...columns],
+    style: { head: isInteractive() ? ['bold'] : [], border: [], compact: true },
+    chars: isInteractive() ? {} : PLAIN,
+  })
+  for (const row of rows) drawn.push(columns.map((column) => text(row[column])))
+  return drawn
+    .toString()
+    .split('\n')
+    .map((each) => each.trimEnd())
+    .join('\n')
+}
+
+/** Columns parted by blanks alone, for `awk` and e-mail. */
+const PLAIN = {
+  top: '',
+  'top-mid': '',
+  'top-left': '',
+  'top-right': '',
+  bottom: '',
+  'bottom-mid': '',
+  'bottom-left': '',
+  'bottom-right': '',
+  left: '',
+  'left-mid': '',
+  mid: '',
+  'mid-mid': '',
+  right: '',
+  'right-mid': '',
+  middle: ' ',
+}
+
+/** A value as a cell: local time with its zone, lists comma-separated, nothing for null. */
+export function text(value: unknown): string {
+  if (value === null || value === undefined) return ''
+  if (value instanceof Date) return localTime(value)
+  if (typeof value === 'boolean') return value ? 'sí' : 'no'
+  if (Array.isArray(value)) return value.map(text).join(', ')
+  if (typeof value === 'object') return JSON.stringify(value)
+  return String(value).replace(/[\u0000-\u001f\u007f-\u009f]/g, (char) => JSON.stringify(char).slice(1, -1))
+}
+
+/** `2026-11-24 17:00:00.123 -03:00`, in the zone of the machine (TZ). */
+export function localTime(date: Date): string {
+  const offset = -date.getTimezoneOffset()
+  const zone = `${offset < 0 ? '-' : '+'}${two(Math.abs(offset) / 60)}:${two(Math.abs(offset) % 60)}`
+  const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`
+  const time = `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`
+  return `${day} ${time}.${String(date.getMilliseconds()).padStart(3, '0')} ${zone}`
+}
+
+function two(number: number): string {
+  return String(Math.floor(number)).padStart(2, '0')
+}
+
+/** `1,5 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`: two units at most. */
+export function duration(ms: number): string {
+  if (ms < 1000) return `${Math.round(ms)} ms`
+  if (ms < 60_000) return `${(ms / 1000).toLocaleString('es-AR', { maximumFractionDigits: 1 })} s`
+  const seconds = Math.round(ms / 1000)
+  const units: [number, string][] = [
+    [Math.floor(seconds / 86_400), 'd'],
+    [Math.floor(seconds / 3600) % 24, 'h'],
+    [Math.floor(seconds / 60) % 60, 'min'],
+    [seconds % 60, 's'],
+  ]
+  const first = units.findIndex(([amount]) => amount > 0)
+  return units
+    .slice(first, first + 2)
+    .filter(([amount]) => amount > 0)
+    .map(([amount, unit]) => `${amount} ${unit}`)
+    .join(' ')
+}
