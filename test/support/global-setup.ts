@@ -1,4 +1,5 @@
 /** Builds the program once and starts one Redis and one Postgres for the whole run; each test takes its own namespace and schema. */
+import type {} from 'vitest'
 import type { TestProject } from 'vitest/node'
 import { build } from '../../build.mjs'
 import { startPostgres } from './postgres-server.ts'
