@@ -1,18 +1,23 @@
 /** Bundles `src/` into `dist/`: one ESM entry and lazy chunks, so that `send` loads only what it needs. */
-import { readFile, rm } from 'node:fs/promises'
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build as bundle } from 'esbuild'
 
 const root = fileURLToPath(new URL('.', import.meta.url))
 
-/** @returns {Promise<void>} */
+/**
+ * Files that did not change are not touched and the others are replaced in one step: a program that runs from `dist/`
+ * meanwhile (a second run of the tests) never finds half a file.
+ * @returns {Promise<void>}
+ */
 export async function build() {
   const { version } = JSON.parse(await readFile(`${root}package.json`, 'utf8'))
-  await rm(`${root}dist`, { recursive: true, force: true })
-  await bundle({
+  const { outputFiles } = await bundle({
     absWorkingDir: root,
     entryPoints: ['src/cli.ts'],
     outdir: 'dist',
+    write: false,
     bundle: true,
     splitting: true,
     platform: 'node',
@@ -30,6 +35,19 @@ export async function build() {
       js: "import { createRequire as __createRequire } from 'node:module';const require = __createRequire(import.meta.url);",
     },
   })
+  // The entry last: it must never name a chunk that is not there yet.
+  const isEntry = (/** @type {{ path: string }} */ { path }) => Number(path === `${root}dist/cli.js`)
+  for (const { path, contents } of outputFiles.toSorted((a, b) => isEntry(a) - isEntry(b))) {
+    const present = await readFile(path).catch(() => null)
+    if (present?.equals(contents)) continue
+    await mkdir(dirname(path), { recursive: true })
+    await writeFile(`${path}.${process.pid}`, contents)
+    await rename(`${path}.${process.pid}`, path)
+  }
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) await build()
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  // Without the chunks of earlier builds: this is what gets packed.
+  await rm(`${root}dist`, { recursive: true, force: true })
+  await build()
+}

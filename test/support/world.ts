@@ -1,0 +1,238 @@
+/**
+ * The scenery of an end-to-end test: a project of its own on the run's Redis and Postgres, with a folder of
+ * configuration files as an installation has it, and the program at hand as a user runs it.
+ *
+ * Everything it starts ends with the test.
+ */
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { Redis } from 'ioredis'
+import postgres, { type Sql } from 'postgres'
+import { ulid } from 'ulid'
+import { test as base, inject } from 'vitest'
+import { keysOf } from '../../src/queue/keys.ts'
+import { type CliOptions, type CliResult, runCli, spawnWorker, type Worker } from './cli.ts'
+import { envText, type IniSections, type IniValue, iniText } from './config-files.ts'
+import { type Script, type ScriptedListener, startListener } from './listener.ts'
+import { until } from './until.ts'
+
+type Row = Readonly<Record<string, unknown>>
+
+export interface World {
+  readonly instancia: string
+  readonly proyecto: string
+  readonly schema: string
+  /** The installation (`$TOBA_INSTALACION_DIR`), which holds `ini` and `env`. */
+  readonly folder: string
+  /** Path of resthooks.ini. */
+  readonly ini: string
+  /** Path of instalador.env. */
+  readonly env: string
+  readonly redis: Redis
+  readonly keys: ReturnType<typeof keysOf>
+  readonly sql: Sql
+  /** A scripted HTTP server that is also a `[listener NAME]` of the ini, with an on_failure that records its input. */
+  listener(script: Script, settings?: { nombre?: string } & Record<string, IniValue>): Promise<ScriptedListener>
+  /** Merges settings into a section of resthooks.ini ('' = above the sections) and writes the file. */
+  set(section: string, settings: Record<string, IniValue>): Promise<void>
+  /** Merges variables into instalador.env and writes the file. */
+  setEnv(variables: Record<string, string>): Promise<void>
+  /** Runs `resthooks ARGS` to its end. */
+  cli(args: readonly string[], options?: CliOptions): Promise<CliResult>
+  /** `resthooks send`; the id that it printed. @throws when it does not exit 0 */
+  send(event: string, data?: unknown, args?: readonly string[]): Promise<string>
+  /** What a foreign program does: LPUSH of an entry, text as it is. */
+  push(entry: string | Buffer | Row): Promise<void>
+  /** Creates the audit schema; done by itself before the first worker. */
+  createSchema(): Promise<void>
+  /** Starts `iniciar-workers`. */
+  worker(args?: readonly string[]): Promise<Worker>
+  /** Waits until every delivery of a message is final in the audit and its callbacks ran; starts a worker if none runs. */
+  settled(id: string, timeout?: number): Promise<void>
+  /** The deliveries of a message by listener, each with its attempts in order, as the audit has them. */
+  audit(id: string): Promise<(Row & { intentos: Row[] })[]>
+  /** The callback attempts of a message, in order. */
+  callbacks(id: string): Promise<Row[]>
+  /** What the recording callback was given on stdin, one per run. */
+  callbackInputs(): Promise<Row[]>
+}
+
+/** @param encoding of the audit database; without it the run's own UTF8 one is shared, each test in its schema */
+export function worldTest(encoding?: 'LATIN1' | 'SQL_ASCII' | 'UTF8') {
+  return base.extend<{ world: World }>({
+    // biome-ignore lint/correctness/noEmptyPattern: Vitest reads the dependencies from the pattern.
+    world: async ({}, use) => {
+      const { world, end } = await createWorld(encoding)
+      try {
+        await use(world)
+      } finally {
+        await end()
+      }
+    },
+  })
+}
+
+export const test = worldTest()
+export { expect } from 'vitest'
+
+async function createWorld(encoding?: string): Promise<{ world: World; end: () => Promise<void> }> {
+  const tag = ulid().slice(-10).toLowerCase()
+  const [instancia, proyecto, schema] = [`prueba_${tag}`, 'proyecto', `esquema_${tag}`]
+  const servers = { redis: inject('redis'), postgres: inject('postgres') }
+  const folder = await mkdtemp(join(tmpdir(), 'resthooks-mundo-'))
+  const ini = join(folder, `i__${instancia}`, `p__${proyecto}`, 'resthooks.ini')
+  const env = join(folder, 'instalador.env')
+  const recorder = join(folder, 'registrar.sh')
+  const keys = keysOf(instancia, proyecto)
+  const redis = new Redis({ ...servers.redis, lazyConnect: true })
+  const login = { ...servers.postgres, database: 'postgres', max: 2, onnotice: () => {} }
+  const database = encoding ? `base_${tag}` : 'postgres'
+  if (encoding) await createDatabase(login, database, encoding)
+  const sql = postgres({ ...login, database })
+
+  const sections: IniSections = {
+    '': { resthooks_activo: 1 },
+    workers: { sondeo: '100ms' },
+    reintentos: { estrategia: 'lista', esperas: '50ms, 100ms', jitter: '0%' },
+  }
+  const variables: Record<string, string> = {
+    REST_HOOKS_REDIS_HOST: servers.redis.host,
+    REST_HOOKS_REDIS_PORT: String(servers.redis.port),
+    REST_HOOKS_DB_HOST: servers.postgres.host,
+    REST_HOOKS_DB_PORT: String(servers.postgres.port),
+    REST_HOOKS_DB_DBNAME: database,
+    REST_HOOKS_DB_USERNAME: servers.postgres.username,
+    REST_HOOKS_DB_PASSWORD: servers.postgres.password,
+    REST_HOOKS_DB_SCHEMA: schema,
+  }
+  const listeners: ScriptedListener[] = []
+  const workers: Worker[] = []
+  const options = ({ env: more, ...rest }: CliOptions = {}): CliOptions => ({
+    cwd: folder,
+    ...rest,
+    env: { TOBA_INSTALACION_DIR: folder, TOBA_INSTANCIA: instancia, TOBA_PROYECTO: proyecto, ...more },
+  })
+  let schemaMade: Promise<void> | undefined
+
+  const world: World = {
+    instancia,
+    proyecto,
+    schema,
+    folder,
+    ini,
+    env,
+    redis,
+    keys,
+    sql,
+    listener: async (script, { nombre, ...settings } = {}) => {
+      const listener = await startListener(script)
+      listeners.push(listener)
+      const name = nombre ?? `escucha${listeners.length}`
+      await world.set(`listener ${name}`, { url: listener.url, on_failure: `exec:${recorder}`, ...settings })
+      return listener
+    },
+    set: async (section, settings) => {
+      sections[section] = { ...sections[section], ...settings }
+      await writeFile(ini, iniText(sections))
+    },
+    setEnv: async (more) => {
+      Object.assign(variables, more)
+      await writeFile(env, envText(variables), { mode: 0o600 })
+    },
+    cli: (args, more) => runCli(args, options(more)),
+    send: async (event, data, args = []) => {
+      const text = data === undefined ? [] : [typeof data === 'string' ? data : JSON.stringify(data)]
+      const result = await world.cli(['send', event, ...text, ...args])
+      if (result.code !== 0) throw new Error(`send exited ${result.code}: ${result.stderr}`)
+      return result.stdout.trim()
+    },
+    push: async (entry) => {
+      await redis.lpush(keys.inbox, typeof entry === 'string' || Buffer.isBuffer(entry) ? entry : JSON.stringify(entry))
+    },
+    createSchema: () => {
+      schemaMade ??= world.cli(['crear-base']).then((result) => {
+        if (result.code !== 0) throw new Error(`crear-base exited ${result.code}: ${result.stderr}`)
+      })
+      return schemaMade
+    },
+    worker: async (args = []) => {
+      await world.createSchema()
+      const worker = spawnWorker(args, options())
+      workers.push(worker)
+      return worker
+    },
+    settled: async (id, timeout = 20_000) => {
+      if (workers.length === 0) await world.worker()
+      await until(() => isSettled(id), { timeout, what: `the end of message ${id}` }).catch((error) => {
+        throw new Error(`${error.message}\n${workers.map((worker) => worker.output).join('\n')}`)
+      })
+    },
+    audit: async (id) => {
+      const deliveries = await sql`
+        SELECT * FROM ${sql(schema)}.entrega WHERE mensaje_id = ${id} ORDER BY listener`
+      const attempts = await sql`
+        SELECT * FROM ${sql(schema)}.intento WHERE mensaje_id = ${id} ORDER BY numero, inicio`
+      return deliveries.map((delivery) => ({
+        ...delivery,
+        intentos: attempts.filter((attempt) => attempt.listener === delivery.listener),
+      }))
+    },
+    callbacks: (id) =>
+      sql<Row[]>`SELECT * FROM ${sql(schema)}.callback WHERE mensaje_id = ${id} ORDER BY listener, intento`,
+    callbackInputs: async () => {
+      const text = await readFile(join(folder, 'callbacks.jsonl'), 'utf8').catch(() => '')
+      return text
+        .split('\n')
+        .filter(Boolean)
+        .map((line) => JSON.parse(line))
+    },
+  }
+
+  /** The audit itself tells how many deliveries there are; the settings written here, which of them owe a callback. */
+  async function isSettled(id: string): Promise<boolean> {
+    const [message] = await sql`SELECT listeners FROM ${sql(schema)}.mensaje WHERE id = ${id}`
+    if (!message || message.listeners === null) return false
+    const deliveries = await sql`SELECT listener, estado FROM ${sql(schema)}.entrega WHERE mensaje_id = ${id}`
+    const isFinal = (state: string) => ['exitosa', 'fallida', 'descartada'].includes(state)
+    if (deliveries.length < message.listeners || !deliveries.every(({ estado }) => isFinal(estado))) return false
+    const ran = await world.callbacks(id)
+    return deliveries.every(({ listener, estado }) => {
+      const type = estado === 'exitosa' ? 'on_success' : estado === 'fallida' ? 'on_failure' : null
+      if (type === null || !sections[`listener ${listener}`]?.[type]) return true
+      return ran.some((row) => row.listener === listener && row.tipo === type && row.resultado !== 'reintento')
+    })
+  }
+
+  async function end() {
+    for (const worker of workers) worker.kill('SIGKILL')
+    await Promise.all(workers.map((worker) => worker.waitExit()))
+    await Promise.all(listeners.map((listener) => listener.close()))
+    const left = await redis.keys(`resthooks:{${instancia}:${proyecto}}:*`)
+    if (left.length > 0) await redis.unlink(left)
+    redis.disconnect()
+    if (!encoding) await sql`DROP SCHEMA IF EXISTS ${sql(schema)} CASCADE`
+    await sql.end({ timeout: 2 })
+    if (encoding) await dropDatabase(login, database)
+    await rm(folder, { recursive: true, force: true })
+  }
+
+  await mkdir(dirname(ini), { recursive: true })
+  await writeFile(recorder, '#!/bin/sh\n{ cat; echo; } >> "$(dirname "$0")/callbacks.jsonl"\n')
+  await chmod(recorder, 0o755)
+  await world.set('', {})
+  await world.setEnv({})
+  return { world, end }
+}
+
+async function createDatabase(login: postgres.Options<Record<string, never>>, name: string, encoding: string) {
+  const admin = postgres({ ...login, max: 1 })
+  await admin.unsafe(`CREATE DATABASE ${name} ENCODING '${encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0`)
+  await admin.end({ timeout: 2 })
+}
+
+async function dropDatabase(login: postgres.Options<Record<string, never>>, name: string) {
+  const admin = postgres({ ...login, max: 1 })
+  await admin.unsafe(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`)
+  await admin.end({ timeout: 2 })
+}
