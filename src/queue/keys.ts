@@ -1,0 +1,86 @@
+/**
+ * Every key and channel in Redis. Nothing else spells one.
+ *
+ * All of a project's keys share one hash tag, so that in a Redis Cluster they live in one slot and every script may
+ * touch them together.
+ */
+export interface LaneKeys {
+  /** LIST of delivery ids that wait, next one on the left. */
+  readonly queue: string
+  /** ZSET id → lease end, ms. */
+  readonly inFlight: string
+  /** HASH id → `made:number:expiries:version:fence`, only for deliveries that were claimed at least once. */
+  readonly deliveries: string
+  /** ZSET id → due, ms. */
+  readonly retries: string
+  /** ZSET id → when, ms. */
+  readonly failed: string
+  /** HASH: the circuit breaker. */
+  readonly breaker: string
+  /** HASH: the token bucket of `limite`. */
+  readonly rate: string
+}
+
+export interface Keys {
+  /** LIST of envelopes: the public door, `LPUSH`ed by anyone, taken from the right. */
+  readonly inbox: string
+  /** LIST of entries that could not be understood, whole. */
+  readonly inboxInvalid: string
+  /** LIST: the envelopes being dispatched right now, oldest on the left. */
+  readonly dispatching: string
+  /** HASH fence, until, takes, single: the lease on `dispatching`. */
+  readonly dispatchLease: string
+  /** ZSET id → due, ms: messages with `demora`. */
+  readonly delayed: string
+  /** HASH id → deliveries left, only where there were more than one. */
+  readonly remaining: string
+  /** SET of listener names that ever had a delivery. */
+  readonly listeners: string
+  /** Counter of fencing numbers. */
+  readonly fence: string
+  /** HASH listener → `until reason`; until 0 = for good. */
+  readonly paused: string
+  /** STREAM of audit events. */
+  readonly audit: string
+  /** HASH worker → its last sign of life (JSON). */
+  readonly workers: string
+  /** Channel: there is something to do (a hint). */
+  readonly wake: string
+  /** `mensaje:<id>`: the envelope, once a message. */
+  readonly messagePrefix: string
+  /** `clave:<key>` → id, for 24 h. */
+  readonly dedupePrefix: string
+  lane(listener: string): LaneKeys
+}
+
+/** The lane that runs callbacks; no listener may be called so. */
+export const CALLBACK_LANE = '@callbacks'
+
+export function keysOf(instancia: string, proyecto: string): Keys {
+  const prefix = `resthooks:{${instancia}:${proyecto}}:`
+  return {
+    inbox: `${prefix}entrada`,
+    inboxInvalid: `${prefix}entrada_invalida`,
+    dispatching: `${prefix}despacho`,
+    dispatchLease: `${prefix}despacho_arriendo`,
+    delayed: `${prefix}demoradas`,
+    remaining: `${prefix}restan`,
+    listeners: `${prefix}listeners`,
+    fence: `${prefix}valla`,
+    paused: `${prefix}pausas`,
+    audit: `${prefix}auditoria`,
+    workers: `${prefix}workers`,
+    wake: `${prefix}aviso`,
+    messagePrefix: `${prefix}mensaje:`,
+    dedupePrefix: `${prefix}clave:`,
+    lane: (listener) => ({
+      queue: `${prefix}cola:${listener}`,
+      inFlight: `${prefix}en_curso:${listener}`,
+      deliveries: `${prefix}entregas:${listener}`,
+      retries: `${prefix}reintentos:${listener}`,
+      failed: `${prefix}fallidas:${listener}`,
+      breaker: `${prefix}corte:${listener}`,
+      rate: `${prefix}limite:${listener}`,
+    }),
+  }
+}

@@ -1,0 +1,47 @@
+-- Shared by every script: this text is put in front of each of them.
+
+-- Redis's own clock, ms since epoch: the only clock that decides about due times and leases.
+local function clock()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+-- With full memory (noeviction) a script may go on only once it has written something that needs no memory. The workers'
+-- scripts free memory in the end, so each begins with such a write; `send` must not.
+local function allow_when_full(key)
+  redis.call('HDEL', key, '')
+end
+
+-- State of a delivery that was claimed at least once: `made:number:expiries:version:fence`.
+--   made      attempts that count for the strategy       number   the last attempt number given out
+--   expiries  leases lost in a row without an outcome    version  rises with every audited change
+--   fence     of the claim that holds it now, 0 = nobody's
+local function read_state(key, id)
+  local text = redis.call('HGET', key, id)
+  if not text then return 0, 0, 0, 0, 0 end
+  local made, number, expiries, version, fence = string.match(text, '^(%d+):(%d+):(%d+):(%d+):(%d+)$')
+  return tonumber(made), tonumber(number), tonumber(expiries), tonumber(version), tonumber(fence)
+end
+
+local function write_state(key, id, made, number, expiries, version, fence)
+  redis.call('HSET', key, id, string.format('%d:%d:%d:%d:%d', made, number, expiries, version, fence))
+end
+
+-- One delivery of the message has ended; the body goes with the last one.
+local function release_body(remaining, prefix, id)
+  if redis.call('HEXISTS', remaining, id) == 1 then
+    if redis.call('HINCRBY', remaining, id, -1) > 0 then return end
+    redis.call('HDEL', remaining, id)
+  end
+  redis.call('UNLINK', prefix .. id)
+end
+
+-- `state|version|attempts|next|reason` of an audit event; next '' = none.
+local function state_text(state, version, attempts, due, reason)
+  return state .. '|' .. version .. '|' .. attempts .. '|' .. (due and string.format('%d', due) or '') .. '|' .. reason
+end
+
+-- A callback is a delivery of the callback lane: its body is the job. The same id is never queued twice.
+local function queue_callback(queue, prefix, id, job)
+  if redis.call('SET', prefix .. id, job, 'NX') then redis.call('RPUSH', queue, id) end
+end

@@ -1,0 +1,24 @@
+-- release: give claims back that were not started (shutdown, listener gone from the configuration); no attempt is counted.
+-- KEYS three for each lane: queue LIST, in flight ZSET, deliveries HASH
+-- ARGV for each delivery, in the order they were claimed: lane number, id, fence
+-- →    how many were given back
+--
+-- From the last one on and each to the front, so that they stand in their old order again.
+local count = 0
+for at = #ARGV - 2, 1, -3 do
+  local lane, id, fence = tonumber(ARGV[at]) * 3, ARGV[at + 1], tonumber(ARGV[at + 2])
+  local queue, in_flight, deliveries = KEYS[lane - 2], KEYS[lane - 1], KEYS[lane]
+  allow_when_full(deliveries)
+  local made, number, expiries, version, held = read_state(deliveries, id)
+  if held == fence and fence > 0 then
+    redis.call('ZREM', in_flight, id)
+    if number == 0 and version == 0 and expiries == 0 then
+      redis.call('HDEL', deliveries, id)
+    else
+      write_state(deliveries, id, made, number, expiries, version, 0)
+    end
+    redis.call('LPUSH', queue, id)
+    count = count + 1
+  end
+end
+return count

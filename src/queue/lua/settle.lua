@@ -1,0 +1,103 @@
+-- settle: record the attempts that just ended and move their deliveries on, all or nothing.
+-- KEYS 1 audit STREAM  2 remaining HASH  3 queue of the callback lane  4 paused HASH
+--      then seven for each lane, as in claim: queue, in flight, deliveries, retries, failed, breaker, rate
+-- ARGV 1 message key prefix   2 number of lanes L   then six for each lane: listener, breaker threshold percent (0 = none),
+--      minimum, window ms, pause ms, concurrency
+--      then for each attempt: lane number, id, fence, verdict, attempt number, delay ms, reason, breaker (ok|ko|''),
+--      callback id, callback job ('' = none), number of events E, then E times: type (a|c), event (JSON)
+--      verdicts: ok, retry (after the delay), failed, gone (failed, and the listener is paused for good), requeue (at once, not counted)
+-- →    one per attempt: 1 applied, 0 stale (lease lost to another worker; audited all the same)
+--
+-- The events are written whatever the fence says: the request did happen, whoever holds the lease now.
+local audit, remaining, callbacks, paused = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local prefix, lanes = ARGV[1], tonumber(ARGV[2])
+local now = clock()
+allow_when_full(paused)
+
+local STATE = { ok = 'exitosa', retry = 'reintentando', failed = 'fallida', gone = 'fallida', requeue = 'pendiente' }
+
+-- Failures in a sliding window, counted in two halves: the older one fades with time. Opens at `threshold` percent of at
+-- least `minimum`; half open, one success starts a ramp that doubles up to the concurrency, one failure opens again.
+local function breaker(lane, ok)
+  local held = redis.call('HMGET', lane.breaker, 'state', 'ramp', 'since', 'ok', 'ko', 'old_ok', 'old_ko')
+  local state = held[1] or 'closed'
+  if state == 'half' then
+    local ramp = tonumber(held[2] or 1) * 2
+    if not ok then
+      redis.call('HSET', lane.breaker, 'state', 'open', 'until', now + lane.pause, 'opened', now)
+    elseif ramp > lane.concurrency then
+      redis.call('DEL', lane.breaker)
+    else
+      redis.call('HSET', lane.breaker, 'ramp', ramp)
+    end
+    return
+  end
+  if state == 'open' then return end
+  local since, half = tonumber(held[3] or now), lane.window / 2
+  local good, bad = tonumber(held[4] or 0), tonumber(held[5] or 0)
+  local old_good, old_bad = tonumber(held[6] or 0), tonumber(held[7] or 0)
+  if now - since >= 2 * half then
+    since, good, bad, old_good, old_bad = now, 0, 0, 0, 0
+  elseif now - since >= half then
+    since, old_good, old_bad, good, bad = since + half, good, bad, 0, 0
+  end
+  if ok then good = good + 1 else bad = bad + 1 end
+  local share = 1 - (now - since) / half
+  local failures, all = bad + old_bad * share, good + bad + (old_good + old_bad) * share
+  if not ok and all >= lane.minimum and failures * 100 >= lane.threshold * all then
+    redis.call('DEL', lane.breaker)
+    redis.call('HSET', lane.breaker, 'state', 'open', 'until', now + lane.pause, 'opened', now)
+  else
+    redis.call('HSET', lane.breaker, 'since', since, 'ok', good, 'ko', bad, 'old_ok', old_good, 'old_ko', old_bad)
+    redis.call('PEXPIRE', lane.breaker, math.ceil(lane.window))
+  end
+end
+
+local at = 3
+local by_number = {}
+for i = 1, lanes do
+  local k = 5 + (i - 1) * 7
+  by_number[i] = {
+    queue = KEYS[k], in_flight = KEYS[k + 1], deliveries = KEYS[k + 2], retries = KEYS[k + 3], failed = KEYS[k + 4],
+    breaker = KEYS[k + 5], name = ARGV[at], threshold = tonumber(ARGV[at + 1]), minimum = tonumber(ARGV[at + 2]),
+    window = tonumber(ARGV[at + 3]), pause = tonumber(ARGV[at + 4]), concurrency = tonumber(ARGV[at + 5]),
+  }
+  at = at + 6
+end
+
+local answer = {}
+while at <= #ARGV do
+  local lane, id, fence, verdict = by_number[tonumber(ARGV[at])], ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 3]
+  local number, delay, reason, signal = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5]), ARGV[at + 6], ARGV[at + 7]
+  local callback, job, events = ARGV[at + 8], ARGV[at + 9], tonumber(ARGV[at + 10])
+  at = at + 11
+  local made, _, _, version, held = read_state(lane.deliveries, id)
+  local current = held == fence and fence > 0
+  local due = verdict == 'retry' and now + delay or nil
+  local state = ''
+  if current then state = state_text(STATE[verdict], version + 1, number, due, reason) end
+  for i = 1, events do
+    local kind = ARGV[at]
+    redis.call('XADD', audit, '*', 't', kind, 'at', now, 'j', ARGV[at + 1], 's', (i == events and kind == 'a') and state or '')
+    at = at + 2
+  end
+  if current then
+    redis.call('ZREM', lane.in_flight, id)
+    if verdict == 'retry' then
+      write_state(lane.deliveries, id, made + 1, number, 0, version + 1, 0)
+      redis.call('ZADD', lane.retries, due, id)
+    elseif verdict == 'requeue' then
+      write_state(lane.deliveries, id, made, number, 0, version + 1, 0)
+      redis.call('LPUSH', lane.queue, id)
+    else
+      redis.call('HDEL', lane.deliveries, id)
+      if verdict ~= 'ok' then redis.call('ZADD', lane.failed, now, id) end
+      if verdict == 'gone' then redis.call('HSET', paused, lane.name, '0 410') end
+      if callback ~= '' then queue_callback(callbacks, prefix, callback, job) end
+      release_body(remaining, prefix, id)
+    end
+    if signal ~= '' and lane.threshold > 0 then breaker(lane, signal == 'ok') end
+  end
+  answer[#answer + 1] = current and 1 or 0
+end
+return answer

@@ -1,0 +1,294 @@
+/**
+ * The queue's operations, each one script or one command: the only file that knows a script's arguments and answers.
+ *
+ * What the operations mean is written at the head of each script in `lua/`.
+ */
+import type { Redis } from 'ioredis'
+import type { Config, ListenerConfig } from '../config/config.ts'
+import type { Bytes, Millis } from '../message.ts'
+import { CALLBACK_LANE, type Keys, keysOf, type LaneKeys } from './keys.ts'
+import { connectOnce } from './redis.ts'
+import { type Scripts, scriptsOf } from './scripts.ts'
+
+/** What the scripts must know about a listener. */
+export interface LaneSpec {
+  readonly name: string
+  readonly concurrency: number
+  readonly strict: boolean
+  readonly rateLimit: ListenerConfig['rateLimit']
+  readonly breaker: ListenerConfig['breaker']
+  /** The callback for a delivery that a script fails by itself; `{id}` stands for the message's id. */
+  readonly failureJob: string | null
+}
+
+export interface Taken {
+  readonly fence: number
+  /** Redis time, ms since epoch. */
+  readonly now: number
+  /** When there may be something again, ms since epoch. */
+  readonly nextAt: number | null
+  /** Entries still in the inbox. */
+  readonly left: number
+  /** Entries set aside because they killed their worker. */
+  readonly setAside: number
+  readonly envelopes: readonly Buffer[]
+}
+
+export type DispatchItem =
+  | { readonly kind: 'dispatch'; readonly id: string; readonly event: string; readonly listeners: readonly string[] }
+  | { readonly kind: 'wait'; readonly id: string; readonly event: string; readonly dueAt: number; readonly envelope: Buffer }
+  | { readonly kind: 'invalid' }
+
+export interface Claimed {
+  readonly lane: string
+  readonly id: string
+  readonly fence: number
+  /** Attempts that count for the strategy. */
+  readonly made: number
+  /** The last attempt number given out. */
+  readonly number: number
+  readonly version: number
+  /** The envelope, or the callback's job. */
+  readonly raw: Buffer
+}
+
+export interface ClaimedLane {
+  readonly items: readonly Claimed[]
+  readonly nextAt: number | null
+  readonly left: number
+  /** Deliveries failed by the script: lease lost three times, body missing. */
+  readonly failed: number
+}
+
+export type Verdict = 'ok' | 'retry' | 'failed' | 'gone' | 'requeue'
+
+export interface Settlement {
+  readonly lane: LaneSpec
+  readonly id: string
+  readonly fence: number
+  readonly verdict: Verdict
+  readonly number: number
+  /** For `retry`. */
+  readonly delay: Millis
+  readonly reason: string
+  /** What the breaker learns. */
+  readonly health: 'ok' | 'ko' | null
+  readonly callback: { readonly id: string; readonly job: string } | null
+  readonly events: readonly { readonly type: 'a' | 'c'; readonly json: string }[]
+}
+
+export interface Held {
+  readonly lane: string
+  readonly id: string
+  readonly fence: number
+}
+
+/** Envelopes a `take` may lease at once: bounds the time of one script and the memory of one worker. */
+const TAKE_AT_MOST = 500
+const TAKE_BYTES: Bytes = 8 * 1024 * 1024
+/** A dispatcher needs milliseconds; a dead one holds the others up for this long. */
+const TAKE_LEASE: Millis = 5_000
+const DEDUPE_SECONDS = 24 * 3600
+
+export class Queue {
+  readonly keys: Keys
+  readonly redis: Redis
+  readonly #scripts: Scripts
+  readonly #lanes = new Map<string, LaneKeys>()
+
+  constructor(redis: Redis, instancia: string, proyecto: string) {
+    this.redis = redis
+    this.keys = keysOf(instancia, proyecto)
+    this.#scripts = scriptsOf(redis)
+  }
+
+  lane(name: string): LaneKeys {
+    let keys = this.#lanes.get(name)
+    if (!keys) {
+      keys = this.keys.lane(name)
+      this.#lanes.set(name, keys)
+    }
+    return keys
+  }
+
+  /** Puts envelopes into the inbox, in order, and wakes the workers. Safe with Redis when it returns. */
+  async enqueue(envelopes: readonly (string | Buffer)[]): Promise<void> {
+    if (envelopes.length === 0) return
+    const pushed = this.redis.lpush(this.keys.inbox, ...envelopes)
+    // A hint alone: whether it may be published is not the sender's problem.
+    this.redis.publish(this.keys.wake, '').catch(() => {})
+    await pushed
+  }
+
+  /** Like `enqueue` for one message with a key: returns the id that the key stands for. */
+  async enqueueOnce(key: string, id: string, envelope: string | Buffer): Promise<string> {
+    const args = [this.keys.dedupePrefix + key, this.keys.inbox, id, envelope, DEDUPE_SECONDS]
+    const first = await this.#scripts.enqueueOnce(2, ...args)
+    this.redis.publish(this.keys.wake, '').catch(() => {})
+    return String(first)
+  }
+
+  async take(): Promise<Taken> {
+    const { inbox, dispatching, dispatchLease, delayed, fence, inboxInvalid, messagePrefix } = this.keys
+    const answer = (await this.#scripts.take(
+      6,
+      ...[inbox, dispatching, dispatchLease, delayed, fence, inboxInvalid],
+      ...[TAKE_AT_MOST, TAKE_BYTES, TAKE_LEASE, messagePrefix],
+    )) as [number, number, number, number, number, ...Buffer[]]
+    const [taken, now, next, left, setAside, ...envelopes] = answer
+    return { fence: taken, now, nextAt: next < 0 ? null : next, left, setAside, envelopes }
+  }
+
+  /**
+   * @param items one for each envelope taken, in order
+   * @returns null when the lease was lost: another worker dispatches the batch
+   */
+  async dispatch(
+    fence: number,
+    items: readonly DispatchItem[],
+  ): Promise<{ now: number; duplicates: number; refused: number } | null> {
+    const names: string[] = []
+    const numbers = new Map<string, number>()
+    const numberOf = (name: string) => {
+      let number = numbers.get(name)
+      if (number === undefined) {
+        number = names.push(name)
+        numbers.set(name, number)
+      }
+      return number
+    }
+    const args: (string | number | Buffer)[] = []
+    for (const item of items) {
+      if (item.kind === 'invalid') args.push('x', '', '', '')
+      else if (item.kind === 'wait') args.push('w', item.id, item.event, item.dueAt, item.envelope)
+      else args.push('d', item.id, item.event, item.listeners.map(numberOf).join(','))
+    }
+    const { dispatching, dispatchLease, inboxInvalid, audit, remaining, delayed, listeners } = this.keys
+    const keys = [dispatching, dispatchLease, inboxInvalid, audit, remaining, delayed, listeners]
+    for (const name of names) keys.push(this.lane(name).queue)
+    const [now, duplicates, refused] = (await this.#scripts.dispatch(
+      keys.length,
+      ...keys,
+      ...[fence, this.keys.messagePrefix, names.length, ...names],
+      ...args,
+    )) as number[]
+    return now! < 0 ? null : { now: now!, duplicates: duplicates!, refused: refused! }
+  }
+
+  /**
+   * @param wants how many each lane can start now
+   * @param lease how long they stay this worker's without a renewal
+   * @param bytes of envelopes at most; one is given whatever its size
+   */
+  async claim(
+    wants: readonly { readonly lane: LaneSpec; readonly n: number }[],
+    lease: Millis,
+    bytes: Bytes,
+  ): Promise<{ now: number; lanes: readonly ClaimedLane[] }> {
+    const { fence, paused, audit, remaining, messagePrefix } = this.keys
+    const keys = [fence, paused, audit, remaining, this.lane(CALLBACK_LANE).queue]
+    const args: (string | number)[] = [lease, messagePrefix, bytes]
+    for (const { lane, n } of wants) {
+      keys.push(...laneKeyList(this.lane(lane.name)))
+      const { rateLimit, breaker } = lane
+      args.push(lane.name, n, lane.strict ? 1 : 0, rateLimit?.count ?? 0, rateLimit?.per ?? 0, breaker?.pause ?? 0)
+      args.push(lane.concurrency, lane.failureJob ?? '', lane.name === CALLBACK_LANE ? 0 : 1)
+    }
+    const answer = (await this.#scripts.claim(keys.length, ...keys, ...args)) as [
+      number,
+      number,
+      ...[number, number, number, (Buffer | number)[]][],
+    ]
+    const [now, taken, ...lanes] = answer
+    return { now, lanes: lanes.map((lane, i) => claimedLane(wants[i]!.lane.name, taken, lane)) }
+  }
+
+  /** @returns for each, whether it was applied; false: the lease was lost, and only the audit took it */
+  async settle(settlements: readonly Settlement[]): Promise<readonly boolean[]> {
+    const { audit, remaining, paused, messagePrefix } = this.keys
+    const keys = [audit, remaining, this.lane(CALLBACK_LANE).queue, paused]
+    const lanes = new Map<string, number>()
+    const laneArgs: (string | number)[] = []
+    const args: (string | number)[] = []
+    for (const { lane, id, fence, verdict, number, delay, reason, health, callback, events } of settlements) {
+      let laneNumber = lanes.get(lane.name)
+      if (laneNumber === undefined) {
+        laneNumber = lanes.size + 1
+        lanes.set(lane.name, laneNumber)
+        keys.push(...laneKeyList(this.lane(lane.name)))
+        const { breaker } = lane
+        laneArgs.push(lane.name, breaker?.threshold ?? 0, breaker?.minimum ?? 0, breaker?.window ?? 1, breaker?.pause ?? 0)
+        laneArgs.push(lane.concurrency)
+      }
+      args.push(laneNumber, id, fence, verdict, number, Math.round(delay), reason, health ?? '')
+      args.push(callback?.id ?? '', callback?.job ?? '', events.length)
+      for (const { type, json } of events) args.push(type, json)
+    }
+    const answer = await this.#scripts.settle(keys.length, ...keys, messagePrefix, lanes.size, ...laneArgs, ...args)
+    return (answer as number[]).map((applied) => applied === 1)
+  }
+
+  /** @returns those whose lease was lost */
+  async renew(held: readonly Held[], lease: Millis): Promise<readonly Held[]> {
+    if (held.length === 0) return []
+    const { keys, args } = this.#heldArguments(held, ({ inFlight, deliveries }) => [inFlight, deliveries])
+    const answer = (await this.#scripts.renew(keys.length, ...keys, lease, ...args)) as number[]
+    return held.filter((_, i) => answer[i] === 0)
+  }
+
+  /** @param held in the order in which they were claimed */
+  async release(held: readonly Held[]): Promise<void> {
+    if (held.length === 0) return
+    const { keys, args } = this.#heldArguments(held, ({ queue, inFlight, deliveries }) => [queue, inFlight, deliveries])
+    await this.#scripts.release(keys.length, ...keys, ...args)
+  }
+
+  /** Removes audit events that the backend has. */
+  async acknowledge(group: string, streamIds: readonly string[]): Promise<void> {
+    for (let i = 0; i < streamIds.length; i += 1000) {
+      await this.#scripts.acknowledge(1, this.keys.audit, group, ...streamIds.slice(i, i + 1000))
+    }
+  }
+
+  async close(): Promise<void> {
+    this.redis.disconnect()
+  }
+
+  #heldArguments(held: readonly Held[], keysOfLane: (keys: LaneKeys) => string[]) {
+    const keys: string[] = []
+    const lanes = new Map<string, number>()
+    const args: (string | number)[] = []
+    for (const { lane, id, fence } of held) {
+      let number = lanes.get(lane)
+      if (number === undefined) {
+        number = lanes.size + 1
+        lanes.set(lane, number)
+        keys.push(...keysOfLane(this.lane(lane)))
+      }
+      args.push(number, id, fence)
+    }
+    return { keys, args }
+  }
+}
+
+function laneKeyList({ queue, inFlight, deliveries, retries, failed, breaker, rate }: LaneKeys): string[] {
+  return [queue, inFlight, deliveries, retries, failed, breaker, rate]
+}
+
+function claimedLane(lane: string, fence: number, answer: [number, number, number, (Buffer | number)[]]): ClaimedLane {
+  const [next, left, failed, flat] = answer
+  const items: Claimed[] = []
+  for (let i = 0; i < flat.length; i += 5) {
+    const [id, made, number, version, raw] = flat.slice(i, i + 5) as [Buffer, number, number, number, Buffer]
+    items.push({ lane, id: id.toString('latin1'), fence, made, number, version, raw })
+  }
+  return { items, nextAt: next < 0 ? null : next, left, failed }
+}
+
+/**
+ * The queue for a command line tool.
+ * @throws Unavailable when Redis does not answer, ConfigError when it refuses the credentials
+ */
+export async function openQueue(config: Config): Promise<Queue> {
+  return new Queue(await connectOnce(config.redis), config.instancia, config.proyecto)
+}

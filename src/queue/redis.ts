@@ -1,0 +1,147 @@
+/**
+ * The connection to Redis, and the one place that tells what an error of Redis or of its client means.
+ *
+ * Two temperaments: a command line tool gives up at once (exit 4, try again later), a daemon comes back by itself.
+ */
+import { Redis, type RedisOptions } from 'ioredis'
+import type { RedisConfig } from '../config/config.ts'
+import { ConfigError, OperationFailed, type ResthooksError, Unavailable } from '../errors.ts'
+
+/** How long a connection may take, and an answer of the daemon's connection. */
+const CONNECT_TIMEOUT = 5_000
+const COMMAND_TIMEOUT = 15_000
+
+/**
+ * A connected client that fails at the first trouble.
+ * @throws Unavailable, or ConfigError for a wrong password
+ */
+export async function connectOnce(config: RedisConfig): Promise<Redis> {
+  const redis = new Redis({
+    ...optionsOf(config),
+    lazyConnect: true,
+    enableReadyCheck: false,
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: 0,
+    retryStrategy: () => null,
+    sentinelRetryStrategy: () => null,
+    commandTimeout: COMMAND_TIMEOUT,
+  })
+  // The cause arrives here, and `connect()` then only says that the connection was closed.
+  let cause: unknown
+  redis.on('error', (error) => {
+    cause = error
+  })
+  try {
+    await redis.connect()
+    // The password is checked in the background: an error shows with the first command.
+    if (cause) throw cause
+    return redis
+  } catch (error) {
+    redis.disconnect()
+    throw redisTrouble(cause ?? error, config)
+  }
+}
+
+/**
+ * A client that connects again for ever, at most every second. Commands fail at once while it is away: whoever calls
+ * decides what to do about it.
+ */
+export function connectForever(config: RedisConfig, onError: (error: Error) => void, label: string): Redis {
+  const redis = new Redis({
+    ...optionsOf(config),
+    connectionName: `resthooks-${label}`,
+    enableOfflineQueue: false,
+    autoResendUnfulfilledCommands: false,
+    maxRetriesPerRequest: 0,
+    retryStrategy: (times) => jittered(Math.min(50 * 2 ** Math.min(times, 6), 1000)),
+    sentinelRetryStrategy: (times) => jittered(Math.min(50 * 2 ** Math.min(times, 6), 1000)),
+    // After a failover the old master answers READONLY: connect again, to whoever is the master now.
+    reconnectOnError: (error) => (/^READONLY/.test(error.message) ? 1 : false),
+    commandTimeout: COMMAND_TIMEOUT,
+  })
+  redis.on('error', onError)
+  return redis
+}
+
+function jittered(delay: number): number {
+  return Math.round(delay * (0.75 + Math.random() / 2))
+}
+
+type Options = RedisOptions & { readonly replyMapping?: 'legacy' }
+
+function optionsOf(config: RedisConfig): Options {
+  const tls = config.tls ? { tls: config.ca ? { ca: config.ca } : {} } : {}
+  const common: Options = {
+    ...(config.username ? { username: config.username } : {}),
+    ...(config.password ? { password: config.password } : {}),
+    db: config.db,
+    connectTimeout: CONNECT_TIMEOUT,
+    keepAlive: 10_000,
+    protocol: 2,
+    disableClientInfo: true,
+    ...tls,
+  }
+  if (config.sentinels.length === 0) return { ...common, host: config.host, port: config.port }
+  return {
+    ...common,
+    sentinels: config.sentinels.map(({ host, port }) => ({ host, port })),
+    name: config.sentinelMaster ?? 'mymaster',
+    ...(config.tls ? { enableTLSForSentinelMode: true, sentinelTLS: tls.tls } : {}),
+  }
+}
+
+/** Where Redis is, for messages. */
+export function redisPlace(config: RedisConfig): string {
+  if (config.sentinels.length === 0) return `${config.host}:${config.port}`
+  return `${config.sentinelMaster} (Sentinel ${config.sentinels.map(({ host, port }) => `${host}:${port}`).join(', ')})`
+}
+
+/** What went wrong with Redis, for a person: ConfigError where only a change of settings helps, else Unavailable. */
+export function redisTrouble(error: unknown, config: RedisConfig): ResthooksError {
+  if (error instanceof ConfigError || error instanceof Unavailable || error instanceof OperationFailed) return error
+  const cause = error as Error & { code?: string; lastNodeError?: Error }
+  const text = [cause?.message, cause?.lastNodeError?.message].filter(Boolean).join(': ')
+  const where = redisPlace(config)
+  const say = (message: string) => new Unavailable(`Redis (${where}): ${message}`, { cause })
+  const config_ = (message: string) => new ConfigError(`Redis (${where}): ${message}`, { cause })
+
+  if (/NOAUTH|HELLO must be called with the client already authenticated/.test(text)) {
+    return config_('pide clave y no hay ninguna; defina REST_HOOKS_REDIS_PASSWORD en instalador.env')
+  }
+  if (/WRONGPASS|invalid password|invalid username-password/i.test(text)) {
+    return config_('rechaza el usuario o la clave; revise REST_HOOKS_REDIS_USERNAME y REST_HOOKS_REDIS_PASSWORD')
+  }
+  if (/without any password configured/.test(text)) {
+    return config_('no tiene clave y se le dio una; quite REST_HOOKS_REDIS_PASSWORD o configúrela en Redis')
+  }
+  if (/NOPERM/.test(text)) return config_(`el usuario no tiene permiso: ${text}`)
+  if (/DB index is out of range/.test(text)) return config_(`la base ${config.db} no existe; revise REST_HOOKS_REDIS_DB`)
+  if (/^OOM/.test(text)) return say('no tiene memoria libre (maxmemory); libere o amplíe memoria y repita')
+  if (/^READONLY/.test(text)) return say('es una réplica de sólo lectura; si hubo un cambio de maestro, repita en unos segundos')
+  if (/^LOADING/.test(text)) return say('está cargando sus datos; repita en unos segundos')
+  if (/^MASTERDOWN/.test(text)) return say('es una réplica sin maestro; repita cuando vuelva')
+  if (/^(MISCONF|NOREPLICAS)/.test(text)) return say(`no acepta escrituras: ${text}`)
+  if (/All sentinels are unreachable/.test(text)) return say(`ningún Sentinel respondió: ${text}`)
+  switch (cause?.code) {
+    case 'ECONNREFUSED':
+      return say('rechaza la conexión; compruebe que esté en marcha (redis-cli ping) y REST_HOOKS_REDIS_HOST/_PORT')
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return say('el nombre no se resuelve; revise REST_HOOKS_REDIS_HOST y el DNS')
+    case 'ETIMEDOUT':
+    case 'EHOSTUNREACH':
+    case 'ENETUNREACH':
+      return say('no responde; revise red y cortafuegos')
+  }
+  if (/timed out|ETIMEDOUT/i.test(text)) return say('no respondió a tiempo')
+  if (/certificate|self.signed|TLS|SSL/i.test(text)) return config_(`falla TLS: ${text}; revise REST_HOOKS_REDIS_TLS y _CA`)
+  return say(text || 'se cortó la conexión')
+}
+
+/** True for an error of the connection or of the server's condition, that passes by itself. */
+export function isRedisOutage(error: unknown): boolean {
+  const { message = '', code } = error as Error & { code?: string }
+  if (code && /^(E[A-Z]+|UND_|CERT)/.test(code)) return true
+  return /^(READONLY|LOADING|OOM|MASTERDOWN|MISCONF|NOREPLICAS|CLUSTERDOWN|TRYAGAIN|BUSY|NOAUTH|WRONGPASS|NOPERM|UNKILLABLE)/.test(message)
+    || /Connection is closed|Stream isn't writeable|timed out|max retries|Connection lost|All sentinels|ended by the other/i.test(message)
+}

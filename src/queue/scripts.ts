@@ -1,0 +1,52 @@
+/**
+ * The Lua scripts, made commands of a client. Run through EVALSHA, loaded again by themselves after SCRIPT FLUSH or a
+ * restart; never inside MULTI, where a NOSCRIPT would let the rest commit.
+ */
+import type { Redis } from 'ioredis'
+import acknowledge from './lua/acknowledge.lua'
+import claim from './lua/claim.lua'
+import common from './lua/common.lua'
+import dispatch from './lua/dispatch.lua'
+import enqueueOnce from './lua/enqueue-once.lua'
+import release from './lua/release.lua'
+import renew from './lua/renew.lua'
+import settle from './lua/settle.lua'
+import take from './lua/take.lua'
+
+type Argument = string | number | Buffer
+/** Called with the number of keys, the keys, the arguments. Bulk strings come back as Buffers. */
+type Script = (...args: Argument[]) => Promise<unknown>
+
+export interface Scripts {
+  readonly take: Script
+  readonly dispatch: Script
+  readonly claim: Script
+  readonly settle: Script
+  readonly renew: Script
+  readonly release: Script
+  readonly enqueueOnce: Script
+  readonly acknowledge: Script
+}
+
+const SOURCES: Readonly<Record<keyof Scripts, string>> = {
+  take,
+  dispatch,
+  claim,
+  settle,
+  renew,
+  release,
+  enqueueOnce,
+  acknowledge,
+}
+
+/** Defines them all on the client; the text travels only when one is first used. */
+export function scriptsOf(redis: Redis): Scripts {
+  const commands = redis as unknown as Record<string, Script>
+  const scripts: Partial<Record<keyof Scripts, Script>> = {}
+  for (const [name, source] of Object.entries(SOURCES) as [keyof Scripts, string][]) {
+    const command = `resthooks_${name}`
+    redis.defineCommand(command, { lua: `${common}\n${source}` })
+    scripts[name] = (...args) => commands[`${command}Buffer`]!(...args)
+  }
+  return scripts as Scripts
+}
