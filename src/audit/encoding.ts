@@ -1,0 +1,58 @@
+/**
+ * Text that the database can hold.
+ *
+ * The audit lives in databases of any encoding. What one of them cannot hold is written as `\u{1F600}`, so that no
+ * message is ever refused for a letter. NUL fits nowhere in Postgres, and a lone surrogate is no text at all.
+ */
+
+export interface TextRules {
+  /** Any text. */
+  text(value: string): string
+  /** An id or a name that several rows must agree on: always escaped the same way in one database. */
+  key(value: string): string
+  /** A JSON document for a jsonb column. Never contains a `\u` escape above ASCII, which only UTF8 databases accept. */
+  json(value: unknown): string
+}
+
+const NOT_UNICODE = /[\0\u{D800}-\u{DFFF}]/gu
+const NOT_LATIN1 = /[\0]|[^\0-\u{FF}]/gu
+const NOT_ASCII = /[\0]|[^\0-\u{7F}]/gu
+
+/**
+ * The rules of one database.
+ * @param serverEncoding as `server_encoding` says it (`UTF8`, `LATIN1`, `SQL_ASCII`, …)
+ * @param strict everything but ASCII is escaped: the second try for a row that an encoding not known here refused
+ */
+export function textRules(serverEncoding: string, strict = false): TextRules {
+  const unfit = unfitFor(serverEncoding)
+  const text = escaper(strict ? NOT_ASCII : (unfit ?? NOT_UNICODE))
+  const key = escaper(unfit ?? NOT_ASCII)
+  return { text, key, json: (value) => JSON.stringify(mapStrings(value, text)) }
+}
+
+/** What the encoding cannot hold; null when this program does not know. SQL_ASCII keeps bytes as they come. */
+function unfitFor(serverEncoding: string): RegExp | null {
+  switch (serverEncoding) {
+    case 'UTF8':
+    case 'SQL_ASCII':
+      return NOT_UNICODE
+    case 'LATIN1':
+      return NOT_LATIN1
+    default:
+      return null
+  }
+}
+
+function escaper(unfit: RegExp): (value: string) => string {
+  return (value) => value.replace(unfit, (letter) => `\\u{${letter.codePointAt(0)?.toString(16).toUpperCase()}}`)
+}
+
+/** A copy of a JSON value with every string in it, names included, passed through `change`. */
+function mapStrings(value: unknown, change: (text: string) => string): unknown {
+  if (typeof value === 'string') return change(value)
+  if (Array.isArray(value)) return value.map((item) => mapStrings(item, change))
+  if (value !== null && typeof value === 'object') {
+    return Object.fromEntries(Object.entries(value).map(([name, item]) => [change(name), mapStrings(item, change)]))
+  }
+  return value
+}

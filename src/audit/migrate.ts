@@ -1,0 +1,138 @@
+/**
+ * Creates and upgrades the audit schema from the numbered files of `sql/`.
+ *
+ * Everything missing is applied in one transaction under an advisory lock: two programs starting at once do it once, and a
+ * failure leaves the schema as it was.
+ */
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { AuditConfig } from '../config/config.ts'
+import { ConfigError } from '../errors.ts'
+import { packageRoot } from '../package-root.ts'
+import { openDatabase, type Session } from './database.ts'
+import { postgresTrouble, sqlState } from './trouble.ts'
+
+export interface Migration {
+  readonly version: number
+  /** The file's name without `.sql`. */
+  readonly name: string
+  /** With `{{schema}}` (quoted identifier) and `{{schema_literal}}` (quoted text) still in it. */
+  readonly sql: string
+}
+
+export interface MigrationResult {
+  /** Applied now, in order; empty when the schema was up to date. */
+  readonly applied: readonly { readonly version: number; readonly name: string }[]
+  readonly version: number
+  /** Partitions made now. */
+  readonly partitions: number
+}
+
+/** The migrations that this program carries, in order. */
+export function migrations(folder = join(packageRoot(), 'sql')): Migration[] {
+  return readdirSync(folder)
+    .filter((file) => /^\d{3}_\w+\.sql$/.test(file))
+    .sort()
+    .map((file) => ({
+      version: Number(file.slice(0, 3)),
+      name: file.replace(/\.sql$/, ''),
+      sql: readFileSync(join(folder, file), 'utf8'),
+    }))
+}
+
+/** The version that this program needs. */
+export function latestVersion(known = migrations()): number {
+  return known.at(-1)?.version ?? 0
+}
+
+/** What a DBA would run by hand on an empty database, with `psql`: the same as `migrate`, to the letter. */
+export function migrationScript(schema: string, known = migrations()): string {
+  const parts = known.map(({ sql }) => fillIn(sql, schema).trim())
+  return [
+    '-- Esquema de auditoria de resthooks. Para una base vacia: crea todo en una sola transaccion.',
+    'BEGIN;',
+    `CREATE SCHEMA IF NOT EXISTS ${identifier(schema)};`,
+    ...parts,
+    `SELECT ${identifier(schema)}.crear_particiones();`,
+    'COMMIT;',
+    '',
+  ].join('\n\n')
+}
+
+/**
+ * Brings the schema to this program's version and makes the partitions of this month and the next two.
+ * @throws ConfigError when rights are missing, or when the schema is newer than the program
+ * @throws Unavailable when the database cannot be reached or cannot serve now
+ */
+export async function migrate(config: AuditConfig, known = migrations()): Promise<MigrationResult> {
+  // Rebuilding an index of years of rows takes as long as it takes; waiting for a lock does not.
+  const database = openDatabase(config, { connections: 1, statement: 0, lock: 60_000 })
+  try {
+    return await database.transaction((session) => apply(session, config, known))
+  } catch (error) {
+    throw explain(error, config)
+  } finally {
+    await database.close()
+  }
+}
+
+async function apply(session: Session, config: AuditConfig, known: Migration[]): Promise<MigrationResult> {
+  const schema = identifier(config.schema)
+  await session.query(`SELECT pg_advisory_xact_lock(hashtext('resthooks.migracion'), hashtext($1))`, [config.schema])
+  const [present] = await session.query(`SELECT FROM pg_namespace WHERE nspname = $1`, [config.schema])
+  // Not IF NOT EXISTS: that asks for the right to create schemas even where the administrator already made this one.
+  if (!present) await session.query(`CREATE SCHEMA ${schema}`)
+  const current = await appliedVersion(session, config.schema)
+  const latest = latestVersion(known)
+  if (current > latest) throw new ConfigError(newerSchema(config.schema, current, latest))
+  const pending = known.filter(({ version }) => version > current)
+  for (const { sql } of pending) await session.query(fillIn(sql, config.schema))
+  return {
+    applied: pending.map(({ version, name }) => ({ version, name })),
+    version: latest,
+    partitions: await createPartitions(session, config.schema),
+  }
+}
+
+/** The schema's version, 0 where there is none yet. */
+export async function appliedVersion(session: Session, schema: string): Promise<number> {
+  const table = `${identifier(schema)}.migracion`
+  const [found] = await session.query<{ found: boolean }>('SELECT to_regclass($1) IS NOT NULL AS found', [table])
+  if (!found?.found) return 0
+  const [row] = await session.query<{ version: number }>(`SELECT coalesce(max(version), 0) AS version FROM ${table}`)
+  return row!.version
+}
+
+/** Makes the partitions of this month and the next two, where missing; returns how many. */
+export async function createPartitions(session: Session, schema: string): Promise<number> {
+  const [row] = await session.query<{ made: number }>(`SELECT ${identifier(schema)}.crear_particiones(2) AS made`)
+  return row!.made
+}
+
+/** What to say of a schema that a newer program made. */
+export function newerSchema(schema: string, found: number, known: number): string {
+  return (
+    `El esquema de auditoría «${schema}» es de la versión ${found} y este programa conoce hasta la ${known}: ` +
+    'lo creó un resthooks más nuevo. Actualice este programa, o use otro esquema (REST_HOOKS_DB_SCHEMA).'
+  )
+}
+
+/** A name as SQL wants it, whatever is in it. */
+export function identifier(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`
+}
+
+function fillIn(sql: string, schema: string): string {
+  return sql
+    .replaceAll('{{schema_literal}}', () => `'${schema.replaceAll("'", "''")}'`)
+    .replaceAll('{{schema}}', () => identifier(schema))
+}
+
+function explain(error: unknown, config: AuditConfig): Error {
+  if (sqlState(error) !== '42P07') return postgresTrouble(error, config)
+  return new ConfigError(
+    `El esquema «${config.schema}» de la base «${config.database}» ya tiene tablas con los nombres de la auditoría que ` +
+      `resthooks no creó (${(error as Error).message}). Use otro esquema (REST_HOOKS_DB_SCHEMA).`,
+    { cause: error },
+  )
+}

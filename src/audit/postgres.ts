@@ -1,0 +1,104 @@
+/**
+ * The audit in Postgres: writes batches of events.
+ *
+ * One transaction a batch. A batch that the database refuses for its content is halved until the guilty event stands
+ * alone; that one goes to `auditoria_rechazada` and the rest is written. As every write can be repeated, the halves
+ * need not be one transaction.
+ */
+import type { AuditConfig } from '../config/config.ts'
+import type { AuditBackend } from './backend.ts'
+import { columnArrays, parts } from './columns.ts'
+import { type Database, openDatabase, type Session } from './database.ts'
+import { textRules } from './encoding.ts'
+import type { AuditEvent } from './event.ts'
+import { createPartitions } from './migrate.ts'
+import { keepRejected } from './rejected.ts'
+import { type Rows, rowsOf } from './rows.ts'
+import { type Scope, type TableWriter, tableWriters } from './tables.ts'
+import { isContentRefusal, isEncodingRefusal, isWorthRepeating, postgresTrouble } from './trouble.ts'
+
+export type { Scope } from './tables.ts'
+
+/** Of one statement; measured: larger ones are not faster. */
+const ROWS_A_STATEMENT = 1_000
+const BYTES_A_STATEMENT = 8 * 1024 * 1024
+const REPEATS = 5
+
+/** Connects when first used. The schema is made by `migrate`, not here. */
+export function createPostgresBackend(config: AuditConfig, scope: Scope): AuditBackend {
+  const database = openDatabase(config, { connections: 2 })
+  const explained = async (work: () => Promise<unknown>) => {
+    try {
+      await work()
+    } catch (error) {
+      throw postgresTrouble(error, config)
+    }
+  }
+  return {
+    write: (events) => explained(() => writeOrHalve(database, config.schema, scope, events)),
+    ensurePartitions: () =>
+      explained(() => repeated(() => database.transaction((session) => createPartitions(session, config.schema)))),
+    close: () => database.close(),
+  }
+}
+
+async function writeOrHalve(database: Database, schema: string, scope: Scope, events: readonly AuditEvent[]) {
+  if (events.length === 0) return
+  try {
+    await repeated(() => database.transaction((session) => writeBatch(session, schema, scope, events, false)))
+  } catch (error) {
+    if (!isContentRefusal(error)) throw error
+    if (events.length === 1) return writeAlone(database, schema, scope, events[0]!, error as Error)
+    const half = events.length >> 1
+    await writeOrHalve(database, schema, scope, events.slice(0, half))
+    await writeOrHalve(database, schema, scope, events.slice(half))
+  }
+}
+
+/** The event that was refused: once more as plain ASCII where its letters were the trouble, else set aside. */
+async function writeAlone(database: Database, schema: string, scope: Scope, event: AuditEvent, refusal: Error) {
+  let reason = refusal
+  if (isEncodingRefusal(refusal)) {
+    try {
+      return await repeated(() => database.transaction((session) => writeBatch(session, schema, scope, [event], true)))
+    } catch (error) {
+      if (!isContentRefusal(error)) throw error
+      reason = error as Error
+    }
+  }
+  await database.transaction((session) => keepRejected(session, schema, scope, event, reason))
+}
+
+async function writeBatch(
+  session: Session,
+  schema: string,
+  scope: Scope,
+  events: readonly AuditEvent[],
+  strict: boolean,
+): Promise<void> {
+  const rules = textRules(session.encoding, strict)
+  const rows = rowsOf(events, rules)
+  const writers = tableWriters(schema, scope, rules)
+  // Always in this order, for every writer and for crear_particiones: nobody waits in a circle.
+  for (const table of ['messages', 'deliveries', 'attempts', 'callbacks'] as const) {
+    await insertRows(session, writers[table] as TableWriter<unknown>, rows[table as keyof Rows])
+  }
+}
+
+async function insertRows<Row>(session: Session, { columns, sql, size }: TableWriter<Row>, rows: readonly Row[]) {
+  for (const part of parts(rows, ROWS_A_STATEMENT, BYTES_A_STATEMENT, size)) {
+    await session.query(sql, columnArrays(columns, part))
+  }
+}
+
+/** Runs the transaction again when two writers dead-locked, after a moment of its own for each. */
+async function repeated<T>(transaction: () => Promise<T>): Promise<T> {
+  for (let made = 1; ; made++) {
+    try {
+      return await transaction()
+    } catch (error) {
+      if (made >= REPEATS || !isWorthRepeating(error)) throw error
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * 50 * made))
+    }
+  }
+}

@@ -1,0 +1,61 @@
+/**
+ * What the database refused for its content, kept whole beside the rest.
+ *
+ * Written as ASCII JSON, which every encoding holds; where even that is refused (larger than a text can be), its
+ * beginning is kept.
+ */
+import { createHash } from 'node:crypto'
+import type { Session } from './database.ts'
+import { textRules } from './encoding.ts'
+import type { AuditEvent } from './event.ts'
+import { identifier } from './migrate.ts'
+import type { Scope } from './tables.ts'
+import { sqlState } from './trouble.ts'
+
+/** Postgres holds texts of up to 1 GB, a JavaScript string about half of it; beyond this the beginning is kept. */
+const LARGEST = 64 * 1024 * 1024
+
+/** Sets `event` aside with the reason; doing it again changes nothing. */
+export async function keepRejected(session: Session, schema: string, scope: Scope, event: AuditEvent, why: Error) {
+  const { text, key } = textRules(session.encoding, true)
+  const whole = eventJson(event)
+  const json = whole.length > LARGEST ? whole.slice(0, LARGEST) : whole
+  const fingerprint = createHash('sha256').update(`${scope.instancia}\n${scope.proyecto}\n${whole}`).digest('hex')
+  await session.query(
+    `INSERT INTO ${identifier(schema)}.auditoria_rechazada (huella, instancia, proyecto, evento_json, sqlstate, motivo)
+     VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
+    [fingerprint, key(scope.instancia), key(scope.proyecto), json, sqlState(why), text(why.message)],
+  )
+}
+
+/** The event as JSON of ASCII alone; bytes as `{"base64": …}`. */
+export function eventJson(event: AuditEvent): string {
+  try {
+    return JSON.stringify(event, bytesAsBase64).replace(
+      /[\u007f-\uffff]/g,
+      (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
+    )
+  } catch (error) {
+    // Longer than a string can be, or not JSON at all: what it was about is still worth keeping.
+    return JSON.stringify({ type: event.type, at: event.at, ...idsOf(event), perdido: String(error) })
+  }
+}
+
+function bytesAsBase64(this: unknown, name: string, value: unknown): unknown {
+  const original = (this as Record<string, unknown>)[name]
+  if (Buffer.isBuffer(original)) return { base64: original.toString('base64') }
+  return typeof value === 'bigint' ? String(value) : value
+}
+
+function idsOf(event: AuditEvent): Record<string, string> {
+  switch (event.type) {
+    case 'message':
+      return { messageId: event.message.id }
+    case 'attempt':
+      return { id: event.attempt.id, messageId: event.attempt.messageId, listener: event.attempt.listener }
+    case 'state':
+      return { messageId: event.state.messageId, listener: event.state.listener }
+    case 'callback':
+      return { id: event.callback.id, messageId: event.callback.messageId, listener: event.callback.listener }
+  }
+}
