@@ -1,0 +1,8 @@
+/** Basic (RFC 7617), sent at once and not after a 401: the password is UTF-8, as the RFC's `charset` asks for. */
+import type { Auth } from './auth.ts'
+
+export function basic(username: string, password: string): Auth {
+  const value = `Basic ${Buffer.from(`${username}:${password}`, 'utf8').toString('base64')}`
+  const credentials = { headers: ['Authorization', value], query: null }
+  return { credentials: () => credentials }
+}

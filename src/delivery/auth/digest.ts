@@ -1,0 +1,150 @@
+/**
+ * Digest access authentication (RFC 7616; RFC 2069 servers without qop too): MD5, SHA-256, their `-sess` variants.
+ *
+ * The nonce of the last challenge serves every following request, each with the next `nc`, so that only the first one
+ * costs two. Requests running at once share it: the count rises synchronously. toba's servers send realm "Area
+ * Restringida", qop="auth" and no algorithm, which means MD5.
+ */
+import { createHash, randomBytes } from 'node:crypto'
+import { type Auth, type Credentials, NO_CREDENTIALS, type Signed } from './auth.ts'
+import { parseChallenges, parseParams } from './challenge.ts'
+
+interface Nonce {
+  readonly realm: string
+  readonly opaque: string | null
+  readonly nonce: string
+  readonly algorithm: Algorithm
+  /** As the server wrote it, to be echoed; null when it sent none. */
+  readonly algorithmName: string | null
+  readonly qop: boolean
+  readonly userhash: boolean
+  readonly utf8: boolean
+  /** Requests made with it. */
+  count: number
+}
+
+interface Algorithm {
+  readonly hash: 'md5' | 'sha256'
+  readonly session: boolean
+}
+
+const ALGORITHMS: Readonly<Record<string, Algorithm>> = {
+  'SHA-256': { hash: 'sha256', session: false },
+  'SHA-256-SESS': { hash: 'sha256', session: true },
+  MD5: { hash: 'md5', session: false },
+  'MD5-SESS': { hash: 'md5', session: true },
+}
+
+export function digest(username: string, password: string): Auth {
+  let current: Nonce | null = null
+  /** Which nonce a set of credentials was made of, and whether this very attempt was given it. */
+  const madeOf = new WeakMap<Credentials, Nonce>()
+
+  const answer = (request: Signed, nonce: Nonce): Credentials => {
+    const credentials = { headers: ['Authorization', authorization(username, password, request, nonce)], query: null }
+    madeOf.set(credentials, nonce)
+    return credentials
+  }
+
+  return {
+    credentials: (request) => (current === null ? NO_CREDENTIALS : answer(request, current)),
+    renew(request, headers, used, times) {
+      const challenge = chooseChallenge(headers['www-authenticate'])
+      if (challenge === null) return null
+      // Refused with a nonce that was fresh: the password is wrong, and asking again would only lock the account.
+      if (times > 0 && !challenge.stale) return null
+      if (times > 1) return null
+      const before = madeOf.get(used)
+      if (before?.nonce === challenge.nonce.nonce && !challenge.stale) return null
+      current = challenge.nonce
+      return answer(request, challenge.nonce)
+    },
+    accepted(headers) {
+      const info = headers['authentication-info']
+      if (typeof info !== 'string' || current === null) return
+      const next = parseParams(info).get('nextnonce')
+      if (next !== undefined && next !== current.nonce) current = { ...current, nonce: next, count: 0 }
+    },
+  }
+}
+
+/** The strongest digest challenge that we can answer (RFC 7616 §3.7 leaves the choice to us), or null. */
+function chooseChallenge(header: string | string[] | undefined): { nonce: Nonce; stale: boolean } | null {
+  let best: { nonce: Nonce; stale: boolean; rank: number } | null = null
+  for (const { scheme, params } of parseChallenges(header)) {
+    const nonce = params.get('nonce')
+    if (scheme !== 'digest' || nonce === undefined) continue
+    const algorithmName = params.get('algorithm') ?? null
+    const algorithm = ALGORITHMS[(algorithmName ?? 'MD5').toUpperCase()]
+    const qops =
+      params
+        .get('qop')
+        ?.toLowerCase()
+        .split(',')
+        .map((one) => one.trim()) ?? null
+    // auth-int alone would need the body hashed into every answer; no SIU server asks for it.
+    if (algorithm === undefined || (qops !== null && !qops.includes('auth'))) continue
+    const rank = algorithm.hash === 'sha256' ? 2 : 1
+    if (best !== null && best.rank >= rank) continue
+    best = {
+      rank,
+      stale: params.get('stale')?.toLowerCase() === 'true',
+      nonce: {
+        realm: params.get('realm') ?? '',
+        opaque: params.get('opaque') ?? null,
+        nonce,
+        algorithm,
+        algorithmName,
+        qop: qops !== null,
+        userhash: params.get('userhash')?.toLowerCase() === 'true',
+        utf8: params.get('charset')?.toUpperCase() === 'UTF-8',
+        count: 0,
+      },
+    }
+  }
+  return best
+}
+
+/** RFC 7616 §3.4; without qop, RFC 2069's `response`. */
+function authorization(username: string, password: string, request: Signed, nonce: Nonce): string {
+  const { realm, algorithm } = nonce
+  const hash = (text: string) => createHash(algorithm.hash).update(text, 'utf8').digest('hex')
+  const count = (++nonce.count).toString(16).padStart(8, '0')
+  const cnonce = randomBytes(12).toString('base64url')
+
+  const identity = hash(`${username}:${realm}:${password}`)
+  const a1 = algorithm.session ? hash(`${identity}:${nonce.nonce}:${cnonce}`) : identity
+  const a2 = hash(`${request.method}:${request.target}`)
+  const response = nonce.qop
+    ? hash(`${a1}:${nonce.nonce}:${count}:${cnonce}:auth:${a2}`)
+    : hash(`${a1}:${nonce.nonce}:${a2}`)
+
+  const parts = [
+    nonce.userhash ? `username="${hash(`${username}:${realm}`)}"` : usernameParam(username, nonce.utf8),
+    `realm=${quoted(realm)}`,
+    `nonce=${quoted(nonce.nonce)}`,
+    `uri=${quoted(request.target)}`,
+    `response="${response}"`,
+  ]
+  if (nonce.algorithmName !== null) parts.push(`algorithm=${nonce.algorithmName}`)
+  if (nonce.opaque !== null) parts.push(`opaque=${quoted(nonce.opaque)}`)
+  if (nonce.qop) parts.push('qop=auth', `nc=${count}`)
+  if (nonce.qop || algorithm.session) parts.push(`cnonce="${cnonce}"`)
+  if (nonce.userhash) parts.push('userhash=true')
+  return `Digest ${parts.join(', ')}`
+}
+
+/** RFC 7616 §3.4: a name that ASCII cannot hold goes as `username*` where the server speaks UTF-8. */
+function usernameParam(username: string, utf8: boolean): string {
+  if (/^[\x20-\x7e]*$/.test(username)) return `username=${quoted(username)}`
+  if (utf8) {
+    const encoded = encodeURIComponent(username).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16)}`)
+    return `username*=UTF-8''${encoded}`
+  }
+  return `username=${quoted(username)}`
+}
+
+/** A quoted-string; what is not ASCII as UTF-8 bytes, since header lines are written as Latin-1. */
+function quoted(text: string): string {
+  return `"${Buffer.from(text.replace(/["\\]/g, '\\$&'), 'utf8').toString('latin1')}"`
+}

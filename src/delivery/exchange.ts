@@ -1,0 +1,196 @@
+/**
+ * One HTTP request on one socket: what was sent, what came back, how long each phase took.
+ *
+ * With `sockets.ts` the only place that knows undici. undici may put a request on a second socket by itself; here the
+ * second start is refused, so that one exchange is at most one request that a server could have seen.
+ */
+import type { Dispatcher } from 'undici'
+import type { Bytes } from '../message.ts'
+import { keepBody, SLACK } from './body.ts'
+import { round } from './connect.ts'
+import type { Deadline } from './deadline.ts'
+import type { Slot } from './sockets.ts'
+import { isConnectionLoss, networkTrouble, type Stage, Trouble, type TroubleReport } from './trouble.ts'
+
+export interface WireRequest {
+  readonly method: string
+  readonly target: string
+  readonly headers: string[]
+  readonly body: Buffer
+}
+
+type ResponseHeaders = Readonly<Record<string, string | string[] | undefined>>
+
+export interface Exchanged {
+  /** ms since epoch. */
+  readonly startedAt: number
+  readonly durationMs: number
+  readonly phases: Readonly<Record<string, number>>
+  readonly ip: string | null
+  readonly status: number | null
+  readonly headers: ResponseHeaders | null
+  readonly body: Buffer | null
+  readonly truncated: boolean
+  readonly trouble: TroubleReport | null
+  /** A reused socket was dropped before any byte of an answer: the server never took the request up. */
+  readonly lostOnReuse: boolean
+}
+
+/** Never rejects. The slot is marked unusable where its socket may still be busy with this request. */
+export function exchange(slot: Slot, request: WireRequest, max: Bytes, deadline: Deadline): Promise<Exchanged> {
+  return new Promise((resolve) => new Exchange(slot, request, max, deadline, resolve).start())
+}
+
+class Exchange implements Dispatcher.DispatchHandler {
+  readonly #slot: Slot
+  readonly #request: WireRequest
+  readonly #max: Bytes
+  readonly #deadline: Deadline
+  readonly #resolve: (result: Exchanged) => void
+  readonly #startedAt = Date.now()
+  readonly #started = performance.now()
+  #controller: Dispatcher.DispatchController | null = null
+  #settled = false
+  #reused = false
+  #sentAt = 0
+  #firstByteAt = 0
+  #status: number | null = null
+  #headers: ResponseHeaders | null = null
+  #chunks: Buffer[] = []
+  #received = 0
+  #kept = 0
+
+  constructor(slot: Slot, request: WireRequest, max: Bytes, deadline: Deadline, resolve: (result: Exchanged) => void) {
+    this.#slot = slot
+    this.#request = request
+    this.#max = max
+    this.#deadline = deadline
+    this.#resolve = resolve
+  }
+
+  start(): void {
+    const { method, target, headers, body } = this.#request
+    if (this.#deadline.ended !== null) {
+      this.#fail(this.#deadline.ended, 'connect')
+      return
+    }
+    this.#deadline.onEnd = (trouble) => this.#interrupt(trouble)
+    try {
+      this.#slot.client.dispatch({ path: target, method, headers, body: body.length === 0 ? null : body }, this)
+    } catch (error) {
+      this.#fail(error, 'request')
+    }
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    if (this.#settled || this.#controller !== null) {
+      controller.abort(new Trouble('conexion', 'el pedido no se repite por su cuenta'))
+      return
+    }
+    this.#controller = controller
+    this.#reused = this.#slot.takeForRequest()
+    this.#sentAt = performance.now()
+  }
+
+  onResponseStarted(): void {
+    if (this.#firstByteAt === 0) this.#firstByteAt = performance.now()
+  }
+
+  onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: ResponseHeaders): void {
+    if (status < 200) return
+    this.#status = status
+    this.#headers = headers
+  }
+
+  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.#received += chunk.length
+    const room = this.#rawLimit() - this.#kept
+    if (room > 0) {
+      // Copied out: undici's chunk is a view of a buffer many times its size.
+      this.#chunks.push(Buffer.from(room < chunk.length ? chunk.subarray(0, room) : chunk))
+      this.#kept += Math.min(room, chunk.length)
+    }
+    if (this.#received <= this.#rawLimit()) return
+    // Reading a small remainder costs less than a new connection; a large one is left unread.
+    const announced = Number(this.#headers?.['content-length'] ?? Number.NaN)
+    const rest = Number.isNaN(announced) ? this.#received - this.#rawLimit() : announced - this.#rawLimit()
+    if (rest > SLACK) {
+      this.#finish(null)
+      this.#slot.discard()
+    }
+  }
+
+  onResponseEnd(): void {
+    this.#finish(null)
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+    this.#fail(
+      error,
+      this.#firstByteAt > 0 ? 'response' : this.#controller === null ? this.#slot.progress.stage : 'request',
+    )
+  }
+
+  #encoding(): string | undefined {
+    const value = this.#headers?.['content-encoding']
+    return typeof value === 'string' ? value : value?.join(',')
+  }
+
+  #rawLimit(): Bytes {
+    return this.#encoding() === undefined ? this.#max : this.#max + SLACK
+  }
+
+  /** The time is up or the worker lost its lease. */
+  #interrupt(trouble: Trouble): void {
+    if (this.#settled) return
+    const stage = this.#controller === null ? this.#slot.progress.stage : this.#firstByteAt > 0 ? 'response' : 'request'
+    this.#fail(new Trouble(trouble.error, `${trouble.message} ${WHILE[stage]}`), stage)
+    this.#slot.discard()
+  }
+
+  #fail(error: unknown, stage: Stage): void {
+    const lost = this.#reused && this.#firstByteAt === 0 && isConnectionLoss(error)
+    // An answer that broke off beyond what is kept anyway is whole for us.
+    if (this.#status !== null && this.#received > this.#rawLimit()) this.#finish(null)
+    else this.#finish(networkTrouble(error, stage), lost)
+  }
+
+  #finish(trouble: TroubleReport | null, lostOnReuse = false): void {
+    if (this.#settled) return
+    this.#settled = true
+    this.#deadline.onEnd = null
+    const ended = performance.now()
+    const { progress } = this.#slot
+    const phases: Record<string, number> = this.#reused ? {} : { ...progress.phases }
+    if (this.#firstByteAt > 0) phases.primer_byte = round(this.#firstByteAt - this.#sentAt)
+    const durationMs = round(ended - this.#started)
+    phases.total = durationMs
+    const result = {
+      startedAt: this.#startedAt,
+      durationMs,
+      phases,
+      ip: progress.ip,
+      status: this.#status,
+      headers: this.#headers,
+      trouble,
+      lostOnReuse,
+    }
+    if (this.#status === null) {
+      this.#resolve({ ...result, body: null, truncated: false })
+      return
+    }
+    const raw = this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks, this.#kept)
+    const whole = trouble === null && this.#received === this.#kept
+    const kept = keepBody(raw, whole, this.#encoding(), this.#max)
+    if (kept instanceof Promise) kept.then((body) => this.#resolve({ ...result, ...body }))
+    else this.#resolve({ ...result, ...kept })
+  }
+}
+
+const WHILE: Readonly<Record<Stage, string>> = {
+  dns: 'mientras se resolvía el nombre',
+  connect: 'mientras se conectaba',
+  tls: 'mientras se negociaba TLS',
+  request: 'sin que llegara una respuesta',
+  response: 'sin que la respuesta terminara',
+}

@@ -1,0 +1,305 @@
+/**
+ * Delivers messages to one listener: builds, authenticates, sends, follows, and judges.
+ *
+ * An attempt is a short conversation under one deadline. Each turn is one request and one record: a digest challenge
+ * and its answer, a redirect, or the repetition of a request whose reused socket the server had just closed. That
+ * repetition is safe for every method because each request carries `webhook-id`.
+ */
+import { monotonicFactory } from 'ulid'
+import type { ListenerConfig } from '../config/config.ts'
+import type { Message } from '../message.ts'
+import { type Auth, type Credentials, createAuth, NO_CREDENTIALS } from './auth/auth.ts'
+import { blockList, type Dialing, secureContext } from './connect.ts'
+import { Deadline } from './deadline.ts'
+import type { AttemptResult, Deliverer, RequestRecord } from './delivery.ts'
+import { type Exchanged, exchange } from './exchange.ts'
+import { MASK, maskResponseHeaders, maskUrl } from './mask.ts'
+import { classify } from './outcome.ts'
+import { follow, isRedirect } from './redirect.ts'
+import { type BuiltRequest, buildRequest, prepare, type RequestTemplate } from './request.ts'
+import type { Slot } from './sockets.ts'
+import { Sockets } from './sockets.ts'
+import { networkTrouble, Trouble, type TroubleReport } from './trouble.ts'
+
+const newId = monotonicFactory()
+
+/**
+ * @param about.version of this program, for `User-Agent`
+ */
+export function createDeliverer(listener: ListenerConfig, about: { readonly version: string }): Deliverer {
+  return new HttpDeliverer(listener, about.version)
+}
+
+class HttpDeliverer implements Deliverer {
+  readonly #listener: ListenerConfig
+  readonly #template: RequestTemplate
+  readonly #auth: Auth
+  readonly #dialing: Dialing
+  readonly #own: Sockets
+  /** Sockets to other servers (redirects, token endpoint) are used once and closed. */
+  readonly #others = new Set<Sockets>()
+  readonly #problem: Trouble | null
+
+  constructor(listener: ListenerConfig, version: string) {
+    this.#listener = listener
+    this.#template = prepare(listener, version)
+    const problems: string[] = this.#template.problem === null ? [] : [this.#template.problem]
+    let blocked = blockList([])
+    try {
+      blocked = blockList(listener.blockedNetworks)
+    } catch (error) {
+      problems.push((error as Error).message)
+    }
+    this.#problem = problems.length === 0 ? null : new Trouble('solicitud', problems.join('; '))
+    const { connectTimeout, tls } = listener
+    this.#dialing = { connectTimeout, blocked, context: secureContext(tls, true), session: undefined }
+    this.#own = new Sockets(this.#template.base.origin, this.#dialing, listener.concurrency)
+    this.#auth = createAuth(listener.auth, this.#template.userInfo, (url, headers, body) =>
+      this.#fetchToken(url, headers, body),
+    )
+  }
+
+  async attempt(message: Message, number: number, signal: AbortSignal): Promise<AttemptResult> {
+    const requests: RequestRecord[] = []
+    const deadline = new Deadline(this.#listener.totalTimeout, signal)
+    try {
+      return await this.#converse(message, number, deadline, requests)
+    } finally {
+      deadline.clear()
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#own.close(), ...[...this.#others].map((sockets) => sockets.close())])
+  }
+
+  async #converse(
+    message: Message,
+    number: number,
+    deadline: Deadline,
+    requests: RequestRecord[],
+  ): Promise<AttemptResult> {
+    let request: BuiltRequest
+    try {
+      if (this.#problem !== null) throw this.#problem
+      request = buildRequest(this.#template, message, number, Date.now())
+    } catch (error) {
+      return this.#withoutRequest(requests, networkTrouble(error, 'request'), this.#listener.method, this.#listener.url)
+    }
+
+    let trusted = true
+    let hops = 0
+    let renewals = 0
+    let repeated = false
+    let credentials: Credentials
+    try {
+      credentials = await this.#credentials(request, deadline)
+    } catch (error) {
+      const url = maskUrl(request.origin + request.target)
+      return this.#withoutRequest(requests, networkTrouble(error, 'request'), request.method, url)
+    }
+    let sockets = this.#own
+    let slot = sockets.take()
+    const release = () => {
+      sockets.giveBack(slot)
+      if (sockets !== this.#own) this.#forgetOther(sockets)
+    }
+    try {
+      for (;;) {
+        const wire = {
+          method: request.method,
+          target: withQuery(request.target, credentials.query),
+          headers: credentials.headers.length === 0 ? request.headers : [...request.headers, ...credentials.headers],
+          body: request.body,
+        }
+        const answer = await exchange(slot, wire, this.#listener.maxResponse, deadline)
+        if (answer.lostOnReuse && !repeated && deadline.ended === null) {
+          requests.push(this.#record(requests.length + 1, request, credentials, answer, answer.trouble))
+          repeated = true
+          slot = sockets.fresh(slot)
+          continue
+        }
+        repeated = false
+        const step = await this.#next(request, answer, credentials, { trusted, hops, renewals }, deadline)
+        requests.push(this.#record(requests.length + 1, request, credentials, answer, step.trouble))
+        if (step.kind === 'end') return this.#judged(requests, answer, step.trouble)
+        if (step.kind === 'renew') {
+          renewals++
+          credentials = step.credentials
+          if (!slot.usable) slot = sockets.fresh(slot)
+          continue
+        }
+        hops++
+        trusted = step.trusted
+        renewals = 0
+        const moves = step.request.origin !== request.origin
+        request = step.request
+        credentials = step.credentials
+        if (moves) {
+          release()
+          sockets = this.#socketsFor(request.origin, trusted)
+          slot = sockets.take()
+        } else if (!slot.usable) slot = sockets.fresh(slot)
+      }
+    } finally {
+      release()
+    }
+  }
+
+  /** What an answer asks for: the end, the same again with other credentials, or another place. */
+  async #next(
+    request: BuiltRequest,
+    answer: Exchanged,
+    used: Credentials,
+    { trusted, hops, renewals }: { trusted: boolean; hops: number; renewals: number },
+    deadline: Deadline,
+  ): Promise<Step> {
+    const end = (trouble: TroubleReport | null): Step => ({ kind: 'end', trouble })
+    if (answer.trouble !== null) return end(answer.trouble)
+    const headers = answer.headers ?? {}
+    if (answer.status !== 401) this.#auth.accepted?.(headers)
+    else if (trusted && this.#auth.renew !== undefined) {
+      try {
+        const renewed = this.#auth.renew(request, headers, used, renewals)
+        const credentials = renewed instanceof Promise ? await deadline.race(renewed) : renewed
+        if (credentials !== null) return { kind: 'renew', credentials, trouble: null }
+      } catch (error) {
+        return end(networkTrouble(error, 'request'))
+      }
+    }
+    if (!isRedirect(answer.status) || this.#listener.redirects === 0) return end(null)
+    try {
+      if (hops >= this.#listener.redirects) {
+        throw new Trouble('redireccion', `más de ${this.#listener.redirects} redirecciones (redirecciones)`)
+      }
+      const hop = follow(request, answer.status!, headers.location, this.#template, trusted)
+      const credentials = hop.trusted ? await this.#credentials(hop.request, deadline) : NO_CREDENTIALS
+      return { kind: 'move', request: hop.request, trusted: hop.trusted, credentials, trouble: null }
+    } catch (error) {
+      return end(networkTrouble(error, 'request'))
+    }
+  }
+
+  #credentials(request: BuiltRequest, deadline: Deadline): Credentials | Promise<Credentials> {
+    const credentials = this.#auth.credentials(request)
+    return credentials instanceof Promise ? deadline.race(credentials) : credentials
+  }
+
+  #judged(requests: RequestRecord[], answer: Exchanged, trouble: TroubleReport | null): AttemptResult {
+    const retryAfter = answer.headers?.['retry-after']
+    const outcome = classify(
+      {
+        status: answer.status,
+        error: trouble?.error ?? null,
+        detail: trouble?.detail ?? null,
+        retryAfter: typeof retryAfter === 'string' ? retryAfter : (retryAfter?.[0] ?? null),
+      },
+      this.#listener,
+      Date.now(),
+    )
+    return { requests, outcome }
+  }
+
+  /** An attempt that never reached the wire still leaves a record that says why. */
+  #withoutRequest(requests: RequestRecord[], trouble: TroubleReport, method: string, url: string): AttemptResult {
+    requests.push({
+      id: newId(),
+      request: requests.length + 1,
+      startedAt: Date.now(),
+      durationMs: 0,
+      phases: null,
+      method,
+      url: maskUrl(url),
+      ip: null,
+      requestHeaders: {},
+      status: null,
+      responseHeaders: null,
+      responseBody: null,
+      responseTruncated: false,
+      error: trouble.error,
+      errorDetail: trouble.detail,
+    })
+    const answer = { status: null, error: trouble.error, detail: trouble.detail, retryAfter: null }
+    return { requests, outcome: classify(answer, this.#listener, Date.now()) }
+  }
+
+  #record(
+    number: number,
+    request: BuiltRequest,
+    credentials: Credentials,
+    answer: Exchanged,
+    trouble: TroubleReport | null,
+  ): RequestRecord {
+    const requestHeaders = request.recorded
+    for (let index = 0; index < credentials.headers.length; index += 2)
+      requestHeaders[credentials.headers[index]!] = MASK
+    const { query } = credentials
+    const target =
+      query === null ? request.target : withQuery(request.target, `${query.slice(0, query.indexOf('='))}=${MASK}`)
+    return {
+      id: newId(),
+      request: number,
+      startedAt: answer.startedAt,
+      durationMs: answer.durationMs,
+      phases: answer.phases,
+      method: request.method,
+      url: maskUrl(request.origin + target),
+      ip: answer.ip,
+      requestHeaders: { ...requestHeaders },
+      status: answer.status,
+      responseHeaders: answer.headers === null ? null : maskResponseHeaders(answer.headers),
+      responseBody: answer.body,
+      responseTruncated: answer.truncated,
+      error: trouble?.error ?? null,
+      errorDetail: trouble?.detail ?? null,
+    }
+  }
+
+  #socketsFor(origin: string, trusted: boolean): Sockets {
+    if (origin === this.#template.base.origin && trusted) return this.#own
+    const dialing = { ...this.#dialing, session: undefined, context: secureContext(this.#listener.tls, trusted) }
+    const sockets = new Sockets(origin, dialing, 0)
+    this.#others.add(sockets)
+    return sockets
+  }
+
+  #forgetOther(sockets: Sockets): void {
+    this.#others.delete(sockets)
+  }
+
+  /** One POST to the token endpoint, with a deadline of its own: it serves every request that waits. */
+  async #fetchToken(url: string, headers: readonly string[], body: Buffer) {
+    const target = new URL(url)
+    const deadline = new Deadline(this.#listener.totalTimeout, new AbortController().signal)
+    const sockets = this.#socketsFor(target.origin, target.origin === this.#template.base.origin)
+    const slot: Slot = sockets.take()
+    try {
+      const wire = { method: 'POST', target: target.pathname + target.search, headers: [...headers], body }
+      const answer = await exchange(slot, wire, 65_536, deadline)
+      if (answer.trouble !== null || answer.status === null) {
+        throw new Trouble('auth', `el servidor de tokens ${target.host} no respondió: ${answer.trouble?.detail}`)
+      }
+      return { status: answer.status, body: answer.body ?? Buffer.alloc(0) }
+    } finally {
+      deadline.clear()
+      sockets.giveBack(slot)
+      if (sockets !== this.#own) this.#forgetOther(sockets)
+    }
+  }
+}
+
+type Step =
+  | { readonly kind: 'end'; readonly trouble: TroubleReport | null }
+  | { readonly kind: 'renew'; readonly credentials: Credentials; readonly trouble: null }
+  | {
+      readonly kind: 'move'
+      readonly request: BuiltRequest
+      readonly trusted: boolean
+      readonly credentials: Credentials
+      readonly trouble: null
+    }
+
+function withQuery(target: string, query: string | null): string {
+  if (query === null) return target
+  return `${target}${target.includes('?') ? '&' : '?'}${query}`
+}

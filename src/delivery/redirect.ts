@@ -1,0 +1,88 @@
+/**
+ * Whether and how a 3xx is followed.
+ *
+ * Pure. 307 and 308 repeat the request; 301 and 302 turn a POST into a GET, 303 everything but HEAD, as RFC 9110 §15.4
+ * permits and the Fetch standard prescribes. Never from https to http, and to another host only without what is secret.
+ */
+import { isSecretHeader } from './mask.ts'
+import type { BuiltRequest, RequestTemplate } from './request.ts'
+import { sign } from './signature.ts'
+import { Trouble } from './trouble.ts'
+
+export interface Hop {
+  readonly request: BuiltRequest
+  /** Whether credentials and the client certificate may go along. */
+  readonly trusted: boolean
+}
+
+const FOLLOWED = new Set([301, 302, 303, 307, 308])
+const BODY_HEADERS = /^content-(type|encoding|language|location)$/i
+const SIGNATURE = 'webhook-signature'
+
+export function isRedirect(status: number | null): boolean {
+  return status !== null && FOLLOWED.has(status)
+}
+
+/**
+ * The next request.
+ * @param trusted whether the current one still went to the listener's own server
+ * @throws Trouble `redireccion`
+ */
+export function follow(
+  request: BuiltRequest,
+  status: number,
+  location: string | string[] | undefined,
+  template: RequestTemplate,
+  trusted: boolean,
+): Hop {
+  if (typeof location !== 'string' || location === '') {
+    throw new Trouble('redireccion', `HTTP ${status} sin una cabecera Location utilizable`)
+  }
+  const from = new URL(request.origin + request.target)
+  let to: URL
+  try {
+    to = new URL(location, from)
+  } catch (cause) {
+    throw new Trouble('redireccion', `HTTP ${status} hacia una dirección que no es una URL`, { cause })
+  }
+  if (!/^https?:$/.test(to.protocol)) {
+    throw new Trouble('redireccion', `HTTP ${status} hacia ${to.protocol}, que no es http ni https`)
+  }
+  if (from.protocol === 'https:' && to.protocol === 'http:') {
+    throw new Trouble('redireccion', `HTTP ${status} de https a http (${to.host}): no se sigue, iría sin cifrar`)
+  }
+  const stays = trusted && isSameServer(from, to)
+  const dropsBody =
+    (status === 303 && request.method !== 'HEAD') || ((status === 301 || status === 302) && request.method === 'POST')
+  const method = dropsBody ? 'GET' : request.method
+  const body = dropsBody ? Buffer.alloc(0) : request.body
+
+  const headers: string[] = []
+  const recorded: Record<string, string> = {}
+  let id = ''
+  let timestamp = ''
+  for (let index = 0; index < request.headers.length; index += 2) {
+    const [name, value] = [request.headers[index]!, request.headers[index + 1]!]
+    if (name === 'webhook-id') id = value
+    if (name === 'webhook-timestamp') timestamp = value
+    if (name === SIGNATURE || /^host$/i.test(name)) continue
+    if (dropsBody && BODY_HEADERS.test(name)) continue
+    if (!stays && isSecretHeader(name)) continue
+    headers.push(name, value)
+    recorded[name] = request.recorded[name] ?? value
+  }
+  if (stays && template.keys.length > 0) {
+    const signature = sign(template.keys, id, timestamp, body)
+    headers.push(SIGNATURE, signature)
+    recorded[SIGNATURE] = signature
+  }
+  const target = to.pathname + to.search
+  return { request: { method, origin: to.origin, target, headers, recorded, body }, trusted: stays }
+}
+
+/** The same origin, or the same host going from http to https on their usual ports. */
+function isSameServer(from: URL, to: URL): boolean {
+  if (from.origin === to.origin) return true
+  const upgrade = from.protocol === 'http:' && to.protocol === 'https:' && from.port === '' && to.port === ''
+  return upgrade && from.hostname === to.hostname
+}

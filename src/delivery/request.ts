@@ -1,0 +1,178 @@
+/**
+ * From a message and a listener to the HTTP request that carries it, and to what of it may be recorded.
+ *
+ * Pure: no I/O, the caller passes the clock. What is the same for every message of a listener is prepared once
+ * (`prepare`), as this runs for each of ten thousand deliveries a second. Credentials are added later, by `auth/`.
+ */
+import type { ListenerConfig } from '../config/config.ts'
+import type { Message } from '../message.ts'
+import { checkHeader, checkMessageHeaders, checkMethod, headerText } from './headers.ts'
+import { isSecretHeader, MASK } from './mask.ts'
+import { expandPath, joinPath } from './path.ts'
+import { secretKey, sign } from './signature.ts'
+import { Trouble } from './trouble.ts'
+
+export { checkMessageHeaders, checkMethod } from './headers.ts'
+export { checkPath } from './path.ts'
+
+/** A request without credentials. */
+export interface BuiltRequest {
+  readonly method: string
+  readonly origin: string
+  /** Path and query. */
+  readonly target: string
+  /** Names and values in turn, as undici takes them. */
+  readonly headers: string[]
+  /** The same as recorded: secrets replaced. */
+  readonly recorded: Record<string, string>
+  readonly body: Buffer
+}
+
+/** What every request of a listener shares. */
+export interface RequestTemplate {
+  readonly base: URL
+  /** User name and password that the URL itself carries. */
+  readonly userInfo: { readonly username: string; readonly password: string } | null
+  readonly method: string
+  /** The whole target when no message can change it, else null. */
+  readonly fixedTarget: string | null
+  readonly path: string
+  readonly contentType: string | null
+  readonly headers: readonly string[]
+  readonly recorded: Readonly<Record<string, string>>
+  readonly keys: readonly Buffer[]
+  readonly apiKeyHeader: string | null
+  /** What makes every request impossible, in Spanish. */
+  readonly problem: string | null
+}
+
+/** Headers of ours or of the connection that even the configuration cannot set. */
+const FRAMING =
+  /^(content-length|transfer-encoding|connection|upgrade|te|trailer|expect|keep-alive|proxy-connection|webhook-.*|x-resthooks-(evento|intento))$/i
+
+/** @param version of this program, for `User-Agent` */
+export function prepare(listener: ListenerConfig, version: string): RequestTemplate {
+  let problem = checkMethod(listener.method)
+  let base = new URL('http://invalid.invalid/')
+  try {
+    base = new URL(listener.url)
+    if (!/^https?:$/.test(base.protocol))
+      problem ??= `la URL del listener empieza con ${base.protocol}; se acepta http o https`
+  } catch {
+    problem ??= 'la URL del listener no es válida'
+  }
+  const userInfo =
+    base.username === '' ? null : { username: percentDecoded(base.username), password: percentDecoded(base.password) }
+
+  const headers: string[] = []
+  const recorded: Record<string, string> = {}
+  for (const [name, value] of listener.headers) {
+    problem ??= checkHeader(name, value)
+    if (FRAMING.test(name)) problem ??= `la cabecera "${name}" de la configuración la pone resthooks`
+    headers.push(name, value)
+    record(recorded, name, value)
+  }
+  if (!listener.headers.some(([name]) => name.toLowerCase() === 'user-agent')) {
+    headers.unshift('User-Agent', `resthooks/${version}`)
+    recorded['User-Agent'] = `resthooks/${version}`
+  }
+  let fixedTarget: string | null = null
+  if (problem === null && !listener.path.includes('{')) {
+    try {
+      fixedTarget = joinPath(base, expandPath(listener.path, { id: '', event: '', body: Buffer.alloc(0) }))
+    } catch (error) {
+      problem = (error as Error).message
+    }
+  }
+  const { auth } = listener
+  return {
+    base,
+    userInfo,
+    method: listener.method.toUpperCase(),
+    fixedTarget,
+    path: listener.path,
+    contentType: listener.contentType,
+    headers,
+    recorded,
+    keys: listener.secrets.map(secretKey),
+    apiKeyHeader: auth.kind === 'api_key' && auth.place.in === 'header' ? auth.place.name : null,
+    problem,
+  }
+}
+
+/**
+ * @param number the attempt's number
+ * @param now    ms since epoch
+ * @throws Trouble `solicitud` when this message cannot be a request to this listener
+ */
+export function buildRequest(template: RequestTemplate, message: Message, number: number, now: number): BuiltRequest {
+  const problem =
+    template.problem ??
+    (message.method === null ? null : checkMethod(message.method)) ??
+    checkMessageHeaders(message.headers, template.apiKeyHeader)
+  if (problem !== null) throw new Trouble('solicitud', problem)
+
+  const method = message.method === null ? template.method : message.method.toUpperCase()
+  const headers = template.headers.slice()
+  const recorded: Record<string, string> = { ...template.recorded }
+  const contentType = template.contentType ?? message.contentType
+  if (contentType !== '' && (message.body.length > 0 || !/^(GET|HEAD|DELETE|OPTIONS)$/.test(method))) {
+    setHeader(headers, recorded, 'Content-Type', contentType)
+  }
+  for (const name in message.headers) setHeader(headers, recorded, name, message.headers[name]!)
+
+  const id = headerText(message.id)
+  const timestamp = String(Math.floor(now / 1000))
+  addHeader(headers, recorded, 'webhook-id', id)
+  addHeader(headers, recorded, 'webhook-timestamp', timestamp)
+  if (template.keys.length > 0) {
+    addHeader(headers, recorded, 'webhook-signature', sign(template.keys, id, timestamp, message.body))
+  }
+  addHeader(headers, recorded, 'X-Resthooks-Evento', headerText(message.event))
+  addHeader(headers, recorded, 'X-Resthooks-Intento', String(number))
+  return {
+    method,
+    origin: template.base.origin,
+    target: targetOf(template, message),
+    headers,
+    recorded,
+    body: message.body,
+  }
+}
+
+function targetOf(template: RequestTemplate, message: Message): string {
+  if (message.path === null && template.fixedTarget !== null) return template.fixedTarget
+  return joinPath(template.base, expandPath(message.path ?? template.path, message))
+}
+
+function addHeader(headers: string[], recorded: Record<string, string>, name: string, value: string): void {
+  headers.push(name, value)
+  recorded[name] = value
+}
+
+/** Replaces every header of that name, whatever its case. */
+function setHeader(headers: string[], recorded: Record<string, string>, name: string, value: string): void {
+  const lower = name.toLowerCase()
+  for (let index = headers.length - 2; index >= 0; index -= 2) {
+    if (headers[index]!.toLowerCase() !== lower) continue
+    delete recorded[headers[index]!]
+    headers.splice(index, 2)
+  }
+  const problem = checkHeader(name, value)
+  if (problem !== null) throw new Trouble('solicitud', problem)
+  headers.push(name, value)
+  record(recorded, name, value)
+}
+
+function record(recorded: Record<string, string>, name: string, value: string): void {
+  const shown = isSecretHeader(name) ? MASK : value
+  recorded[name] = recorded[name] === undefined ? shown : `${recorded[name]}, ${shown}`
+}
+
+function percentDecoded(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
+}

@@ -1,0 +1,154 @@
+/**
+ * What went wrong with a request, in one short code and one line of text.
+ *
+ * `networkTrouble` is the only place that looks at ECONNREFUSED, UND_ERR_*, ERR_TLS_* and their like; the codes it
+ * gives are those of `intento.error`. Whatever knows its own trouble throws a `Trouble` and is passed through.
+ */
+
+export type TroubleCode =
+  /** Connecting or the whole request took too long; the detail says which. */
+  | 'timeout'
+  | 'dns'
+  | 'conexion'
+  | 'tls'
+  /** The answer was not HTTP, ended early or was longer than it said. */
+  | 'respuesta'
+  /** Every address of the host lies in `redes_bloqueadas`. */
+  | 'bloqueada'
+  | 'redireccion'
+  /** The request cannot be built from this message: trying again changes nothing. */
+  | 'solicitud'
+  /** Credentials could not be obtained (token endpoint). */
+  | 'auth'
+  /** Stopped by us: lease lost or drain over. */
+  | 'interrumpido'
+
+/** Where the request stood when it failed; decides between codes that share an error number. */
+export type Stage = 'dns' | 'connect' | 'tls' | 'request' | 'response'
+
+export interface TroubleReport {
+  readonly error: TroubleCode
+  readonly detail: string
+}
+
+/** A trouble already classified where it arose. The message is Spanish and holds no secret. */
+export class Trouble extends Error {
+  override readonly name = 'Trouble'
+  readonly error: TroubleCode
+
+  constructor(error: TroubleCode, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.error = error
+  }
+}
+
+/** Turns whatever the network, TLS or undici threw into a code and a line of text. */
+export function networkTrouble(error: unknown, stage: Stage): TroubleReport {
+  if (error instanceof Trouble) return { error: error.error, detail: errorDetail(error) }
+  return { error: codeOf(error, stage), detail: errorDetail(error) }
+}
+
+/**
+ * True when the peer dropped the connection, as opposed to answering wrongly: what a reused socket shows when the
+ * server closed it just before our request arrived.
+ */
+export function isConnectionLoss(error: unknown): boolean {
+  return codesOf(error).some((code) => LOSS.has(code))
+}
+
+const LOSS = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE', 'ECONNABORTED', 'ERR_STREAM_DESTROYED'])
+const DNS = /^(ENOTFOUND|EAI_|ENODATA|ESERVFAIL|ENONAME|EBADNAME|ETIMEOUT$|EREFUSED$)/
+const TLS =
+  /^(ERR_TLS_|ERR_SSL_|ERR_OSSL_|CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|EPROTO$|CRL_|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH_|ERR_CRYPTO_)/
+const ANSWER = /^(HPE_|UND_ERR_RES|UND_ERR_HEADERS_OVERFLOW|UND_ERR_RESPONSE)/
+const REQUEST = /^(UND_ERR_INVALID_ARG|UND_ERR_NOT_SUPPORTED|UND_ERR_REQ_CONTENT_LENGTH|ERR_INVALID_)/
+const TIMEOUT = /^(ETIMEDOUT$|UND_ERR_(CONNECT|HEADERS|BODY)_TIMEOUT)/
+
+function codeOf(error: unknown, stage: Stage): TroubleCode {
+  const codes = codesOf(error)
+  const any = (pattern: RegExp) => codes.some((code) => pattern.test(code))
+  if (stage === 'dns' || any(DNS)) return 'dns'
+  if (stage === 'tls' || any(TLS)) return 'tls'
+  // The kernel's own ETIMEDOUT only counts when no address answered at all.
+  if (codes.length > 0 && codes.every((code) => TIMEOUT.test(code))) return 'timeout'
+  if (any(ANSWER)) return 'respuesta'
+  if (any(REQUEST)) return 'solicitud'
+  return stage === 'response' ? 'respuesta' : 'conexion'
+}
+
+/** Every code in the cause chain and in the parts of AggregateErrors. */
+function codesOf(error: unknown): string[] {
+  const codes: string[] = []
+  walk(error, (one) => {
+    const code = (one as NodeJS.ErrnoException).code
+    if (typeof code === 'string') codes.push(code)
+  })
+  return codes
+}
+
+function walk(error: unknown, visit: (error: Error) => void, depth = 0): void {
+  if (!(error instanceof Error) || depth > 8) return
+  visit(error)
+  if (error instanceof AggregateError) for (const part of error.errors) walk(part, visit, depth + 1)
+  walk(error.cause, visit, depth + 1)
+}
+
+/** What the codes mean to a person; the original text follows in brackets. */
+const MEANING: Readonly<Record<string, string>> = {
+  ENOTFOUND: 'el nombre no existe en el DNS',
+  EAI_AGAIN: 'el DNS no responde',
+  ECONNREFUSED: 'nadie atiende en ese puerto',
+  ECONNRESET: 'el servidor cortó la conexión',
+  ECONNABORTED: 'se cortó la conexión',
+  EPIPE: 'el servidor cerró la conexión mientras se le enviaba el pedido',
+  ETIMEDOUT: 'la dirección no responde',
+  EHOSTUNREACH: 'no se llega a esa dirección',
+  ENETUNREACH: 'no hay ruta hacia esa red',
+  EADDRNOTAVAIL: 'este equipo no tiene puertos o direcciones libres para conectar',
+  EMFILE: 'el proceso alcanzó su máximo de archivos abiertos (ulimit -n)',
+  ENFILE: 'el sistema alcanzó su máximo de archivos abiertos',
+  CERT_HAS_EXPIRED: 'el certificado del servidor está vencido',
+  CERT_NOT_YET_VALID: 'el certificado del servidor todavía no es válido (¿reloj atrasado?)',
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'el certificado del servidor está firmado por él mismo',
+  SELF_SIGNED_CERT_IN_CHAIN: 'la autoridad que firma el certificado del servidor no es de confianza aquí',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'no se pudo verificar quién firma el certificado del servidor',
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'falta aquí la autoridad que firma el certificado del servidor',
+  UNABLE_TO_GET_ISSUER_CERT: 'falta un certificado intermedio del servidor',
+  ERR_TLS_CERT_ALTNAME_INVALID: 'el certificado del servidor es de otro nombre',
+  EPROTO: 'no se pudo negociar TLS',
+  UND_ERR_SOCKET: 'el servidor cerró la conexión',
+  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'la respuesta no mide lo que anuncia',
+  UND_ERR_HEADERS_OVERFLOW: 'las cabeceras de la respuesta son demasiado largas',
+  UND_ERR_INVALID_ARG: 'el pedido no se puede escribir en HTTP',
+}
+
+/**
+ * The whole cause chain in one line, each address tried included, without secrets.
+ * At most 1,000 characters: it goes into a row for every attempt.
+ */
+export function errorDetail(error: unknown): string {
+  const parts: string[] = []
+  walk(error, (one) => {
+    const part = describe(one)
+    if (part !== '' && !parts.some((known) => known.includes(part))) parts.push(part)
+  })
+  if (parts.length === 0) parts.push(String(error))
+  return withoutSecrets(parts.join('; ').replace(/\s+/g, ' ').trim()).slice(0, 1000)
+}
+
+function describe(error: Error): string {
+  const code = (error as NodeJS.ErrnoException).code
+  const meaning =
+    typeof code === 'string' ? (MEANING[code] ?? (code.startsWith('HPE_') ? 'no es HTTP válido' : '')) : ''
+  // An AggregateError of net has an empty message: its parts say it all.
+  const message = error instanceof AggregateError ? '' : error.message
+  const original =
+    typeof code === 'string' && !message.includes(code) && message !== '' ? `${code}: ${message}` : message
+  if (meaning === '') return original
+  return original === '' ? '' : `${meaning} (${original})`
+}
+
+/** Drops `user:password@` of URLs that an error's text quotes. */
+function withoutSecrets(text: string): string {
+  return text.replace(/(\b[a-z][a-z0-9+.-]*:\/\/)[^/\s@]*@/gi, '$1***@')
+}
