@@ -31,6 +31,8 @@ export interface BuiltRequest {
 /** What every request of a listener shares. */
 export interface RequestTemplate {
   readonly base: URL
+  /** `base.origin`, which URL computes anew each time. */
+  readonly origin: string
   /** User name and password that the URL itself carries. */
   readonly userInfo: { readonly username: string; readonly password: string } | null
   readonly method: string
@@ -87,6 +89,7 @@ export function prepare(listener: ListenerConfig, version: string): RequestTempl
   const { auth } = listener
   return {
     base,
+    origin: base.origin,
     userInfo,
     method: listener.method.toUpperCase(),
     fixedTarget,
@@ -113,41 +116,45 @@ export function buildRequest(template: RequestTemplate, message: Message, number
   if (problem !== null) throw new Trouble('solicitud', problem)
 
   const method = message.method === null ? template.method : message.method.toUpperCase()
-  const headers = template.headers.slice()
-  const recorded: Record<string, string> = { ...template.recorded }
+  const id = headerText(message.id)
+  const timestamp = String(Math.floor(now / 1000))
+  const event = headerText(message.event)
+  // Written out and in one go: this and its record are built for every request, and adding keys one by one is slow.
+  const headers = [
+    ...template.headers,
+    'webhook-id',
+    id,
+    'webhook-timestamp',
+    timestamp,
+    'X-Resthooks-Evento',
+    event,
+    'X-Resthooks-Intento',
+    String(number),
+  ]
+  const recorded: Record<string, string> = {
+    ...template.recorded,
+    'webhook-id': id,
+    'webhook-timestamp': timestamp,
+    'X-Resthooks-Evento': event,
+    'X-Resthooks-Intento': String(number),
+  }
+  if (template.keys.length > 0) {
+    const signature = sign(template.keys, id, timestamp, message.body)
+    headers.push('webhook-signature', signature)
+    recorded['webhook-signature'] = signature
+  }
   const contentType = template.contentType ?? message.contentType
   if (contentType !== '' && (message.body.length > 0 || !/^(GET|HEAD|DELETE|OPTIONS)$/.test(method))) {
     setHeader(headers, recorded, 'Content-Type', contentType)
   }
   for (const name in message.headers) setHeader(headers, recorded, name, message.headers[name]!)
-
-  const id = headerText(message.id)
-  const timestamp = String(Math.floor(now / 1000))
-  addHeader(headers, recorded, 'webhook-id', id)
-  addHeader(headers, recorded, 'webhook-timestamp', timestamp)
-  if (template.keys.length > 0) {
-    addHeader(headers, recorded, 'webhook-signature', sign(template.keys, id, timestamp, message.body))
-  }
-  addHeader(headers, recorded, 'X-Resthooks-Evento', headerText(message.event))
-  addHeader(headers, recorded, 'X-Resthooks-Intento', String(number))
-  return {
-    method,
-    origin: template.base.origin,
-    target: targetOf(template, message),
-    headers,
-    recorded,
-    body: message.body,
-  }
+  const target = targetOf(template, message)
+  return { method, origin: template.origin, target, headers, recorded, body: message.body }
 }
 
 function targetOf(template: RequestTemplate, message: Message): string {
   if (message.path === null && template.fixedTarget !== null) return template.fixedTarget
   return joinPath(template.base, expandPath(message.path ?? template.path, message))
-}
-
-function addHeader(headers: string[], recorded: Record<string, string>, name: string, value: string): void {
-  headers.push(name, value)
-  recorded[name] = value
 }
 
 /** Replaces every header of that name, whatever its case. */
