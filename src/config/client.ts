@@ -1,0 +1,95 @@
+/**
+ * Whom a listener talks to: `url`, a `[cliente X]`, or a `servicio`, which is toba's own cliente.ini.
+ *
+ * toba's REST client reads `[conexion]` of `<proyecto>/rest/<servicio>/cliente.ini` and lets the environment replace the
+ * credentials with CREDENCIALES_API_BASIC_<SERVICIO>, as `[["usuario","clave","url"]]`.
+ */
+import { findFile, isReadableByOthers } from './files.ts'
+import { parseIni } from './ini.ts'
+import type { Locations } from './locations.ts'
+import { type Place, quoted } from './problems.ts'
+import { type Context, type Layer, NOTHING, sectionLayer, type Written, written } from './settings.ts'
+import type { Variable } from './variables.ts'
+
+export const SERVICE_NAME = /^(?:[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99})?$/
+
+/** The layers of a service, most important first; reported and empty when there is none. */
+export function serviceLayers(
+  context: Context,
+  where: Locations,
+  ini: string | null,
+  service: string,
+  place: Place,
+): Layer[] {
+  const credentials = credentialsLayer(context, service)
+  const places = where.client(service, ini)
+  const file = findFile(places, 'cliente.ini', context.problems)
+  if (file === null) {
+    for (const path of places) context.watched.add(path)
+    if (credentials.find('to')) return [credentials]
+    context.problems.add(
+      place,
+      `no se encontró el cliente.ini del servicio ${quoted(service)}. Se buscó en: ${places.join(', ')}.`,
+    )
+    return [credentials]
+  }
+  context.watched.add(file.path)
+  const parsed = parseIni(file.path, file.text, context.problems, 'last')
+  const connection = parsed.sections.find(({ name }) => name === 'conexion')
+  if (!connection) {
+    context.problems.add({ file: file.path, line: null }, 'falta la sección [conexion].')
+    return [credentials]
+  }
+  if (connection.entries.has('auth_password') && isReadableByOthers(file.path)) {
+    context.problems.warn(
+      { file: file.path, line: null },
+      `tiene una clave y cualquier usuario puede leerlo: chmod o-r ${file.path}`,
+    )
+  }
+  return [credentials, sectionLayer(context, parsed, connection)]
+}
+
+/** CREDENCIALES_API_BASIC_<SERVICIO>: toba's JSON, or plainly `usuario:clave`. */
+function credentialsLayer(context: Context, service: string): Layer {
+  if (service === '') return NOTHING
+  const name = `CREDENCIALES_API_BASIC_${service.toUpperCase().replace(/[^A-Z0-9]/g, '_')}`
+  const found = context.variables.getFilled(name)
+  if (found === null) return NOTHING
+  const values = parseCredentials(found)
+  if (values === null) {
+    const at = written(context, name, found).place
+    context.problems.add(at, 'no se entiende; se acepta «usuario:clave» o [["usuario","clave","url"]].')
+    return NOTHING
+  }
+  return {
+    find: (key): Written | null => {
+      const value = values[key]
+      return value === undefined ? null : { ...written(context, name, found), texts: [value], shown: '***' }
+    },
+  }
+}
+
+function parseCredentials({ value }: Variable): Readonly<Record<string, string>> | null {
+  const trimmed = value.trim()
+  if (!trimmed.startsWith('[')) {
+    const colon = trimmed.indexOf(':')
+    return colon < 1 ? null : { auth_usuario: trimmed.slice(0, colon), auth_password: trimmed.slice(colon + 1) }
+  }
+  try {
+    const first: unknown = JSON.parse(trimmed)[0]
+    if (!Array.isArray(first) || first.length < 2 || first.some((part) => typeof part !== 'string')) return null
+    const [username, password, url] = first as string[]
+    return { auth_usuario: username!, auth_password: password!, ...(url && { to: url }) }
+  } catch {
+    return null
+  }
+}
+
+/** What goes below everything: credentials from the environment without a word on their type are HTTP Basic. */
+export function basicByDefault(layers: readonly Layer[]): Layer {
+  const credentials = layers[0]?.find('auth_usuario') ?? null
+  const byVariable = credentials !== null && credentials.origin.kind !== 'ini'
+  return {
+    find: (key) => (key === 'auth_tipo' && byVariable ? { ...credentials, texts: ['basic'], shown: 'basic' } : null),
+  }
+}

@@ -1,0 +1,194 @@
+/**
+ * The kinds of value that settings have: what each accepts, in words, and how its text becomes a value.
+ *
+ * The checks are valibot's; the words are ours, because one sentence that says what is accepted helps more than the
+ * name of the step that failed.
+ */
+import * as v from 'valibot'
+import type { Bytes, Millis } from '../message.ts'
+import { formatDuration, formatSize, parseDuration, parseSize } from './quantities.ts'
+
+export type Read<T> = { readonly ok: true; readonly value: T } | { readonly ok: false }
+
+export interface Kind<T> {
+  /** Ends the sentence «se acepta …». */
+  readonly accepted: string
+  /** Closed vocabularies: what a misspelt word is compared with. */
+  readonly words: readonly string[]
+  /** Whether `key[]` may give it. */
+  readonly list: boolean
+  /** `key =` is the default, unless the empty text means something for this setting (an empty list). */
+  readonly emptyMeans: 'default' | 'value'
+  read(texts: readonly string[]): Read<T>
+}
+
+type Schema<T> = v.GenericSchema<string, T>
+
+export function kind<T>(accepted: string, schema: Schema<T>, words: readonly string[] = []): Kind<T> {
+  const read = (texts: readonly string[]): Read<T> => {
+    const result = v.safeParse(schema, texts[texts.length - 1])
+    return result.success ? { ok: true, value: result.output } : { ok: false }
+  }
+  return { accepted, words, list: false, emptyMeans: 'default', read }
+}
+
+/** Commas separate the items, and so do the lines of `key[]`. */
+export function list<T>(
+  accepted: string,
+  schema: Schema<T>,
+  { least, most }: { least: number; most: number },
+): Kind<T[]> {
+  const items = v.pipe(v.array(schema), v.minLength(least), v.maxLength(most))
+  const read = (texts: readonly string[]): Read<T[]> => {
+    const split = texts.flatMap((text) => text.split(',')).map((text) => text.trim())
+    // A trailing comma is no item; `a,,b` is a slip that must not pass as two.
+    if (split.length > 0 && split[split.length - 1] === '') split.pop()
+    const result = v.safeParse(items, split)
+    return result.success ? { ok: true, value: result.output } : { ok: false }
+  }
+  return { accepted, words: [], list: true, emptyMeans: 'default', read }
+}
+
+/** The same kind, where `key =` is an empty value of its own and not the default. */
+export function orEmpty<T>(inner: Kind<T>): Kind<T> {
+  return { ...inner, emptyMeans: 'value' }
+}
+
+const trimmed = v.pipe(v.string(), v.trim())
+const isNumber = <T>(value: T | null): value is T => value !== null
+
+export const text: Kind<string> = kind('un texto', v.pipe(v.string(), v.regex(/^[^\p{Cc}]*$/u)))
+
+const DIGITS = /^\d{1,15}$/
+
+export function integer(least: number, most: number): Kind<number> {
+  const schema = v.pipe(trimmed, v.regex(DIGITS), v.transform(Number), v.minValue(least), v.maxValue(most))
+  return kind(`un número entero de ${least} a ${most}`, schema)
+}
+
+export function decimal(least: number, most: number): Kind<number> {
+  const schema = v.pipe(
+    trimmed,
+    v.regex(/^\d{1,9}(\.\d{1,9})?$/),
+    v.transform(Number),
+    v.minValue(least),
+    v.maxValue(most),
+  )
+  return kind(`un número de ${least} a ${most}, con punto decimal`, schema)
+}
+
+export const port: Kind<number> = { ...integer(1, 65535), accepted: 'un puerto de 1 a 65535' }
+
+const BOOLEANS: Readonly<Record<string, boolean>> = {
+  '1': true,
+  on: true,
+  yes: true,
+  true: true,
+  si: true,
+  sí: true,
+  '0': false,
+  off: false,
+  no: false,
+  none: false,
+  false: false,
+}
+
+/** What PHP takes for a boolean, and its Spanish. */
+export const boolean: Kind<boolean> = kind(
+  '1 o 0 (también on/off, yes/no, true/false)',
+  v.pipe(
+    trimmed,
+    v.toLowerCase(),
+    v.check((word) => Object.hasOwn(BOOLEANS, word)),
+    v.transform((word) => BOOLEANS[word]!),
+  ),
+)
+
+export function word<const W extends string>(words: readonly W[]): Kind<W> {
+  return kind(words.join(' | '), v.pipe(trimmed, v.toLowerCase(), v.picklist(words)), words)
+}
+
+const DURATION_EXAMPLES = '500ms, 5s, 10m, 2h, 7d; un número solo son segundos'
+
+export function durationSchema(least: Millis, most: Millis): Schema<Millis> {
+  return v.pipe(
+    v.string(),
+    v.transform(parseDuration),
+    v.check(isNumber),
+    v.transform(Number),
+    v.minValue(least),
+    v.maxValue(most),
+  )
+}
+
+export function duration(least: Millis, most: Millis): Kind<Millis> {
+  return kind(
+    `una duración de ${formatDuration(least)} a ${formatDuration(most)} (${DURATION_EXAMPLES})`,
+    durationSchema(least, most),
+  )
+}
+
+export function size(least: Bytes, most: Bytes): Kind<Bytes> {
+  return kind(
+    `un tamaño de ${formatSize(least)} a ${formatSize(most)} (64k, 1M; un número solo son bytes)`,
+    v.pipe(
+      v.string(),
+      v.transform(parseSize),
+      v.check(isNumber),
+      v.transform(Number),
+      v.minValue(least),
+      v.maxValue(most),
+    ),
+  )
+}
+
+/** `20%` or `20` → 20. */
+export const percent: Kind<number> = kind(
+  'un porcentaje de 0 a 100 (20%)',
+  v.pipe(
+    trimmed,
+    v.regex(/^\d{1,3}(\.\d{1,6})?\s*%?$/),
+    v.transform((value) => Number(value.replace('%', ''))),
+    v.maxValue(100),
+  ),
+)
+
+/** A host name, an address or (Postgres) the folder of a socket: nothing that could be mistaken for a URL. */
+export const host: Kind<string> = kind(
+  'un nombre de servidor o una dirección IP, sin puerto ni «http://»',
+  v.pipe(
+    trimmed,
+    v.regex(/^(?:\[?[0-9a-fA-F:.]*:[0-9a-fA-F:.]*\]?(?:%\w+)?|[\p{L}\p{N}_.-]{1,253})$/u),
+    v.transform(bare),
+  ),
+)
+
+export const hostOrSocket: Kind<string> = kind(
+  'un nombre de servidor, una dirección IP o la carpeta de un socket (/var/run/postgresql)',
+  v.pipe(
+    trimmed,
+    v.regex(/^(?:\/[^\p{Cc}]*|\[?[0-9a-fA-F:.]*:[0-9a-fA-F:.]*\]?(?:%\w+)?|[\p{L}\p{N}_.-]{1,253})$/u),
+    v.transform(bare),
+  ),
+)
+
+/** `[::1]` → `::1` */
+function bare(address: string): string {
+  return address.replace(/^\[(.*)\]$/, '$1')
+}
+
+export interface HostPort {
+  readonly host: string
+  readonly port: number
+}
+
+/** `host:port`, `[::1]:port`. */
+export const hostPortSchema: Schema<HostPort> = v.pipe(
+  trimmed,
+  v.regex(/^(?:\[[0-9a-fA-F:.]+\]|[\p{L}\p{N}_.-]{1,253}):\d{1,5}$/u),
+  v.transform((value) => {
+    const at = value.lastIndexOf(':')
+    return { host: bare(value.slice(0, at)), port: Number(value.slice(at + 1)) }
+  }),
+  v.check((value) => value.port >= 1 && value.port <= 65535),
+)

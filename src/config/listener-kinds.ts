@@ -1,0 +1,161 @@
+/**
+ * The kinds of value that only listeners have.
+ */
+import { isIP } from 'node:net'
+import * as v from 'valibot'
+import { SERVICE_NAME } from './client.ts'
+import type { ListenerConfig, StatusRule } from './config.ts'
+import { type Kind, kind, list, orEmpty, type Read, word } from './kinds.ts'
+
+/** Link-local (where the clouds keep their metadata service) and the metadata addresses outside of it. */
+export const METADATA_NETWORKS: readonly string[] = [
+  '169.254.0.0/16',
+  'fe80::/10',
+  'fd00:ec2::254/128',
+  '100.100.100.200/32',
+  '168.63.129.16/32',
+]
+
+const trimmed = v.pipe(v.string(), v.trim())
+
+/** An empty list would deliver everything or nothing, depending on whom you ask: it is neither. */
+export const events: Kind<string[]> = orEmpty(
+  list(
+    'una lista de nombres de evento sin blancos, separados por comas; «*» reemplaza cualquier texto (proveedor.*)',
+    v.pipe(v.string(), v.regex(/^[^\s,\p{Cc}]{1,200}$/u)),
+    { least: 1, most: 1000 },
+  ),
+)
+
+export const method: Kind<string> = (() => {
+  const inner = word(['post', 'put', 'patch', 'delete', 'get'])
+  const upper = (read: Read<string>): Read<string> => (read.ok ? { ok: true, value: read.value.toUpperCase() } : read)
+  const words = ['POST', 'PUT', 'PATCH', 'DELETE', 'GET']
+  return { ...inner, words, accepted: words.join(' | '), read: (texts) => upper(inner.read(texts)) }
+})()
+
+const PLACEHOLDER = /\{(?:id|evento|datos(?:\.[^{}.\s]+)+)\}/g
+
+export const path: Kind<string> = kind(
+  'una ruta relativa a la dirección, con {id}, {evento} o {datos.campo} donde haga falta (proveedores/{datos.id})',
+  v.pipe(
+    trimmed,
+    v.regex(/^(?![a-z][a-z0-9+.-]*:)(?!\/\/)[^\s\p{Cc}\\]*$/iu),
+    v.check((template) => !/[{}]/.test(template.replace(PLACEHOLDER, ''))),
+  ),
+)
+
+/** Those that frame the request, and those that are ours: setting them would break the delivery or forge it. */
+const RESERVED =
+  /^(?:connection|content-length|expect|keep-alive|te|trailer|transfer-encoding|upgrade|webhook-(?:id|timestamp|signature)|x-resthooks-(?:evento|intento))$/i
+
+const header = v.pipe(
+  v.string(),
+  v.regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}\s*:[^\r\n\0]{0,8192}$/),
+  v.transform((line): readonly [string, string] => {
+    const colon = line.indexOf(':')
+    return [line.slice(0, colon).trim(), line.slice(colon + 1).trim()]
+  }),
+  v.check(([name]) => !RESERVED.test(name)),
+)
+
+/** One a line (`cabeceras[] = X-A: b`): commas are part of many values. */
+export const headers: Kind<(readonly [string, string])[]> = {
+  accepted:
+    '«Nombre: valor» en cada línea cabeceras[], salvo las que pone resthooks o el protocolo (Content-Length, webhook-id…)',
+  words: [],
+  list: true,
+  emptyMeans: 'default',
+  read: (texts) => {
+    const result = v.safeParse(
+      v.array(header),
+      texts.filter((text) => text.trim() !== ''),
+    )
+    return result.success ? { ok: true, value: result.output } : { ok: false }
+  },
+}
+
+export const contentType: Kind<string> = kind(
+  'un tipo de contenido (application/json; charset=utf-8, entre comillas si lleva «;»)',
+  v.pipe(trimmed, v.regex(/^[\w!#$&^.+-]{1,100}\/[\w!#$&^.+-]{1,100}(?:\s*;[^\p{Cc}]{1,200})?$/u)),
+)
+
+/** Standard Webhooks: `whsec_` and 24 to 64 bytes in base64. Two while rotating, the one that signs first, first. */
+export const secrets: Kind<string[]> = list(
+  'uno o dos secretos «whsec_…» (24 a 64 bytes en base64), separados por coma',
+  v.pipe(
+    v.string(),
+    v.regex(/^whsec_(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}(?:==)?|[A-Za-z0-9+/]{3}=?)?$/),
+    v.check((secret) => {
+      const { length } = Buffer.from(secret.slice('whsec_'.length), 'base64')
+      return length >= 24 && length <= 64
+    }),
+  ),
+  { least: 1, most: 2 },
+)
+
+const network = v.pipe(
+  v.string(),
+  v.check((text) => {
+    const [address, bits, ...rest] = text.split('/')
+    const version = isIP(address!)
+    if (version === 0 || rest.length > 0) return false
+    return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128))
+  }),
+  v.transform((text) => (text.includes('/') ? text : `${text}/${isIP(text) === 4 ? 32 : 128}`)),
+)
+
+/** Empty or `ninguna`: every address is allowed. */
+export const networks: Kind<string[]> = (() => {
+  const inner = list('redes separadas por comas (169.254.0.0/16, fe80::/10), o «ninguna»', network, {
+    least: 0,
+    most: 1000,
+  })
+  const read = (texts: readonly string[]): Read<string[]> =>
+    texts.join('').trim().toLowerCase() === 'ninguna' ? { ok: true, value: [] } : inner.read(texts)
+  return { ...inner, read }
+})()
+
+const RATE_UNITS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+
+export const rateLimit: Kind<NonNullable<ListenerConfig['rateLimit']>> = kind(
+  'cantidad/unidad: 100/s, 600/m, 5000/h o 10000/d',
+  v.pipe(
+    trimmed,
+    v.regex(/^[1-9]\d{0,8}\s*\/\s*[smhd]$/i),
+    v.transform((text) => {
+      const [count, unit] = text.split('/')
+      return { count: Number(count), per: RATE_UNITS[unit!.trim().toLowerCase()]! }
+    }),
+  ),
+)
+
+export const statusRules: Kind<StatusRule[]> = list(
+  'una lista de estados HTTP (429), clases (5xx) o «red», separados por comas',
+  v.pipe(
+    v.string(),
+    v.toLowerCase(),
+    v.regex(/^(?:[1-5]\d\d|[1-5]xx|red)$/),
+    v.transform((rule): StatusRule => {
+      if (rule === 'red') return { kind: 'network' }
+      if (rule.endsWith('xx')) return { kind: 'class', hundreds: Number(rule[0]) }
+      return { kind: 'status', status: Number(rule) }
+    }),
+  ),
+  { least: 1, most: 500 },
+)
+
+/** `1`, `v1`, `v1.2` → `v1`… */
+export const version: Kind<string> = kind(
+  'una versión (v1)',
+  v.pipe(
+    trimmed,
+    v.regex(/^v?\d{1,4}(?:\.\d{1,4}){0,2}$/i),
+    v.transform((text) => `v${text.replace(/^v/i, '')}`),
+  ),
+)
+
+export const serviceName: Kind<string> = kind(
+  'el nombre de un servicio (letras, números, «_», «.» y «-»), o nada si el proyecto tiene uno solo',
+  v.pipe(trimmed, v.regex(SERVICE_NAME)),
+)

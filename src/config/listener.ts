@@ -1,0 +1,169 @@
+/**
+ * `[listener X]`: one section, its client and its strategy become a ListenerConfig (INTERFACE §2).
+ */
+import { authConfig } from './auth.ts'
+import { callback } from './callback.ts'
+import { tlsConfig } from './certificates.ts'
+import type { AuthConfig, BreakerConfig, ListenerConfig, RetryStrategy } from './config.ts'
+import { boolean, duration, integer, orEmpty, percent, size, text, word } from './kinds.ts'
+import * as kinds from './listener-kinds.ts'
+import { type Place, suggestion } from './problems.ts'
+import { find, type Layer, type Reader, setting } from './settings.ts'
+import { httpUrl, isLoopback, joinUrl } from './url.ts'
+
+const SECOND = 1000
+const MINUTE = 60 * SECOND
+const HOUR = 60 * MINUTE
+/** Node's timers overflow beyond 2³¹ ms. */
+const LONGEST_TIMER = 24 * HOUR
+const NO_BASE = 'http://invalid/'
+
+/** What a listener refers to by name. */
+export interface Surroundings {
+  readonly defaultStrategy: RetryStrategy
+  readonly strategies: ReadonlyMap<string, RetryStrategy>
+  /** The layers below the listener's own section; reports what it cannot find. */
+  client(target: Target): readonly Layer[]
+}
+
+/** The one of `url`, `cliente`, `servicio` that the section has. */
+export type Target =
+  | { readonly kind: 'url' }
+  | { readonly kind: 'cliente'; readonly name: string; readonly place: Place }
+  | { readonly kind: 'servicio'; readonly name: string; readonly place: Place }
+
+/** @param own reads the section itself; @param place its header */
+export function listenerConfig(own: Reader, name: string, place: Place, around: Surroundings): ListenerConfig {
+  const { context } = own
+  const target = targetOf(own, place)
+  const below = target === null || target.kind === 'url' ? [] : around.client(target)
+  const reader: Reader = { ...own, layers: [...own.layers, ...below] }
+  const url = baseUrl(reader, target, place)
+  const auth = authConfig(reader, place)
+  const headers = setting(own, 'cabeceras', kinds.headers, [])
+  warnAboutPlainHttp(own, url, auth, place)
+  const connectTimeout = setting(own, 'espera_conexion', duration(1, HOUR), 5 * SECOND)
+  const totalTimeout = setting(own, 'espera_total', duration(1, LONGEST_TIMER), 30 * SECOND)
+  const written = find(own.layers, 'espera_conexion')
+  if (written && connectTimeout > totalTimeout)
+    context.problems.warn(written.place, 'no tiene efecto: supera a espera_total.')
+  const order = setting(own, 'orden', word(['libre', 'estricto']), 'libre')
+  const concurrency = setting(own, 'concurrencia', integer(1, 10_000), 10)
+  const limited = find(own.layers, 'concurrencia')
+  if (limited && order === 'estricto' && concurrency > 1) {
+    context.problems.warn(limited.place, 'no tiene efecto: con orden = estricto se entrega de a uno.')
+  }
+  return {
+    name,
+    active: setting(own, 'activo', boolean, true),
+    events: setting(own, 'eventos', kinds.events, ['*']),
+    url,
+    path: setting(own, 'ruta', kinds.path, ''),
+    method: setting(own, 'metodo', kinds.method, 'POST'),
+    headers,
+    contentType: setting(own, 'tipo_contenido', kinds.contentType, null),
+    auth,
+    tls: tlsConfig(reader),
+    secrets: setting(own, 'secreto', kinds.secrets, []),
+    connectTimeout,
+    totalTimeout,
+    maxResponse: setting(own, 'max_respuesta', size(0, 64 * 1024 ** 2), 64 * 1024),
+    redirects: setting(own, 'redirecciones', integer(0, 20), 0),
+    blockedNetworks: setting(own, 'redes_bloqueadas', orEmpty(kinds.networks), kinds.METADATA_NETWORKS),
+    concurrency,
+    rateLimit: setting(own, 'limite', kinds.rateLimit, null),
+    order,
+    strategy: strategyOf(own, around),
+    ...retryRules(own),
+    breaker: breakerConfig(own),
+    onSuccess: setting(own, 'on_success', callback, null),
+    onFailure: setting(own, 'on_failure', callback, null),
+    auditBody: setting(own, 'auditar_cuerpo', boolean, true),
+    auditResponse: setting(own, 'auditar_respuesta', boolean, true),
+  }
+}
+
+function targetOf(own: Reader, place: Place): Target | null {
+  const { problems } = own.context
+  const url = find(own.layers, 'url')
+  const client = find(own.layers, 'cliente')
+  // `servicio =` is toba's only service of the project, unless another target says that it was left blank.
+  const blank = url === null && client === null ? own.layers[0]!.find('servicio') : null
+  const service = find(own.layers, 'servicio') ?? blank
+  const found = [url && 'url', client && 'cliente', service && 'servicio'].filter((key) => key !== null)
+  if (found.length > 1) {
+    problems.add({ ...place, key: found.join(', ') }, 'son excluyentes: deje uno solo de url, cliente y servicio.')
+    return null
+  }
+  const clientName = setting(own, 'cliente', text, null)
+  const serviceName = setting(own, 'servicio', orEmpty(kinds.serviceName), null)
+  if (url) return { kind: 'url' }
+  if (client) return clientName === null ? null : { kind: 'cliente', name: clientName.trim(), place: client.place }
+  if (service) return serviceName === null ? null : { kind: 'servicio', name: serviceName, place: service.place }
+  problems.add(place, 'falta el destino: indique uno de url, cliente o servicio.')
+  return null
+}
+
+/** `version` adds `v1/` to the base, as the URLs of toba's API are versioned. */
+function baseUrl(reader: Reader, target: Target | null, place: Place): string {
+  const { problems } = reader.context
+  if (target === null) return NO_BASE
+  const key = target.kind === 'url' ? 'url' : 'to'
+  const written = find(reader.layers, key)
+  const base = setting(reader, key, httpUrl, null)
+  const version = setting(reader, 'version', kinds.version, null)
+  if (base === null) {
+    // The client itself was not found, or its `to` is wrong: reported there.
+    if (written === null && target.kind !== 'url' && reader.layers.length > 1) {
+      problems.add({ ...place, key: target.kind }, `a su ${target.kind} «${target.name}» le falta «to», la dirección.`)
+    }
+    return NO_BASE
+  }
+  const normalized = new URL(base).href
+  return version === null ? normalized : (joinUrl(normalized, `${version}/`) ?? normalized)
+}
+
+function warnAboutPlainHttp({ context }: Reader, url: string, auth: AuthConfig, place: Place): void {
+  const target = auth.kind === 'oauth2' ? auth.tokenUrl : url
+  const sendsSecret = auth.kind !== 'ninguna' && auth.kind !== 'digest' && auth.kind !== 'ssl'
+  if (!sendsSecret || url === NO_BASE || !URL.canParse(target)) return
+  if (new URL(target).protocol !== 'http:' || isLoopback(target)) return
+  context.problems.warn(
+    place,
+    `las credenciales (${auth.kind}) viajan sin cifrar a ${new URL(target).host}: use https://.`,
+  )
+}
+
+function strategyOf(own: Reader, around: Surroundings): RetryStrategy {
+  const name = setting(own, 'reintentos', text, null)?.trim() ?? null
+  if (name === null) return around.defaultStrategy
+  const found = around.strategies.get(name)
+  if (found) return found
+  const known = [...around.strategies.keys()]
+  const defined = known.length === 0 ? 'no hay ninguna definida' : `se aceptan: ${known.join(' ')}`
+  own.context.problems.add(
+    find(own.layers, 'reintentos')!.place,
+    `no existe la sección [reintentos ${name}]; ${defined}.${suggestion(name, known)}`,
+  )
+  return around.defaultStrategy
+}
+
+function retryRules(own: Reader): Pick<ListenerConfig, 'retryIf' | 'noRetryIf'> {
+  const retryIf = setting(own, 'reintentar_si', kinds.statusRules, [])
+  const noRetryIf = setting(own, 'no_reintentar_si', kinds.statusRules, [])
+  const both = retryIf.find((rule) => noRetryIf.some((other) => JSON.stringify(other) === JSON.stringify(rule)))
+  if (both) {
+    const shown = both.kind === 'status' ? both.status : both.kind === 'class' ? `${both.hundreds}xx` : 'red'
+    own.context.problems.add(find(own.layers, 'no_reintentar_si')!.place, `${shown} está también en reintentar_si.`)
+  }
+  return { retryIf, noRetryIf }
+}
+
+/** `corte_porcentaje = 0` turns it off. */
+function breakerConfig(own: Reader): BreakerConfig | null {
+  const threshold = setting(own, 'corte_porcentaje', percent, 70)
+  const minimum = setting(own, 'corte_minimo', integer(1, 1_000_000), 10)
+  const window = setting(own, 'corte_ventana', duration(SECOND, LONGEST_TIMER), 5 * MINUTE)
+  const pause = setting(own, 'corte_pausa', duration(100, LONGEST_TIMER), 30 * SECOND)
+  return threshold === 0 ? null : { threshold, minimum, window, pause }
+}

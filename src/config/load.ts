@@ -1,0 +1,130 @@
+/**
+ * The configuration from its files: found, read, merged, checked, and given out as one immutable Config, or as one error
+ * that lists everything wrong with it.
+ *
+ * Synchronous on purpose: `send` does this on every call, and a handful of small files is read fastest that way.
+ */
+import type { Config, Origin } from './config.ts'
+import { parseEnv } from './env.ts'
+import { findFile, isReadableByOthers, readFile, type TextFile } from './files.ts'
+import { type IniFile, parseIni } from './ini.ts'
+import { boolean } from './kinds.ts'
+import { type LoadOptions, type Locations, locations, misspelt, type Wanted } from './locations.ts'
+import { Problems } from './problems.ts'
+import { sectionsConfig } from './sections.ts'
+import { type Context, NOTHING, sectionLayer, setting, variablesLayer } from './settings.ts'
+import { Variables } from './variables.ts'
+import { ACTIVE_VARIABLE, isSecret, OWN_VARIABLES } from './vocabulary.ts'
+
+export type { LoadOptions } from './locations.ts'
+export { parseDuration, parseSize } from './quantities.ts'
+
+/** Where a load looks: for `verificar`, and for a watcher that waits for a file to appear. */
+export interface Search {
+  readonly instancia: string
+  readonly proyecto: string
+  /** `$I`, absolute. */
+  readonly installation: string
+  /** In the order of preference; only one when it was named explicitly. */
+  readonly ini: readonly string[]
+  readonly env: readonly string[]
+}
+
+/**
+ * @returns the whole configuration; without any file, the defaults (and a warning that says where it looked)
+ * @throws ConfigError that lists every error of every file
+ */
+export function loadConfig(options: LoadOptions = {}): Config {
+  const problems = new Problems()
+  const environment = options.environment ?? process.env
+  const where = locations(options, problems)
+
+  const iniText = open(where.ini, 'resthooks.ini', problems)
+  // The path, not the file: an --config that cannot be read still has an instalador.env beside it.
+  const iniPath = iniText?.path ?? (where.ini.kind === 'explicit' ? where.ini.path : null)
+  const envText = open(where.env(iniPath), 'instalador.env', problems)
+  const env = envText && parseEnv(envText.path, envText.text, problems)
+  const ini = iniText && parseIni(iniText.path, iniText.text, problems)
+
+  const context: Context = {
+    problems,
+    variables: new Variables(environment, env),
+    origins: new Map<string, Origin>(),
+    watched: new Set<string>([iniText, envText].filter((file) => file !== null).map(({ path }) => path)),
+    cwd: where.cwd,
+  }
+  const root = ini ? sectionLayer(context, ini, ini.sections[0]!) : NOTHING
+  const switches = variablesLayer(context, { resthooks_activo: [ACTIVE_VARIABLE] })
+  const active = setting({ context, section: '', layers: [switches, root] }, 'resthooks_activo', boolean, true)
+  const sections = sectionsConfig(context, where, ini)
+
+  warnAboutFiles(context, where, ini)
+  problems.throwIfAny()
+  return {
+    instancia: where.instancia,
+    proyecto: where.proyecto,
+    active,
+    ...sections,
+    files: { ini: iniText?.path ?? null, env: envText?.path ?? null, watched: [...context.watched] },
+    origins: context.origins,
+    warnings: problems.warnings,
+  }
+}
+
+/** Where `loadConfig` with the same options looks, whatever is there. */
+export function searchPlaces(options: LoadOptions = {}): Search {
+  const quiet = new Problems()
+  const where = locations(options, quiet)
+  const ini =
+    where.ini.kind === 'explicit' ? where.ini.path : (findFile(where.ini.places, 'resthooks.ini', quiet)?.path ?? null)
+  const { instancia, proyecto, installation } = where
+  return { instancia, proyecto, installation, ini: placesOf(where.ini), env: placesOf(where.env(ini)) }
+}
+
+function placesOf(wanted: Wanted): readonly string[] {
+  return wanted.kind === 'explicit' ? [wanted.path] : wanted.places
+}
+
+function open(wanted: Wanted, what: string, problems: Problems): TextFile | null {
+  if (wanted.kind === 'explicit') return readFile(wanted.path, wanted.named, problems)
+  return findFile(wanted.places, what, problems)
+}
+
+function warnAboutFiles(context: Context, where: Locations, ini: IniFile | null): void {
+  const { problems, variables } = context
+  if (ini === null && where.ini.kind === 'search') {
+    const places = where.ini.places.join(', ')
+    problems.warn(
+      { file: where.ini.places[0]!, line: null },
+      `no hay resthooks.ini; rigen los valores por omisión. Se buscó en: ${places}.`,
+    )
+  }
+  const names = variables.names()
+  const known = OWN_VARIABLES.filter((name) => !variables.asked.has(name)).concat([...variables.asked])
+  for (const [file, list] of [
+    [variables.file, names.file],
+    [null, names.environment],
+  ] as const) {
+    for (const [name, near] of misspelt(list, known)) {
+      const place = { file: file?.path ?? null, line: file?.variables.get(name)?.line ?? null, key: name }
+      problems.warn(place, `nadie lee esta variable.${near === null ? '' : ` ¿Quiso decir «${near}»?`}`)
+    }
+  }
+
+  const env = variables.file
+  const secretInEnv = env && [...env.variables].some(([name, { value }]) => value !== '' && isSecret(name))
+  if (env && secretInEnv) warnAboutMode(problems, env.path)
+  const secretInIni = ini?.sections.some(({ entries }) =>
+    [...entries.values()].some(({ key, values }) => key !== 'cabeceras' && isSecret(key) && values.some(isLiteral)),
+  )
+  if (ini && secretInIni) warnAboutMode(problems, ini.path)
+}
+
+function isLiteral(value: string): boolean {
+  return value !== '' && !/^(?:\$\{[^}]*\}|\$env\([^)]*\)\$)$/.test(value)
+}
+
+function warnAboutMode(problems: Problems, path: string): void {
+  if (!isReadableByOthers(path)) return
+  problems.warn({ file: path, line: null }, `tiene una clave y cualquier usuario puede leerlo: chmod o-r ${path}`)
+}

@@ -1,0 +1,118 @@
+/**
+ * Where the files may be (INTERFACE §1): pure, but for one question to the disk (is there an `./instalacion`?).
+ */
+import { existsSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { nearest, type Problems, quoted } from './problems.ts'
+
+/** The global options of the command line; what is left out is taken from the environment. */
+export interface LoadOptions {
+  readonly instancia?: string | undefined
+  readonly proyecto?: string | undefined
+  /** `--config F` */
+  readonly config?: string | undefined
+  /** `--env F` */
+  readonly env?: string | undefined
+  /** `--instalacion DIR` */
+  readonly instalacion?: string | undefined
+  readonly cwd?: string | undefined
+  readonly environment?: NodeJS.ProcessEnv | undefined
+}
+
+/** A file to be looked for: named by a person (then it must be there), or one of several places. */
+export type Wanted =
+  | { readonly kind: 'explicit'; readonly path: string; readonly named: string }
+  | { readonly kind: 'search'; readonly places: readonly string[] }
+
+export interface Locations {
+  readonly instancia: string
+  readonly proyecto: string
+  readonly cwd: string
+  /** `$I` */
+  readonly installation: string
+  readonly ini: Wanted
+  /** @param ini path of the resthooks.ini that was chosen, or null */
+  env(ini: string | null): Wanted
+  /** Places of the cliente.ini of a `servicio` ('' = the project's only one). */
+  client(service: string, ini: string | null): readonly string[]
+}
+
+const NAME = /^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}$/
+
+export function locations(options: LoadOptions, problems: Problems): Locations {
+  const cwd = resolve(options.cwd ?? '.')
+  const environment = options.environment ?? process.env
+  const instancia = name('instancia', options.instancia, 'TOBA_INSTANCIA', 'produccion', environment, problems)
+  const proyecto = name('proyecto', options.proyecto, 'TOBA_PROYECTO', 'resthooks', environment, problems)
+  const installation = resolve(cwd, installationOf(options.instalacion, cwd, environment))
+  if (options.instalacion && !existsSync(installation)) {
+    problems.add({ file: installation, line: null }, 'se indicó con --instalacion, pero la carpeta no existe.')
+  }
+  const project = join(installation, `i__${instancia}`, `p__${proyecto}`)
+
+  const wanted = (flag: string, option: string | undefined, variable: string, places: readonly string[]): Wanted => {
+    const path = option || environment[variable]
+    if (!path) return { kind: 'search', places: [...new Set(places)] }
+    return { kind: 'explicit', path: resolve(cwd, path), named: `se indicó con ${option ? flag : `$${variable}`}` }
+  }
+
+  return {
+    instancia,
+    proyecto,
+    cwd,
+    installation,
+    ini: wanted('--config', options.config, 'RESTHOOKS_INI', [
+      join(project, 'resthooks.ini'),
+      join(installation, 'resthooks.ini'),
+      join(cwd, 'resthooks.ini'),
+      '/etc/resthooks/resthooks.ini',
+    ]),
+    env: (ini) =>
+      wanted('--env', options.env, 'RESTHOOKS_ENV', [
+        ...(ini === null ? [] : [join(dirname(ini), 'instalador.env')]),
+        join(installation, 'instalador.env'),
+        join(dirname(installation), 'instalador.env'),
+        join(cwd, 'instalador.env'),
+      ]),
+    client: (service, ini) => [
+      join(project, 'rest', service, 'cliente.ini'),
+      join(project, 'api_cliente', service, 'cliente.ini'),
+      ...(ini === null ? [] : [join(dirname(ini), 'rest', service, 'cliente.ini')]),
+    ],
+  }
+}
+
+function installationOf(option: string | undefined, cwd: string, environment: NodeJS.ProcessEnv): string {
+  if (option) return option
+  if (environment.TOBA_INSTALACION_DIR) return environment.TOBA_INSTALACION_DIR
+  if (environment.TOBA_DIR) return join(environment.TOBA_DIR, 'instalacion')
+  return existsSync(join(cwd, 'instalacion')) ? 'instalacion' : '.'
+}
+
+/** Becomes part of paths, of Redis keys and of rows: letters, digits and `_ . -` only. */
+function name(
+  what: 'instancia' | 'proyecto',
+  option: string | undefined,
+  variable: string,
+  fallback: string,
+  environment: NodeJS.ProcessEnv,
+  problems: Problems,
+): string {
+  const value = option || environment[variable] || fallback
+  if (NAME.test(value)) return value
+  const from = option ? `--${what}` : `$${variable}`
+  problems.add(
+    { file: null, line: null, key: from },
+    `se encontró ${quoted(value)}; se aceptan letras, números, «_», «.» y «-» (hasta 64, sin empezar con punto).`,
+  )
+  return fallback
+}
+
+/** Names of environment variables that look like ours but are not: `REST_HOOKS_REDIS_HOTS`. */
+export function misspelt(variables: Iterable<string>, known: readonly string[]): [string, string | null][] {
+  const unknown: [string, string | null][] = []
+  for (const variable of variables) {
+    if (/^REST_?HOOKS_/.test(variable) && !known.includes(variable)) unknown.push([variable, nearest(variable, known)])
+  }
+  return unknown
+}

@@ -1,0 +1,101 @@
+/**
+ * Everything wrong with the configuration, gathered so that a person sees all of it at once.
+ *
+ * Reading never stops at the first mistake: whoever finds one adds it here and goes on with the default, and
+ * `throwIfAny` turns the whole list into one ConfigError.
+ */
+import { ConfigError } from '../errors.ts'
+
+/** Where something is written. `line` counts from 1; null where it has none (the environment, a missing file). */
+export interface Place {
+  readonly file: string | null
+  readonly line: number | null
+  readonly section?: string
+  readonly key?: string
+}
+
+const LONGEST_SHOWN = 80
+
+export class Problems {
+  readonly #errors: { readonly place: Place; readonly text: string }[] = []
+  readonly #warnings: string[] = []
+
+  add(place: Place, message: string): void {
+    const text = `${describe(place)}: ${message}`
+    // The same entry can be read by several listeners (a shared client): once is enough.
+    if (!this.#errors.some((known) => known.text === text)) this.#errors.push({ place, text })
+  }
+
+  warn(place: Place, message: string): void {
+    const text = `${describe(place)}: ${message}`
+    if (!this.#warnings.includes(text)) this.#warnings.push(text)
+  }
+
+  get warnings(): readonly string[] {
+    return this.#warnings
+  }
+
+  get count(): number {
+    return this.#errors.length
+  }
+
+  /** @throws ConfigError that lists every problem, by file and line */
+  throwIfAny(): void {
+    if (this.#errors.length === 0) return
+    const sorted = this.#errors.toSorted(
+      (a, b) => (a.place.file ?? '').localeCompare(b.place.file ?? '') || (a.place.line ?? 0) - (b.place.line ?? 0),
+    )
+    const title =
+      sorted.length === 1 ? 'La configuración tiene un error:' : `La configuración tiene ${sorted.length} errores:`
+    throw new ConfigError([title, ...sorted.map(({ text }) => `  ${text}`)].join('\n'))
+  }
+}
+
+/** `/etc/resthooks/resthooks.ini:12 [workers] concurrencia` */
+export function describe({ file, line, section, key }: Place): string {
+  const where = file === null ? 'entorno' : line === null ? file : `${file}:${line}`
+  const named = section ? ` [${section}]` : ''
+  return `${where}${named}${key ? ` ${key}` : ''}`
+}
+
+/** What was found, quoted, on one line and never longer than a glance. */
+export function quoted(text: string): string {
+  // Control characters would let a file paint the terminal of whoever reads the error.
+  const clean = text.replace(/\p{Cc}+/gu, ' ').replace(/\/\/[^/@\s]*@/g, '//***@')
+  return `«${clean.length > LONGEST_SHOWN ? `${clean.slice(0, LONGEST_SHOWN)}…` : clean}»`
+}
+
+/** ` ¿Quiso decir «concurrencia»?`, or '' when nothing known is near. */
+export function suggestion(found: string, known: Iterable<string>): string {
+  const near = nearest(found, known)
+  return near === null ? '' : ` ¿Quiso decir «${near}»?`
+}
+
+/** The known word that takes the fewest edits, when that is at most a third of its length; case does not count. */
+export function nearest(found: string, known: Iterable<string>): string | null {
+  let best: string | null = null
+  let fewest = Number.POSITIVE_INFINITY
+  const wanted = found.toLowerCase().slice(0, 100)
+  for (const word of known) {
+    const edits = distance(wanted, word.toLowerCase())
+    if (edits < fewest && edits <= Math.max(1, Math.floor(Math.max(word.length, wanted.length) / 3))) {
+      best = word
+      fewest = edits
+    }
+  }
+  return best
+}
+
+/** Levenshtein's distance, with one row of memory. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      const replaced = row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)
+      next.push(Math.min(replaced, row[j]! + 1, next[j - 1]! + 1))
+    }
+    row = next
+  }
+  return row[b.length]!
+}

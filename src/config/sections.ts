@@ -1,0 +1,191 @@
+/**
+ * The sections of resthooks.ini: which there are, which are mistakes, which nobody uses, and what each becomes.
+ */
+import * as v from 'valibot'
+import { basicByDefault, serviceLayers } from './client.ts'
+import type { Config, ListenerConfig, RetryStrategy, WorkersConfig } from './config.ts'
+import type { IniFile, IniSection } from './ini.ts'
+import { duration, type HostPort, hostPortSchema, integer, kind } from './kinds.ts'
+import { listenerConfig, type Surroundings, type Target } from './listener.ts'
+import type { Locations } from './locations.ts'
+import { suggestion } from './problems.ts'
+import { auditConfig, redisConfig } from './servers.ts'
+import { type Context, type Layer, NOTHING, type Reader, reportUnknownKeys, sectionLayer, setting } from './settings.ts'
+import { DEFAULT_STRATEGY_NAME, strategy } from './strategies.ts'
+import { NAMED_SECTIONS, ROOT_KEYS, SINGLE_SECTIONS } from './vocabulary.ts'
+
+type Sections = Pick<Config, 'redis' | 'audit' | 'workers' | 'defaultStrategy' | 'listeners'>
+
+const LISTENER_NAME = /^[\p{L}\p{N}_.-]{1,64}$/u
+
+export function sectionsConfig(context: Context, where: Locations, ini: IniFile | null): Sections {
+  const found = sortSections(context, ini)
+  const layer = (section: IniSection | undefined) => (section && ini ? sectionLayer(context, ini, section) : NOTHING)
+  const reader = (section: IniSection | undefined, name: string): Reader => ({
+    context,
+    section: name,
+    layers: [layer(section)],
+  })
+
+  const strategies = new Map<string, RetryStrategy>()
+  for (const [name, section] of found.named.reintentos)
+    strategies.set(name, strategy(reader(section, section.name), name))
+  const defaultStrategy = strategy(reader(found.single.get('reintentos'), 'reintentos'), DEFAULT_STRATEGY_NAME)
+  const clients = new Map([...found.named.cliente].map(([name, section]) => [name, layer(section)]))
+  const used = { clients: new Set<string>(), strategies: new Set<string>() }
+
+  const around: Surroundings = {
+    defaultStrategy,
+    strategies,
+    client: (target) => clientLayers(context, where, ini, clients, target),
+  }
+  const listeners = new Map<string, ListenerConfig>()
+  for (const [name, section] of found.named.listener) {
+    const place = { file: ini!.path, line: section.line, section: section.name }
+    const own = reader(section, section.name)
+    const listener = listenerConfig(own, name, place, around)
+    listeners.set(name, listener)
+    used.strategies.add(listener.strategy.name)
+    used.clients.add(section.entries.get('cliente')?.values[0]?.trim() ?? '')
+  }
+
+  warnAboutUnused(context, ini, found, used)
+  return {
+    redis: redisConfig(context, layer(found.single.get('redis_config'))),
+    audit: auditConfig(context, layer(found.single.get('auditoria'))),
+    workers: workersConfig(reader(found.single.get('workers'), 'workers')),
+    defaultStrategy,
+    listeners,
+  }
+}
+
+interface Found {
+  readonly single: ReadonlyMap<string, IniSection>
+  readonly named: Readonly<Record<'reintentos' | 'cliente' | 'listener', ReadonlyMap<string, IniSection>>>
+}
+
+/** Each section to its kind; repeated, misspelt and nameless ones are reported. */
+function sortSections(context: Context, ini: IniFile | null): Found {
+  const single = new Map<string, IniSection>()
+  const named = { reintentos: new Map(), cliente: new Map(), listener: new Map() } as Record<
+    keyof Found['named'],
+    Map<string, IniSection>
+  >
+  for (const section of ini?.sections ?? []) {
+    const place = { file: ini!.path, line: section.line, section: section.name }
+    if (section.name === '') {
+      // A stray `[]` gets the same answer as any other section that means nothing.
+      if (section === ini!.sections[0]) reportUnknownKeys(context, ini!, section, ROOT_KEYS)
+      else context.problems.add(place, 'la sección no tiene nombre.')
+      continue
+    }
+    const blank = section.name.indexOf(' ')
+    const [type, name] =
+      blank === -1 ? [section.name, null] : [section.name.slice(0, blank), section.name.slice(blank + 1)]
+    const keys = name === null ? own(SINGLE_SECTIONS, type) : own(NAMED_SECTIONS, type)
+    if (keys === null) {
+      context.problems.add(place, unknownSection(section.name, type, name))
+      continue
+    }
+    if (type === 'listener' && name !== null && !LISTENER_NAME.test(name)) {
+      context.problems.add(
+        place,
+        'el nombre de un listener lleva letras, números, «_», «.» y «-», sin blancos, hasta 64.',
+      )
+      continue
+    }
+    const known = name === null ? single : named[type as keyof Found['named']]
+    const earlier = known.get(name ?? type)
+    if (earlier) {
+      context.problems.add(
+        place,
+        `la sección está repetida: ya está en la línea ${earlier.line}. Reúna las dos en una.`,
+      )
+      continue
+    }
+    reportUnknownKeys(context, ini!, section, keys)
+    known.set(name ?? type, section)
+  }
+  return { single, named }
+}
+
+function own(table: Readonly<Record<string, readonly string[]>>, key: string): readonly string[] | null {
+  return Object.hasOwn(table, key) ? table[key]! : null
+}
+
+function unknownSection(full: string, type: string, name: string | null): string {
+  if (name === null && Object.hasOwn(NAMED_SECTIONS, type)) return `a la sección le falta el nombre: [${type} NOMBRE].`
+  if (name !== null && Object.hasOwn(SINGLE_SECTIONS, type)) return `la sección se llama [${type}], sin nada más.`
+  const [, before, after] = /^(\p{L}+)\s*[.:_/-]\s*(.+)$/u.exec(full) ?? []
+  if (before && after && Object.hasOwn(NAMED_SECTIONS, before)) {
+    return `sección desconocida. ¿Quiso decir «[${before} ${after}]»?`
+  }
+  const known = [...Object.keys(SINGLE_SECTIONS), ...Object.keys(NAMED_SECTIONS)]
+  const accepted =
+    '[redis_config] [auditoria] [workers] [reintentos] [reintentos NOMBRE] [cliente NOMBRE] [listener NOMBRE]'
+  return `sección desconocida.${suggestion(type, known)} Se aceptan: ${accepted}.`
+}
+
+function clientLayers(
+  context: Context,
+  where: Locations,
+  ini: IniFile | null,
+  clients: ReadonlyMap<string, Layer>,
+  target: Target,
+): readonly Layer[] {
+  if (target.kind === 'url') return []
+  if (target.kind === 'servicio') {
+    const layers = serviceLayers(context, where, ini?.path ?? null, target.name, target.place)
+    return layers.length === 0 ? [] : [...layers, basicByDefault(layers)]
+  }
+  const found = clients.get(target.name)
+  if (found) return [found]
+  const known = [...clients.keys()]
+  const defined = known.length === 0 ? 'no hay ninguno definido' : `se aceptan: ${known.join(' ')}`
+  context.problems.add(
+    target.place,
+    `no existe la sección [cliente ${target.name}]; ${defined}.${suggestion(target.name, known)}`,
+  )
+  return []
+}
+
+function warnAboutUnused(
+  context: Context,
+  ini: IniFile | null,
+  { named }: Found,
+  used: { readonly clients: ReadonlySet<string>; readonly strategies: ReadonlySet<string> },
+): void {
+  for (const [sections, names] of [
+    [named.cliente, used.clients],
+    [named.reintentos, used.strategies],
+  ] as const) {
+    for (const [name, section] of sections) {
+      if (names.has(name)) continue
+      context.problems.warn({ file: ini!.path, line: section.line, section: section.name }, 'ningún listener la usa.')
+    }
+  }
+}
+
+const SECOND = 1000
+
+function workersConfig(reader: Reader): WorkersConfig {
+  return {
+    concurrency: setting(reader, 'concurrencia', integer(1, 10_000), 100),
+    processes: setting(reader, 'procesos', integer(1, 256), 1),
+    drain: setting(reader, 'drenaje', duration(0, 86_400 * SECOND), 30 * SECOND),
+    poll: setting(reader, 'sondeo', duration(10, 60 * SECOND), SECOND),
+    lease: setting(reader, 'arriendo', duration(SECOND, 3600 * SECOND), 30 * SECOND),
+    metrics: setting(reader, 'metricas', METRICS, null),
+  }
+}
+
+/** A bare port listens on this machine alone. */
+const METRICS = kind<HostPort>(
+  'servidor:puerto (127.0.0.1:9464), o nada para no publicarlas',
+  v.pipe(
+    v.string(),
+    v.trim(),
+    v.transform((text) => (/^\d{1,5}$/.test(text) ? `127.0.0.1:${text}` : text)),
+    hostPortSchema,
+  ),
+)

@@ -1,0 +1,170 @@
+/**
+ * How one setting gets its value: who has it written (the layers, first wins), what it says after `${VAR}` is replaced,
+ * whether it is what the setting accepts; and where it came from, for `verificar`.
+ */
+import { dirname } from 'node:path'
+import type { Origin } from './config.ts'
+import type { IniFile, IniSection } from './ini.ts'
+import type { Kind } from './kinds.ts'
+import { type Place, type Problems, quoted, suggestion } from './problems.ts'
+import { interpolate, type Variable, type Variables } from './variables.ts'
+import { isSecret } from './vocabulary.ts'
+
+/** What all the readers of one load share. */
+export interface Context {
+  readonly problems: Problems
+  readonly variables: Variables
+  readonly origins: Map<string, Origin>
+  /** Every file that was opened. */
+  readonly watched: Set<string>
+  readonly cwd: string
+}
+
+/** A value as somebody wrote it. */
+export interface Written {
+  /** One for each line of a `key[]` list. Null: it could not be read, which was already reported. */
+  readonly texts: readonly string[] | null
+  /** As in the file, before `${VAR}` was replaced by what may be a secret. */
+  readonly shown: string
+  readonly isList: boolean
+  readonly place: Place
+  readonly origin: Origin
+  /** What relative paths in it are relative to. */
+  readonly folder: string
+}
+
+/** A source of settings: a section of a file, or variables. */
+export interface Layer {
+  find(key: string): Written | null
+}
+
+export const NOTHING: Layer = { find: () => null }
+
+export function sectionLayer(context: Context, file: IniFile, section: IniSection): Layer {
+  const known = new Map<string, Written | null>()
+  const read = (key: string): Written | null => {
+    const entry = section.entries.get(key)
+    if (!entry) return null
+    const place = { file: file.path, line: entry.lines[0]!, section: section.name, key }
+    const texts: string[] = []
+    for (const [index, value] of entry.values.entries()) {
+      const result = interpolate(value, context.variables)
+      const at = { ...place, line: entry.lines[index] ?? place.line }
+      if (result.kind === 'text') texts.push(result.text.trim() === result.text ? result.text : result.text)
+      else if (result.kind === 'missing') context.problems.add(at, missing(result.variable, context.variables))
+      else
+        context.problems.add(
+          at,
+          `${quoted(result.reference)} no es una referencia: se acepta \${VARIABLE} o \${VARIABLE:-valor}.`,
+        )
+    }
+    return {
+      texts: texts.length === entry.values.length ? texts : null,
+      shown: entry.values.join(', '),
+      isList: entry.list,
+      place,
+      origin: { kind: 'ini', file: file.path, line: place.line },
+      folder: dirname(file.path),
+    }
+  }
+  return {
+    find: (key) => {
+      if (!known.has(key)) known.set(key, read(key))
+      return known.get(key)!
+    },
+  }
+}
+
+function missing(variable: string, variables: Variables): string {
+  const file = variables.file === null ? '' : ` ni en ${variables.file.path}`
+  return `la variable ${variable} no está definida en el entorno${file}. Defínala, o escriba \${${variable}:-valor}.`
+}
+
+/** @param names by key, the variables that may hold it, first wins */
+export function variablesLayer(context: Context, names: Readonly<Record<string, readonly string[]>>): Layer {
+  return {
+    find: (key) => {
+      for (const name of names[key] ?? []) {
+        const found = context.variables.getFilled(name)
+        if (found) return written(context, name, found)
+      }
+      return null
+    },
+  }
+}
+
+export function written(context: Context, name: string, { value, origin, line }: Variable): Written {
+  const file = origin.kind === 'env-file' ? origin.file : null
+  return {
+    texts: [value],
+    shown: value,
+    isList: false,
+    place: { file, line, key: name },
+    origin,
+    folder: file === null ? context.cwd : dirname(file),
+  }
+}
+
+/** The first layer's where the key has anything to the right of `=`. */
+export function find(layers: readonly Layer[], key: string): Written | null {
+  for (const layer of layers) {
+    const found = layer.find(key)
+    if (found && (found.texts === null || found.texts.some((text) => text.trim() !== ''))) return found
+  }
+  return null
+}
+
+/** The first layer's where the key is written at all, even as `key =`. */
+export function findWritten(layers: readonly Layer[], key: string): Written | null {
+  for (const layer of layers) {
+    const found = layer.find(key)
+    if (found) return found
+  }
+  return null
+}
+
+/** Reads the settings of one section. */
+export interface Reader {
+  readonly context: Context
+  readonly layers: readonly Layer[]
+  /** As `Config.origins` names it: `redis_config`, `listener proveedores`; '' for the keys before any section. */
+  readonly section: string
+}
+
+/** The setting's value, or `fallback` when it is absent, empty or wrong (wrong is reported). */
+export function setting<T, F>(reader: Reader, key: string, kind: Kind<T>, fallback: F): T | F {
+  const found = kind.emptyMeans === 'value' ? findWritten(reader.layers, key) : find(reader.layers, key)
+  remember(reader, key, found)
+  if (found === null || found.texts === null) return fallback
+  if (found.isList && !kind.list) {
+    reader.context.problems.add(found.place, 'la clave no es una lista: quite los «[]».')
+    return fallback
+  }
+  const result = kind.read(found.texts)
+  if (result.ok) return result.value
+  const { shown, accepted } = { shown: isSecret(key) ? '***' : quoted(found.shown), accepted: kind.accepted }
+  const hint = isSecret(key) ? '' : suggestion(found.shown, kind.words)
+  reader.context.problems.add(found.place, `se encontró ${shown}; se acepta ${accepted}.${hint}`)
+  return fallback
+}
+
+export function remember(reader: Reader, key: string, found: Written | null): void {
+  const name = reader.section === '' ? key : `${reader.section}.${key}`
+  reader.context.origins.set(name, found?.origin ?? { kind: 'default' })
+}
+
+/** Reports the keys of a section that mean nothing there. */
+export function reportUnknownKeys(
+  context: Context,
+  file: IniFile,
+  section: IniSection,
+  known: readonly string[],
+): void {
+  for (const { key, lines } of section.entries.values()) {
+    if (known.includes(key)) continue
+    context.problems.add(
+      { file: file.path, line: lines[0]!, section: section.name, key },
+      `clave desconocida.${suggestion(key, known)} Se aceptan: ${known.join(' ')}.`,
+    )
+  }
+}
