@@ -30,7 +30,15 @@ export function insertInto<Row>(table: string, columns: readonly Column<Row>[]):
 
 /** The parameters of `insertInto`, one array literal per column. */
 export function columnArrays<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): string[] {
-  return columns.map(({ of }) => `{${rows.map((row) => element(of(row))).join(',')}}`)
+  return columns.map(({ of }) => arrayLiteral(rows, of))
+}
+
+/** `{"a","b",NULL}`. */
+export function arrayLiteral<Item>(
+  items: readonly Item[],
+  of: (item: Item) => string | number | boolean | Buffer | null = String,
+): string {
+  return `{${items.map((item) => element(of(item))).join(',')}}`
 }
 
 function element(value: string | number | boolean | Buffer | null): string {

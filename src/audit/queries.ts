@@ -1,0 +1,163 @@
+/**
+ * What commands, panel and recovery read from the audit. Read-only transactions, one a question: nothing here holds a lock
+ * or a snapshot that would disturb the writers.
+ */
+import type { AuditConfig } from '../config/config.ts'
+import type { Millis } from '../message.ts'
+import { openDatabase, type Session } from './database.ts'
+import { textRules } from './encoding.ts'
+import { type DeliveryFilters, type DeliveryListing, listDeliveries, type Place } from './listing.ts'
+import { appliedVersion, identifier } from './migrate.ts'
+import type { Scope } from './tables.ts'
+import { readTimeline, type Timeline } from './timeline.ts'
+import { postgresTrouble } from './trouble.ts'
+import { readUnfinished, type Unfinished } from './unfinished.ts'
+
+export type { DeliveryFilters, DeliveryListing, Place } from './listing.ts'
+export type { AttemptColumns, CallbackColumns, DeliveryColumns, MessageColumns, Timeline } from './timeline.ts'
+export type { StoredMessage, Unfinished } from './unfinished.ts'
+
+export interface ServerInfo {
+  /** As the server says it: `16.4`. */
+  readonly version: string
+  readonly encoding: string
+  /** A standby, or a read-only database: no audit can be written there. */
+  readonly readOnly: boolean
+}
+
+/** Every method throws what `postgresTrouble` makes of the database's trouble. */
+export interface AuditReader {
+  /** Everything about one message; null when the audit knows nothing of it. */
+  message(id: string): Promise<Timeline | null>
+  /** One page, newest first; `after` is the last row of the page before (`placeOf`). */
+  deliveries(filters: DeliveryFilters, page: { limit: number; after?: Place | undefined }): Promise<DeliveryListing[]>
+  /** All that match, newest first, page by page. */
+  eachDelivery(filters: DeliveryFilters): AsyncGenerator<DeliveryListing>
+  /** What changes from now on, each time it is asked. */
+  changes(filters: DeliveryFilters): Promise<ChangeFeed>
+  /** Deliveries that did not succeed (yet), by listener and state. */
+  pendingCounts(): Promise<{ listener: string; estado: string; cantidad: number }[]>
+  /** Rows of `auditoria_rechazada`. */
+  rejectedCount(): Promise<number>
+  /** Of the last migration applied; 0 when the schema does not exist. */
+  schemaVersion(): Promise<number>
+  serverInfo(): Promise<ServerInfo>
+  /** Unfinished deliveries and delayed messages, oldest first. */
+  unfinished(): AsyncGenerator<Unfinished>
+  close(): Promise<void>
+}
+
+export interface ChangeFeed {
+  /** The deliveries that changed since the last call, each in its newest state, oldest change first. */
+  next(): Promise<DeliveryListing[]>
+}
+
+const PAGE = 1_000
+/** Changes carry the time of the event and are written a little later, by several writers: look back this far. */
+const OVERLAP: Millis = 5_000
+
+/** Connects when first asked. */
+export function openAuditReader(config: AuditConfig, scope: Scope): AuditReader {
+  const database = openDatabase(config, { connections: 2, readOnly: true })
+  const { schema } = config
+  const ask = async <T>(work: (session: Session) => Promise<T>): Promise<T> => {
+    try {
+      return await database.transaction(work)
+    } catch (error) {
+      throw postgresTrouble(error, config)
+    }
+  }
+  const list = (
+    filters: DeliveryFilters,
+    page: { order: 'newest' | 'changes'; limit: number; after?: Place | undefined },
+  ) => ask((session) => listDeliveries(session, schema, scope, filters, page))
+
+  return {
+    message: (id) => ask((session) => readTimeline(session, schema, scope, id)),
+    deliveries: (filters, page) => list(filters, { ...page, order: 'newest' }),
+    eachDelivery: async function* (filters) {
+      for (let after: Place | undefined; ; ) {
+        const rows = await list(filters, { order: 'newest', limit: PAGE, after })
+        yield* rows
+        if (rows.length < PAGE) return
+        after = placeOf(rows.at(-1)!, 'creado')
+      }
+    },
+    changes: async (filters) => {
+      const [start] = await ask((session) => session.query<{ now: Date }>('SELECT now()'))
+      return changeFeed((after) => list(filters, { order: 'changes', limit: PAGE, after }), start!.now)
+    },
+    pendingCounts: () =>
+      ask((session) =>
+        session.query<{ listener: string; estado: string; cantidad: number }>(
+          `SELECT listener, estado, count(*)::float8 AS cantidad FROM ${identifier(schema)}.entrega
+            WHERE instancia = $1 AND proyecto = $2 AND estado <> 'exitosa' GROUP BY 1, 2 ORDER BY 1, 2`,
+          scopeKeys(session, scope),
+        ),
+      ),
+    rejectedCount: async () => {
+      const [row] = await ask((session) =>
+        session.query<{ count: number }>(
+          `SELECT count(*)::float8 FROM ${identifier(schema)}.auditoria_rechazada WHERE instancia = $1 AND proyecto = $2`,
+          scopeKeys(session, scope),
+        ),
+      )
+      return row!.count
+    },
+    schemaVersion: () => ask((session) => appliedVersion(session, schema)),
+    serverInfo: async () => {
+      const [row] = await ask((session) =>
+        session.query<ServerInfo>(
+          `SELECT current_setting('server_version') AS version, current_setting('server_encoding') AS encoding,
+                  pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on' AS "readOnly"`,
+        ),
+      )
+      return row!
+    },
+    unfinished: () => readUnfinished(ask, schema, scope),
+    close: () => database.close(),
+  }
+}
+
+/** Where a row stands in the order by that column. */
+export function placeOf(row: DeliveryListing, time: 'creado' | 'actualizado'): Place {
+  return { at: row[time], messageId: row.mensaje_id, listener: row.listener }
+}
+
+function scopeKeys({ encoding }: Session, { instancia, proyecto }: Scope): string[] {
+  const { key } = textRules(encoding)
+  return [key(instancia), key(proyecto)]
+}
+
+/**
+ * Looks at the last seconds again and again, and gives what it has not given before: a cursor alone would miss rows that a
+ * slower writer commits behind it.
+ */
+function changeFeed(page: (after: Place) => Promise<DeliveryListing[]>, start: Date): ChangeFeed {
+  /** Newest change given, by delivery. */
+  let given = new Map<string, DeliveryListing>()
+  let from = start.getTime()
+  let newest = start.getTime()
+  return {
+    next: async () => {
+      const fresh: DeliveryListing[] = []
+      let after: Place = { at: new Date(from), messageId: '', listener: '' }
+      for (;;) {
+        const rows = await page(after)
+        for (const row of rows) {
+          const key = `${row.mensaje_id}\0${row.listener}`
+          const known = given.get(key)
+          if (known && known.actualizado >= row.actualizado && known.estado === row.estado) continue
+          given.set(key, row)
+          fresh.push(row)
+        }
+        if (rows.length < PAGE) break
+        after = placeOf(rows.at(-1)!, 'actualizado')
+      }
+      newest = Math.max(newest, fresh.at(-1)?.actualizado.getTime() ?? 0)
+      from = Math.max(start.getTime(), newest - OVERLAP)
+      given = new Map([...given].filter(([, row]) => row.actualizado.getTime() >= from))
+      return fresh
+    },
+  }
+}

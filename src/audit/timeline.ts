@@ -1,0 +1,113 @@
+/** One message with everything that happened to it: what `ver` and the panel show. */
+import type { Session } from './database.ts'
+import { textRules } from './encoding.ts'
+import type { DeliveryStateName } from './event.ts'
+import { identifier } from './migrate.ts'
+import type { Scope } from './tables.ts'
+
+/** A row of `mensaje`. */
+export interface MessageColumns {
+  readonly id: string
+  readonly instancia: string
+  readonly proyecto: string
+  readonly evento: string
+  readonly metodo: string | null
+  readonly ruta: string | null
+  readonly cabeceras: Readonly<Record<string, string>>
+  readonly tipo_contenido: string | null
+  readonly cuerpo: Buffer | null
+  readonly clave: string | null
+  readonly origen: string | null
+  readonly listeners: number | null
+  readonly creado: Date
+  readonly recibido: Date
+  readonly no_antes_de: Date | null
+  readonly solo_listener: string | null
+  readonly profundidad: number
+}
+
+/** A row of `entrega`. */
+export interface DeliveryColumns {
+  readonly listener: string
+  readonly estado: DeliveryStateName
+  readonly intentos: number
+  readonly proximo_intento: Date | null
+  readonly motivo: string | null
+  readonly creado: Date
+  readonly actualizado: Date
+}
+
+/** A row of `intento`. */
+export interface AttemptColumns {
+  readonly id: string
+  readonly listener: string
+  readonly numero: number
+  readonly pedido: number
+  readonly inicio: Date
+  readonly duracion_ms: number
+  readonly fases: Readonly<Record<string, number>> | null
+  readonly metodo: string
+  readonly url: string
+  readonly ip: string | null
+  readonly pedido_cabeceras: Readonly<Record<string, string>>
+  readonly http_estado: number | null
+  readonly respuesta_cabeceras: Readonly<Record<string, string | readonly string[]>> | null
+  readonly respuesta_cuerpo: Buffer | null
+  readonly respuesta_truncada: boolean
+  readonly error: string | null
+  readonly error_detalle: string | null
+  readonly resultado: 'exito' | 'reintento' | 'fallo'
+  readonly proximo_intento: Date | null
+  readonly worker: string
+}
+
+/** A row of `callback`. */
+export interface CallbackColumns {
+  readonly id: string
+  readonly listener: string
+  readonly tipo: 'on_success' | 'on_failure'
+  readonly destino: string
+  readonly intento: number
+  readonly resultado: 'exito' | 'reintento' | 'fallo'
+  readonly detalle: string | null
+  readonly fecha: Date
+}
+
+/** `mensaje` is null when only its deliveries were audited so far, or its own row was refused. */
+export interface Timeline {
+  readonly mensaje: MessageColumns | null
+  readonly entregas: readonly DeliveryColumns[]
+  readonly intentos: readonly AttemptColumns[]
+  readonly callbacks: readonly CallbackColumns[]
+}
+
+/** Everything about one message, in time order; null when nothing at all is known of it. */
+export async function readTimeline(session: Session, schema: string, scope: Scope, id: string) {
+  const { key } = textRules(session.encoding)
+  const parameters = [key(id), key(scope.instancia), key(scope.proyecto)]
+  const from = (table: string) => `FROM ${identifier(schema)}.${table}`
+  const ofMessage = 'WHERE mensaje_id = $1 AND instancia = $2 AND proyecto = $3'
+  const [mensaje = null] = await session.query<MessageColumns>(
+    `SELECT * ${from('mensaje')} WHERE id = $1 AND instancia = $2 AND proyecto = $3 ORDER BY recibido DESC LIMIT 1`,
+    parameters,
+  )
+  const entregas = await session.query<DeliveryColumns>(
+    `SELECT listener, estado, intentos, proximo_intento, motivo, creado, actualizado
+       ${from('entrega')} ${ofMessage} ORDER BY creado, listener`,
+    parameters,
+  )
+  const intentos = await session.query<AttemptColumns>(
+    `SELECT id, listener, numero, pedido, inicio, duracion_ms, fases, metodo, url, ip, pedido_cabeceras, http_estado,
+            respuesta_cabeceras, respuesta_cuerpo, respuesta_truncada, error, error_detalle, resultado,
+            proximo_intento, worker
+       ${from('intento')} ${ofMessage} ORDER BY inicio, numero, pedido, id`,
+    parameters,
+  )
+  const callbacks = await session.query<CallbackColumns>(
+    `SELECT id, listener, tipo, destino, intento, resultado, detalle, fecha
+       ${from('callback')} ${ofMessage} ORDER BY fecha, intento, id`,
+    parameters,
+  )
+  const timeline: Timeline = { mensaje, entregas, intentos, callbacks }
+  return mensaje || entregas.length || intentos.length || callbacks.length ? timeline : null
+}
