@@ -73,11 +73,11 @@ export interface CallbackColumns {
   readonly fecha: Date
 }
 
-/** `mensaje` is null when only its deliveries were audited so far, or its own row was refused. */
+/** `message` is null when only its deliveries were audited so far, or its own row was refused. */
 export interface Timeline {
-  readonly mensaje: MessageColumns | null
-  readonly entregas: readonly DeliveryColumns[]
-  readonly intentos: readonly AttemptColumns[]
+  readonly message: MessageColumns | null
+  readonly deliveries: readonly DeliveryColumns[]
+  readonly attempts: readonly AttemptColumns[]
   readonly callbacks: readonly CallbackColumns[]
 }
 
@@ -87,16 +87,16 @@ export async function readTimeline(session: Session, schema: string, scope: Scop
   const parameters = [key(id), key(scope.instancia), key(scope.proyecto)]
   const from = (table: string) => `FROM ${identifier(schema)}.${table}`
   const ofMessage = 'WHERE mensaje_id = $1 AND instancia = $2 AND proyecto = $3'
-  const [mensaje = null] = await session.query<MessageColumns>(
+  const [message = null] = await session.query<MessageColumns>(
     `SELECT * ${from('mensaje')} WHERE id = $1 AND instancia = $2 AND proyecto = $3 ORDER BY recibido DESC LIMIT 1`,
     parameters,
   )
-  const entregas = await session.query<DeliveryColumns>(
+  const deliveries = await session.query<DeliveryColumns>(
     `SELECT listener, estado, intentos, proximo_intento, motivo, creado, actualizado
        ${from('entrega')} ${ofMessage} ORDER BY creado, listener`,
     parameters,
   )
-  const intentos = await session.query<AttemptColumns>(
+  const attempts = await session.query<AttemptColumns>(
     `SELECT id, listener, numero, pedido, inicio, duracion_ms, fases, metodo, url, ip, pedido_cabeceras, http_estado,
             respuesta_cabeceras, respuesta_cuerpo, respuesta_truncada, error, error_detalle, resultado,
             proximo_intento, worker
@@ -108,6 +108,6 @@ export async function readTimeline(session: Session, schema: string, scope: Scop
        ${from('callback')} ${ofMessage} ORDER BY fecha, intento, id`,
     parameters,
   )
-  const timeline: Timeline = { mensaje, entregas, intentos, callbacks }
-  return mensaje || entregas.length || intentos.length || callbacks.length ? timeline : null
+  const timeline: Timeline = { message, deliveries, attempts, callbacks }
+  return message || deliveries.length || attempts.length || callbacks.length ? timeline : null
 }

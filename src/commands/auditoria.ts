@@ -1,0 +1,75 @@
+/** `auditoria`: lists deliveries, or follows them as they change. */
+import type { Command } from 'commander'
+import type { ChangeFeed, DeliveryFilters, DeliveryListing } from '../audit/queries.ts'
+import { Unavailable } from '../errors.ts'
+import type { AuditReader, Context } from './context.ts'
+import { addFilterOptions, type FilterOptions, parseFilters, parseLimit } from './delivery-filters.ts'
+import { json, line, localTime, note, table, text } from './print.ts'
+
+const COLUMNS = [
+  'creado',
+  'evento',
+  'listener',
+  'estado',
+  'intentos',
+  'proximo_intento',
+  'motivo',
+  'mensaje_id',
+] as const
+const LIMIT = 50
+const POLL = 1_000
+const LONGEST_PAUSE = 30_000
+
+interface Options extends FilterOptions {
+  readonly json?: boolean
+  readonly seguir?: boolean
+}
+
+export function auditoria(program: Command, context: Context): void {
+  addFilterOptions(
+    program
+      .command('auditoria')
+      .description('Lista las entregas, las más nuevas primero (50 si no se indica --limite).')
+      .option('--seguir', 'queda mostrando las entregas a medida que cambian, hasta Ctrl+C')
+      .option('--json', 'un documento JSON; con --seguir, un objeto JSON por línea'),
+  ).action(async (options: Options) => {
+    const filters = parseFilters(options)
+    const limit = parseLimit(options, options.seguir ? 10 : LIMIT)
+    const audit = await context.audit()
+    if (options.seguir) return follow(audit, filters, limit, options.json === true)
+    // One more than shown, to know whether there are more.
+    const found = await audit.deliveries(filters, { limit: limit + 1 })
+    const shown = found.slice(0, limit)
+    if (options.json) return json(shown)
+    if (shown.length === 0) return note('No hay entregas que cumplan esas condiciones.')
+    await table(shown as unknown as Record<string, unknown>[], COLUMNS)
+    if (found.length > limit) note(`Hay más: se muestran ${limit}. Use --limite o más condiciones.`)
+  })
+}
+
+/** The last few first, as `tail -f` does; then what changes. An outage of Postgres is said once and waited out. */
+async function follow(audit: AuditReader, filters: DeliveryFilters, limit: number, asJson: boolean): Promise<never> {
+  const show = (row: DeliveryListing) => line(asJson ? JSON.stringify(row) : changeLine(row))
+  const feed: ChangeFeed = await audit.changes(filters)
+  for (const row of (await audit.deliveries(filters, { limit })).reverse()) show(row)
+  for (let failures = 0; ; ) {
+    try {
+      for (const row of await feed.next()) show(row)
+      if (failures > 0) note('La base volvió a responder.')
+      failures = 0
+    } catch (error) {
+      if (!(error instanceof Unavailable)) throw error
+      if (failures++ === 0) note(`${error.message} Se sigue intentando.`)
+    }
+    await new Promise((resolve) => setTimeout(resolve, Math.min(POLL * 2 ** failures, LONGEST_PAUSE)))
+  }
+}
+
+function changeLine(row: DeliveryListing): string {
+  const next = row.proximo_intento ? `próximo ${localTime(row.proximo_intento)}` : ''
+  const attempts = row.intentos === 1 ? '1 intento' : `${row.intentos} intentos`
+  return [localTime(row.actualizado), row.mensaje_id, row.evento, row.listener, row.estado, attempts, next, row.motivo]
+    .map(text)
+    .filter(Boolean)
+    .join('  ')
+}

@@ -1,0 +1,67 @@
+/** Bodies for people: text as text, JSON indented, the rest as a hex dump. */
+import { isUtf8 } from 'node:buffer'
+
+/** Indenting more than this is of no use to anybody. */
+const LARGEST_INDENTED = 1024 * 1024
+const DUMPED = 256
+
+/** The body as text, decoded by its charset (UTF-8 when it names none); null when it is none. */
+export function bodyText(body: Buffer, contentType: string | null): string | null {
+  if (body.includes(0)) return null
+  const charset = /charset="?([\w-]+)/i.exec(contentType ?? '')?.[1]
+  if (isUtf8(body)) return body.toString('utf8')
+  if (!charset || /^utf-?8$/i.test(charset)) return null
+  try {
+    return new TextDecoder(charset, { fatal: true }).decode(body)
+  } catch {
+    // A charset nobody knows, or bytes that are not of it: shown as bytes.
+    return null
+  }
+}
+
+/**
+ * The body as lines to print.
+ *
+ * JSON is indented token by token, so that long numbers, escapes and repeated keys stay as they were sent.
+ */
+export async function bodyLines(body: Buffer, contentType: string | null): Promise<string[]> {
+  if (body.length === 0) return ['(vacío)']
+  const text = bodyText(body, contentType)
+  if (text === null) return hexDump(body)
+  return visible(await indented(text)).split('\n')
+}
+
+async function indented(text: string): Promise<string> {
+  if (text.length > LARGEST_INDENTED || !/^\s*[[{]/.test(text)) return text
+  try {
+    JSON.parse(text)
+  } catch {
+    return text
+  }
+  const { applyEdits, format } = await import('jsonc-parser')
+  return applyEdits(text, format(text, undefined, { insertSpaces: true, tabSize: 2, eol: '\n' }))
+}
+
+/** Control characters as escapes: a body must not be able to command the terminal. */
+export function visible(text: string): string {
+  return text
+    .replace(/\r\n/g, '\n')
+    .replace(/\p{Cc}/gu, (char) => (char === '\n' || char === '\t' ? char : `\\u${hex(char.charCodeAt(0), 4)}`))
+}
+
+function hexDump(body: Buffer): string[] {
+  const lines: string[] = []
+  for (let offset = 0; offset < Math.min(body.length, DUMPED); offset += 16) {
+    const row = body.subarray(offset, Math.min(offset + 16, DUMPED))
+    const bytes = [...row].map((byte) => hex(byte, 2)).join(' ')
+    const letters = row.toString('latin1').replace(/[^\x20-\x7e]/g, '.')
+    lines.push(`${hex(offset, 8)}  ${bytes.padEnd(47)}  ${letters}`)
+  }
+  if (body.length > DUMPED) lines.push(`… y ${body.length - DUMPED} bytes más`)
+  lines.push('(binario: entero, en base64, con --json)')
+  return lines
+}
+
+function hex(number: number, digits: number): string {
+  return number.toString(16).padStart(digits, '0')
+}

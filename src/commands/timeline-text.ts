@@ -1,0 +1,113 @@
+/** A message's timeline as lines for a person: the message, its deliveries, then everything that happened, in order. */
+import type { AttemptColumns, CallbackColumns, MessageColumns, Timeline } from '../audit/queries.ts'
+import { bodyLines, visible } from './body-text.ts'
+import { duration, localTime, tableText } from './print.ts'
+
+const RESULTS = { exito: 'éxito', reintento: 'se reintentará', fallo: 'fallo' } as const
+const PHASES: Readonly<Record<string, string>> = {
+  conexion: 'conexión',
+  tls: 'TLS',
+  dns: 'DNS',
+  primer_byte: 'primer byte',
+}
+
+export async function timelineLines(id: string, timeline: Timeline): Promise<string[]> {
+  const { message, deliveries, attempts, callbacks } = timeline
+  const lines = message
+    ? await messageLines(message)
+    : [`Mensaje ${id}`, '  (su contenido no está en la auditoría: todavía no se escribió, o fue rechazado)']
+  lines.push('', deliveries.length === 0 ? noDeliveries(message) : 'Entregas')
+  if (deliveries.length > 0) {
+    const columns = ['listener', 'estado', 'intentos', 'proximo_intento', 'actualizado', 'motivo']
+    lines.push(...indent((await tableText(deliveries as never, columns)).split('\n')))
+  }
+  if (attempts.length + callbacks.length > 0) lines.push('', 'Historia')
+  const happened = [
+    ...attempts.map((attempt) => ({ at: attempt.inicio, lines: () => attemptLines(attempt) })),
+    ...callbacks.map((callback) => ({ at: callback.fecha, lines: async () => callbackLines(callback) })),
+  ].sort((a, b) => a.at.getTime() - b.at.getTime())
+  for (const entry of happened) lines.push(...indent(await entry.lines()))
+  return lines
+}
+
+async function messageLines(message: MessageColumns): Promise<string[]> {
+  const facts: [string, string | null][] = [
+    ['evento', message.evento],
+    ['creado', localTime(message.creado)],
+    ['recibido', localTime(message.recibido)],
+    ['demorado', message.no_antes_de && `hasta ${localTime(message.no_antes_de)}`],
+    ['origen', message.origen],
+    ['clave', message.clave],
+    ['método', message.metodo],
+    ['ruta', message.ruta],
+    ['solo para', message.solo_listener],
+    ['proviene de', message.profundidad > 0 ? `un callback (nivel ${message.profundidad})` : null],
+    ['proyecto', `${message.proyecto} (${message.instancia})`],
+  ]
+  const lines = [`Mensaje ${visible(message.id)}`]
+  for (const [name, value] of facts) if (value) lines.push(`  ${name.padEnd(12)}${oneLine(value)}`)
+  for (const [name, value] of Object.entries(message.cabeceras))
+    lines.push(`  ${'cabecera'.padEnd(12)}${header(name, value)}`)
+  const type = message.tipo_contenido ?? 'sin tipo'
+  if (message.cuerpo === null) return [...lines, '  cuerpo      (no se guarda: auditar_cuerpo = 0)']
+  lines.push(`  cuerpo      ${oneLine(type)}, ${message.cuerpo.length} bytes`)
+  return [...lines, ...indent(await bodyLines(message.cuerpo, message.tipo_contenido), 4)]
+}
+
+function noDeliveries(message: MessageColumns | null): string {
+  if (message?.listeners === null) return 'Todavía corre su demora: se entregará cuando termine.'
+  return message?.listeners === 0 ? 'Ningún listener recibe este evento.' : 'Todavía no hay entregas escritas.'
+}
+
+async function attemptLines(attempt: AttemptColumns): Promise<string[]> {
+  const which = `intento ${attempt.numero}${attempt.pedido > 1 ? ` (pedido ${attempt.pedido})` : ''}`
+  const answer = attempt.http_estado === null ? (attempt.error ?? 'sin respuesta') : String(attempt.http_estado)
+  const head = [
+    localTime(attempt.inicio),
+    oneLine(attempt.listener),
+    which,
+    `${oneLine(attempt.metodo)} ${oneLine(attempt.url)}`,
+    `→ ${oneLine(answer)}`,
+    `(${duration(attempt.duracion_ms)})`,
+    RESULTS[attempt.resultado],
+  ]
+  const phases = Object.entries(attempt.fases ?? {}).map(([name, ms]) => `${PHASES[name] ?? name} ${duration(ms)}`)
+  const lines = [head.join('  ')]
+  const add = (name: string, value: string | null) => value && lines.push(`    ${name.padEnd(12)}${value}`)
+  if (attempt.error !== null) add('error', oneLine([attempt.error, attempt.error_detalle].filter(Boolean).join(': ')))
+  add('fases', phases.join(', '))
+  add('dirección', attempt.ip)
+  add('worker', oneLine(attempt.worker))
+  add('reintento', attempt.proximo_intento && localTime(attempt.proximo_intento))
+  for (const [name, value] of Object.entries(attempt.pedido_cabeceras)) add('pedido', header(name, value))
+  for (const [name, value] of Object.entries(attempt.respuesta_cabeceras ?? {})) {
+    for (const each of [value].flat()) add('respuesta', header(name, each))
+  }
+  if (attempt.respuesta_cuerpo?.length) {
+    const cut = attempt.respuesta_truncada ? ', cortado en max_respuesta' : ''
+    add('cuerpo', `${attempt.respuesta_cuerpo.length} bytes${cut}`)
+    const type = [attempt.respuesta_cabeceras?.['content-type'] ?? null].flat()[0] ?? null
+    lines.push(...indent(await bodyLines(attempt.respuesta_cuerpo, type), 6))
+  }
+  return lines
+}
+
+function callbackLines(callback: CallbackColumns): string[] {
+  const which = callback.intento > 1 ? `${callback.tipo} (intento ${callback.intento})` : callback.tipo
+  const head = [localTime(callback.fecha), oneLine(callback.listener), which, oneLine(callback.destino)]
+  const lines = [[...head, RESULTS[callback.resultado]].join('  ')]
+  if (callback.detalle) lines.push(...indent(visible(callback.detalle).trimEnd().split('\n'), 4))
+  return lines
+}
+
+function header(name: string, value: string): string {
+  return oneLine(`${name}: ${value}`)
+}
+
+function oneLine(text: string): string {
+  return visible(text).replaceAll('\n', '\\n')
+}
+
+function indent(lines: readonly string[], by = 2): string[] {
+  return lines.map((each) => (each === '' ? '' : ' '.repeat(by) + each))
+}
