@@ -23,6 +23,11 @@ export class Context {
   #queue: Promise<Queue> | undefined
   #audit: Promise<AuditReader> | undefined
 
+  /** What the command line said about where the configuration is. */
+  get options(): GlobalOptions {
+    return this.#options
+  }
+
   /** Called once the command line is parsed, before the command's action. */
   setOptions(options: GlobalOptions) {
     this.#options = options
@@ -30,14 +35,8 @@ export class Context {
 
   /** @throws ConfigError with every error of the files at once */
   config(): Promise<Config> {
-    this.#config ??= this.loadConfig()
+    this.#config ??= import('../config/load.ts').then(({ loadConfig }) => loadConfig(this.#options))
     return this.#config
-  }
-
-  /** Reads the files again, for a reload; what `config()` gave before stays as it was. */
-  async loadConfig(): Promise<Config> {
-    const { loadConfig } = await import('../config/load.ts')
-    return loadConfig(this.#options)
   }
 
   /** @throws Unavailable when Redis does not answer */

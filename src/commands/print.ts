@@ -36,7 +36,10 @@ export function isInteractive(stream: NodeJS.WriteStream = process.stdout): bool
  * @param rows    values are shown by `text`
  * @param columns keys, in order, also the headings
  */
-export async function table(rows: readonly Readonly<Record<string, unknown>>[], columns: readonly string[]): Promise<void> {
+export async function table(
+  rows: readonly Readonly<Record<string, unknown>>[],
+  columns: readonly string[],
+): Promise<void> {
   line(await tableText(rows, columns))
 }
 
@@ -84,7 +87,7 @@ export function text(value: unknown): string {
   if (typeof value === 'boolean') return value ? 'sí' : 'no'
   if (Array.isArray(value)) return value.map(text).join(', ')
   if (typeof value === 'object') return JSON.stringify(value)
-  return String(value).replace(/[\u0000-\u001f\u007f-\u009f]/g, (char) => JSON.stringify(char).slice(1, -1))
+  return String(value).replace(/\p{Cc}/gu, (char) => JSON.stringify(char).slice(1, -1))
 }
 
 /** `2026-11-24 17:00:00.123 -03:00`, in the zone of the machine (TZ). */

@@ -24,7 +24,9 @@ export function writeAttempt(attempt: AttemptRecord): string {
   const { responseBody, ...rest } = attempt
   if (!responseBody) return JSON.stringify(rest)
   return JSON.stringify(
-    isUtf8(responseBody) ? { ...rest, body: responseBody.toString('utf8') } : { ...rest, body64: responseBody.toString('base64') },
+    isUtf8(responseBody)
+      ? { ...rest, body: responseBody.toString('utf8') }
+      : { ...rest, body64: responseBody.toString('base64') },
   )
 }
 
@@ -45,9 +47,15 @@ export function readEvent(fields: ReadonlyMap<string, Buffer>): AuditEvent {
     }
     case 'a': {
       const { body, body64, ...rest } = json
-      const responseBody = body !== undefined ? Buffer.from(body, 'utf8') : body64 !== undefined ? Buffer.from(body64, 'base64') : null
+      const responseBody =
+        body !== undefined ? Buffer.from(body, 'utf8') : body64 !== undefined ? Buffer.from(body64, 'base64') : null
       const state = stateOf(fields, rest.messageId, rest.listener)
-      return { type: 'attempt', at, attempt: { ...rest, responseBody, nextAttemptAt: state?.nextAttemptAt ?? null }, state }
+      return {
+        type: 'attempt',
+        at,
+        attempt: { ...rest, responseBody, nextAttemptAt: state?.nextAttemptAt ?? null },
+        state,
+      }
     }
     case 's': {
       const state = stateOf(fields, json.m, json.l)

@@ -62,7 +62,8 @@ export function decodeEnvelope(raw: Buffer, makeId: () => string, now: Date): En
   const id = entry.id === undefined || entry.id === null ? null : idOf(entry.id)
   const event = entry.evento
   if (typeof event !== 'string' || event === '') throw new EnvelopeError('falta "evento" (texto no vacío)')
-  if (event.length > 255 || hasControl(event)) throw new EnvelopeError('"evento" tiene más de 255 caracteres o caracteres de control')
+  if (event.length > 255 || hasControl(event))
+    throw new EnvelopeError('"evento" tiene más de 255 caracteres o caracteres de control')
 
   const { body, contentType } = bodyOf(entry, source)
   const declared = optionalText(entry, 'tipo_contenido')
@@ -146,17 +147,21 @@ function parseObject(source: string): Record<string, unknown> {
   } catch (error) {
     throw new EnvelopeError(`no es JSON: ${(error as Error).message}`)
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new EnvelopeError('no es un objeto JSON')
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new EnvelopeError('no es un objeto JSON')
   return value as Record<string, unknown>
 }
 
 function bodyOf(entry: Record<string, unknown>, source: string): { body: Buffer; contentType: string } {
-  const present = ['cuerpo', 'cuerpo_base64', 'datos'].filter((key) => Object.hasOwn(entry, key) && (key === 'datos' || entry[key] !== null))
+  const present = ['cuerpo', 'cuerpo_base64', 'datos'].filter(
+    (key) => Object.hasOwn(entry, key) && (key === 'datos' || entry[key] !== null),
+  )
   if (present.length > 1) throw new EnvelopeError(`tiene ${present.join(' y ')}: sólo puede llevar uno`)
   switch (present[0]) {
     case 'cuerpo':
       if (typeof entry.cuerpo !== 'string') throw new EnvelopeError('"cuerpo" no es texto; para JSON use "datos"')
-      if (!entry.cuerpo.isWellFormed()) throw new EnvelopeError('"cuerpo" tiene un carácter Unicode incompleto; use "cuerpo_base64"')
+      if (!entry.cuerpo.isWellFormed())
+        throw new EnvelopeError('"cuerpo" tiene un carácter Unicode incompleto; use "cuerpo_base64"')
       return { body: Buffer.from(entry.cuerpo, 'utf8'), contentType: 'application/json' }
     case 'cuerpo_base64':
       return { body: base64Of(entry.cuerpo_base64), contentType: 'application/octet-stream' }
@@ -215,7 +220,8 @@ function idOf(value: unknown): string {
 
 function methodOf(entry: Record<string, unknown>): string | null {
   const method = optionalText(entry, 'metodo')
-  if (method !== null && !/^[A-Za-z]{1,20}$/.test(method)) throw new EnvelopeError(`"metodo" ${show(method)} no es un método HTTP`)
+  if (method !== null && !/^[A-Za-z]{1,20}$/.test(method))
+    throw new EnvelopeError(`"metodo" ${show(method)} no es un método HTTP`)
   return method === null ? null : method.toUpperCase()
 }
 
@@ -226,7 +232,8 @@ function headersOf(value: unknown): Record<string, string> {
   if (typeof value !== 'object' || Array.isArray(value)) throw new EnvelopeError('"cabeceras" no es un objeto')
   const headers: Record<string, string> = {}
   for (const [name, text] of Object.entries(value)) {
-    if (typeof text !== 'string' && typeof text !== 'number') throw new EnvelopeError(`la cabecera "${name}" no es texto`)
+    if (typeof text !== 'string' && typeof text !== 'number')
+      throw new EnvelopeError(`la cabecera "${name}" no es texto`)
     Object.defineProperty(headers, name, { value: String(text), enumerable: true })
   }
   return headers
@@ -252,12 +259,14 @@ const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 
 /** The durations of INTERFACE §1. The queue may not load the configuration's parser for an entry of a foreign program. */
 function delayOf(value: unknown): number {
   const [, amount, unit] = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)?$/.exec(String(value)) ?? []
-  if (amount === undefined) throw new EnvelopeError(`"demora" no es una duración (500ms, 5s, 10m, 2h, 7d): ${show(value)}`)
+  if (amount === undefined)
+    throw new EnvelopeError(`"demora" no es una duración (500ms, 5s, 10m, 2h, 7d): ${show(value)}`)
   return Math.round(Number(amount) * UNITS[unit ?? 's']!)
 }
 
-function hasControl(text: string): boolean {
-  return /[\u0000-\u001f\u007f]/.test(text)
+/** Control characters do not belong in a name. */
+export function hasControl(text: string): boolean {
+  return /\p{Cc}/u.test(text)
 }
 
 function show(value: unknown): string {

@@ -36,7 +36,13 @@ export interface Taken {
 
 export type DispatchItem =
   | { readonly kind: 'dispatch'; readonly id: string; readonly event: string; readonly listeners: readonly string[] }
-  | { readonly kind: 'wait'; readonly id: string; readonly event: string; readonly dueAt: number; readonly envelope: Buffer }
+  | {
+      readonly kind: 'wait'
+      readonly id: string
+      readonly event: string
+      readonly dueAt: number
+      readonly envelope: Buffer
+    }
   | { readonly kind: 'invalid' }
 
 export interface Claimed {
@@ -217,7 +223,13 @@ export class Queue {
         lanes.set(lane.name, laneNumber)
         keys.push(...laneKeyList(this.lane(lane.name)))
         const { breaker } = lane
-        laneArgs.push(lane.name, breaker?.threshold ?? 0, breaker?.minimum ?? 0, breaker?.window ?? 1, breaker?.pause ?? 0)
+        laneArgs.push(
+          lane.name,
+          breaker?.threshold ?? 0,
+          breaker?.minimum ?? 0,
+          breaker?.window ?? 1,
+          breaker?.pause ?? 0,
+        )
         laneArgs.push(lane.concurrency)
       }
       args.push(laneNumber, id, fence, verdict, number, Math.round(delay), reason, health ?? '')

@@ -115,9 +115,11 @@ export function redisTrouble(error: unknown, config: RedisConfig): ResthooksErro
     return config_('no tiene clave y se le dio una; quite REST_HOOKS_REDIS_PASSWORD o configúrela en Redis')
   }
   if (/NOPERM/.test(text)) return config_(`el usuario no tiene permiso: ${text}`)
-  if (/DB index is out of range/.test(text)) return config_(`la base ${config.db} no existe; revise REST_HOOKS_REDIS_DB`)
+  if (/DB index is out of range/.test(text))
+    return config_(`la base ${config.db} no existe; revise REST_HOOKS_REDIS_DB`)
   if (/^OOM/.test(text)) return say('no tiene memoria libre (maxmemory); libere o amplíe memoria y repita')
-  if (/^READONLY/.test(text)) return say('es una réplica de sólo lectura; si hubo un cambio de maestro, repita en unos segundos')
+  if (/^READONLY/.test(text))
+    return say('es una réplica de sólo lectura; si hubo un cambio de maestro, repita en unos segundos')
   if (/^LOADING/.test(text)) return say('está cargando sus datos; repita en unos segundos')
   if (/^MASTERDOWN/.test(text)) return say('es una réplica sin maestro; repita cuando vuelva')
   if (/^(MISCONF|NOREPLICAS)/.test(text)) return say(`no acepta escrituras: ${text}`)
@@ -134,7 +136,8 @@ export function redisTrouble(error: unknown, config: RedisConfig): ResthooksErro
       return say('no responde; revise red y cortafuegos')
   }
   if (/timed out|ETIMEDOUT/i.test(text)) return say('no respondió a tiempo')
-  if (/certificate|self.signed|TLS|SSL/i.test(text)) return config_(`falla TLS: ${text}; revise REST_HOOKS_REDIS_TLS y _CA`)
+  if (/certificate|self.signed|TLS|SSL/i.test(text))
+    return config_(`falla TLS: ${text}; revise REST_HOOKS_REDIS_TLS y _CA`)
   return say(text || 'se cortó la conexión')
 }
 
@@ -142,6 +145,12 @@ export function redisTrouble(error: unknown, config: RedisConfig): ResthooksErro
 export function isRedisOutage(error: unknown): boolean {
   const { message = '', code } = error as Error & { code?: string }
   if (code && /^(E[A-Z]+|UND_|CERT)/.test(code)) return true
-  return /^(READONLY|LOADING|OOM|MASTERDOWN|MISCONF|NOREPLICAS|CLUSTERDOWN|TRYAGAIN|BUSY|NOAUTH|WRONGPASS|NOPERM|UNKILLABLE)/.test(message)
-    || /Connection is closed|Stream isn't writeable|timed out|max retries|Connection lost|All sentinels|ended by the other/i.test(message)
+  return (
+    /^(READONLY|LOADING|OOM|MASTERDOWN|MISCONF|NOREPLICAS|CLUSTERDOWN|TRYAGAIN|BUSY|NOAUTH|WRONGPASS|NOPERM|UNKILLABLE)/.test(
+      message,
+    ) ||
+    /Connection is closed|Stream isn't writeable|timed out|max retries|Connection lost|All sentinels|ended by the other/i.test(
+      message,
+    )
+  )
 }

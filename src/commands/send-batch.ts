@@ -1,0 +1,180 @@
+/**
+ * `send --lote`: one message a line. A bad line is told with its number and enqueues nothing of itself; the rest goes on.
+ *
+ * Lines are read, enqueued and answered in blocks, so a file of any length needs the memory of a block.
+ */
+import { createInterface } from 'node:readline'
+import { ulid } from 'ulid'
+import type { Config } from '../config/config.ts'
+import { OperationFailed, UsageError } from '../errors.ts'
+import { decodeEnvelope, ENVELOPE_KEYS, EnvelopeError, encodeEnvelope } from '../queue/envelope.ts'
+import { redisTrouble } from '../queue/redis.ts'
+import type { Context } from './context.ts'
+import * as print from './print.ts'
+import { requestProblems } from './request-problems.ts'
+import { durationOption, isInactive, originOf, type SendOptions } from './send.ts'
+import { checkJson, isJsonType } from './send-body.ts'
+
+const BLOCK_LINES = 500
+const BLOCK_BYTES = 4 * 1024 * 1024
+/** Those that only the program itself writes. */
+const OWN_KEYS = new Set(['recibido', 'profundidad'])
+const KNOWN_KEYS = new Set<string>(ENVELOPE_KEYS.filter((key) => !OWN_KEYS.has(key)))
+
+interface Line {
+  readonly id: string
+  readonly key: string | null
+  readonly envelope: string
+}
+
+export async function sendBatch(
+  context: Context,
+  config: Config,
+  event: string | undefined,
+  data: string | undefined,
+  options: SendOptions,
+): Promise<void> {
+  if (data !== undefined)
+    throw new UsageError('con --lote los datos van en cada línea de la entrada estándar, no como argumento')
+  for (const option of ['ruta', 'metodo', 'tipoContenido', 'clave', 'demora', 'listener'] as const) {
+    if (options[option] !== undefined)
+      throw new UsageError(`con --lote, --${option === 'tipoContenido' ? 'tipo-contenido' : option} va en cada línea`)
+  }
+  if (options.cabecera.length > 0) throw new UsageError('con --lote, las cabeceras van en cada línea, en "cabeceras"')
+  const patience = options.esperar === undefined ? null : await durationOption('--esperar', options.esperar)
+  if (isInactive(config)) return
+
+  const queue = await context.queue()
+  const reader = new LineReader(config, event)
+  const ids: string[] = []
+  let bad = 0
+  let number = 0
+  let block: (Line | null)[] = []
+  let bytes = 0
+  const flush = async () => {
+    const sent = await enqueueBlock(queue, block).catch((error) => {
+      throw redisTrouble(error, config.redis)
+    })
+    await write(sent.map((id) => `${id ?? ''}\n`).join(''))
+    if (patience !== null) ids.push(...sent.filter((id) => id !== null))
+    block = []
+    bytes = 0
+  }
+  for await (const text of createInterface({
+    input: process.stdin.setEncoding('latin1'),
+    crlfDelay: Number.POSITIVE_INFINITY,
+  })) {
+    number += 1
+    try {
+      // Latin-1 keeps every byte; whether they are UTF-8 is the envelope's to judge.
+      const line = reader.read(Buffer.from(text, 'latin1'))
+      block.push(line)
+      bytes += line.envelope.length
+    } catch (error) {
+      if (!(error instanceof EnvelopeError)) throw error
+      bad += 1
+      block.push(null)
+      print.note(`resthooks: línea ${number}: ${error.message}`)
+    }
+    if (block.length >= BLOCK_LINES || bytes >= BLOCK_BYTES) await flush()
+  }
+  await flush()
+  if (patience !== null) {
+    const { awaitOutcomes } = await import('./await-outcomes.ts')
+    await awaitOutcomes(context, ids, patience)
+  }
+  if (bad > 0) throw new OperationFailed(`${bad} de ${number} líneas no se encolaron; las demás sí`)
+}
+
+/** Lines without a key go together; a key wants a step of its own, in the order of the lines. */
+async function enqueueBlock(
+  queue: Awaited<ReturnType<Context['queue']>>,
+  block: readonly (Line | null)[],
+): Promise<(string | null)[]> {
+  const sent: (string | null)[] = []
+  let plain: string[] = []
+  for (const line of block) {
+    if (line?.key) {
+      await queue.enqueue(plain)
+      plain = []
+      sent.push(await queue.enqueueOnce(line.key, line.id, line.envelope))
+    } else {
+      if (line) plain.push(line.envelope)
+      sent.push(line?.id ?? null)
+    }
+  }
+  await queue.enqueue(plain)
+  return sent
+}
+
+class LineReader {
+  readonly #config: Config
+  readonly #event: string | undefined
+  readonly #origin = originOf()
+
+  constructor(config: Config, event: string | undefined) {
+    this.#config = config
+    this.#event = event
+  }
+
+  /** @throws EnvelopeError, in Spanish, when the line cannot be sent as it is */
+  read(given: Buffer): Line {
+    const raw = this.#withEvent(given)
+    const { message, delay } = decodeEnvelope(raw, ulid, new Date())
+    const { key, onlyListener } = message
+    if (onlyListener !== null && !this.#config.listeners.has(onlyListener)) {
+      throw new EnvelopeError(`el listener «${onlyListener}» no está en resthooks.ini`)
+    }
+    const { path, method, headers, contentType } = message
+    if (path !== null || method !== null || contentType !== 'application/json' || Object.keys(headers).length > 0) {
+      const problems = requestProblems(message, this.#config.listeners.values())
+      if (problems.length > 0) throw new EnvelopeError(problems.join('; '))
+    }
+    if (message.body.length > 0 && isJsonType(contentType)) checkLineJson(message.body)
+    const notBefore = delay === null ? message.notBefore : new Date(Date.now() + delay)
+    return {
+      id: message.id,
+      key,
+      envelope: encodeEnvelope({ ...message, notBefore, origin: message.origin ?? this.#origin }),
+    }
+  }
+
+  /** Gives a line without `evento` the one of the command line; unknown keys are refused here, where somebody reads it. */
+  #withEvent(given: Buffer): Buffer {
+    const text = given.toString('utf8')
+    let entry: unknown
+    try {
+      entry = JSON.parse(text)
+    } catch (error) {
+      throw new EnvelopeError(`no es JSON: ${(error as Error).message}`)
+    }
+    if (typeof entry !== 'object' || entry === null || Array.isArray(entry))
+      throw new EnvelopeError('no es un objeto JSON')
+    const unknown = Object.keys(entry).filter((key) => !KNOWN_KEYS.has(key))
+    if (unknown.length > 0) {
+      throw new EnvelopeError(`clave desconocida: ${unknown.join(', ')}; se aceptan: ${[...KNOWN_KEYS].join(', ')}`)
+    }
+    if ((entry as { evento?: unknown }).evento !== undefined || this.#event === undefined) return given
+    const comma = Object.keys(entry).length > 0 ? ',' : ''
+    return Buffer.concat([
+      given.subarray(0, given.lastIndexOf('}')),
+      Buffer.from(`${comma}"evento":${JSON.stringify(this.#event)}}`),
+    ])
+  }
+}
+
+function checkLineJson(body: Buffer): void {
+  try {
+    checkJson(body)
+  } catch (error) {
+    throw new EnvelopeError((error as Error).message.replace('--tipo-contenido', '"tipo_contenido"'))
+  }
+}
+
+/** Waits where the reader of our stdout is slower than we are. */
+function write(text: string): Promise<void> {
+  return new Promise((resolve) => {
+    if (text === '' || process.stdout.write(text)) resolve()
+    else process.stdout.once('drain', resolve)
+  })
+}

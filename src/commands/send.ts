@@ -1,0 +1,163 @@
+/** `send`: puts a message, or with `--lote` one a line, into the queue, and prints its id. */
+import { hostname } from 'node:os'
+import type { Command } from 'commander'
+import { ulid } from 'ulid'
+import type { Config } from '../config/config.ts'
+import { UsageError } from '../errors.ts'
+import type { Message } from '../message.ts'
+import { encodeEnvelope, hasControl } from '../queue/envelope.ts'
+import { redisTrouble } from '../queue/redis.ts'
+import type { Context } from './context.ts'
+import * as print from './print.ts'
+import { requireListener } from './select-listeners.ts'
+import { isJsonType, readBody } from './send-body.ts'
+
+export interface SendOptions {
+  readonly ruta?: string
+  readonly metodo?: string
+  readonly cabecera: readonly string[]
+  readonly tipoContenido?: string
+  readonly clave?: string
+  readonly demora?: string
+  readonly listener?: string
+  readonly lote?: boolean
+  readonly esperar?: string
+}
+
+export function send(program: Command, context: Context): void {
+  program
+    .command('send')
+    .description('encola un mensaje e imprime su id')
+    .argument('[evento]', 'por ejemplo proveedor.alta')
+    .argument('[datos]', 'JSON; «-» lo lee de la entrada estándar, «@archivo» de un archivo')
+    .option('--ruta <ruta>', 'ruta del pedido, en lugar de la del listener')
+    .option('--metodo <método>', 'método HTTP, en lugar del del listener')
+    .option(
+      '--cabecera <"K: V">',
+      'cabecera del pedido (se puede repetir)',
+      (text: string, all: string[]) => [...all, text],
+      [],
+    )
+    .option('--tipo-contenido <tipo>', 'tipo de DATOS, si no es JSON')
+    .option('--clave <clave>', 'la misma clave se encola una sola vez en 24 h; se imprime el primer id')
+    .option('--demora <duración>', 'no entregar antes de 10m, 2h…')
+    .option('--listener <nombre>', 'sólo para este listener')
+    .option('--lote', 'un mensaje por línea de la entrada estándar: {"evento":…,"datos":…}')
+    .option('--esperar <plazo>', 'espera el resultado de todas las entregas (30s si no se indica el plazo)')
+    .action(async (event: string | undefined, data: string | undefined, options: SendOptions) => {
+      const config = await context.config()
+      if (options.lote) {
+        const { sendBatch } = await import('./send-batch.ts')
+        await sendBatch(context, config, event, data, options)
+        return
+      }
+      const message = await messageOf(config, event, data, options)
+      const patience = options.esperar === undefined ? null : await durationOption('--esperar', options.esperar)
+      if (isInactive(config)) return
+      const id = await enqueue(context, config, message, options.demora)
+      print.line(id)
+      if (patience !== null) {
+        const { awaitOutcomes } = await import('./await-outcomes.ts')
+        await awaitOutcomes(context, [id], patience)
+      }
+    })
+}
+
+/** With `resthooks_activo = 0` nothing is enqueued; the caller is told and goes on. */
+export function isInactive(config: Config): boolean {
+  if (config.active) return false
+  print.note('resthooks: resthooks_activo = 0: no se encoló nada')
+  return true
+}
+
+/** Host and program that sends, for the audit. */
+export function originOf(): string {
+  return `${hostname()} resthooks send`
+}
+
+/** @throws UsageError when the text is not a duration */
+export async function durationOption(option: string, text: string): Promise<number> {
+  const { parseDuration } = await import('../config/quantities.ts')
+  const duration = parseDuration(text)
+  if (duration === null) throw new UsageError(`${option} ${text}: no es una duración (500ms, 5s, 10m, 2h, 7d)`)
+  return duration
+}
+
+/** @throws UsageError when the event is missing, or DATOS or an option is not what it should be */
+async function messageOf(
+  config: Config,
+  event: string | undefined,
+  data: string | undefined,
+  options: SendOptions,
+): Promise<Message> {
+  if (event === undefined || event === '') throw new UsageError('falta EVENTO: resthooks send EVENTO [DATOS]')
+  if (event.length > 255 || hasControl(event)) {
+    throw new UsageError('EVENTO tiene más de 255 caracteres o caracteres de control')
+  }
+  if (options.demora !== undefined) await durationOption('--demora', options.demora)
+  if (options.clave === '') throw new UsageError('--clave está vacía')
+  if (options.listener !== undefined) requireListener(config.listeners, options.listener)
+  const headers = await headersOf(options.cabecera)
+  await checkRequest(options, headers, config)
+  const { body, given } = await readBody(data)
+  const contentType = options.tipoContenido ?? (given ? 'application/json' : '')
+  if (given && isJsonType(contentType)) {
+    const { checkJson } = await import('./send-body.ts')
+    checkJson(body)
+  }
+  return {
+    id: ulid(),
+    event,
+    body,
+    contentType,
+    method: options.metodo?.toUpperCase() ?? null,
+    path: options.ruta ?? null,
+    headers,
+    createdAt: new Date(),
+    key: options.clave ?? null,
+    origin: originOf(),
+    onlyListener: options.listener ?? null,
+    notBefore: null,
+    depth: 0,
+  }
+}
+
+async function headersOf(given: readonly string[]): Promise<Record<string, string>> {
+  const headers: Record<string, string> = {}
+  for (const text of given) {
+    const colon = text.indexOf(':')
+    if (colon < 1) throw new UsageError(`--cabecera ${JSON.stringify(text)}: se espera 'Nombre: valor'`)
+    headers[text.slice(0, colon).trim()] = text.slice(colon + 1).trim()
+  }
+  return headers
+}
+
+async function checkRequest(options: SendOptions, headers: Record<string, string>, config: Config): Promise<void> {
+  const { ruta, metodo, tipoContenido } = options
+  if (ruta === undefined && metodo === undefined && tipoContenido === undefined && Object.keys(headers).length === 0)
+    return
+  const { requestProblems } = await import('./request-problems.ts')
+  const problems = requestProblems(
+    { path: ruta ?? null, method: metodo ?? null, headers, contentType: tipoContenido ?? '' },
+    config.listeners.values(),
+  )
+  if (problems.length > 0) throw new UsageError(problems.join('\n           '))
+}
+
+async function enqueue(context: Context, config: Config, message: Message, delay: string | undefined): Promise<string> {
+  const queue = await context.queue()
+  try {
+    let timed = message
+    if (delay !== undefined) {
+      // Due times are Redis's: this machine's clock may be wrong.
+      const [seconds] = await queue.redis.time()
+      timed = { ...message, notBefore: new Date(Number(seconds) * 1000 + (await durationOption('--demora', delay))) }
+    }
+    const envelope = encodeEnvelope(timed)
+    if (timed.key !== null) return await queue.enqueueOnce(timed.key, timed.id, envelope)
+    await queue.enqueue([envelope])
+    return timed.id
+  } catch (error) {
+    throw redisTrouble(error, config.redis)
+  }
+}

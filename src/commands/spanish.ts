@@ -1,0 +1,82 @@
+/** commander in Spanish: its headings, its help option and its complaints. */
+import type { Command, CommanderError } from 'commander'
+
+const TITLES: Readonly<Record<string, string>> = {
+  'Usage:': 'Uso:',
+  'Options:': 'Opciones:',
+  'Global Options:': 'Opciones generales:',
+  'Commands:': 'Comandos:',
+  'Arguments:': 'Argumentos:',
+}
+
+/** Translates what a command prints about itself; its errors are told by `explainUsage` alone. */
+export function speakSpanish(command: Command): Command {
+  return command
+    .helpOption('-h, --help', 'muestra esta ayuda')
+    .helpCommand(false)
+    .configureHelp({
+      styleTitle: (title) => TITLES[title] ?? title,
+      commandUsage: (each) =>
+        [
+          ...ancestors(each),
+          each.name(),
+          each.usage().replace('[options]', '[opciones]').replace('[command]', '[comando]'),
+        ].join(' '),
+      subcommandTerm: (each) => [each.name(), each.usage().replace('[options]', '').trim()].filter(Boolean).join(' '),
+      optionDescription: (option) => {
+        const notes = [
+          option.argChoices ? `uno de: ${option.argChoices.join(', ')}` : '',
+          option.defaultValue !== undefined &&
+          option.defaultValueDescription !== '' &&
+          !Array.isArray(option.defaultValue)
+            ? `por omisión: ${option.defaultValueDescription ?? String(option.defaultValue)}`
+            : '',
+        ].filter(Boolean)
+        return notes.length > 0 ? `${option.description} (${notes.join('; ')})` : option.description
+      },
+    })
+    .configureOutput({ outputError: () => {} })
+}
+
+function ancestors(command: Command): string[] {
+  const names: string[] = []
+  for (let each = command.parent; each; each = each.parent) names.unshift(each.name())
+  return names
+}
+
+/** What is wrong with the command line, and where the help is. */
+export function explainUsage(error: CommanderError, program: Command): string {
+  if (error.code === 'commander.help') return ''
+  const [, quoted = ''] = /'([^']*)'/.exec(error.message) ?? []
+  const suggestion = /Did you mean (?:one of )?(.*)\?/.exec(error.message)?.[1]
+  const command =
+    program.args[0] && program.commands.some((each) => each.name() === program.args[0]) ? ` ${program.args[0]}` : ''
+  const help = `Ayuda: resthooks${command} --help\n`
+  return `resthooks: ${problem(error, quoted)}${suggestion ? `; ¿quiso decir ${suggestion}?` : ''}\n${help}`
+}
+
+function problem(error: CommanderError, quoted: string): string {
+  switch (error.code) {
+    case 'commander.unknownOption':
+      return `la opción ${quoted} no existe`
+    case 'commander.unknownCommand':
+      return `el comando «${quoted}» no existe`
+    case 'commander.missingArgument':
+      return `falta el argumento ${quoted}`
+    case 'commander.missingMandatoryOptionValue':
+      return `falta la opción ${quoted}`
+    case 'commander.optionMissingArgument':
+      return `a la opción ${quoted} le falta su valor`
+    case 'commander.excessArguments':
+      return `sobran argumentos: ${error.message.replace(/^error: /, '').replace(/too many arguments.*Expected (\d+).*but got (\d+).*/i, 'se esperaban $1 y hay $2')}`
+    case 'commander.invalidArgument':
+      return error.message
+        .replace(/^error: /, '')
+        .replace(/ is invalid\. ?/, ' no es válido: ')
+        .replace(/^option/, 'opción')
+        .replace(/command-argument value/, 'argumento')
+        .replace(/argument/, 'valor')
+    default:
+      return error.message.replace(/^error: /, '')
+  }
+}

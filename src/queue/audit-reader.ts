@@ -1,0 +1,116 @@
+/**
+ * The reading end of the audit stream: entries are handed out to one writer at a time and stay until they are
+ * acknowledged. The stream is never trimmed by length.
+ */
+import type { AuditEvent } from '../audit/event.ts'
+import { readEvent } from './audit-stream.ts'
+import type { Queue } from './queue.ts'
+
+export interface AuditEntry {
+  readonly streamId: string
+  /** Null: not one of ours, see `raw`. */
+  readonly event: AuditEvent | null
+  readonly raw: ReadonlyMap<string, Buffer>
+}
+
+const GROUP = 'postgres'
+
+export class AuditReader {
+  readonly #queue: Queue
+  readonly #consumer: string
+
+  /** @param consumer the worker's name: what it read and did not acknowledge is its own, until it is dead */
+  constructor(queue: Queue, consumer: string) {
+    this.#queue = queue
+    this.#consumer = consumer
+  }
+
+  /** What this worker has read and not acknowledged. */
+  pending(count: number): Promise<readonly AuditEntry[]> {
+    return this.#read('0', count)
+  }
+
+  /** What nobody has read. */
+  fresh(count: number): Promise<readonly AuditEntry[]> {
+    return this.#read('>', count)
+  }
+
+  acknowledge(entries: readonly AuditEntry[]): Promise<void> {
+    return this.#queue.acknowledge(
+      GROUP,
+      entries.map(({ streamId }) => streamId),
+    )
+  }
+
+  /** Entries that are not in the backend yet. */
+  depth(): Promise<number> {
+    return this.#queue.redis.xlen(this.#queue.keys.audit)
+  }
+
+  /**
+   * Takes over what dead workers had read, and forgets those workers.
+   * @param alive names of the workers that give signs of life
+   * @returns how many entries were taken over
+   */
+  async inherit(alive: ReadonlySet<string>): Promise<number> {
+    const { redis, keys } = this.#queue
+    const consumers = (await this.#orNewGroup(() => redis.xinfo('CONSUMERS', keys.audit, GROUP), [])) as unknown[][]
+    let taken = 0
+    for (const fields of consumers) {
+      const name = String(fields[fields.indexOf('name') + 1])
+      if (name === this.#consumer || alive.has(name)) continue
+      for (;;) {
+        const pending = (await redis.xpending(keys.audit, GROUP, '-', '+', 500, name)) as [string, ...unknown[]][]
+        if (pending.length === 0) break
+        const ids = pending.map(([id]) => id)
+        await redis.xclaim(keys.audit, GROUP, this.#consumer, 0, ...ids, 'JUSTID')
+        taken += ids.length
+        // An entry deleted meanwhile cannot be claimed and would come again for ever.
+        await redis.xack(keys.audit, GROUP, ...(await this.#missing(ids)))
+      }
+      await redis.xgroup('DELCONSUMER', keys.audit, GROUP, name)
+    }
+    return taken
+  }
+
+  /** Ids that are no longer in the stream; at least one, a dummy, since XACK wants one. */
+  async #missing(ids: readonly string[]): Promise<string[]> {
+    const { redis, keys } = this.#queue
+    const present = new Set((await redis.xrange(keys.audit, ids[0]!, ids.at(-1)!)).map(([id]) => id))
+    return ['0-1', ...ids.filter((id) => !present.has(id))]
+  }
+
+  async #read(from: '0' | '>', count: number): Promise<readonly AuditEntry[]> {
+    const { redis, keys } = this.#queue
+    const answer = (await this.#orNewGroup(
+      () => redis.xreadgroupBuffer('GROUP', GROUP, this.#consumer, 'COUNT', count, 'STREAMS', keys.audit, from),
+      null,
+    )) as [Buffer, [Buffer, Buffer[] | null][]][] | null
+    const entries = answer?.[0]?.[1] ?? []
+    return entries.map(([id, flat]) => entryOf(id.toString('latin1'), flat ?? []))
+  }
+
+  /** The group is made where it is missing: first start, FLUSHALL, a stream deleted by hand. From the beginning: nothing is skipped. */
+  async #orNewGroup<T>(read: () => Promise<T>, empty: T): Promise<T> {
+    try {
+      return await read()
+    } catch (error) {
+      if (!/^NOGROUP|no such key/i.test((error as Error).message)) throw error
+      const { redis, keys } = this.#queue
+      await redis.xgroup('CREATE', keys.audit, GROUP, '0', 'MKSTREAM').catch((failure: Error) => {
+        if (!/^BUSYGROUP/.test(failure.message)) throw failure
+      })
+      return empty
+    }
+  }
+}
+
+function entryOf(streamId: string, flat: readonly Buffer[]): AuditEntry {
+  const raw = new Map<string, Buffer>()
+  for (let i = 0; i + 1 < flat.length; i += 2) raw.set(flat[i]!.toString('latin1'), flat[i + 1]!)
+  try {
+    return { streamId, event: readEvent(raw), raw }
+  } catch {
+    return { streamId, event: null, raw }
+  }
+}

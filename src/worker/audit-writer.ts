@@ -1,0 +1,122 @@
+/**
+ * From the audit stream to the backend. One writer a process; what it has read is its own until the backend has it.
+ *
+ * A failure here never touches a delivery: rows wait in the stream, for a week if need be.
+ */
+import type { AuditBackend } from '../audit/backend.ts'
+import type { AuditEvent } from '../audit/event.ts'
+import type { ResthooksError } from '../errors.ts'
+import type { AuditEntry, AuditReader } from '../queue/audit-reader.ts'
+import { isRedisOutage, redisTrouble } from '../queue/redis.ts'
+import { Outage } from './outage.ts'
+import type { WorkerScene } from './scene.ts'
+import { Signal } from './signal.ts'
+
+const BATCH = 1000
+/** A smaller batch than this waits a moment for company, so that a steady trickle does not cost a transaction a row. */
+const WORTHWHILE = 300
+const GATHER_MS = 25
+
+export class AuditWriter {
+  readonly #reader: AuditReader
+  readonly #backend: AuditBackend
+  readonly #scene: WorkerScene
+  readonly #outage: Outage
+  readonly bell = new Signal()
+  #stopping = false
+  /** After a start, a failure, or an inheritance: what was read and not written comes first. */
+  #pendingFirst = true
+
+  constructor(reader: AuditReader, backend: AuditBackend, scene: WorkerScene) {
+    this.#reader = reader
+    this.#backend = backend
+    this.#scene = scene
+    this.#outage = new Outage(scene.log, 'Postgres')
+  }
+
+  get backendDown(): boolean {
+    return this.#outage.active
+  }
+
+  /** Runs until `stop`. */
+  async run(): Promise<void> {
+    while (!this.#stopping) {
+      const wait = await this.#step()
+      if (wait > 0 && !this.#stopping) await (wait === GATHER_MS ? pause(wait) : this.bell.wait(wait))
+    }
+  }
+
+  /** Read again what this worker owns: entries of a dead one were added to it. */
+  inherited(): void {
+    this.#pendingFirst = true
+    this.bell.ring()
+  }
+
+  stop(): void {
+    this.#stopping = true
+    this.bell.ring()
+  }
+
+  /**
+   * Writes what is there, until there is nothing more.
+   * @param patience ms to try for while the backend is away
+   * @throws Unavailable or ConfigError when the backend did not take it in time: the rows stay in Redis
+   */
+  async drain(patience: number): Promise<void> {
+    const end = Date.now() + patience
+    this.#pendingFirst = true
+    for (;;) {
+      try {
+        if ((await this.#pass()) === 0) return
+      } catch (error) {
+        if (isRedisOutage(error) || Date.now() > end) throw error
+        await pause(200)
+      }
+    }
+  }
+
+  /** @returns ms to wait before the next step, 0: there is more */
+  async #step(): Promise<number> {
+    try {
+      const count = await this.#pass()
+      if (count >= WORTHWHILE) return 0
+      return count > 0 ? GATHER_MS : this.#scene.config().workers.poll
+    } catch (error) {
+      this.#pendingFirst = true
+      if (isRedisOutage(error)) return this.#scene.redisOutage.failed(redisTrouble(error, this.#scene.config().redis))
+      return this.#outage.failed(error as ResthooksError)
+    }
+  }
+
+  /** @returns how many entries were written */
+  async #pass(): Promise<number> {
+    let entries: readonly AuditEntry[] = []
+    if (this.#pendingFirst) {
+      entries = await this.#reader.pending(BATCH)
+      this.#pendingFirst = entries.length > 0
+    }
+    if (entries.length === 0) entries = await this.#reader.fresh(BATCH)
+    if (entries.length === 0) return 0
+    const events = entries.map(({ event }) => event).filter((event): event is AuditEvent => event !== null)
+    if (events.length < entries.length) {
+      const strange = entries.filter(({ event }) => event === null)
+      this.#scene.log.error(
+        {
+          cantidad: strange.length,
+          primera: Object.fromEntries(
+            [...strange[0]!.raw].map(([key, value]) => [key, value.toString('utf8').slice(0, 500)]),
+          ),
+        },
+        'entradas ajenas en el flujo de auditoría: se descartan',
+      )
+    }
+    if (events.length > 0) await this.#backend.write(events)
+    this.#outage.worked()
+    await this.#reader.acknowledge(entries)
+    return entries.length
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
+}

@@ -1,0 +1,160 @@
+/**
+ * The work of the callback lane: `on_success` and `on_failure`, durable like a delivery (leased, retried by the default
+ * strategy, audited) and apart from them, so that a callback that hangs delays nobody.
+ */
+import type { CallbackRecord } from '../audit/event.ts'
+import type { CallbackSpec } from '../config/config.ts'
+import { decide } from '../delivery/retry.ts'
+import { writeCallback } from '../queue/audit-stream.ts'
+import { encodeEnvelope } from '../queue/envelope.ts'
+import { CALLBACK_LANE } from '../queue/keys.ts'
+import type { Claimed, LaneSpec, Queue, Settlement, Verdict } from '../queue/queue.ts'
+import { type CallbackJob, callbackJob } from './callback-job.ts'
+import type { Executor } from './lane.ts'
+import type { WorkerScene } from './scene.ts'
+
+/** Callbacks at once in one process. */
+const AT_ONCE = 10
+/** `evento:` callbacks that may follow from one message: what goes on longer is a loop. */
+const MAX_DEPTH = 8
+
+export const CALLBACK_SPEC: LaneSpec = {
+  name: CALLBACK_LANE,
+  concurrency: AT_ONCE,
+  strict: false,
+  rateLimit: null,
+  breaker: null,
+  failureJob: null,
+}
+
+type Result = { readonly ok: boolean; readonly detail: string | null; readonly final: boolean }
+
+export class CallbackExecutor implements Executor {
+  readonly #queue: Queue
+  readonly #scene: WorkerScene
+
+  constructor(queue: Queue, scene: WorkerScene) {
+    this.#queue = queue
+    this.#scene = scene
+  }
+
+  async execute(claimed: Claimed, signal: AbortSignal): Promise<Settlement> {
+    const config = this.#scene.config()
+    const attempt = claimed.number + 1
+    let job: CallbackJob | null = null
+    let target = ''
+    let result: Result
+    try {
+      job = JSON.parse(claimed.raw.toString('utf8')) as CallbackJob
+      const listener = config.listeners.get(job.listener)
+      const spec = (job.tipo === 'on_success' ? listener?.onSuccess : listener?.onFailure) ?? null
+      target = spec ? targetText(spec) : ''
+      result = spec
+        ? await this.#run(spec, claimed, job, signal)
+        : {
+            ok: false,
+            final: true,
+            detail: `el listener "${job.listener}" ya no tiene ${job.tipo} en la configuración`,
+          }
+    } catch (error) {
+      result = { ok: false, final: job === null, detail: (error as Error).message }
+    }
+    const interrupted = signal.aborted && !result.ok
+    const outcome = result.ok
+      ? ({ kind: 'success' } as const)
+      : result.final
+        ? ({ kind: 'failure', reason: result.detail ?? '', gone: false } as const)
+        : ({ kind: 'retry', reason: result.detail ?? '', retryAfter: null } as const)
+    const now = this.#scene.now()
+    const decision = decide(outcome, claimed.made + 1, config.defaultStrategy, firstAt(job, now), now, Math.random)
+    const verdict: Verdict = interrupted ? 'requeue' : decision.kind === 'done' ? 'ok' : decision.kind
+    const record: CallbackRecord = {
+      id: claimed.id,
+      messageId: job?.mensaje ?? claimed.id,
+      listener: job?.listener ?? '',
+      type: job?.tipo ?? 'on_failure',
+      target,
+      attempt,
+      result: verdict === 'ok' ? 'exito' : verdict === 'failed' ? 'fallo' : 'reintento',
+      detail: decision.kind === 'failed' ? decision.reason : result.detail,
+    }
+    if (verdict === 'failed') {
+      this.#scene.log.error(
+        { id: record.messageId, listener: record.listener, destino: target, motivo: record.detail },
+        'un callback falló definitivamente',
+      )
+    }
+    return {
+      lane: CALLBACK_SPEC,
+      id: claimed.id,
+      fence: claimed.fence,
+      verdict,
+      number: attempt,
+      delay: decision.kind === 'retry' ? decision.delay : 0,
+      reason: record.detail ?? '',
+      health: null,
+      callback: null,
+      events: [{ type: 'c', json: writeCallback(record) }],
+    }
+  }
+
+  async close(): Promise<void> {}
+
+  async #run(spec: CallbackSpec, claimed: Claimed, job: CallbackJob, signal: AbortSignal): Promise<Result> {
+    const { instancia, proyecto } = this.#scene.config()
+    if (spec.kind === 'event') return this.#sendEvent(spec.event, claimed.id, job)
+    const { runCallback } = await import('../delivery/callback.ts')
+    const told = { id: claimed.id, json: claimed.raw, variables: callbackJob.variables(job, instancia, proyecto) }
+    const result = await runCallback(spec, told, { version: this.#scene.version, signal })
+    return result.ok ? { ok: true, detail: result.detail, final: false } : result
+  }
+
+  async #sendEvent(event: string, callbackId: string, job: CallbackJob): Promise<Result> {
+    if (job.profundidad >= MAX_DEPTH) {
+      return {
+        ok: false,
+        final: true,
+        detail: `${MAX_DEPTH} eventos encadenados por callbacks: es un ciclo; revise on_success y on_failure`,
+      }
+    }
+    const id = callbackJob.eventMessageId(callbackId)
+    await this.#queue.enqueue([
+      encodeEnvelope({
+        id,
+        event,
+        body: Buffer.from(JSON.stringify(job)),
+        contentType: 'application/json',
+        method: null,
+        path: null,
+        headers: {},
+        createdAt: job.fecha ? new Date(job.fecha) : new Date(this.#scene.now()),
+        key: null,
+        origin: `callback ${job.tipo} de ${job.listener}`,
+        onlyListener: null,
+        notBefore: null,
+        depth: job.profundidad + 1,
+      }),
+    ])
+    return { ok: true, detail: `mensaje ${id}`, final: false }
+  }
+}
+
+/** Callbacks age from the outcome that they tell of. */
+function firstAt(job: CallbackJob | null, now: number): number {
+  const time = job?.fecha ? Date.parse(job.fecha) : Number.NaN
+  return Number.isFinite(time) ? time : now
+}
+
+/** The target as the audit shows it: a password or a token in a URL is none of its business. */
+function targetText(spec: CallbackSpec): string {
+  switch (spec.kind) {
+    case 'exec':
+      return `exec:${spec.argv.join(' ')}`
+    case 'http': {
+      const url = new URL(spec.url)
+      return `${url.origin}${url.pathname}${url.search ? '?***' : ''}`
+    }
+    case 'event':
+      return `evento:${spec.event}`
+  }
+}

@@ -1,0 +1,133 @@
+/**
+ * From the listeners' queues to running requests: claims only what can start now, for all lanes with a free slot in one
+ * call, and starts it.
+ */
+import { CALLBACK_LANE } from '../queue/keys.ts'
+import type { Claimed, Queue } from '../queue/queue.ts'
+import { type Lane, shareSlots } from './lane.ts'
+import type { Leases } from './leases.ts'
+import type { WorkerScene } from './scene.ts'
+import type { Settler } from './settler.ts'
+import type { Signal } from './signal.ts'
+
+/** Envelopes in the memory of one worker at most (one is taken whatever its size). */
+const BYTES_IN_FLIGHT = 64 * 1024 * 1024
+
+export class Claimer {
+  readonly lanes = new Map<string, Lane>()
+  /** HTTP requests under way; callbacks have slots of their own. */
+  running = 0
+  /** False: claim nothing (deactivated, audit backlog too long, shutting down). */
+  open = true
+  readonly #queue: Queue
+  readonly #scene: WorkerScene
+  readonly #leases: Leases
+  readonly #settler: Settler
+  readonly #bell: Signal
+  #bytes = 0
+  #turn = 0
+
+  constructor(queue: Queue, scene: WorkerScene, leases: Leases, settler: Settler, bell: Signal) {
+    this.#queue = queue
+    this.#scene = scene
+    this.#leases = leases
+    this.#settler = settler
+    this.#bell = bell
+  }
+
+  /** Something may have been put into these lanes' queues; all of them where none is named. */
+  hint(names?: Iterable<string>): void {
+    if (names) {
+      for (const name of names) {
+        const lane = this.lanes.get(name)
+        if (lane) lane.hinted = true
+      }
+    } else {
+      for (const lane of this.lanes.values()) lane.hinted = true
+    }
+  }
+
+  /** Redis time of the earliest known work of a lane with a free slot, null: none is known. */
+  nextAt(): number | null {
+    let next: number | null = null
+    for (const lane of this.lanes.values()) {
+      if (lane.nextAt !== null && lane.free > 0 && (next === null || lane.nextAt < next)) next = lane.nextAt
+    }
+    return next
+  }
+
+  /**
+   * One claim for every lane that has a free slot and may have work.
+   * @returns how many were started
+   */
+  async pass(): Promise<number> {
+    const { workers } = this.#scene.config()
+    if (!this.open) return 0
+    const now = this.#scene.now()
+    const candidates = [...this.lanes.values()].filter(
+      (lane) => lane.free > 0 && (lane.hinted || (lane.nextAt !== null && lane.nextAt <= now)),
+    )
+    const budget = this.running === 0 ? BYTES_IN_FLIGHT : BYTES_IN_FLIGHT - this.#bytes
+    if (candidates.length === 0 || budget <= 0) return 0
+    const callbacks = candidates.filter((lane) => lane.spec.name === CALLBACK_LANE)
+    const shares = [
+      ...shareSlots(
+        candidates.filter((lane) => lane.spec.name !== CALLBACK_LANE),
+        workers.concurrency - this.running,
+      ),
+      ...shareSlots(callbacks, Number.POSITIVE_INFINITY),
+    ]
+    if (shares.length === 0) return 0
+    for (const { lane } of shares) {
+      lane.hinted = false
+      lane.servedAt = ++this.#turn
+    }
+    let started = 0
+    try {
+      const { lanes } = await this.#queue.claim(
+        shares.map(({ lane, n }) => ({ lane: lane.spec, n })),
+        workers.lease,
+        budget,
+      )
+      const unstarted: Claimed[] = []
+      lanes.forEach(({ items, nextAt, left, failed }, i) => {
+        const { lane, n } = shares[i]!
+        if (failed > 0) {
+          this.#scene.log.error(
+            { listener: lane.spec.name, cantidad: failed },
+            'entregas dadas por fallidas: arriendo vencido tres veces o cuerpo perdido',
+          )
+        }
+        lane.nextAt = nextAt
+        lane.left = left
+        // A full answer, or one cut short by the bytes, means that there may be more.
+        if (items.length === n || (items.length > 0 && left > 0 && !lane.spec.strict)) lane.hinted = true
+        for (const item of items) {
+          if (this.open && this.lanes.get(lane.spec.name) === lane) this.#start(lane, item)
+          else unstarted.push(item)
+        }
+        started += items.length
+      })
+      if (unstarted.length > 0) await this.#queue.release(unstarted)
+      return started - unstarted.length
+    } catch (error) {
+      for (const { lane } of shares) lane.hinted = true
+      throw error
+    }
+  }
+
+  #start(lane: Lane, claimed: Claimed): void {
+    const signal = this.#leases.hold(claimed)
+    const slot = lane.spec.name === CALLBACK_LANE ? 0 : 1
+    lane.running += 1
+    this.running += slot
+    this.#bytes += claimed.raw.length
+    lane.executor.execute(claimed, signal).then((settlement) => {
+      lane.running -= 1
+      this.running -= slot
+      this.#bytes -= claimed.raw.length
+      this.#settler.add(settlement)
+      this.#bell.ring()
+    })
+  }
+}

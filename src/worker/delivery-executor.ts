@@ -1,0 +1,145 @@
+/** The work of a listener's lane: one attempt over HTTP, judged by the listener's strategy. */
+import type { AttemptRecord } from '../audit/event.ts'
+import type { ListenerConfig } from '../config/config.ts'
+import type { AttemptResult, Deliverer, Outcome } from '../delivery/delivery.ts'
+import { decide } from '../delivery/retry.ts'
+import type { Message } from '../message.ts'
+import { writeAttempt } from '../queue/audit-stream.ts'
+import { decodeEnvelope } from '../queue/envelope.ts'
+import type { Claimed, LaneSpec, Settlement, Verdict } from '../queue/queue.ts'
+import { callbackJob } from './callback-job.ts'
+import type { Executor } from './lane.ts'
+import type { WorkerScene } from './scene.ts'
+
+export function laneSpecOf(listener: ListenerConfig): LaneSpec {
+  return {
+    name: listener.name,
+    concurrency: listener.concurrency,
+    strict: listener.order === 'estricto',
+    rateLimit: listener.rateLimit,
+    breaker: listener.breaker,
+    failureJob: listener.onFailure ? callbackJob.forLostDelivery(listener.name) : null,
+  }
+}
+
+export class DeliveryExecutor implements Executor {
+  readonly #listener: ListenerConfig
+  readonly #spec: LaneSpec
+  readonly #deliverer: Deliverer
+  readonly #scene: WorkerScene
+
+  constructor(listener: ListenerConfig, deliverer: Deliverer, scene: WorkerScene) {
+    this.#listener = listener
+    this.#spec = laneSpecOf(listener)
+    this.#deliverer = deliverer
+    this.#scene = scene
+  }
+
+  async execute(claimed: Claimed, signal: AbortSignal): Promise<Settlement> {
+    const number = claimed.number + 1
+    let message: Message | null = null
+    let result: AttemptResult
+    try {
+      message = decodeEnvelope(claimed.raw, () => claimed.id, new Date(this.#scene.now())).message
+      result = await this.#deliverer.attempt(message, number, signal)
+    } catch (error) {
+      // A fault of ours: the delivery must not hang, and must not be tried in a hot loop either.
+      this.#scene.log.error({ err: error, id: claimed.id, listener: this.#listener.name }, 'error interno al entregar')
+      result = {
+        requests: [],
+        outcome: { kind: 'retry', reason: `error interno: ${(error as Error).message}`, retryAfter: null },
+      }
+    }
+    return this.#settlement(claimed, number, message, result, signal.aborted)
+  }
+
+  close(): Promise<void> {
+    return this.#deliverer.close()
+  }
+
+  #settlement(
+    claimed: Claimed,
+    number: number,
+    message: Message | null,
+    { requests, outcome }: AttemptResult,
+    interrupted: boolean,
+  ): Settlement {
+    const { verdict, delay, reason } =
+      interrupted && outcome.kind === 'retry'
+        ? { verdict: 'requeue' as const, delay: 0, reason: outcome.reason }
+        : this.#verdict(claimed, message, outcome)
+    const records: AttemptRecord[] = requests.map((request, i) => ({
+      ...request,
+      messageId: claimed.id,
+      listener: this.#listener.name,
+      number,
+      result: i < requests.length - 1 ? 'reintento' : RESULTS[verdict],
+      nextAttemptAt: null,
+      worker: this.#scene.worker,
+    }))
+    const spec =
+      verdict === 'ok'
+        ? this.#listener.onSuccess
+        : verdict === 'failed' || verdict === 'gone'
+          ? this.#listener.onFailure
+          : null
+    const last = records.at(-1)
+    return {
+      lane: this.#spec,
+      id: claimed.id,
+      fence: claimed.fence,
+      verdict,
+      number,
+      delay,
+      reason,
+      health: interrupted ? null : outcome.kind === 'retry' ? 'ko' : 'ok',
+      callback: spec
+        ? callbackJob.forOutcome({
+            claimed,
+            message,
+            listener: this.#listener.name,
+            attempts: number,
+            reason,
+            succeeded: verdict === 'ok',
+            last,
+          })
+        : null,
+      events: records.map((record) => ({ type: 'a', json: writeAttempt(this.#audited(record)) })),
+    }
+  }
+
+  #verdict(
+    claimed: Claimed,
+    message: Message | null,
+    outcome: Outcome,
+  ): { verdict: Verdict; delay: number; reason: string } {
+    const now = this.#scene.now()
+    // A message that was held back on purpose starts to age when it is due.
+    const born = message ? Math.max(message.createdAt.getTime(), message.notBefore?.getTime() ?? 0) : now
+    const decision = decide(outcome, claimed.made + 1, this.#listener.strategy, born, now, Math.random)
+    switch (decision.kind) {
+      case 'done':
+        return { verdict: 'ok', delay: 0, reason: '' }
+      case 'retry':
+        return { verdict: 'retry', delay: decision.delay, reason: outcome.kind === 'success' ? '' : outcome.reason }
+      case 'failed':
+        return {
+          verdict: outcome.kind === 'failure' && outcome.gone ? 'gone' : 'failed',
+          delay: 0,
+          reason: decision.reason,
+        }
+    }
+  }
+
+  #audited(record: AttemptRecord): AttemptRecord {
+    return this.#listener.auditResponse ? record : { ...record, responseBody: null }
+  }
+}
+
+const RESULTS: Readonly<Record<Verdict, AttemptRecord['result']>> = {
+  ok: 'exito',
+  retry: 'reintento',
+  requeue: 'reintento',
+  failed: 'fallo',
+  gone: 'fallo',
+}

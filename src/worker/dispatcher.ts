@@ -1,0 +1,121 @@
+/**
+ * From the inbox to the listeners' queues: who listens is decided here, with the configuration of this moment.
+ */
+import { ulid } from 'ulid'
+import type { ListenerConfig } from '../config/config.ts'
+import { writeDispatched } from '../queue/audit-stream.ts'
+import { decodeEnvelope, EnvelopeError, stampEnvelope } from '../queue/envelope.ts'
+import type { DispatchItem, Queue, Taken } from '../queue/queue.ts'
+import type { Subscriptions } from './match.ts'
+import type { WorkerScene } from './scene.ts'
+
+export interface DispatchPass {
+  /** Envelopes moved. */
+  readonly moved: number
+  /** There is more right now. */
+  readonly more: boolean
+  /** Redis time at which there may be something again, null: unknown. */
+  readonly nextAt: number | null
+  readonly now: number
+  /** Listeners that got something. */
+  readonly listeners: ReadonlySet<string>
+}
+
+export class Dispatcher {
+  readonly #queue: Queue
+  readonly #scene: WorkerScene
+
+  constructor(queue: Queue, scene: WorkerScene) {
+    this.#queue = queue
+    this.#scene = scene
+  }
+
+  /**
+   * Takes one batch and dispatches it.
+   * @throws whatever Redis answers; what was taken is then taken again, by anybody, when its lease is over
+   */
+  async pass(subscriptions: Subscriptions): Promise<DispatchPass> {
+    const taken = await this.#queue.take()
+    if (taken.setAside > 0) {
+      this.#scene.log.error(
+        { cantidad: taken.setAside },
+        'una entrada de la cola tumbó tres veces a su worker: está en entrada_invalida',
+      )
+    }
+    const listeners = new Set<string>()
+    if (taken.fence === 0) return { moved: 0, more: false, nextAt: taken.nextAt, now: taken.now, listeners }
+
+    const items = taken.envelopes.map((raw) => this.#decide(raw, taken, subscriptions, listeners))
+    const answer = await this.#queue.dispatch(taken.fence, items)
+    if (answer === null) {
+      this.#scene.log.warn(
+        { cantidad: items.length },
+        'se perdió el arriendo del despacho: otro worker despacha esos mensajes',
+      )
+      return { moved: 0, more: true, nextAt: null, now: taken.now, listeners: new Set() }
+    }
+    if (answer.duplicates > 0) {
+      this.#scene.log.warn(
+        { cantidad: answer.duplicates },
+        'mensajes repetidos (mismo id y contenido) que aún se entregan: se descartó la copia',
+      )
+    }
+    const unexpected = answer.refused - items.filter(({ kind }) => kind === 'invalid').length
+    if (unexpected > 0) {
+      this.#scene.log.error(
+        { cantidad: unexpected },
+        'mensajes con el id de otro que aún se entrega: están en entrada_invalida',
+      )
+    }
+    return {
+      moved: items.length,
+      more: taken.left > 0 || items.length > 1,
+      nextAt: taken.nextAt,
+      now: taken.now,
+      listeners,
+    }
+  }
+
+  #decide(raw: Buffer, taken: Taken, subscriptions: Subscriptions, reached: Set<string>): DispatchItem {
+    try {
+      const { message, delay, receivedAt } = decodeEnvelope(raw, ulid, new Date(taken.now))
+      const received = receivedAt ?? taken.now
+      const notBefore = message.notBefore?.getTime() ?? (delay === null ? null : taken.now + delay)
+      if (notBefore !== null && notBefore > taken.now) {
+        return {
+          kind: 'wait',
+          id: message.id,
+          event: writeDispatched({ id: message.id, listeners: null, keepBody: true, receivedAt: received }),
+          dueAt: notBefore,
+          envelope: stampEnvelope(raw, message.id, received, new Date(notBefore)),
+        }
+      }
+      const matching = subscriptions.of(message.event, message.onlyListener)
+      const names = matching.map(({ name }) => name)
+      for (const name of names) reached.add(name)
+      return {
+        kind: 'dispatch',
+        id: message.id,
+        event: writeDispatched({
+          id: message.id,
+          listeners: names,
+          keepBody: keepsBody(matching),
+          receivedAt: received,
+        }),
+        listeners: names,
+      }
+    } catch (error) {
+      if (!(error instanceof EnvelopeError)) throw error
+      this.#scene.log.error(
+        { motivo: error.message, bytes: raw.length },
+        'una entrada de la cola no se entiende: está, entera, en entrada_invalida',
+      )
+      return { kind: 'invalid' }
+    }
+  }
+}
+
+/** The body is left out of the audit only where every listener that gets it says so. */
+function keepsBody(listeners: readonly ListenerConfig[]): boolean {
+  return listeners.length === 0 || listeners.some(({ auditBody }) => auditBody)
+}

@@ -1,0 +1,58 @@
+/** A worker as a process: its signals, the reload of its configuration, its end. */
+import { hostname } from 'node:os'
+import type { Config } from '../config/config.ts'
+import { type LoadOptions, loadConfig } from '../config/load.ts'
+import { ConfigWatcher } from '../config/watch.ts'
+import { createLog } from './log.ts'
+import { Worker } from './worker.ts'
+
+export interface ProcessOptions {
+  /** Where the configuration is; it is read again at every reload. */
+  readonly place: LoadOptions
+  readonly once: boolean
+  /** `--concurrencia`, over what the file says. */
+  readonly concurrency?: number
+}
+
+/** Runs one worker until SIGTERM or SIGINT (a second one ends it at once), or with `once` until nothing is due. */
+export async function runWorkerProcess({ place, once, concurrency }: ProcessOptions): Promise<void> {
+  const config = withConcurrency(loadConfig(place), concurrency)
+  const log = createLog({ host: hostname(), pid: process.pid, proyecto: `${config.instancia}:${config.proyecto}` })
+  for (const warning of config.warnings) log.warn({}, warning)
+  const worker = new Worker({ config, version: __VERSION__, log, once })
+
+  let signals = 0
+  const stop = (signal: NodeJS.Signals) => {
+    signals += 1
+    if (signals > 1) process.exit(signal === 'SIGINT' ? 130 : 143)
+    log.info({ senal: signal }, 'se recibió una señal: se termina lo que está en curso')
+    worker.stop()
+  }
+  const reload = (why: string) => {
+    try {
+      const next = withConcurrency(loadConfig(place), concurrency)
+      for (const warning of next.warnings) log.warn({}, warning)
+      log.info({ motivo: why }, 'se recarga la configuración')
+      worker.reload(next)
+      watcher?.follow(next)
+    } catch (error) {
+      log.error(
+        { motivo: why, detalle: (error as Error).message },
+        'la configuración nueva tiene errores: sigue en vigor la anterior',
+      )
+    }
+  }
+  const hangup = () => reload('SIGHUP')
+  const watcher = once ? null : new ConfigWatcher(config, place, () => reload('cambió un archivo'))
+  process.on('SIGTERM', stop).on('SIGINT', stop).on('SIGHUP', hangup)
+  try {
+    await worker.run()
+  } finally {
+    watcher?.close()
+    process.off('SIGTERM', stop).off('SIGINT', stop).off('SIGHUP', hangup)
+  }
+}
+
+function withConcurrency(config: Config, concurrency: number | undefined): Config {
+  return concurrency ? { ...config, workers: { ...config.workers, concurrency } } : config
+}

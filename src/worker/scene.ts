@@ -1,0 +1,18 @@
+/** What every part of a worker shares. */
+import type { Config } from '../config/config.ts'
+import type { Logger } from './log.ts'
+import type { Outage } from './outage.ts'
+
+export interface WorkerScene {
+  /** `host:pid:random`: who made an attempt, and whose audit entries are whose. */
+  readonly worker: string
+  readonly version: string
+  readonly log: Logger
+  readonly redisOutage: Outage
+  /** The configuration in force now; a reload changes it. */
+  config(): Config
+  /** Requests and callbacks under way. */
+  inFlight(): number
+  /** Redis's clock, ms since epoch, as far as it is known here. */
+  now(): number
+}

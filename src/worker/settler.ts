@@ -1,0 +1,108 @@
+/**
+ * Outcomes on their way back to Redis, several in one script call.
+ *
+ * While one call is under way the next batch gathers, so the batches grow with the load by themselves; under load a
+ * couple of milliseconds are waited for more. A batch that could not be written stays, in order, until Redis is back: an
+ * outcome is never thrown away.
+ */
+import type { Queue, Settlement } from '../queue/queue.ts'
+import { isRedisOutage, redisTrouble } from '../queue/redis.ts'
+import type { WorkerScene } from './scene.ts'
+
+const AT_MOST = 300
+const AT_MOST_BYTES = 4 * 1024 * 1024
+const GATHER_MS = 2
+/** Fewer requests in flight than this: nothing to gather. */
+const BUSY = 8
+
+export type Settled = (settlement: Settlement, applied: boolean) => void
+
+export class Settler {
+  readonly #queue: Queue
+  readonly #scene: WorkerScene
+  readonly #settled: Settled
+  #waiting: Settlement[] = []
+  #running: Promise<void> | null = null
+  #abandoned = false
+
+  constructor(queue: Queue, scene: WorkerScene, settled: Settled) {
+    this.#queue = queue
+    this.#scene = scene
+    this.#settled = settled
+  }
+
+  get size(): number {
+    return this.#waiting.length
+  }
+
+  add(settlement: Settlement): void {
+    this.#waiting.push(settlement)
+    this.#running ??= this.#run()
+  }
+
+  /** Resolves when everything is written. */
+  async drain(): Promise<void> {
+    while (this.#running) await this.#running
+  }
+
+  /** Stops trying (second signal, end of the shutdown's patience): what is left is delivered again by its lease. */
+  abandon(): void {
+    this.#abandoned = true
+  }
+
+  async #run(): Promise<void> {
+    while (this.#waiting.length > 0 && !this.#abandoned) {
+      if (this.#scene.inFlight() >= BUSY && this.#waiting.length < AT_MOST) await pause(GATHER_MS)
+      else await null
+      const batch = this.#nextBatch()
+      try {
+        await this.#write(batch)
+        this.#scene.redisOutage.worked()
+        this.#waiting.splice(0, batch.length)
+      } catch (error) {
+        await pause(this.#scene.redisOutage.failed(redisTrouble(error, this.#scene.config().redis)))
+      }
+    }
+    this.#running = null
+  }
+
+  #nextBatch(): Settlement[] {
+    let bytes = 0
+    let count = 0
+    for (const { events, callback } of this.#waiting) {
+      for (const { json } of events) bytes += json.length
+      bytes += callback?.job.length ?? 0
+      if (count > 0 && (bytes > AT_MOST_BYTES || count >= AT_MOST)) break
+      count += 1
+    }
+    return this.#waiting.slice(0, count)
+  }
+
+  /** One that Redis refuses for itself is set apart by halving, so that it does not hold up the rest. */
+  async #write(batch: readonly Settlement[]): Promise<void> {
+    try {
+      const applied = await this.#queue.settle(batch)
+      batch.forEach((settlement, i) => {
+        this.#settled(settlement, applied[i]!)
+      })
+    } catch (error) {
+      if (isRedisOutage(error)) throw error
+      if (batch.length > 1) {
+        const middle = batch.length >> 1
+        await this.#write(batch.slice(0, middle))
+        await this.#write(batch.slice(middle))
+        return
+      }
+      const [{ id, lane }] = batch as [Settlement]
+      this.#scene.log.error(
+        { err: error, id, listener: lane.name },
+        'Redis rechazó un resultado; la entrega se repetirá al vencer su arriendo',
+      )
+      this.#settled(batch[0]!, false)
+    }
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
+}

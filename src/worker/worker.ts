@@ -1,0 +1,427 @@
+/**
+ * One worker process: dispatches, claims, delivers, settles and writes the audit, until it is told to stop.
+ *
+ * The parts run as loops of their own and wake each other by bells; a bell is a hint, `sondeo` is the guarantee.
+ */
+import { randomBytes } from 'node:crypto'
+import { hostname } from 'node:os'
+import type { AuditBackend } from '../audit/backend.ts'
+import { createPostgresBackend } from '../audit/postgres.ts'
+import type { Config, ListenerConfig } from '../config/config.ts'
+import { createDeliverer } from '../delivery/http.ts'
+import { ConfigError } from '../errors.ts'
+import { AuditReader } from '../queue/audit-reader.ts'
+import { CALLBACK_LANE } from '../queue/keys.ts'
+import { Queue } from '../queue/queue.ts'
+import { connectForever, connectOnce, redisTrouble } from '../queue/redis.ts'
+import { AuditWriter } from './audit-writer.ts'
+import { CALLBACK_SPEC, CallbackExecutor } from './callback-executor.ts'
+import { Claimer } from './claimer.ts'
+import { DeliveryExecutor, laneSpecOf } from './delivery-executor.ts'
+import { Dispatcher } from './dispatcher.ts'
+import { BEAT_MS, beat, sayGoodbye } from './heartbeat.ts'
+import { Lane } from './lane.ts'
+import { Leases } from './leases.ts'
+import type { Logger } from './log.ts'
+import { Subscriptions } from './match.ts'
+import { Outage } from './outage.ts'
+import type { WorkerScene } from './scene.ts'
+import { Settler } from './settler.ts'
+import { Signal } from './signal.ts'
+
+export interface WorkerOptions {
+  readonly config: Config
+  readonly version: string
+  readonly log: Logger
+  /** Work until nothing is due, then end. */
+  readonly once: boolean
+}
+
+/** After the drain: how long outcomes may take to reach Redis, and the audit to reach Postgres. */
+const LAST_SETTLE_MS = 5_000
+const LAST_AUDIT_MS = 3_000
+/** Partitions are made months ahead: a look now and then is enough, and soon again after a failure. */
+const PARTITIONS_EVERY_MS = 6 * 3_600_000
+const PARTITIONS_RETRY_MS = 60_000
+/** Told to the other workers after a dispatch: there is something to claim. */
+const WAKE_CLAIMS = 'c'
+
+export function workerName(): string {
+  return `${hostname()}:${process.pid}:${randomBytes(3).toString('hex')}`
+}
+
+export class Worker {
+  readonly #options: WorkerOptions
+  readonly #scene: WorkerScene
+  readonly #queue: Queue
+  readonly #subscriber: ReturnType<typeof connectForever>
+  readonly #leases: Leases
+  readonly #settler: Settler
+  readonly #dispatcher: Dispatcher
+  readonly #claimer: Claimer
+  readonly #audit: AuditWriter
+  readonly #backend: AuditBackend
+  readonly #dispatchBell = new Signal()
+  readonly #claimBell = new Signal()
+  readonly #stopBell = new Signal()
+  readonly #startedAt = Date.now()
+  #config: Config
+  #subscriptions: Subscriptions
+  #clockOffset = 0
+  #stopping = false
+  #backlogged = false
+  #beatTimer: NodeJS.Timeout | undefined
+  #partitionTimer: NodeJS.Timeout | undefined
+
+  constructor(options: WorkerOptions) {
+    this.#options = options
+    this.#config = options.config
+    const { log } = options
+    this.#scene = {
+      worker: workerName(),
+      version: options.version,
+      log,
+      redisOutage: new Outage(log, 'Redis'),
+      config: () => this.#config,
+      inFlight: () => this.#leases.size,
+      now: () => Date.now() + this.#clockOffset,
+    }
+    const { redis, instancia, proyecto, audit } = options.config
+    // The loops report the outage once; an event for each failed connection would fill the log.
+    this.#queue = new Queue(
+      connectForever(redis, () => {}, 'worker'),
+      instancia,
+      proyecto,
+    )
+    this.#subscriber = connectForever(redis, () => {}, 'aviso')
+    this.#leases = new Leases(this.#queue, this.#scene)
+    this.#settler = new Settler(this.#queue, this.#scene, (settlement, applied) => {
+      this.#leases.drop({ lane: settlement.lane.name, id: settlement.id, fence: settlement.fence })
+      if (applied && settlement.verdict === 'gone') {
+        log.error(
+          { listener: settlement.lane.name },
+          'el listener respondió 410: queda pausado hasta «resthooks reanudar»',
+        )
+      }
+      if (applied && (settlement.callback || settlement.verdict === 'requeue'))
+        this.#claimer.hint([CALLBACK_LANE, settlement.lane.name])
+      if (applied && settlement.verdict === 'retry')
+        this.#dueAt(settlement.lane.name, this.#scene.now() + settlement.delay)
+      if (settlement.lane.strict) this.#claimer.hint([settlement.lane.name])
+      this.#claimBell.ring()
+      this.#audit.bell.ring()
+    })
+    this.#dispatcher = new Dispatcher(this.#queue, this.#scene)
+    this.#claimer = new Claimer(this.#queue, this.#scene, this.#leases, this.#settler, this.#claimBell)
+    this.#backend = createPostgresBackend(audit, { instancia, proyecto })
+    this.#audit = new AuditWriter(new AuditReader(this.#queue, this.#scene.worker), this.#backend, this.#scene)
+    this.#subscriptions = new Subscriptions(this.#config.listeners.values())
+    this.#claimer.lanes.set(CALLBACK_LANE, new Lane(CALLBACK_SPEC, new CallbackExecutor(this.#queue, this.#scene)))
+    for (const listener of this.#config.listeners.values()) this.#openLane(listener)
+  }
+
+  /**
+   * Works until `stop` was called and everything running has ended, or, with `once`, until nothing is due.
+   * @throws ConfigError when Redis refuses the credentials at the start; with `once` also Unavailable
+   */
+  async run(): Promise<void> {
+    const { log, once } = this.#options
+    await this.#firstContact()
+    log.info({ listeners: this.#config.listeners.size, activo: this.#config.active }, 'worker en marcha')
+    this.#leases.start()
+    this.#listen()
+    await this.#beat()
+    this.#keepPartitions()
+    const audit = this.#audit.run()
+    try {
+      if (once) await this.#untilQuiet()
+      else await Promise.all([this.#dispatchLoop(), this.#claimLoop()])
+    } finally {
+      await this.#finish(audit)
+    }
+  }
+
+  /** First signal: running requests may end until `drenaje`. */
+  stop(): void {
+    if (this.#stopping) return
+    this.#stopping = true
+    this.#claimer.open = false
+    for (const bell of [this.#dispatchBell, this.#claimBell, this.#stopBell]) bell.ring()
+  }
+
+  /** Puts a new configuration in force; deliveries under way end under the old one. */
+  reload(config: Config): void {
+    const before = this.#config
+    this.#config = config
+    this.#subscriptions = new Subscriptions(config.listeners.values())
+    for (const [name, lane] of this.#claimer.lanes) {
+      if (name === CALLBACK_LANE || config.listeners.get(name)?.active) continue
+      this.#claimer.lanes.delete(name)
+      void lane.executor.close()
+    }
+    for (const listener of config.listeners.values()) {
+      if (!sameSettings(before.listeners.get(listener.name), listener)) this.#openLane(listener)
+    }
+    if (!sameSettings([before.redis, before.audit], [config.redis, config.audit])) {
+      this.#options.log.warn(
+        {},
+        'cambiaron los datos de conexión a Redis o Postgres: valen desde el próximo inicio de los workers',
+      )
+    }
+    this.#setOpen()
+    this.#options.log.info({ listeners: config.listeners.size, activo: config.active }, 'configuración recargada')
+    this.#claimer.hint()
+    this.#dispatchBell.ring()
+    this.#claimBell.ring()
+  }
+
+  async #firstContact(): Promise<void> {
+    const { redis } = this.#config
+    try {
+      const probe = await connectOnce(redis)
+      try {
+        await probe.ping()
+      } finally {
+        probe.disconnect()
+      }
+    } catch (error) {
+      const trouble = redisTrouble(error, redis)
+      if (trouble instanceof ConfigError || this.#options.once) {
+        await this.#disconnect()
+        throw trouble
+      }
+      this.#scene.redisOutage.failed(trouble)
+    }
+  }
+
+  #openLane(listener: ListenerConfig): void {
+    if (!listener.active) return
+    const executor = new DeliveryExecutor(
+      listener,
+      createDeliverer(listener, { version: this.#options.version }),
+      this.#scene,
+    )
+    const spec = laneSpecOf(listener)
+    const lane = this.#claimer.lanes.get(listener.name)
+    if (lane) {
+      void lane.executor.close()
+      lane.spec = spec
+      lane.executor = executor
+    } else {
+      this.#claimer.lanes.set(listener.name, new Lane(spec, executor))
+    }
+  }
+
+  #setOpen(): void {
+    this.#claimer.open = this.#config.active && !this.#backlogged && !this.#stopping
+  }
+
+  #dueAt(name: string, at: number): void {
+    const lane = this.#claimer.lanes.get(name)
+    if (lane && (lane.nextAt === null || at < lane.nextAt)) lane.nextAt = at
+  }
+
+  async #dispatchLoop(): Promise<void> {
+    while (!this.#stopping) {
+      const { poll } = this.#config.workers
+      if (!this.#claimer.open) {
+        await this.#dispatchBell.wait(poll)
+        continue
+      }
+      try {
+        const { more, nextAt } = await this.#dispatch()
+        this.#scene.redisOutage.worked()
+        if (more) continue
+        await this.#dispatchBell.wait(nextAt === null ? poll : clamp(nextAt - this.#scene.now(), 5, poll))
+      } catch (error) {
+        await this.#stopBell.wait(this.#redisFailed(error))
+      }
+    }
+  }
+
+  async #dispatch() {
+    const pass = await this.#dispatcher.pass(this.#subscriptions)
+    this.#clockOffset = pass.now - Date.now()
+    if (pass.moved > 0) {
+      this.#claimer.hint(pass.listeners)
+      this.#claimBell.ring()
+      this.#audit.bell.ring()
+      if (pass.moved > 1) this.#queue.redis.publish(this.#queue.keys.wake, WAKE_CLAIMS).catch(() => {})
+    }
+    return pass
+  }
+
+  async #claimLoop(): Promise<void> {
+    let polledAt = 0
+    while (!this.#stopping) {
+      const { poll } = this.#config.workers
+      if (Date.now() - polledAt >= poll) {
+        polledAt = Date.now()
+        this.#claimer.hint()
+      }
+      try {
+        const started = await this.#claimer.pass()
+        if (started > 0) continue
+        const nextAt = this.#claimer.nextAt()
+        const untilPoll = Math.max(1, polledAt + poll - Date.now())
+        await this.#claimBell.wait(nextAt === null ? untilPoll : clamp(nextAt - this.#scene.now(), 1, untilPoll))
+      } catch (error) {
+        await this.#stopBell.wait(this.#redisFailed(error))
+      }
+    }
+  }
+
+  /** `--una-vez`: until nothing is in the inbox, nothing due in any queue that may be worked, and nothing runs. */
+  async #untilQuiet(): Promise<void> {
+    while (!this.#stopping && this.#config.active) {
+      const { moved } = await this.#dispatch()
+      this.#claimer.hint()
+      const started = await this.#claimer.pass()
+      if (moved > 0 || started > 0) continue
+      if (this.#leases.size > 0 || this.#settler.size > 0) {
+        await this.#claimBell.wait(100)
+        continue
+      }
+      const limited = [...this.#claimer.lanes.values()].filter(
+        ({ spec, left, nextAt }) => spec.rateLimit && left > 0 && nextAt !== null,
+      )
+      if (limited.length === 0) return
+      await this.#claimBell.wait(50)
+    }
+  }
+
+  #redisFailed(error: unknown): number {
+    return this.#scene.redisOutage.failed(redisTrouble(error, this.#config.redis))
+  }
+
+  #listen(): void {
+    const { wake } = this.#queue.keys
+    this.#subscriber.on('message', (_channel, text) => {
+      if (text === WAKE_CLAIMS) {
+        this.#claimer.hint()
+        this.#claimBell.ring()
+      } else {
+        this.#dispatchBell.ring()
+      }
+    })
+    const subscribe = () => {
+      this.#subscriber.subscribe(wake).catch(() => {})
+      // Whatever was announced while nobody listened.
+      this.#dispatchBell.ring()
+    }
+    if (this.#subscriber.status === 'ready') subscribe()
+    this.#subscriber.on('ready', subscribe)
+  }
+
+  async #beat(): Promise<void> {
+    try {
+      const { now, alive } = await beat(this.#queue, this.#scene, this.#startedAt)
+      this.#clockOffset = now - Date.now()
+      const reader = new AuditReader(this.#queue, this.#scene.worker)
+      if ((await reader.inherit(alive)) > 0) this.#audit.inherited()
+      await this.#watchBacklog(reader)
+    } catch {
+      // The loops report the outage.
+    }
+    if (!this.#stopping) this.#beatTimer = setTimeout(() => void this.#beat(), BEAT_MS)
+  }
+
+  /** Above `max_pendientes` the audit stream may fill Redis: stop delivering, and say so, until it is down again. */
+  async #watchBacklog(reader: AuditReader): Promise<void> {
+    const { maxPending } = this.#config.audit
+    const depth = await reader.depth()
+    const backlogged = maxPending > 0 && depth > (this.#backlogged ? maxPending * 0.9 : maxPending)
+    if (backlogged !== this.#backlogged) {
+      this.#backlogged = backlogged
+      this.#setOpen()
+      const told = { pendientes: depth, max_pendientes: maxPending }
+      if (backlogged)
+        this.#scene.log.error(
+          told,
+          'la auditoría pendiente superó max_pendientes: se dejan de tomar mensajes hasta que Postgres se ponga al día',
+        )
+      else this.#scene.log.info(told, 'la auditoría está al día otra vez: se siguen tomando mensajes')
+      this.#claimer.hint()
+      this.#claimBell.ring()
+      this.#dispatchBell.ring()
+    }
+  }
+
+  #keepPartitions(): void {
+    const tick = async () => {
+      const next = await this.#backend.ensurePartitions().then(
+        () => PARTITIONS_EVERY_MS,
+        // The audit writer reports that Postgres is away; a row without a partition goes to the default one.
+        () => PARTITIONS_RETRY_MS,
+      )
+      if (this.#stopping) return
+      this.#partitionTimer = setTimeout(tick, next)
+      this.#partitionTimer.unref()
+    }
+    void tick()
+  }
+
+  async #finish(audit: Promise<void>): Promise<void> {
+    this.#stopping = true
+    const { log } = this.#options
+    const drain = this.#config.workers.drain
+    const busy = () => this.#leases.size > this.#settler.size
+    if (busy())
+      log.info({ en_curso: this.#leases.size, drenaje_ms: drain }, 'cerrando: se espera a las entregas en curso')
+    await waitWhile(busy, drain)
+    this.#leases.abortAll('el worker se detiene')
+    await waitWhile(busy, LAST_SETTLE_MS)
+    await Promise.race([this.#settler.drain(), timeout(LAST_SETTLE_MS)])
+    this.#settler.abandon()
+    this.#audit.stop()
+    clearTimeout(this.#beatTimer)
+    clearTimeout(this.#partitionTimer)
+    this.#leases.stop()
+    await Promise.race([audit, timeout(LAST_AUDIT_MS)])
+    try {
+      await this.#lastAudit()
+    } finally {
+      await sayGoodbye(this.#queue, this.#scene).catch(() => {})
+      await this.#disconnect()
+      log.info({}, 'worker detenido')
+    }
+  }
+
+  async #lastAudit(): Promise<void> {
+    const reader = new AuditReader(this.#queue, this.#scene.worker)
+    try {
+      await this.#audit.drain(this.#options.once ? LAST_AUDIT_MS * 3 : LAST_AUDIT_MS)
+    } catch (error) {
+      const pending = await reader.depth().catch(() => null)
+      this.#scene.log.warn(
+        { pendientes: pending, detalle: (error as Error).message },
+        'queda auditoría sin escribir en Postgres: está en Redis y la escribe el próximo worker',
+      )
+      if (this.#options.once) throw error
+    }
+  }
+
+  async #disconnect(): Promise<void> {
+    this.#subscriber.disconnect()
+    this.#queue.redis.disconnect()
+    await Promise.allSettled([...this.#claimer.lanes.values()].map(({ executor }) => executor.close()))
+    await this.#backend.close().catch(() => {})
+  }
+}
+
+function sameSettings(a: unknown, b: unknown): boolean {
+  return JSON.stringify(a) === JSON.stringify(b)
+}
+
+function clamp(value: number, least: number, most: number): number {
+  return Math.min(Math.max(value, least), Math.max(most, least))
+}
+
+async function waitWhile(condition: () => boolean, ms: number): Promise<void> {
+  const end = Date.now() + ms
+  while (condition() && Date.now() < end) await timeout(10)
+}
+
+function timeout(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
+}
