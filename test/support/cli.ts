@@ -82,12 +82,13 @@ export interface Worker {
 }
 
 /** Starts `resthooks iniciar-workers` and leaves it running; whoever starts it ends it. */
-export function spawnWorker(args: readonly string[] = [], { env, cwd }: CliOptions = {}): Worker {
-  const child = spawn(process.execPath, [BIN, 'iniciar-workers', ...args], {
-    env: cleanEnvironment(env),
-    cwd,
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
+export function spawnWorker(args: readonly string[] = [], options: CliOptions = {}): Worker {
+  return spawnProgram(process.execPath, [BIN, 'iniciar-workers', ...args], options)
+}
+
+/** Starts any program that runs a worker. */
+export function spawnProgram(program: string, args: readonly string[], { env, cwd }: CliOptions = {}): Worker {
+  const child = spawn(program, args, { env: cleanEnvironment(env), cwd, stdio: ['ignore', 'pipe', 'pipe'] })
   const log: Record<string, unknown>[] = []
   const lines: string[] = []
   for (const stream of [child.stdout, child.stderr]) {

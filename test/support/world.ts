@@ -38,6 +38,8 @@ export interface World {
   set(section: string, settings: Record<string, IniValue>): Promise<void>
   /** Merges variables into instalador.env and writes the file. */
   setEnv(variables: Record<string, string>): Promise<void>
+  /** The environment in which the program finds this world. */
+  readonly environment: Readonly<Record<string, string>>
   /** Runs `resthooks ARGS` to its end. */
   cli(args: readonly string[], options?: CliOptions): Promise<CliResult>
   /** `resthooks send`; the id that it printed. @throws when it does not exit 0 */
@@ -48,8 +50,11 @@ export interface World {
   createSchema(): Promise<void>
   /** Starts `iniciar-workers`. */
   worker(args?: readonly string[]): Promise<Worker>
-  /** Waits until every delivery of a message is final in the audit and its callbacks ran; starts a worker if none runs. */
-  settled(id: string, timeout?: number): Promise<void>
+  /**
+   * Waits until every delivery of a message is final in the audit and its callbacks ran. Starts a worker where the test
+   * has not; `start: false` where something else does.
+   */
+  settled(id: string, options?: { timeout?: number; start?: boolean }): Promise<void>
   /** The deliveries of a message by listener, each with its attempts in order, as the audit has them. */
   audit(id: string): Promise<(Row & { intentos: Row[] })[]>
   /** The callback attempts of a message, in order. */
@@ -108,10 +113,11 @@ async function createWorld(encoding?: string): Promise<{ world: World; end: () =
   }
   const listeners: ScriptedListener[] = []
   const workers: Worker[] = []
+  const environment = { TOBA_INSTALACION_DIR: folder, TOBA_INSTANCIA: instancia, TOBA_PROYECTO: proyecto }
   const options = ({ env: more, ...rest }: CliOptions = {}): CliOptions => ({
     cwd: folder,
     ...rest,
-    env: { TOBA_INSTALACION_DIR: folder, TOBA_INSTANCIA: instancia, TOBA_PROYECTO: proyecto, ...more },
+    env: { ...environment, ...more },
   })
   let schemaMade: Promise<void> | undefined
 
@@ -122,6 +128,7 @@ async function createWorld(encoding?: string): Promise<{ world: World; end: () =
     folder,
     ini,
     env,
+    environment,
     redis,
     keys,
     sql,
@@ -162,8 +169,8 @@ async function createWorld(encoding?: string): Promise<{ world: World; end: () =
       workers.push(worker)
       return worker
     },
-    settled: async (id, timeout = 20_000) => {
-      if (workers.length === 0) await world.worker()
+    settled: async (id, { timeout = 20_000, start = true } = {}) => {
+      if (start && workers.length === 0) await world.worker()
       await until(() => isSettled(id), { timeout, what: `the end of message ${id}` }).catch((error) => {
         throw new Error(`${error.message}\n${workers.map((worker) => worker.output).join('\n')}`)
       })

@@ -1,0 +1,112 @@
+/** Exit codes 0 to 4, each with a message that says what happened, where, and what to do (INTERFACE §3). */
+import { rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { freePort } from '../support/ports.ts'
+import { expect, test } from '../support/world.ts'
+
+test('0: done', async ({ world }) => {
+  expect(await world.cli(['--help'])).toMatchObject({ code: 0, stderr: '' })
+  expect(await world.cli(['--version'])).toMatchObject({ code: 0, stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) })
+  expect(await world.cli(['crear-base'])).toMatchObject({ code: 0 })
+  expect(await world.cli(['crear-base'])).toMatchObject({ code: 0 })
+  expect(await world.cli(['send', 'x', '{}'])).toMatchObject({ code: 0 })
+})
+
+test('1: an id that nobody knows', async ({ world }) => {
+  await world.createSchema()
+  const run = await world.cli(['ver', '01ARZ3NDEKTSV4RRFFQ69G5FAV'])
+  expect(run).toMatchObject({ code: 1, stdout: '' })
+  expect(run.stderr).toContain('01ARZ3NDEKTSV4RRFFQ69G5FAV')
+})
+
+test.for([
+  ['a command that does not exist', ['enviarr', 'x']],
+  ['an option that does not exist', ['send', 'x', '{}', '--urgente']],
+  ['no event', ['send']],
+  ['data that is not JSON', ['send', 'x', '{no es json}']],
+  ['a duration that is none', ['send', 'x', '{}', '--demora', 'mañana']],
+  ['a header without a colon', ['send', 'x', '{}', '--cabecera', 'X-Sola']],
+  ['a file that is not there', ['send', 'x', '@no-existe.json']],
+] as const)('2: %s', async ([, args], { world }) => {
+  const run = await world.cli(args)
+  expect(run).toMatchObject({ code: 2, stdout: '' })
+  expect(run.stderr.trim()).not.toBe('')
+  expect(run.stderr).not.toMatch(/^ {4}at /m)
+  expect(await world.redis.llen(world.keys.inbox)).toBe(0)
+})
+
+test('3: every error of the configuration at once, each with its place', async ({ world }) => {
+  await world.set('workers', { concurrencia: 'muchas' })
+  await world.set('listener a', { url: 'http://127.0.0.1:1', evento: 'x' })
+  await world.set('listener b', { eventos: 'x' })
+  const run = await world.cli(['send', 'x', '{}'])
+  expect(run).toMatchObject({ code: 3, stdout: '' })
+  for (const part of ['resthooks.ini', 'concurrencia', 'muchas', 'eventos', 'listener a', 'listener b']) {
+    expect(run.stderr).toContain(part)
+  }
+})
+
+test('3: a named file that is not there', async ({ world }) => {
+  const run = await world.cli(['send', 'x', '{}', '--config', '/no/existe.ini'])
+  expect(run.code).toBe(3)
+  expect(run.stderr).toContain('/no/existe.ini')
+})
+
+test('3: a wrong Postgres password, without printing it', async ({ world }) => {
+  await world.setEnv({ REST_HOOKS_DB_PASSWORD: 'equivocada-99' })
+  const run = await world.cli(['crear-base'])
+  expect(run.code).toBe(3)
+  expect(run.stderr).not.toContain('equivocada-99')
+})
+
+test('4: no Redis', async ({ world }) => {
+  const port = await freePort()
+  await world.setEnv({ REST_HOOKS_REDIS_PORT: String(port) })
+  const run = await world.cli(['send', 'x', '{}'])
+  expect(run).toMatchObject({ code: 4, stdout: '' })
+  expect(run.stderr).toContain(`127.0.0.1:${port}`)
+})
+
+test('4: no Postgres', async ({ world }) => {
+  const port = await freePort()
+  await world.setEnv({ REST_HOOKS_DB_PORT: String(port) })
+  const run = await world.cli(['crear-base'])
+  expect(run).toMatchObject({ code: 4, stdout: '' })
+  expect(run.stderr).toContain(String(port))
+})
+
+test('the files are found from any folder, and the global options stand before or after the command', async ({
+  world,
+}) => {
+  const env = { TOBA_INSTANCIA: '', TOBA_PROYECTO: '', TOBA_INSTALACION_DIR: '' }
+  const place = ['--instalacion', world.folder, '-i', world.instancia, '-p', world.proyecto]
+  const elsewhere = { env, cwd: '/' }
+  expect(await world.cli([...place, 'send', 'x', '{}'], elsewhere)).toMatchObject({ code: 0 })
+  expect(await world.cli(['send', 'x', '{}', ...place], elsewhere)).toMatchObject({ code: 0 })
+  expect(await world.cli(['send', ...place, 'x', '{}'], elsewhere)).toMatchObject({ code: 0 })
+  expect(await world.redis.llen(world.keys.inbox)).toBe(3)
+})
+
+test("toba's own spelling works", async ({ world }) => {
+  const place = ['-i', world.instancia, '-p', world.proyecto]
+  const made = await world.cli(['proyecto', 'crear_base_resthooks', ...place])
+  expect(made).toMatchObject({ code: 0 })
+  const listener = await world.listener(() => ({ status: 200 }))
+  await world.send('x', { n: 1 })
+  expect(await world.cli(['proyecto', 'iniciar_workers', ...place, '--una-vez'])).toMatchObject({ code: 0 })
+  expect(listener.requests).toHaveLength(1)
+})
+
+test('a file in Latin-1, as toba ships them, is read', async ({ world }) => {
+  await writeFile(world.ini, Buffer.from('; configuración\n[listener ñandú]\nurl = http://127.0.0.1:1\n', 'latin1'))
+  expect(await world.cli(['send', 'x', '{}'])).toMatchObject({ code: 0 })
+})
+
+test('without any file the defaults hold and the environment is enough', async ({ world }) => {
+  await rm(join(world.folder, `i__${world.instancia}`), { recursive: true })
+  await rm(world.env)
+  const { host, port } = world.redis.options
+  const env = { REST_HOOKS_REDIS_HOST: String(host), REST_HOOKS_REDIS_PORT: String(port) }
+  expect(await world.cli(['send', 'x', '{}'], { env })).toMatchObject({ code: 0 })
+  expect(await world.redis.llen(world.keys.inbox)).toBe(1)
+})

@@ -1,0 +1,79 @@
+/** The packed program, installed elsewhere, without the repository around it. */
+import { mkdir, mkdtemp, readdir, rm, symlink } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll } from 'vitest'
+import { BIN, runProgram } from '../support/cli.ts'
+import { expect, test } from '../support/world.ts'
+
+const root = fileURLToPath(new URL('../../', import.meta.url))
+let place: string
+
+beforeAll(async () => {
+  place = await mkdtemp(join(tmpdir(), 'resthooks-paquete-'))
+  // The build of this run is packed as it is: `prepare` would build it again under the feet of the other tests.
+  const packed = await npm(['pack', '--ignore-scripts', '--pack-destination', place], root)
+  await npm(['init', '--yes'], place)
+  await npm(['install', '--prefer-offline', '--no-audit', '--no-fund', `./${packed.stdout.trim()}`], place)
+}, 180_000)
+
+afterAll(() => rm(place, { recursive: true, force: true }))
+
+test('carries what the program needs, and nothing of the tests', async () => {
+  const folder = join(place, 'node_modules/resthooks')
+  const names = await readdir(folder, { recursive: true })
+  for (const name of [
+    ...['bin/resthooks', 'bin/package.json', 'dist/cli.js', 'sql/001_tablas.sql', 'src/queue/lua/claim.lua'],
+    ...['README.md', 'LICENSE', 'resthooks.ini.example', 'instalador.env.example', 'supervisord.conf.example'],
+  ]) {
+    expect(names).toContain(name)
+  }
+  expect(names.filter((name) => /^test|\.map$|^src\/(?!queue(\/lua(\/|$)|$))/.test(name))).toEqual([])
+})
+
+test('creates the schema, sends and delivers, as npx resthooks', async ({ world }) => {
+  const listener = await world.listener(() => ({ status: 200 }))
+  const npx = (...args: string[]) =>
+    runProgram('npx', ['--no', '--', 'resthooks', ...args], { cwd: place, env: world.environment, timeout: 60_000 })
+  expect(await npx('crear-base')).toMatchObject({ code: 0 })
+  const sent = await npx('send', 'x', '{"n":1}')
+  expect(sent.code).toBe(0)
+  expect(await npx('iniciar-workers', '--una-vez')).toMatchObject({ code: 0 })
+  expect(listener.requests).toHaveLength(1)
+  expect(await world.audit(sent.stdout.trim())).toMatchObject([{ estado: 'exitosa' }])
+})
+
+test('runs without its dependencies beside it: they are in the bundle', async ({ world }) => {
+  const alone = join(world.folder, 'solo')
+  await mkdir(alone)
+  const packed = join(place, 'node_modules/resthooks')
+  await runProgram('cp', ['-r', packed, join(alone, 'resthooks')])
+  const run = (...args: string[]) =>
+    runProgram(join(alone, 'resthooks/bin/resthooks'), args, { cwd: '/', env: world.environment })
+  expect(await run('crear-base')).toMatchObject({ code: 0 })
+  expect(await run('send', 'x', '{}')).toMatchObject({ code: 0 })
+  expect(await run('iniciar-workers', '--una-vez')).toMatchObject({ code: 0 })
+  expect(await run('auditoria')).toMatchObject({ code: 0, stderr: '' })
+})
+
+test('bin/resthooks works through a symlink to a symlink, from any folder', async ({ world }) => {
+  const [first, second] = [join(world.folder, 'enlace'), join(world.folder, 'otro')]
+  await symlink(BIN, first)
+  await symlink('enlace', second)
+  const run = await runProgram(second, ['--version'], { cwd: '/' })
+  expect(run).toMatchObject({ code: 0, stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) })
+})
+
+async function npm(args: string[], cwd: string) {
+  const env = { npm_config_update_notifier: 'false', ...trust() }
+  const run = await runProgram('npm', [...args, '--silent'], { cwd, env, timeout: 170_000 })
+  if (run.code !== 0) throw new Error(`npm ${args.join(' ')} exited ${run.code}: ${run.stderr}`)
+  return run
+}
+
+/** What npm needs to reach its registry where the network has a certificate authority of its own. */
+function trust(): Record<string, string> {
+  const names = ['NODE_EXTRA_CA_CERTS', 'HTTPS_PROXY', 'https_proxy', 'NO_PROXY', 'no_proxy', 'npm_config_registry']
+  return Object.fromEntries(names.flatMap((name) => (process.env[name] ? [[name, process.env[name]]] : [])))
+}

@@ -1,0 +1,140 @@
+/** `resthooks send` in all its forms. */
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { expect, test, type World } from '../support/world.ts'
+
+const ULID = /^[0-9A-HJKMNP-TV-Z]{26}\n$/
+
+async function waiting(world: World): Promise<Record<string, unknown>[]> {
+  const entries = await world.redis.lrange(world.keys.inbox, 0, -1)
+  return entries.toReversed().map((entry) => JSON.parse(entry))
+}
+
+test('the id alone is printed, from an argument, stdin and a file', async ({ world }) => {
+  await writeFile(join(world.folder, 'datos.json'), '{"de":"archivo"}')
+  const runs = [
+    await world.cli(['send', 'x', '{"de":"argumento"}']),
+    await world.cli(['send', 'x', '-'], { input: '{"de":"stdin"}' }),
+    await world.cli(['send', 'x', '@datos.json']),
+  ]
+  for (const run of runs) expect(run).toMatchObject({ code: 0, stderr: '', stdout: expect.stringMatching(ULID) })
+  expect(await waiting(world)).toMatchObject(
+    runs.map(({ stdout }, n) => ({
+      v: 1,
+      id: stdout.trim(),
+      evento: 'x',
+      cuerpo: JSON.stringify({ de: ['argumento', 'stdin', 'archivo'][n] }),
+      tipo_contenido: 'application/json',
+      origen: expect.any(String),
+    })),
+  )
+})
+
+test('path, method, headers and content type travel with the message', async ({ world }) => {
+  const listener = await world.listener(() => ({ status: 200 }))
+  const id = await world.send('x', 'hola <b>', [
+    ...['--ruta', 'a/b?c=d', '--metodo', 'patch', '--tipo-contenido', 'text/html; charset=utf-8'],
+    ...['--cabecera', 'X-Uno: 1', '--cabecera', 'X-Dos: a: b'],
+  ])
+  await world.settled(id)
+  expect(listener.requests[0]).toMatchObject({ method: 'PATCH', url: '/a/b?c=d', body: Buffer.from('hola <b>') })
+  expect(listener.requests[0]!.headers).toMatchObject({
+    'x-uno': '1',
+    'x-dos': 'a: b',
+    'content-type': 'text/html; charset=utf-8',
+  })
+})
+
+test('the same --clave enqueues once and prints the first id again', async ({ world }) => {
+  const first = await world.send('x', { n: 1 }, ['--clave', 'compra-88213'])
+  const again = await world.send('x', { n: 2 }, ['--clave', 'compra-88213'])
+  const other = await world.send('x', { n: 3 }, ['--clave', 'compra-88214'])
+  expect(again).toBe(first)
+  expect(other).not.toBe(first)
+  expect(await waiting(world)).toMatchObject([{ cuerpo: '{"n":1}' }, { cuerpo: '{"n":3}' }])
+})
+
+test('--demora holds a message back for that time', async ({ world }) => {
+  const listener = await world.listener(() => ({ status: 200 }))
+  const sentAt = Date.now()
+  const delayed = await world.send('x', { n: 'después' }, ['--demora', '2s'])
+  const direct = await world.send('x', { n: 'ahora' })
+  await world.settled(direct)
+  await world.settled(delayed)
+  expect(listener.requests.map(({ body }) => JSON.parse(body.toString()).n)).toEqual(['ahora', 'después'])
+  expect(listener.requests[1]!.at - sentAt).toBeGreaterThanOrEqual(2000)
+})
+
+test('--listener sends to that one alone', async ({ world }) => {
+  const one = await world.listener(() => ({ status: 200 }), { nombre: 'uno' })
+  const two = await world.listener(() => ({ status: 200 }), { nombre: 'dos' })
+  const id = await world.send('x', { n: 1 }, ['--listener', 'dos'])
+  await world.settled(id)
+  expect([one.requests.length, two.requests.length]).toEqual([0, 1])
+})
+
+test('--lote enqueues the good lines, reports the bad ones with their numbers, and exits 1', async ({ world }) => {
+  const listener = await world.listener(({ url }) => ({ status: url === '/x' ? 200 : 404 }))
+  const lines = [
+    '{"evento":"a","datos":{"z":12345678901234567890,"a":1}}',
+    'esto no es JSON',
+    '{"datos":{"n":3}}',
+    '{"evento":"b","cuerpo":"texto","tipo_contenido":"text/plain","ruta":"x"}',
+    '{"evento":"b","datos":1,"cuerpo":"dos cuerpos"}',
+  ]
+  const run = await world.cli(['send', 'por.defecto', '--lote'], { input: `${lines.join('\n')}\n` })
+  expect(run.code).toBe(1)
+  const ids = run.stdout.split('\n')
+  expect(ids).toHaveLength(6)
+  expect(ids.map((id) => id.length)).toEqual([26, 0, 26, 26, 0, 0])
+  expect(run.stderr).toMatch(/\b2\b/)
+  expect(run.stderr).toMatch(/\b5\b/)
+  for (const id of [ids[0]!, ids[2]!, ids[3]!]) await world.settled(id)
+  const byEvent = new Map(listener.requests.map((request) => [request.headers['x-resthooks-evento'], request]))
+  expect(byEvent.get('a')!.body.toString()).toBe('{"z":12345678901234567890,"a":1}')
+  expect(byEvent.get('por.defecto')!.body.toString()).toBe('{"n":3}')
+  expect(byEvent.get('b')).toMatchObject({ url: '/x', body: Buffer.from('texto') })
+})
+
+test('--lote without a bad line exits 0, one id a line in the same order', async ({ world }) => {
+  const input = Array.from({ length: 500 }, (_, n) => `{"evento":"x","datos":{"n":${n}}}`).join('\n')
+  const run = await world.cli(['send', '--lote'], { input })
+  expect(run).toMatchObject({ code: 0, stderr: '' })
+  const entries = await waiting(world)
+  expect(run.stdout.trimEnd().split('\n')).toEqual(entries.map(({ id }) => id))
+  expect(entries.map((entry) => entry.datos ?? JSON.parse(String(entry.cuerpo)))).toEqual(
+    Array.from({ length: 500 }, (_, n) => ({ n })),
+  )
+})
+
+test('--esperar exits 0 when every delivery succeeded and 1 when one failed', async ({ world }) => {
+  await world.listener(() => ({ status: 200 }), { nombre: 'bien' })
+  await world.listener(() => ({ status: 422 }), { nombre: 'mal', eventos: 'malo' })
+  await world.worker()
+  expect(await world.cli(['send', 'bueno', '{}', '--esperar'])).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(ULID),
+  })
+  const failed = await world.cli(['send', 'malo', '{}', '--esperar=20s'])
+  expect(failed).toMatchObject({ code: 1, stdout: expect.stringMatching(ULID) })
+  expect(failed.stderr).toContain('mal')
+})
+
+test('--esperar without a worker ends after its time with 1, and the message stays enqueued', async ({ world }) => {
+  await world.createSchema()
+  await world.listener(() => ({ status: 200 }))
+  const run = await world.cli(['send', 'x', '{}', '--esperar=1s'])
+  expect(run).toMatchObject({ code: 1, stdout: expect.stringMatching(ULID) })
+  expect(run.stderr).not.toBe('')
+  expect(await waiting(world)).toHaveLength(1)
+})
+
+test('with resthooks_activo = 0 nothing is enqueued, it says so and exits 0', async ({ world }) => {
+  await world.set('', { resthooks_activo: 0 })
+  const run = await world.cli(['send', 'x', '{}'])
+  expect(run).toMatchObject({ code: 0, stdout: '' })
+  expect(run.stderr).toContain('resthooks_activo')
+  expect(await waiting(world)).toHaveLength(0)
+  await world.setEnv({ REST_HOOKS_ACTIVO: '1' })
+  expect((await world.cli(['send', 'x', '{}'])).stdout).toMatch(ULID)
+})

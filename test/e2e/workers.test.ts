@@ -1,0 +1,110 @@
+/** One worker, several workers, and their ends: asked for, sudden, and by themselves. */
+import { until } from '../support/until.ts'
+import { expect, test } from '../support/world.ts'
+
+test('SIGTERM lets the request in the middle finish, settles and audits it, and exits 0', async ({ world }) => {
+  const listener = await world.listener(() => ({ status: 200, delay: 1000 }), { concurrencia: 1 })
+  const worker = await world.worker()
+  const [first, second] = [await world.send('x', { n: 1 }), await world.send('x', { n: 2 })]
+  await until(() => listener.pending === 1)
+  worker.kill('SIGTERM')
+  expect(await worker.waitExit()).toEqual({ code: 0, signal: null })
+
+  expect(listener.requests).toHaveLength(1)
+  expect(await world.audit(first)).toMatchObject([{ estado: 'exitosa', intentos: [{ http_estado: 200 }] }])
+  // The other one was not begun: it waits, without an attempt to its name, for the next worker.
+  await world.worker()
+  await world.settled(second)
+  expect(await world.audit(second)).toMatchObject([{ estado: 'exitosa', intentos: [{ numero: 1 }] }])
+  expect(listener.requests).toHaveLength(2)
+})
+
+test('a request that outlasts drenaje is cut and comes back to the next worker', async ({ world }) => {
+  const listener = await world.listener((_, n) => (n === 1 ? 'silence' : { status: 200 }))
+  await world.set('workers', { drenaje: '500ms' })
+  const worker = await world.worker()
+  const id = await world.send('x', { n: 1 })
+  await until(() => listener.pending === 1)
+  worker.kill('SIGTERM')
+  expect(await worker.waitExit(8_000)).toEqual({ code: 0, signal: null })
+  await world.worker()
+  await world.settled(id)
+  expect(await world.audit(id)).toMatchObject([{ estado: 'exitosa' }])
+  expect(listener.requests).toHaveLength(2)
+})
+
+test('a second signal ends it at once', async ({ world }) => {
+  const listener = await world.listener(() => 'silence')
+  const worker = await world.worker()
+  await world.send('x', { n: 1 })
+  await until(() => listener.pending === 1)
+  worker.kill('SIGINT')
+  await worker.logged(/SIGINT|señal|termin/i)
+  worker.kill('SIGINT')
+  const { code, signal } = await worker.waitExit(3_000)
+  expect(signal === 'SIGINT' || code === 130).toBe(true)
+})
+
+test('two workers share the work, and nothing is delivered twice', async ({ world }) => {
+  const listener = await world.listener(() => ({ status: 200, delay: 20 }), { concurrencia: 4 })
+  await Promise.all([world.worker(), world.worker()])
+  const input = Array.from({ length: 200 }, (_, n) => `{"evento":"x","datos":${n}}`).join('\n')
+  const ids = (await world.cli(['send', '--lote'], { input })).stdout.trimEnd().split('\n')
+  for (const id of ids) await world.settled(id, { timeout: 40_000 })
+  expect(listener.requests).toHaveLength(200)
+  expect(new Set(listener.requests.map(({ headers }) => headers['webhook-id']))).toEqual(new Set(ids))
+  const workers = await world.sql`SELECT DISTINCT worker FROM ${world.sql(world.schema)}.intento`
+  expect(workers).toHaveLength(2)
+})
+
+test('what a worker held when it was killed comes back, with the same id, and is audited', async ({ world }) => {
+  let holding = true
+  const listener = await world.listener(() => (holding ? 'silence' : { status: 200 }))
+  await world.set('workers', { arriendo: '1s' })
+  const doomed = await world.worker()
+  const ids = [await world.send('x', { n: 1 }), await world.send('x', { n: 2 })]
+  await until(() => listener.pending === 2)
+  holding = false
+  doomed.kill('SIGKILL')
+  expect(await doomed.waitExit()).toMatchObject({ signal: 'SIGKILL' })
+  await world.worker()
+  for (const id of ids) await world.settled(id)
+  for (const id of ids) expect(await world.audit(id)).toMatchObject([{ estado: 'exitosa' }])
+  expect(listener.requests.map(({ headers }) => headers['webhook-id']).toSorted()).toEqual([...ids, ...ids].toSorted())
+})
+
+test('--una-vez works until nothing is due and exits 0, leaving the retries for later', async ({ world }) => {
+  const listener = await world.listener((_, n) => ({ status: n === 1 ? 503 : 200 }), { concurrencia: 1 })
+  await world.set('reintentos', { esperas: '1h' })
+  const [failing, fine] = [await world.send('x', { n: 1 }), await world.send('x', { n: 2 })]
+  const worker = await world.worker(['--una-vez'])
+  expect(await worker.waitExit()).toEqual({ code: 0, signal: null })
+  expect(listener.requests).toHaveLength(2)
+  expect(await world.audit(failing)).toMatchObject([{ estado: 'reintentando', intentos: [{ http_estado: 503 }] }])
+  expect(await world.audit(fine)).toMatchObject([{ estado: 'exitosa' }])
+})
+
+test('--procesos 2 starts two processes that end together', async ({ world }) => {
+  await world.listener(() => ({ status: 200, delay: 30 }), { concurrencia: 2 })
+  const worker = await world.worker(['--procesos', '2'])
+  const input = Array.from({ length: 60 }, (_, n) => `{"evento":"x","datos":${n}}`).join('\n')
+  const ids = (await world.cli(['send', '--lote'], { input })).stdout.trimEnd().split('\n')
+  for (const id of ids) await world.settled(id)
+  const workers = await world.sql`SELECT DISTINCT worker FROM ${world.sql(world.schema)}.intento`
+  expect(workers).toHaveLength(2)
+  worker.kill('SIGTERM')
+  expect(await worker.waitExit()).toEqual({ code: 0, signal: null })
+  const pids = workers.map(({ worker: name }) => Number(name.split(':')[1]))
+  for (const pid of pids) expect(() => process.kill(pid, 0)).toThrow('ESRCH')
+})
+
+test('the daemon logs one JSON object a line, and never a secret', async ({ world }) => {
+  await world.listener(() => ({ status: 401 }), { auth_tipo: 'bearer', auth_token: 'no-se-debe-ver-77' })
+  const worker = await world.worker()
+  await world.settled(await world.send('x', { n: 1 }))
+  worker.kill('SIGTERM')
+  await worker.waitExit()
+  expect(worker.log.length).toBeGreaterThan(0)
+  expect(worker.output.split('\n').filter((line) => line !== '' && !line.startsWith('{'))).toEqual([])
+  expect(worker.output).not.toContain('no-se-debe-ver-77')
+})
