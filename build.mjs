@@ -21,6 +21,8 @@ export async function build() {
     bundle: true,
     splitting: true,
     platform: 'node',
+    // jsonc-parser's "main" hides its files from a bundler.
+    mainFields: ['module', 'main'],
     target: 'node20',
     format: 'esm',
     minify: false,

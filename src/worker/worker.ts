@@ -13,7 +13,7 @@ import { ConfigError } from '../errors.ts'
 import { AuditReader } from '../queue/audit-reader.ts'
 import { CALLBACK_LANE } from '../queue/keys.ts'
 import { Queue } from '../queue/queue.ts'
-import { connectForever, connectOnce, redisTrouble } from '../queue/redis.ts'
+import { connectForever, connectOnce, isRedisOutage, redisTrouble } from '../queue/redis.ts'
 import { AuditWriter } from './audit-writer.ts'
 import { CALLBACK_SPEC, CallbackExecutor } from './callback-executor.ts'
 import { Claimer } from './claimer.ts'
@@ -40,6 +40,8 @@ export interface WorkerOptions {
 /** After the drain: how long outcomes may take to reach Redis, and the audit to reach Postgres. */
 const LAST_SETTLE_MS = 5_000
 const LAST_AUDIT_MS = 3_000
+/** For the first connection, after a probe that worked. */
+const CONNECT_PATIENCE_MS = 5_000
 /** Partitions are made months ahead: a look now and then is enough, and soon again after a failure. */
 const PARTITIONS_EVERY_MS = 6 * 3_600_000
 const PARTITIONS_RETRY_MS = 60_000
@@ -134,7 +136,7 @@ export class Worker {
     this.#keepPartitions()
     const audit = this.#audit.run()
     try {
-      if (once) await this.#untilQuiet()
+      if (once) await this.#untilQuiet().catch((error) => Promise.reject(redisTrouble(error, this.#config.redis)))
       else await Promise.all([this.#dispatchLoop(), this.#claimLoop()])
     } finally {
       await this.#finish(audit)
@@ -184,6 +186,7 @@ export class Worker {
       } finally {
         probe.disconnect()
       }
+      await untilReady(this.#queue.redis)
     } catch (error) {
       const trouble = redisTrouble(error, redis)
       if (trouble instanceof ConfigError || this.#options.once) {
@@ -371,13 +374,13 @@ export class Worker {
     await waitWhile(busy, drain)
     this.#leases.abortAll('el worker se detiene')
     await waitWhile(busy, LAST_SETTLE_MS)
-    await Promise.race([this.#settler.drain(), timeout(LAST_SETTLE_MS)])
+    await within(LAST_SETTLE_MS, this.#settler.drain())
     this.#settler.abandon()
     this.#audit.stop()
     clearTimeout(this.#beatTimer)
     clearTimeout(this.#partitionTimer)
     this.#leases.stop()
-    await Promise.race([audit, timeout(LAST_AUDIT_MS)])
+    await within(LAST_AUDIT_MS, audit)
     try {
       await this.#lastAudit()
     } finally {
@@ -397,7 +400,7 @@ export class Worker {
         { pendientes: pending, detalle: (error as Error).message },
         'queda auditoría sin escribir en Postgres: está en Redis y la escribe el próximo worker',
       )
-      if (this.#options.once) throw error
+      if (this.#options.once) throw isRedisOutage(error) ? redisTrouble(error, this.#config.redis) : error
     }
   }
 
@@ -407,6 +410,18 @@ export class Worker {
     await Promise.allSettled([...this.#claimer.lanes.values()].map(({ executor }) => executor.close()))
     await this.#backend.close().catch(() => {})
   }
+}
+
+/** The probe found Redis well; the worker's own connection is a moment behind. Whatever fails now, the loops report. */
+function untilReady(redis: Queue['redis']): Promise<void> {
+  if (redis.status === 'ready') return Promise.resolve()
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, CONNECT_PATIENCE_MS)
+    redis.once('ready', () => {
+      clearTimeout(timer)
+      resolve()
+    })
+  })
 }
 
 function sameSettings(a: unknown, b: unknown): boolean {
@@ -420,6 +435,16 @@ function clamp(value: number, least: number, most: number): number {
 async function waitWhile(condition: () => boolean, ms: number): Promise<void> {
   const end = Date.now() + ms
   while (condition() && Date.now() < end) await timeout(10)
+}
+
+/** Waits for `work`, `ms` at most. */
+async function within(ms: number, work: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const patience = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms)
+  })
+  await Promise.race([work, patience])
+  clearTimeout(timer)
 }
 
 function timeout(ms: number): Promise<void> {
