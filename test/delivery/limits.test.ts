@@ -1,0 +1,172 @@
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync } from 'node:zlib'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { until } from '../support/until.ts'
+import { attempt, deliverer, message, never, serve, serveRaw } from './scene.ts'
+
+describe('the answer kept', () => {
+  const text = Buffer.from('línea de un error\n'.repeat(200))
+
+  test.each([
+    ['gzip', gzipSync(text)],
+    ['x-gzip', gzipSync(text)],
+    ['deflate', deflateSync(text)],
+    ['deflate', deflateRawSync(text)],
+    ['br', brotliCompressSync(text)],
+    ['identity', text],
+    ['gzip, br', brotliCompressSync(gzipSync(text))],
+  ])('%s is unpacked', async (encoding, body) => {
+    const server = await serve(() => ({ status: 500, headers: { 'Content-Encoding': encoding }, body }))
+    const { requests } = await attempt({ url: server.url })
+    expect(requests[0]).toMatchObject({ responseBody: text, responseTruncated: false })
+  })
+
+  test.each([
+    ['identity', text],
+    ['gzip', gzipSync(text)],
+    ['br', brotliCompressSync(text)],
+  ])('%s is cut at max_respuesta, counted unpacked', async (encoding, body) => {
+    const server = await serve(() => ({ headers: { 'Content-Encoding': encoding }, body }))
+    const { requests, outcome } = await attempt({ url: server.url, maxResponse: 100 })
+    expect(requests[0]).toMatchObject({ responseBody: text.subarray(0, 100), responseTruncated: true, error: null })
+    expect(outcome.kind).toBe('success')
+  })
+
+  test('exactly the maximum is not truncated; nothing kept is still a success', async () => {
+    const server = await serve(() => ({ body: text }))
+    const exact = await attempt({ url: server.url, maxResponse: text.length })
+    expect(exact.requests[0]).toMatchObject({ responseBody: text, responseTruncated: false })
+    const none = await attempt({ url: server.url, maxResponse: 0 })
+    expect(none.requests[0]).toMatchObject({ responseBody: Buffer.alloc(0), responseTruncated: true })
+    expect(none.outcome.kind).toBe('success')
+  })
+
+  test.each([
+    ['gzip', Buffer.from('esto no es gzip')],
+    ['zstd-de-otro', Buffer.from('x')],
+  ])('what claims to be %s and is not, is kept as it came', async (encoding, body) => {
+    const server = await serve(() => ({ headers: { 'Content-Encoding': encoding }, body }))
+    const { requests, outcome } = await attempt({ url: server.url })
+    expect(requests[0]!.responseBody).toEqual(body)
+    expect(outcome.kind).toBe('success')
+  })
+
+  test('a bomb of 200 MB in 200 KB unpacks no further than the limit', async () => {
+    const bomb = gzipSync(Buffer.alloc(200_000_000), { level: 9 })
+    const server = await serve(() => ({ headers: { 'Content-Encoding': 'gzip' }, body: bomb }))
+    const before = process.memoryUsage.rss()
+    const { requests } = await attempt({ url: server.url, maxResponse: 1000 })
+    expect(requests[0]).toMatchObject({ responseBody: Buffer.alloc(1000), responseTruncated: true })
+    expect(process.memoryUsage.rss() - before).toBeLessThan(100_000_000)
+  })
+
+  test.each(['content-length', 'chunked'])(
+    'an answer of 1 GB (%s) is left unread and its socket closed',
+    async (how) => {
+      let sent = 0
+      let closed = false
+      const block = Buffer.alloc(1_000_000)
+      const server = createServer((_request, response) => {
+        if (how === 'content-length') response.setHeader('Content-Length', 1_000_000_000)
+        const more = () => {
+          while (sent < 1_000_000_000 && !response.destroyed) {
+            sent += block.length
+            if (!response.write(block)) return response.once('drain', more)
+          }
+          response.end()
+          return response
+        }
+        response.once('close', () => {
+          closed = true
+        })
+        more()
+      })
+      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+      onTestFinished(() => void server.close().closeAllConnections())
+      const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+      const { requests, outcome } = await attempt({ url })
+      expect(outcome.kind).toBe('success')
+      expect(requests[0]).toMatchObject({ status: 200, responseTruncated: true, error: null })
+      expect(requests[0]!.responseBody).toHaveLength(65_536)
+      await until(() => closed)
+      expect(sent).toBeLessThan(50_000_000)
+    },
+  )
+
+  test('a remainder of some KB is read, and the socket stays', async () => {
+    const server = await serve(() => ({ body: Buffer.alloc(20_000) }))
+    const made = deliverer({ url: server.url, maxResponse: 100 })
+    await made.attempt(message(), 1, never())
+    const { requests } = await made.attempt(message(), 1, never())
+    expect(requests[0]!.phases).not.toHaveProperty('conexion')
+  })
+})
+
+describe('one deadline from connect to the last byte', () => {
+  const limits = { totalTimeout: 300, connectTimeout: 200 }
+  const within = async <T>(work: Promise<T>): Promise<T> => {
+    const started = performance.now()
+    const result = await work
+    expect(performance.now() - started).toBeLessThan(1500)
+    return result
+  }
+
+  test('a server that accepts and never answers', async () => {
+    const server = await serveRaw(() => {})
+    const { requests, outcome } = await within(attempt({ url: server.url, ...limits }))
+    expect(requests).toMatchObject([{ error: 'timeout', status: null }])
+    expect(requests[0]!.errorDetail).toBe('espera_total (300 ms) agotada sin que llegara una respuesta')
+    expect(outcome.kind).toBe('retry')
+  })
+
+  test('a body that drips', async () => {
+    const server = await serveRaw((socket) => {
+      socket.write('HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n')
+      const timer = setInterval(() => socket.write('.'), 30)
+      socket.on('close', () => clearInterval(timer))
+    })
+    const { requests, outcome } = await within(attempt({ url: server.url, ...limits }))
+    expect(requests).toMatchObject([{ error: 'timeout', status: 200, responseTruncated: true }])
+    expect(requests[0]!.errorDetail).toMatch(/sin que la respuesta terminara/)
+    expect(outcome.kind).toBe('retry')
+  })
+
+  test('headers that drip', async () => {
+    const server = await serveRaw((socket) => {
+      socket.write('HTTP/1.1 200 OK\r\nX-A: ')
+      const timer = setInterval(() => socket.write('a'), 30)
+      socket.on('close', () => clearInterval(timer))
+    })
+    expect((await within(attempt({ url: server.url, ...limits }))).requests).toMatchObject([{ error: 'timeout' }])
+  })
+
+  test('an address that never completes the connection ends at espera_conexion', async () => {
+    // TLS towards a server that keeps silent: the handshake is part of connecting.
+    const server = await serveRaw(() => {})
+    const { requests } = await within(
+      attempt({ url: server.url.replace('http:', 'https:'), connectTimeout: 150, totalTimeout: 10_000 }),
+    )
+    expect(requests).toMatchObject([{ error: 'timeout' }])
+    expect(requests[0]!.errorDetail).toMatch(/espera_conexion \(150 ms\) agotada negociando TLS/)
+    expect(requests[0]!.phases).toHaveProperty('conexion')
+  })
+
+  test('the deadline counts while connecting too', async () => {
+    const server = await serveRaw(() => {})
+    const { requests } = await within(
+      attempt({ url: server.url.replace('http:', 'https:'), connectTimeout: 10_000, totalTimeout: 150 }),
+    )
+    expect(requests[0]).toMatchObject({
+      error: 'timeout',
+      errorDetail: expect.stringContaining('mientras se negociaba TLS'),
+    })
+  })
+
+  test('a listener goes on after a time-out', async () => {
+    const server = await serve((_request, n) => (n === 1 ? 'silence' : { body: 'ok' }))
+    const made = deliverer({ url: server.url, totalTimeout: 200, concurrency: 1 })
+    expect((await made.attempt(message(), 1, never())).outcome.kind).toBe('retry')
+    expect((await made.attempt(message(), 2, never())).outcome.kind).toBe('success')
+  })
+})
