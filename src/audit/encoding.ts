@@ -16,6 +16,8 @@ export interface TextRules {
 
 const NOT_UNICODE = /[\0\u{D800}-\u{DFFF}]/gu
 const NOT_LATIN1 = /[\0]|[^\0-\u{FF}]/gu
+/** Beyond printable ASCII: cheaper to look for than what follows. */
+const SUSPECT = /[^\t\n\r -~]/
 const NOT_ASCII = /[\0]|[^\0-\u{7F}]/gu
 
 /**
@@ -44,7 +46,11 @@ function unfitFor(serverEncoding: string): RegExp | null {
 }
 
 function escaper(unfit: RegExp): (value: string) => string {
-  return (value) => value.replace(unfit, (letter) => `\\u{${letter.codePointAt(0)?.toString(16).toUpperCase()}}`)
+  return (value) => {
+    // Nearly all text fits everywhere, and this is asked of every text of every row.
+    if (!SUSPECT.test(value)) return value
+    return value.replace(unfit, (letter) => `\\u{${letter.codePointAt(0)?.toString(16).toUpperCase()}}`)
+  }
 }
 
 /** A copy of a JSON value with every string in it, names included, passed through `change`. */

@@ -7,7 +7,7 @@
  */
 import type { AuditConfig } from '../config/config.ts'
 import type { AuditBackend } from './backend.ts'
-import { columnArrays, parts } from './columns.ts'
+import { insertParameters, parts } from './columns.ts'
 import { type Database, openDatabase, type Session } from './database.ts'
 import { textRules } from './encoding.ts'
 import type { AuditEvent } from './event.ts'
@@ -85,9 +85,13 @@ async function writeBatch(
   }
 }
 
-async function insertRows<Row>(session: Session, { columns, sql, size }: TableWriter<Row>, rows: readonly Row[]) {
+async function insertRows<Row>(
+  session: Session,
+  { columns, constants, sql, size }: TableWriter<Row>,
+  rows: readonly Row[],
+) {
   for (const part of parts(rows, ROWS_A_STATEMENT, BYTES_A_STATEMENT, size)) {
-    await session.query(sql, columnArrays(columns, part))
+    await session.query(sql, insertParameters(columns, constants, part))
   }
 }
 

@@ -2,7 +2,7 @@
  * The tables that the audit writes: their columns, where each value comes from, and what happens to a row that is
  * already there.
  */
-import { type Column, insertInto, instant } from './columns.ts'
+import { bytes, type Column, type Constant, insertInto, instant } from './columns.ts'
 import type { TextRules } from './encoding.ts'
 import { identifier } from './migrate.ts'
 import type { AttemptRow, CallbackRow, DeliveryRow, MessageRow, Rows } from './rows.ts'
@@ -15,6 +15,7 @@ export interface Scope {
 
 export interface TableWriter<Row> {
   readonly columns: readonly Column<Row>[]
+  readonly constants: readonly Constant[]
   readonly sql: string
   /** Bytes of a row, roughly. */
   readonly size: (row: Row) => number
@@ -36,13 +37,12 @@ function messageWriter(schema: string, scope: Scope, rules: TextRules): TableWri
   const text = optional(rules.text)
   const columns: Column<MessageRow>[] = [
     { name: 'id', type: 'text', of: ({ message }) => rules.key(message.id) },
-    ...scopeColumns(scope, rules),
     { name: 'evento', type: 'text', of: ({ message }) => rules.text(message.event) },
     { name: 'metodo', type: 'text', of: ({ message }) => text(message.method) },
     { name: 'ruta', type: 'text', of: ({ message }) => text(message.path) },
     { name: 'cabeceras', type: 'jsonb', of: ({ message }) => rules.json(message.headers) },
     { name: 'tipo_contenido', type: 'text', of: ({ message }) => text(message.contentType) },
-    { name: 'cuerpo', type: 'bytea', of: ({ body }) => body },
+    bytes('cuerpo', ({ body }) => body),
     { name: 'clave', type: 'text', of: ({ message }) => text(message.key) },
     { name: 'origen', type: 'text', of: ({ message }) => text(message.origin) },
     { name: 'listeners', type: 'int4', of: ({ listeners }) => listeners },
@@ -53,10 +53,12 @@ function messageWriter(schema: string, scope: Scope, rules: TextRules): TableWri
     { name: 'solo_listener', type: 'text', of: ({ message }) => text(message.onlyListener) },
     { name: 'profundidad', type: 'int2', of: ({ message }) => message.depth },
   ]
+  const constants = scopeConstants(scope, rules)
   return {
     columns,
+    constants,
     // A delayed message comes twice: first without listeners, then with them; only then is it known who wants its body.
-    sql: `${insertInto(`${identifier(schema)}.mensaje AS old`, columns)}
+    sql: `${insertInto(`${identifier(schema)}.mensaje AS old`, columns, constants)}
       ON CONFLICT (id, instancia, proyecto, recibido) DO UPDATE SET listeners = excluded.listeners, cuerpo = excluded.cuerpo
         WHERE old.listeners IS NULL AND excluded.listeners IS NOT NULL`,
     size: ({ message, body }) => 500 + (body?.length ?? 0) * 2 + message.event.length,
@@ -68,7 +70,6 @@ function deliveryWriter(schema: string, scope: Scope, rules: TextRules): TableWr
   const columns: Column<DeliveryRow>[] = [
     { name: 'mensaje_id', type: 'text', of: ({ messageId }) => rules.key(messageId) },
     { name: 'listener', type: 'text', of: ({ listener }) => rules.key(listener) },
-    ...scopeColumns(scope, rules),
     { name: 'estado', type: 'text', of: ({ state }) => state },
     { name: 'intentos', type: 'int4', of: ({ attempts }) => attempts },
     instant('proximo_intento', ({ nextAttemptAt }) => nextAttemptAt),
@@ -81,10 +82,12 @@ function deliveryWriter(schema: string, scope: Scope, rules: TextRules): TableWr
   const taken = ['estado', 'intentos', 'proximo_intento', 'motivo', 'actualizado', 'version'].map(
     (column) => `${column} = CASE WHEN ${newer} THEN excluded.${column} ELSE old.${column} END`,
   )
+  const constants = scopeConstants(scope, rules)
   return {
     columns,
+    constants,
     // A state may arrive before the message that it belongs to: the older event then only tells when it all began.
-    sql: `${insertInto(`${identifier(schema)}.entrega AS old`, columns)}
+    sql: `${insertInto(`${identifier(schema)}.entrega AS old`, columns, constants)}
       ON CONFLICT (mensaje_id, listener, instancia, proyecto)
       DO UPDATE SET creado = least(old.creado, excluded.creado), ${taken}
         WHERE ${newer} OR excluded.creado < old.creado`,
@@ -99,7 +102,6 @@ function attemptWriter(schema: string, scope: Scope, rules: TextRules): TableWri
     { name: 'id', type: 'text', of: ({ id }) => rules.key(id) },
     { name: 'mensaje_id', type: 'text', of: ({ messageId }) => rules.key(messageId) },
     { name: 'listener', type: 'text', of: ({ listener }) => rules.key(listener) },
-    ...scopeColumns(scope, rules),
     { name: 'numero', type: 'int4', of: ({ number }) => number },
     { name: 'pedido', type: 'int2', of: ({ request }) => request },
     instant('inicio', ({ startedAt }) => startedAt),
@@ -111,7 +113,7 @@ function attemptWriter(schema: string, scope: Scope, rules: TextRules): TableWri
     { name: 'pedido_cabeceras', type: 'jsonb', of: ({ requestHeaders }) => json(requestHeaders) },
     { name: 'http_estado', type: 'int4', of: ({ status }) => status },
     { name: 'respuesta_cabeceras', type: 'jsonb', of: ({ responseHeaders }) => json(responseHeaders) },
-    { name: 'respuesta_cuerpo', type: 'bytea', of: ({ responseBody }) => responseBody },
+    bytes('respuesta_cuerpo', ({ responseBody }) => responseBody),
     { name: 'respuesta_truncada', type: 'bool', of: ({ responseTruncated }) => responseTruncated },
     { name: 'error', type: 'text', of: ({ error }) => text(error) },
     { name: 'error_detalle', type: 'text', of: ({ errorDetail }) => text(errorDetail) },
@@ -119,9 +121,11 @@ function attemptWriter(schema: string, scope: Scope, rules: TextRules): TableWri
     instant('proximo_intento', ({ nextAttemptAt }) => nextAttemptAt),
     { name: 'worker', type: 'text', of: ({ worker }) => rules.text(worker) },
   ]
+  const constants = scopeConstants(scope, rules)
   return {
     columns,
-    sql: `${insertInto(`${identifier(schema)}.intento`, columns)} ON CONFLICT DO NOTHING`,
+    constants,
+    sql: `${insertInto(`${identifier(schema)}.intento`, columns, constants)} ON CONFLICT DO NOTHING`,
     size: ({ responseBody, errorDetail }) => 1000 + (responseBody?.length ?? 0) * 2 + (errorDetail?.length ?? 0),
   }
 }
@@ -131,7 +135,6 @@ function callbackWriter(schema: string, scope: Scope, rules: TextRules): TableWr
     { name: 'id', type: 'text', of: ({ id }) => rules.key(id) },
     { name: 'mensaje_id', type: 'text', of: ({ messageId }) => rules.key(messageId) },
     { name: 'listener', type: 'text', of: ({ listener }) => rules.key(listener) },
-    ...scopeColumns(scope, rules),
     { name: 'tipo', type: 'text', of: ({ type }) => type },
     { name: 'destino', type: 'text', of: ({ target }) => rules.text(target) },
     { name: 'intento', type: 'int4', of: ({ attempt }) => attempt },
@@ -139,17 +142,19 @@ function callbackWriter(schema: string, scope: Scope, rules: TextRules): TableWr
     { name: 'detalle', type: 'text', of: ({ detail }) => optional(rules.text)(detail) },
     instant('fecha', ({ at }) => at),
   ]
+  const constants = scopeConstants(scope, rules)
   return {
     columns,
-    sql: `${insertInto(`${identifier(schema)}.callback`, columns)} ON CONFLICT DO NOTHING`,
+    constants,
+    sql: `${insertInto(`${identifier(schema)}.callback`, columns, constants)} ON CONFLICT DO NOTHING`,
     size: ({ detail }) => 300 + (detail?.length ?? 0),
   }
 }
 
-function scopeColumns<Row>({ instancia, proyecto }: Scope, rules: TextRules): Column<Row>[] {
+function scopeConstants({ instancia, proyecto }: Scope, rules: TextRules): Constant[] {
   return [
-    { name: 'instancia', type: 'text', of: () => rules.key(instancia) },
-    { name: 'proyecto', type: 'text', of: () => rules.key(proyecto) },
+    { name: 'instancia', value: rules.key(instancia) },
+    { name: 'proyecto', value: rules.key(proyecto) },
   ]
 }
 
