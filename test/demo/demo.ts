@@ -59,8 +59,20 @@ async function demo() {
       workers: { sondeo: '200ms' },
       reintentos: { estrategia: 'lista', esperas: '1s, 2s', jitter: '20%' },
       'listener contabilidad': { url: accounting.url, eventos: 'proveedor.*, compra.*', ruta: 'novedades/{evento}' },
-      'listener deposito': { url: warehouse.url, eventos: 'compra.*', metodo: 'PUT', ruta: 'compras/{datos.id}' },
-      'listener portal': { url: portal.url, eventos: 'proveedor.*', on_failure: `exec:${join(folder, 'avisar.sh')}` },
+      // Without the circuit breaker, which would rightly leave two such systems in peace for half a minute.
+      'listener deposito': {
+        url: warehouse.url,
+        eventos: 'compra.*',
+        metodo: 'PUT',
+        ruta: 'compras/{datos.id}',
+        corte_porcentaje: 0,
+      },
+      'listener portal': {
+        url: portal.url,
+        eventos: 'proveedor.*',
+        on_failure: `exec:${join(folder, 'avisar.sh')}`,
+        corte_porcentaje: 0,
+      },
     }),
   )
   await writeFile(
@@ -89,7 +101,9 @@ async function demo() {
   await writeFile(join(folder, 'compra.json'), JSON.stringify(PURCHASE, null, 2))
   const purchase = await resthooks(['send', 'compra.autorizada', '@compra.json'], environment)
   const batch = await resthooks(['send', '--lote'], { ...environment, input: BATCH }, ' < novedades.jsonl')
-  await settled([supplier, purchase, ...batch.split('\n')], database)
+  await settled([supplier, purchase, ...batch.split('\n')], database).catch((error) => {
+    throw new Error(`${error.message}\n${worker.output}`)
+  })
 
   title('5. Una compra que llegó después de dos reintentos')
   await resthooks(['ver', purchase], environment)
