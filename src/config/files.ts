@@ -52,14 +52,20 @@ function decodeBytes(bytes: Buffer): string {
  * next place would quietly run with another configuration.
  */
 export function findFile(places: readonly string[], what: string, problems: Problems): TextFile | null {
-  const found = explorer(places).search('/')
+  let found: ReturnType<ReturnType<typeof explorer>['search']>
+  try {
+    found = explorer(places).search('/')
+  } catch (error) {
+    // A disk error, a loop of links: whatever cosmiconfig does not take for "not here".
+    problems.add({ file: (error as NodeJS.ErrnoException).path ?? places[0]!, line: null }, reason(error))
+    return null
+  }
   const passed = found ? places.slice(0, places.indexOf(found.filepath)) : places
   for (const place of passed) {
+    const at = { file: place, line: null }
     const kind = kindOf(place)
-    if (kind === 'file')
-      problems.add({ file: place, line: null }, `el ${what} existe, pero no se puede leer: ${UNREADABLE}`)
-    if (kind === 'hidden')
-      problems.warn({ file: place, line: null }, `no se puede ver si aquí hay un ${what}: ${UNREADABLE}`)
+    if (kind === 'file') problems.add(at, `el ${what} existe, pero no se puede leer: ${UNREADABLE}`)
+    if (kind === 'hidden') problems.warn(at, `no se puede ver si aquí hay un ${what}: ${UNREADABLE}`)
   }
   return found && { path: found.filepath, text: found.config?.text ?? '' }
 }

@@ -1,0 +1,61 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { parseEnv } from '../../src/config/env.ts'
+import { Problems } from '../../src/config/problems.ts'
+
+function values(text: string): Record<string, string> {
+  const { variables } = parseEnv('i.env', text, new Problems())
+  return Object.fromEntries([...variables].map(([name, { value }]) => [name, value]))
+}
+
+test('the file that the installer of toba writes', () => {
+  const text = [
+    '##### BASE DE DATOS #####',
+    'PROYECTO_DB_HOST ="postgres.example"',
+    "export PROYECTO_DB_PASSWORD='pa$$ #1'",
+    'PROYECTO_DB_USERNAME=toba # el dueño',
+    'A=precio$barato',
+    'B="dijo \\"hola\\" por \\$5"',
+    '',
+    '# C=no',
+    'D=',
+    'E = con blancos ',
+  ].join('\r\n')
+  expect(values(text)).toEqual({
+    PROYECTO_DB_HOST: 'postgres.example',
+    PROYECTO_DB_PASSWORD: 'pa$$ #1',
+    PROYECTO_DB_USERNAME: 'toba',
+    A: 'precio$barato',
+    B: 'dijo "hola" por $5',
+    D: '',
+    E: 'con blancos',
+  })
+})
+
+test('each variable knows its line', () => {
+  const { variables } = parseEnv('i.env', '# t\n\nA=1\nexport B = 2\n', new Problems())
+  expect(variables.get('A')!.line).toBe(3)
+  expect(variables.get('B')!.line).toBe(4)
+})
+
+test('quotes that do not close are reported with the line', () => {
+  const problems = new Problems()
+  parseEnv('i.env', 'A=1\nB="abc\nC=2', problems)
+  expect(() => problems.throwIfAny()).toThrow(/i\.env:2 B: las comillas " no se cierran/)
+})
+
+test('whatever stands between single quotes reads back the same', () => {
+  const oneLine = fc.string({ unit: 'binary' }).filter((text) => !/['\r\n\\]/.test(text))
+  fc.assert(fc.property(oneLine, (text) => void expect(values(`A='${text}'\nB=2`)).toEqual({ A: text, B: '2' })))
+})
+
+test('any text is read or reported, never thrown, and pollutes no prototype', () => {
+  const piece = fc.oneof(fc.constantFrom('=', '"', "'", '`', '#', '\\', '__proto__', '\n', 'A', 'export '), fc.string())
+  fc.assert(
+    fc.property(fc.array(piece), (pieces) => {
+      values(pieces.join(''))
+      expect(Object.getPrototypeOf({})).toBe(Object.prototype)
+    }),
+    { numRuns: 500 },
+  )
+})
