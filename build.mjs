@@ -15,7 +15,7 @@ export async function build() {
   const { version } = JSON.parse(await readFile(`${root}package.json`, 'utf8'))
   const { outputFiles } = await bundle({
     absWorkingDir: root,
-    entryPoints: ['src/cli.ts'],
+    entryPoints: { cli: 'src/cli.ts', 'audit-thread': 'src/worker/audit-thread-main.ts' },
     outdir: 'dist',
     write: false,
     bundle: true,
@@ -37,8 +37,8 @@ export async function build() {
       js: "import { createRequire as __createRequire } from 'node:module';const require = __createRequire(import.meta.url);",
     },
   })
-  // The entry last: it must never name a chunk that is not there yet.
-  const isEntry = (/** @type {{ path: string }} */ { path }) => Number(path === `${root}dist/cli.js`)
+  // The entries last: they must never name a chunk that is not there yet.
+  const isEntry = (/** @type {{ path: string }} */ { path }) => Number(!path.startsWith(`${root}dist/chunks/`))
   for (const { path, contents } of outputFiles.toSorted((a, b) => isEntry(a) - isEntry(b))) {
     const present = await readFile(path).catch(() => null)
     if (present?.equals(contents)) continue

@@ -5,11 +5,13 @@
  */
 import type { AuditBackend } from '../audit/backend.ts'
 import type { AuditEvent } from '../audit/event.ts'
+import type { RedisConfig } from '../config/config.ts'
 import type { ResthooksError } from '../errors.ts'
+import type { Millis } from '../message.ts'
 import type { AuditEntry, AuditReader } from '../queue/audit-reader.ts'
 import { isRedisOutage, redisTrouble } from '../queue/redis.ts'
+import type { Logger } from './log.ts'
 import { Outage } from './outage.ts'
-import type { WorkerScene } from './scene.ts'
 import { Signal } from './signal.ts'
 
 const BATCH = 1000
@@ -17,32 +19,43 @@ const BATCH = 1000
 const WORTHWHILE = 300
 const GATHER_MS = 25
 
+export interface AuditWriterScene {
+  readonly log: Logger
+  readonly redis: RedisConfig
+  readonly redisOutage: Outage
+  /** Longest sleep. */
+  readonly poll: Millis
+  /** Called before each sleep: from now on a ring of the bell is worth its cost. */
+  readonly asleep: () => void
+}
+
 export class AuditWriter {
   readonly #reader: AuditReader
   readonly #backend: AuditBackend
-  readonly #scene: WorkerScene
+  readonly #scene: AuditWriterScene
   readonly #outage: Outage
   readonly bell = new Signal()
   #stopping = false
   /** After a start, a failure, or an inheritance: what was read and not written comes first. */
   #pendingFirst = true
 
-  constructor(reader: AuditReader, backend: AuditBackend, scene: WorkerScene) {
+  constructor(reader: AuditReader, backend: AuditBackend, scene: AuditWriterScene) {
     this.#reader = reader
     this.#backend = backend
     this.#scene = scene
     this.#outage = new Outage(scene.log, 'Postgres')
   }
 
-  get backendDown(): boolean {
-    return this.#outage.active
-  }
-
   /** Runs until `stop`. */
   async run(): Promise<void> {
     while (!this.#stopping) {
       const wait = await this.#step()
-      if (wait > 0 && !this.#stopping) await (wait === GATHER_MS ? pause(wait) : this.bell.wait(wait))
+      if (wait === 0 || this.#stopping) continue
+      if (wait === GATHER_MS) await pause(wait)
+      else {
+        this.#scene.asleep()
+        await this.bell.wait(wait)
+      }
     }
   }
 
@@ -69,7 +82,7 @@ export class AuditWriter {
       try {
         if ((await this.#pass()) === 0) return
       } catch (error) {
-        if (isRedisOutage(error) || Date.now() > end) throw error
+        if (Date.now() > end) throw error
         await pause(200)
       }
     }
@@ -80,10 +93,10 @@ export class AuditWriter {
     try {
       const count = await this.#pass()
       if (count >= WORTHWHILE) return 0
-      return count > 0 ? GATHER_MS : this.#scene.config().workers.poll
+      return count > 0 ? GATHER_MS : this.#scene.poll
     } catch (error) {
       this.#pendingFirst = true
-      if (isRedisOutage(error)) return this.#scene.redisOutage.failed(redisTrouble(error, this.#scene.config().redis))
+      if (isRedisOutage(error)) return this.#scene.redisOutage.failed(redisTrouble(error, this.#scene.redis))
       return this.#outage.failed(error as ResthooksError)
     }
   }

@@ -5,16 +5,14 @@
  */
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
-import type { AuditBackend } from '../audit/backend.ts'
-import { createPostgresBackend } from '../audit/postgres.ts'
 import type { Config, ListenerConfig } from '../config/config.ts'
 import { createDeliverer } from '../delivery/http.ts'
 import { ConfigError } from '../errors.ts'
 import { AuditReader } from '../queue/audit-reader.ts'
 import { CALLBACK_LANE } from '../queue/keys.ts'
 import { Queue } from '../queue/queue.ts'
-import { connectForever, connectOnce, isRedisOutage, redisTrouble } from '../queue/redis.ts'
-import { AuditWriter } from './audit-writer.ts'
+import { connectForever, connectOnce, redisTrouble } from '../queue/redis.ts'
+import { AuditThread } from './audit-thread.ts'
 import { CALLBACK_SPEC, CallbackExecutor } from './callback-executor.ts'
 import { Claimer } from './claimer.ts'
 import { DeliveryExecutor, laneSpecOf } from './delivery-executor.ts'
@@ -42,9 +40,6 @@ const LAST_SETTLE_MS = 5_000
 const LAST_AUDIT_MS = 3_000
 /** For the first connection, after a probe that worked. */
 const CONNECT_PATIENCE_MS = 5_000
-/** Partitions are made months ahead: a look now and then is enough, and soon again after a failure. */
-const PARTITIONS_EVERY_MS = 6 * 3_600_000
-const PARTITIONS_RETRY_MS = 60_000
 /** Told to the other workers after a dispatch: there is something to claim. */
 const WAKE_CLAIMS = 'c'
 
@@ -61,8 +56,7 @@ export class Worker {
   readonly #settler: Settler
   readonly #dispatcher: Dispatcher
   readonly #claimer: Claimer
-  readonly #audit: AuditWriter
-  readonly #backend: AuditBackend
+  readonly #audit: AuditThread
   readonly #dispatchBell = new Signal()
   readonly #claimBell = new Signal()
   readonly #stopBell = new Signal()
@@ -73,7 +67,6 @@ export class Worker {
   #stopping = false
   #backlogged = false
   #beatTimer: NodeJS.Timeout | undefined
-  #partitionTimer: NodeJS.Timeout | undefined
 
   constructor(options: WorkerOptions) {
     this.#options = options
@@ -88,7 +81,7 @@ export class Worker {
       inFlight: () => this.#leases.size,
       now: () => Date.now() + this.#clockOffset,
     }
-    const { redis, instancia, proyecto, audit } = options.config
+    const { redis, instancia, proyecto } = options.config
     // The loops report the outage once; an event for each failed connection would fill the log.
     this.#queue = new Queue(
       connectForever(redis, () => {}, 'worker'),
@@ -111,12 +104,11 @@ export class Worker {
         this.#dueAt(settlement.lane.name, this.#scene.now() + settlement.delay)
       if (settlement.lane.strict) this.#claimer.hint([settlement.lane.name])
       this.#claimBell.ring()
-      this.#audit.bell.ring()
+      this.#audit.ring()
     })
     this.#dispatcher = new Dispatcher(this.#queue, this.#scene)
     this.#claimer = new Claimer(this.#queue, this.#scene, this.#leases, this.#settler, this.#claimBell)
-    this.#backend = createPostgresBackend(audit, { instancia, proyecto })
-    this.#audit = new AuditWriter(new AuditReader(this.#queue, this.#scene.worker), this.#backend, this.#scene)
+    this.#audit = new AuditThread(this.#scene)
     this.#subscriptions = new Subscriptions(this.#config.listeners.values())
     this.#claimer.lanes.set(CALLBACK_LANE, new Lane(CALLBACK_SPEC, new CallbackExecutor(this.#queue, this.#scene)))
     for (const listener of this.#config.listeners.values()) this.#openLane(listener)
@@ -133,13 +125,12 @@ export class Worker {
     this.#leases.start()
     this.#listen()
     await this.#beat()
-    this.#keepPartitions()
-    const audit = this.#audit.run()
+    this.#audit.start()
     try {
       if (once) await this.#untilQuiet().catch((error) => Promise.reject(redisTrouble(error, this.#config.redis)))
       else await Promise.all([this.#dispatchLoop(), this.#claimLoop()])
     } finally {
-      await this.#finish(audit)
+      await this.#finish()
     }
   }
 
@@ -248,7 +239,7 @@ export class Worker {
     if (pass.moved > 0) {
       this.#claimer.hint(pass.listeners)
       this.#claimBell.ring()
-      this.#audit.bell.ring()
+      this.#audit.ring()
       if (pass.moved > 1) this.#queue.redis.publish(this.#queue.keys.wake, WAKE_CLAIMS).catch(() => {})
     }
     return pass
@@ -350,21 +341,7 @@ export class Worker {
     }
   }
 
-  #keepPartitions(): void {
-    const tick = async () => {
-      const next = await this.#backend.ensurePartitions().then(
-        () => PARTITIONS_EVERY_MS,
-        // The audit writer reports that Postgres is away; a row without a partition goes to the default one.
-        () => PARTITIONS_RETRY_MS,
-      )
-      if (this.#stopping) return
-      this.#partitionTimer = setTimeout(tick, next)
-      this.#partitionTimer.unref()
-    }
-    void tick()
-  }
-
-  async #finish(audit: Promise<void>): Promise<void> {
+  async #finish(): Promise<void> {
     this.#stopping = true
     const { log } = this.#options
     const drain = this.#config.workers.drain
@@ -376,11 +353,8 @@ export class Worker {
     await waitWhile(busy, LAST_SETTLE_MS)
     await within(LAST_SETTLE_MS, this.#settler.drain())
     this.#settler.abandon()
-    this.#audit.stop()
     clearTimeout(this.#beatTimer)
-    clearTimeout(this.#partitionTimer)
     this.#leases.stop()
-    await within(LAST_AUDIT_MS, audit)
     try {
       await this.#lastAudit()
     } finally {
@@ -391,24 +365,21 @@ export class Worker {
   }
 
   async #lastAudit(): Promise<void> {
-    const reader = new AuditReader(this.#queue, this.#scene.worker)
-    try {
-      await this.#audit.drain(this.#options.once ? LAST_AUDIT_MS * 3 : LAST_AUDIT_MS)
-    } catch (error) {
-      const pending = await reader.depth().catch(() => null)
-      this.#scene.log.warn(
-        { pendientes: pending, detalle: (error as Error).message },
-        'queda auditoría sin escribir en Postgres: está en Redis y la escribe el próximo worker',
-      )
-      if (this.#options.once) throw isRedisOutage(error) ? redisTrouble(error, this.#config.redis) : error
-    }
+    const { once, log } = this.#options
+    const failure = await this.#audit.finish(once ? LAST_AUDIT_MS * 3 : LAST_AUDIT_MS)
+    if (!failure) return
+    const pending = await new AuditReader(this.#queue, this.#scene.worker).depth().catch(() => null)
+    log.warn(
+      { pendientes: pending, detalle: failure.message },
+      'queda auditoría sin escribir en Postgres: está en Redis y la escribe el próximo worker',
+    )
+    if (once) throw failure
   }
 
   async #disconnect(): Promise<void> {
     this.#subscriber.disconnect()
     this.#queue.redis.disconnect()
     await Promise.allSettled([...this.#claimer.lanes.values()].map(({ executor }) => executor.close()))
-    await this.#backend.close().catch(() => {})
   }
 }
 

@@ -1,0 +1,116 @@
+/**
+ * The audit writer, in a thread of its own: turning events into rows costs as much as delivering them, and must not take
+ * the deliveries' core.
+ *
+ * This file is the main thread's handle; `audit-thread-main.ts` is what runs over there.
+ */
+import { join } from 'node:path'
+import { Worker as Thread } from 'node:worker_threads'
+import type { AuditConfig, RedisConfig } from '../config/config.ts'
+import { ConfigError, type ResthooksError, Unavailable } from '../errors.ts'
+import type { Millis } from '../message.ts'
+import { packageRoot } from '../package-root.ts'
+import type { WorkerScene } from './scene.ts'
+
+/** What the thread is started with. */
+export interface ThreadData {
+  readonly instancia: string
+  readonly proyecto: string
+  readonly redis: RedisConfig
+  readonly audit: AuditConfig
+  readonly poll: Millis
+  readonly worker: string
+}
+
+export type ToThread =
+  | { readonly kind: 'ring' }
+  | { readonly kind: 'inherited' }
+  /** Write what is there, for so long at most, and end. */
+  | { readonly kind: 'finish'; readonly patience: Millis }
+
+export type FromThread =
+  | { readonly kind: 'asleep' }
+  | { readonly kind: 'finished'; readonly failure: { readonly message: string; readonly code: string } | null }
+
+const RESTART_MS = 1_000
+/** Beyond the patience given to `finish`: closing connections. */
+const CLOSE_MS = 3_000
+
+export class AuditThread {
+  readonly #scene: WorkerScene
+  #thread: Thread | undefined
+  #asleep = false
+  #finishing = false
+
+  constructor(scene: WorkerScene) {
+    this.#scene = scene
+  }
+
+  start(): void {
+    const { instancia, proyecto, redis, audit, workers } = this.#scene.config()
+    const data: ThreadData = { instancia, proyecto, redis, audit, poll: workers.poll, worker: this.#scene.worker }
+    const thread = new Thread(join(packageRoot(), 'dist', 'audit-thread.js'), { workerData: data })
+    thread.on('message', (message: FromThread) => {
+      if (message.kind === 'asleep') this.#asleep = true
+    })
+    thread.on('error', (error) => this.#scene.log.error({ err: error }, 'el hilo de auditoría falló: se inicia otro'))
+    thread.on('exit', () => {
+      if (this.#finishing) return
+      // What it had read is still its own under the same name: the next one begins with it.
+      this.#thread = undefined
+      setTimeout(() => {
+        if (!this.#finishing) this.start()
+      }, RESTART_MS)
+    })
+    this.#thread = thread
+  }
+
+  /** There is something to write. */
+  ring(): void {
+    if (!this.#asleep) return
+    this.#asleep = false
+    this.#send({ kind: 'ring' })
+  }
+
+  /** Entries of a dead worker were added to this one's. */
+  inherited(): void {
+    this.#send({ kind: 'inherited' })
+  }
+
+  /**
+   * Writes what is there and ends the thread.
+   * @param patience for a backend that is away
+   * @returns why rows were left in Redis, null when none was
+   */
+  async finish(patience: Millis): Promise<ResthooksError | null> {
+    this.#finishing = true
+    const thread = this.#thread
+    if (!thread) return new Unavailable('el hilo de auditoría no está en marcha')
+    const ended = new Promise<ResthooksError | null>((resolve) => {
+      thread.on('message', (message: FromThread) => {
+        if (message.kind === 'finished') resolve(message.failure && failureOf(message.failure))
+      })
+      thread.on('exit', () => resolve(new Unavailable('el hilo de auditoría terminó antes de tiempo')))
+    })
+    this.#send({ kind: 'finish', patience })
+    let timer: NodeJS.Timeout | undefined
+    const tooLong = new Promise<ResthooksError>((resolve) => {
+      timer = setTimeout(
+        () => resolve(new Unavailable('el hilo de auditoría no terminó a tiempo')),
+        patience + CLOSE_MS,
+      )
+    })
+    const failure = await Promise.race([ended, tooLong])
+    clearTimeout(timer)
+    await thread.terminate()
+    return failure
+  }
+
+  #send(message: ToThread): void {
+    this.#thread?.postMessage(message)
+  }
+}
+
+function failureOf({ message, code }: { message: string; code: string }): ResthooksError {
+  return code === 'CONFIGURACION' ? new ConfigError(message) : new Unavailable(message)
+}
