@@ -12,6 +12,8 @@ export const COMMANDS: Readonly<Record<string, () => Promise<Definition>>> = {
   auditoria: async () => (await import('./auditoria.ts')).auditoria,
   ver: async () => (await import('./ver.ts')).ver,
   pausar: async () => (await import('./pausar.ts')).pausar,
+  probar: async () => (await import('./probar.ts')).probar,
+  simular: async () => (await import('./simular.ts')).simular,
   reanudar: async () => (await import('./reanudar.ts')).reanudar,
 }
 

@@ -5,7 +5,6 @@
  * and its answer, a redirect, or the repetition of a request whose reused socket the server had just closed. That
  * repetition is safe for every method because each request carries `webhook-id`.
  */
-import { monotonicFactory } from 'ulid'
 import type { ListenerConfig } from '../config/config.ts'
 import type { Message } from '../message.ts'
 import { type Auth, type Credentials, createAuth, NO_CREDENTIALS } from './auth/auth.ts'
@@ -13,24 +12,14 @@ import { blockList, type Dialing, secureContext } from './connect.ts'
 import { Deadline } from './deadline.ts'
 import type { AttemptResult, Deliverer, RequestRecord } from './delivery.ts'
 import { type Exchanged, exchange } from './exchange.ts'
-import { MASK, maskResponseHeaders, maskUrl } from './mask.ts'
+import { maskUrl } from './mask.ts'
 import { classify } from './outcome.ts'
+import { recordOf, unsentRecord, withQuery } from './record.ts'
 import { follow, isRedirect } from './redirect.ts'
 import { type BuiltRequest, buildRequest, prepare, type RequestTemplate } from './request.ts'
 import type { Slot } from './sockets.ts'
 import { Sockets } from './sockets.ts'
 import { networkTrouble, Trouble, type TroubleReport } from './trouble.ts'
-
-/** Randomness is drawn 4 KB at a time: one system call for each of an id's sixteen digits was 6% of a delivery. */
-const pool = new Uint8Array(4096)
-let used = pool.length
-const newId = monotonicFactory(() => {
-  if (used === pool.length) {
-    crypto.getRandomValues(pool)
-    used = 0
-  }
-  return pool[used++]! / 256
-})
 
 /**
  * @param about.version of this program, for `User-Agent`
@@ -123,14 +112,14 @@ class HttpDeliverer implements Deliverer {
         }
         const answer = await exchange(slot, wire, this.#listener.maxResponse, deadline)
         if (answer.lostOnReuse && !repeated && deadline.ended === null) {
-          requests.push(this.#record(requests.length + 1, request, credentials, answer, answer.trouble))
+          requests.push(recordOf(requests.length + 1, request, credentials, answer, answer.trouble))
           repeated = true
           slot = sockets.fresh(slot)
           continue
         }
         repeated = false
         const step = await this.#next(request, answer, credentials, { trusted, hops, renewals }, deadline)
-        requests.push(this.#record(requests.length + 1, request, credentials, answer, step.trouble))
+        requests.push(recordOf(requests.length + 1, request, credentials, answer, step.trouble))
         if (step.kind === 'end') return this.#judged(requests, answer, step.trouble)
         if (step.kind === 'renew') {
           renewals++
@@ -211,57 +200,9 @@ class HttpDeliverer implements Deliverer {
 
   /** An attempt that never reached the wire still leaves a record that says why. */
   #withoutRequest(requests: RequestRecord[], trouble: TroubleReport, method: string, url: string): AttemptResult {
-    requests.push({
-      id: newId(),
-      request: requests.length + 1,
-      startedAt: Date.now(),
-      durationMs: 0,
-      phases: null,
-      method,
-      url: maskUrl(url),
-      ip: null,
-      requestHeaders: {},
-      status: null,
-      responseHeaders: null,
-      responseBody: null,
-      responseTruncated: false,
-      error: trouble.error,
-      errorDetail: trouble.detail,
-    })
+    requests.push(unsentRecord(requests.length + 1, method, url, trouble))
     const answer = { status: null, error: trouble.error, detail: trouble.detail, retryAfter: null }
     return { requests, outcome: classify(answer, this.#listener, Date.now()) }
-  }
-
-  #record(
-    number: number,
-    request: BuiltRequest,
-    credentials: Credentials,
-    answer: Exchanged,
-    trouble: TroubleReport | null,
-  ): RequestRecord {
-    const requestHeaders = request.recorded
-    for (let index = 0; index < credentials.headers.length; index += 2)
-      requestHeaders[credentials.headers[index]!] = MASK
-    const { query } = credentials
-    const target =
-      query === null ? request.target : withQuery(request.target, `${query.slice(0, query.indexOf('='))}=${MASK}`)
-    return {
-      id: newId(),
-      request: number,
-      startedAt: answer.startedAt,
-      durationMs: answer.durationMs,
-      phases: answer.phases,
-      method: request.method,
-      url: maskUrl(request.origin + target),
-      ip: answer.ip,
-      requestHeaders: { ...requestHeaders },
-      status: answer.status,
-      responseHeaders: answer.headers === null ? null : maskResponseHeaders(answer.headers),
-      responseBody: answer.body,
-      responseTruncated: answer.truncated,
-      error: trouble?.error ?? null,
-      errorDetail: trouble?.detail ?? null,
-    }
   }
 
   #socketsFor(origin: string, trusted: boolean): Sockets {
@@ -307,8 +248,3 @@ type Step =
       readonly credentials: Credentials
       readonly trouble: null
     }
-
-function withQuery(target: string, query: string | null): string {
-  if (query === null) return target
-  return `${target}${target.includes('?') ? '&' : '?'}${query}`
-}

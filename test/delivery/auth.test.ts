@@ -225,7 +225,7 @@ describe('digest', () => {
       },
       { headers: [], query: null },
       0,
-    ) as { headers: string[] }
+    ) as unknown as { headers: string[] }
     const params = parseChallenges(answer.headers[1])[0]!.params
     expect(params.get('username')).toBe(sha256('Jäsøn Doe:api@example.org'))
     expect(params.get('userhash')).toBe('true')
@@ -237,7 +237,7 @@ describe('digest', () => {
       { 'www-authenticate': 'Digest realm="r", qop="auth", nonce="n", charset=UTF-8' },
       { headers: [], query: null },
       0,
-    ) as { headers: string[] }
+    ) as unknown as { headers: string[] }
     expect(answer.headers[1]).toContain("username*=UTF-8''J%C3%A4s%C3%B8n")
   })
 
