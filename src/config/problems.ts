@@ -86,15 +86,18 @@ export function nearest(found: string, known: Iterable<string>): string | null {
   return best
 }
 
-/** Levenshtein's distance, with one row of memory. */
+/** Edits from one word to the other: inserted, removed, replaced, or two neighbours swapped (`prot`). */
 function distance(a: string, b: string): number {
+  let before: number[] = []
   let row = Array.from({ length: b.length + 1 }, (_, index) => index)
   for (let i = 1; i <= a.length; i++) {
     const next = [i]
     for (let j = 1; j <= b.length; j++) {
       const replaced = row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)
-      next.push(Math.min(replaced, row[j]! + 1, next[j - 1]! + 1))
+      const swaps = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]
+      next.push(Math.min(replaced, row[j]! + 1, next[j - 1]! + 1, swaps ? before[j - 2]! + 1 : replaced))
     }
+    before = row
     row = next
   }
   return row[b.length]!

@@ -1,0 +1,57 @@
+/** The example files are read as they are, name every setting, and tell the truth about the defaults. */
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { expect, test } from 'vitest'
+import {
+  AUDIT_KEYS,
+  CLIENT_KEYS,
+  LISTENER_KEYS,
+  OWN_VARIABLES,
+  REDIS_KEYS,
+  ROOT_KEYS,
+  STRATEGY_KEYS,
+  WORKERS_KEYS,
+} from '../../src/config/vocabulary.ts'
+import { folder, load } from './folder.ts'
+
+const read = (name: string) => readFileSync(fileURLToPath(new URL(`../../${name}`, import.meta.url)), 'utf8')
+const ini = read('resthooks.ini.example')
+const env = read('instalador.env.example')
+
+test('both load as they are, together and the ini alone', () => {
+  const config = folder({ 'resthooks.ini': ini, 'instalador.env': env }).load()
+  expect([...config.listeners.keys()]).toEqual(['proveedores'])
+  expect(config.listeners.get('proveedores')!.auth).toEqual({ kind: 'digest', username: 'pilaga', password: 'cambiar' })
+  expect(config.warnings).toEqual([])
+  expect(folder({ 'resthooks.ini': ini }).load().warnings).toEqual([])
+})
+
+test('every key and every variable is in them', () => {
+  const keys = [ROOT_KEYS, REDIS_KEYS, AUDIT_KEYS, WORKERS_KEYS, STRATEGY_KEYS, CLIENT_KEYS, LISTENER_KEYS].flat()
+  // Of two targets the example writes one, and tells of the others beside it.
+  for (const key of keys) expect(ini, key).toMatch(new RegExp(`(^|[\\s;,])${key}(\\[\\])?( =|[,\\s])`, 'm'))
+  for (const variable of OWN_VARIABLES.filter((name) => name.startsWith('REST_HOOKS_'))) {
+    expect(env).toContain(`\n#${variable}=`)
+  }
+})
+
+test('the values behind «;» are the defaults', () => {
+  // Those that are examples of a value, not the default.
+  const examples =
+    /^;(?:password|ca|sentinelas|sentinela_maestro|version|cert_file|key_file|cert_pwd|ca_cert|secreto|cabeceras\[\]) =/
+  const uncommented = ini
+    .split('\n')
+    .map((line) => (/^;[a-z_[\]]+ =/.test(line) && !examples.test(line) ? line.slice(1) : line))
+    .join('\n')
+  expect(uncommented.length).toBeLessThan(ini.length - 40)
+  const { origins: _, files: __, ...written } = load(uncommented)
+  const { origins: ___, files: ____, ...plain } = load(ini)
+  expect(written).toEqual(plain)
+})
+
+test('the variables behind «#» are the defaults', () => {
+  const uncommented = env.replace(/^#(REST_HOOKS_\w+=)/gm, '$1')
+  const { origins: _, files: __, ...written } = folder({ 'resthooks.ini': ini, 'instalador.env': uncommented }).load()
+  const { origins: ___, files: ____, ...plain } = load(ini)
+  expect(written).toEqual(plain)
+})

@@ -1,0 +1,220 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: ${VAR} is the syntax under test
+import { describe, expect, test } from 'vitest'
+import { errorsOf, listener, listenerIni, load } from './folder.ts'
+
+const WHSEC = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'
+
+test('a listener without anything else has the defaults of the contract', () => {
+  expect(listener('')).toEqual({
+    name: 'x',
+    active: true,
+    events: ['*'],
+    url: 'https://x.example/',
+    path: '',
+    method: 'POST',
+    headers: [],
+    contentType: null,
+    auth: { kind: 'ninguna' },
+    tls: { ca: null, client: null },
+    secrets: [],
+    connectTimeout: 5000,
+    totalTimeout: 30_000,
+    maxResponse: 65_536,
+    redirects: 0,
+    blockedNetworks: ['169.254.0.0/16', 'fe80::/10', 'fd00:ec2::254/128', '100.100.100.200/32', '168.63.129.16/32'],
+    concurrency: 10,
+    rateLimit: null,
+    order: 'libre',
+    strategy: expect.objectContaining({ name: 'predeterminada' }),
+    retryIf: [],
+    noRetryIf: [],
+    breaker: { threshold: 70, minimum: 10, window: 300_000, pause: 30_000 },
+    onSuccess: null,
+    onFailure: null,
+    auditBody: true,
+    auditResponse: true,
+  })
+})
+
+test.each([
+  ['activo = no', { active: false }],
+  ['eventos = a.b, c.*', { events: ['a.b', 'c.*'] }],
+  ['eventos[] = a.b\neventos[] = c.*', { events: ['a.b', 'c.*'] }],
+  ['ruta = p/{datos.id}/{evento}/{id}?x={datos.a.b}', { path: 'p/{datos.id}/{evento}/{id}?x={datos.a.b}' }],
+  ['metodo = put', { method: 'PUT' }],
+  [
+    'cabeceras[] = X-A: b, c\ncabeceras[] = "X-B:d;e"',
+    {
+      headers: [
+        ['X-A', 'b, c'],
+        ['X-B', 'd;e'],
+      ],
+    },
+  ],
+  ['tipo_contenido = "text/xml; charset=utf-8"', { contentType: 'text/xml; charset=utf-8' }],
+  [`secreto = ${WHSEC}`, { secrets: [WHSEC] }],
+  [`secreto = ${WHSEC}, ${WHSEC}`, { secrets: [WHSEC, WHSEC] }],
+  ['espera_conexion = 500ms\nespera_total = 2m', { connectTimeout: 500, totalTimeout: 120_000 }],
+  ['max_respuesta = 1M', { maxResponse: 1_048_576 }],
+  ['redirecciones = 3', { redirects: 3 }],
+  ['redes_bloqueadas = 10.0.0.0/8, ::1, 1.2.3.4', { blockedNetworks: ['10.0.0.0/8', '::1/128', '1.2.3.4/32'] }],
+  ['redes_bloqueadas = ninguna', { blockedNetworks: [] }],
+  ['redes_bloqueadas =', { blockedNetworks: [] }],
+  ['concurrencia = 1', { concurrency: 1 }],
+  ['limite = 100/s', { rateLimit: { count: 100, per: 1000 } }],
+  ['limite = 600/m', { rateLimit: { count: 600, per: 60_000 } }],
+  ['orden = estricto', { order: 'estricto' }],
+  [
+    'reintentar_si = 422, 5xx, red',
+    {
+      retryIf: [{ kind: 'status', status: 422 }, { kind: 'class', hundreds: 5 }, { kind: 'network' }],
+    },
+  ],
+  ['no_reintentar_si = 404', { noRetryIf: [{ kind: 'status', status: 404 }] }],
+  ['corte_porcentaje = 0', { breaker: null }],
+  [
+    'corte_porcentaje = 50%\ncorte_minimo = 3\ncorte_ventana = 1m\ncorte_pausa = 5s',
+    { breaker: { threshold: 50, minimum: 3, window: 60_000, pause: 5000 } },
+  ],
+  [
+    'on_success = exec:/opt/siu/avisar.sh --ok "dos palabras"',
+    { onSuccess: { kind: 'exec', argv: ['/opt/siu/avisar.sh', '--ok', 'dos palabras'] } },
+  ],
+  ['on_failure = evento:proveedor.fallo', { onFailure: { kind: 'event', event: 'proveedor.fallo' } }],
+  ['on_failure = http://127.0.0.1/aviso', { onFailure: { kind: 'http', url: 'http://127.0.0.1/aviso' } }],
+  ['auditar_cuerpo = 0\nauditar_respuesta = 0', { auditBody: false, auditResponse: false }],
+  ['version = 1', { url: 'https://x.example/v1/' }],
+])('%j', (lines, expected) => {
+  expect(listener(lines)).toMatchObject(expected)
+})
+
+test.each([
+  ['activo', ['quizás']],
+  ['eventos', ['', 'con blanco', 'a,,b']],
+  ['ruta', ['https://otro.example/', '//otro.example', 'a b', 'p/{datos}', 'p/{nada}', 'p/{id', 'p/}', 'javascript:x']],
+  ['metodo', ['TRACE', 'POST GET']],
+  ['cabeceras[]', ['sin dos puntos', 'Content-Length: 1', 'webhook-id: x', 'Transfer-Encoding: chunked', ': x']],
+  ['tipo_contenido', ['json', 'a/b c']],
+  ['secreto', ['whsec_', 'whsec_corto', 'abc', `${WHSEC},${WHSEC},${WHSEC}`, 'whsec_con*asterisco']],
+  ['espera_conexion', ['0', '2h', 'x']],
+  ['espera_total', ['0', '2d', 'x']],
+  ['max_respuesta', ['65M', 'x', '-1']],
+  ['redirecciones', ['21', '-1']],
+  ['redes_bloqueadas', ['10.0.0.0/33', 'x', '::1/129', '10.0.0.0/8/8']],
+  ['concurrencia', ['0', '10001']],
+  ['limite', ['0/s', '100', '100/x', 's']],
+  ['orden', ['fifo']],
+  ['reintentar_si', ['6xx', '99', 'redes']],
+  ['no_reintentar_si', ['x']],
+  ['corte_porcentaje', ['101', '-1', 'x']],
+  ['corte_minimo', ['0']],
+  ['corte_ventana', ['0', '2d']],
+  ['corte_pausa', ['0', '2d']],
+  [
+    'on_success',
+    ['exec:', 'exec:"sin cerrar', 'evento:', 'evento:con blanco', 'evento:a*', '/opt/x', 'ftp://x', 'http://'],
+  ],
+  ['auditar_cuerpo', ['x']],
+  ['auth_tipo', ['ntlm', 'BASICO']],
+  ['auth_parametro', ['cabecera:', 'con blanco', 'cabecera:X:Y']],
+  ['version', ['x', 'v1/2', '../x']],
+])('%s out of range is an error', (key, wrong) => {
+  for (const value of wrong) {
+    const name = key.replace('[]', '')
+    expect(errorsOf(listenerIni(`${key} = ${value}`)), value).toMatch(
+      new RegExp(`:3 \\[listener x\\] ${name}: se encontró .*; se acepta `),
+    )
+  }
+})
+
+test('the same rule may not be retried and not retried', () => {
+  expect(errorsOf(listenerIni('reintentar_si = 5xx, 404\nno_reintentar_si = 404'))).toContain(
+    '404 está también en reintentar_si',
+  )
+})
+
+test.each([
+  ['url = ftp://x'],
+  ['url = x.example'],
+  ['url = https://'],
+  ['url = https://u:p@x.example'],
+  ['url = "https://x y"'],
+])('%s is no address', (line) => {
+  expect(errorsOf(`[listener x]\n${line}`)).toContain('se acepta una dirección http:// o https:// completa')
+})
+
+test('exactly one of url, cliente, servicio', () => {
+  expect(errorsOf('[listener x]\neventos = *')).toContain('indique uno de url, cliente o servicio')
+  expect(errorsOf('[listener x]\nurl =\ncliente =')).toContain('indique uno de url, cliente o servicio')
+  expect(errorsOf(`[cliente c]\nto = https://c.example\n${listenerIni('cliente = c')}`)).toContain(
+    'url, cliente: son excluyentes',
+  )
+  expect(listener('servicio =').url).toBe('https://x.example/')
+})
+
+describe('authentication', () => {
+  test.each([
+    ['auth_tipo = basic\nauth_usuario = u\nauth_password = p', { kind: 'basic', username: 'u', password: 'p' }],
+    ['auth_tipo = DIGEST\nauth_usuario = u\nauth_password = p', { kind: 'digest', username: 'u', password: 'p' }],
+    ['auth_tipo = bearer\nauth_token = t', { kind: 'bearer', token: 't' }],
+    ['auth_tipo = api_key\nauth_token = t', { kind: 'api_key', key: 't', place: { in: 'query', name: 'api_key' } }],
+    [
+      'auth_tipo = api_key\nauth_password = t\nauth_parametro = "cabecera:X-Api-Key"',
+      { kind: 'api_key', key: 't', place: { in: 'header', name: 'X-Api-Key' } },
+    ],
+    [
+      'auth_tipo = oauth2\nauth_url = https://a.example/token\nauth_usuario = u\nauth_password = p\nauth_alcance = a b',
+      { kind: 'oauth2', tokenUrl: 'https://a.example/token', clientId: 'u', clientSecret: 'p', scope: 'a b' },
+    ],
+    ['auth_tipo = ninguna', { kind: 'ninguna' }],
+  ])('%j', (lines, auth) => {
+    expect(listener(lines).auth).toEqual(auth)
+  })
+
+  test.each([
+    ['auth_tipo = basic\nauth_password = p', 'auth_tipo = basic necesita auth_usuario'],
+    ['auth_tipo = digest\nauth_usuario = u', 'auth_tipo = digest necesita auth_password'],
+    ['auth_tipo = digest\nauth_usuario = u\nauth_password =', 'auth_tipo = digest necesita auth_password'],
+    ['auth_tipo = bearer', 'necesita auth_token (o auth_password)'],
+    ['auth_tipo = api_key', 'necesita auth_token (o auth_password)'],
+    ['auth_tipo = oauth2\nauth_usuario = u\nauth_password = p', 'necesita auth_url'],
+    ['auth_tipo = ssl', 'auth_tipo = ssl necesita cert_file'],
+    ['auth_usuario = u\nauth_password = p', 'falta auth_tipo'],
+    ['auth_tipo = basic\nauth_usuario = u\nauth_password = ${NO_HAY}', 'la variable NO_HAY no está definida'],
+  ])('%j is an error: %s', (lines, what) => {
+    const message = errorsOf(listenerIni(lines))
+    expect(message).toContain(what)
+    expect(message).toMatch(/^La configuración tiene un error:/)
+  })
+
+  test('plain http with credentials is told, except to this machine', () => {
+    const basic = 'auth_tipo = basic\nauth_usuario = u\nauth_password = p'
+    const warnings = (url: string, auth = basic) => load(`[listener x]\nurl = ${url}\n${auth}`).warnings
+    expect(warnings('http://x.example')).toEqual([expect.stringContaining('viajan sin cifrar a x.example: use https')])
+    for (const url of ['https://x.example', 'http://localhost:8080', 'http://127.0.0.1', 'http://[::1]:80']) {
+      expect(warnings(url), url).toEqual([])
+    }
+    expect(warnings('http://x.example', '')).toEqual([])
+  })
+
+  test('keys that the type does not use are told', () => {
+    const { warnings } = load(listenerIni('auth_tipo = bearer\nauth_token = t\nauth_usuario = u'))
+    expect(warnings).toEqual([expect.stringContaining('auth_usuario: no tiene efecto con auth_tipo = bearer')])
+  })
+})
+
+test('settings without effect are told', () => {
+  expect(load(listenerIni('orden = estricto\nconcurrencia = 5')).warnings).toEqual([
+    expect.stringContaining('con orden = estricto se entrega de a uno'),
+  ])
+  expect(load(listenerIni('espera_conexion = 40s')).warnings).toEqual([
+    expect.stringContaining('supera a espera_total'),
+  ])
+})
+
+test('listeners come in the order of the file, inactive ones included', () => {
+  const { listeners } = load(
+    '[listener z]\nurl = http://127.0.0.1\n[listener ñandú.1]\nurl = http://127.0.0.1\nactivo = 0\n[listener a-b_c]\nurl = http://127.0.0.1',
+  )
+  expect([...listeners.keys()]).toEqual(['z', 'ñandú.1', 'a-b_c'])
+})

@@ -1,0 +1,140 @@
+import { chmodSync, mkdirSync, symlinkSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { searchPlaces } from '../../src/config/load.ts'
+import { folder } from './folder.ts'
+
+const INI = 'resthooks_activo = 1\n'
+
+test('of the places where resthooks.ini may be, the first that exists wins', () => {
+  const places = folder()
+  const environment = { TOBA_INSTALACION_DIR: join(places.path, 'inst'), RESTHOOKS_INI: join(places.path, 'var.ini') }
+  const options = { environment, instancia: 'desarrollo', proyecto: 'pilaga' }
+  const without = { ...options, environment: { ...environment, RESTHOOKS_INI: '' } }
+
+  const cwd = places.write('resthooks.ini', INI)
+  expect(places.load(without).files.ini).toBe(cwd)
+  const installation = places.write('inst/resthooks.ini', INI)
+  expect(places.load(without).files.ini).toBe(installation)
+  const project = places.write('inst/i__desarrollo/p__pilaga/resthooks.ini', INI)
+  expect(places.load(without).files.ini).toBe(project)
+  const variable = places.write('var.ini', INI)
+  expect(places.load(options).files.ini).toBe(variable)
+  const flag = places.write('flag.conf', INI)
+  expect(places.load({ ...options, config: 'flag.conf' }).files.ini).toBe(flag)
+  expect(searchPlaces({ cwd: places.path, ...without }).ini).toEqual([
+    project,
+    installation,
+    cwd,
+    '/etc/resthooks/resthooks.ini',
+  ])
+})
+
+test('of the places where instalador.env may be, the first that exists wins', () => {
+  const places = folder({ 'inst/i__produccion/p__resthooks/resthooks.ini': INI })
+  const environment = { TOBA_INSTALACION_DIR: join(places.path, 'top/inst') }
+  const config = places.write('elsewhere/resthooks.ini', INI)
+  const env = (extra: object = {}) => places.load({ environment: { ...environment, ...extra }, config }).files.env
+
+  expect(env()).toBeNull()
+  const cwd = places.write('instalador.env', 'A=1')
+  expect(env()).toBe(cwd)
+  const above = places.write('top/instalador.env', 'A=1')
+  expect(env()).toBe(above)
+  const installation = places.write('top/inst/instalador.env', 'A=1')
+  expect(env()).toBe(installation)
+  const beside = places.write('elsewhere/instalador.env', 'A=1')
+  expect(env()).toBe(beside)
+  const variable = places.write('otro', 'A=1')
+  expect(env({ RESTHOOKS_ENV: variable })).toBe(variable)
+  expect(places.load({ environment: { RESTHOOKS_ENV: variable }, config, env: 'instalador.env' }).files.env).toBe(cwd)
+})
+
+test('the installation: --instalacion, TOBA_INSTALACION_DIR, TOBA_DIR, ./instalacion, the working directory', () => {
+  const { path } = folder()
+  const at = (environment: NodeJS.ProcessEnv, instalacion?: string) =>
+    searchPlaces({ cwd: path, environment, instalacion }).installation
+  const both = { TOBA_INSTALACION_DIR: '/a', TOBA_DIR: '/b' }
+  expect(at({})).toBe(path)
+  mkdirSync(join(path, 'instalacion'))
+  expect(at({})).toBe(join(path, 'instalacion'))
+  expect(at({ TOBA_DIR: '/b' })).toBe('/b/instalacion')
+  expect(at(both)).toBe('/a')
+  expect(at(both, 'c')).toBe(join(path, 'c'))
+})
+
+test('instancia and proyecto: option, then TOBA_ variable, then produccion and resthooks', () => {
+  const { load } = folder({ 'resthooks.ini': INI })
+  const names = (options: object) => {
+    const { instancia, proyecto } = load(options)
+    return [instancia, proyecto]
+  }
+  const environment = { TOBA_INSTANCIA: 'desarrollo', TOBA_PROYECTO: 'pilaga' }
+  expect(names({})).toEqual(['produccion', 'resthooks'])
+  expect(names({ environment })).toEqual(['desarrollo', 'pilaga'])
+  expect(names({ environment, instancia: 'prueba', proyecto: 'guarani' })).toEqual(['prueba', 'guarani'])
+})
+
+test.each(['../otra', 'a/b', '', ' ', 'a{b}', '..'].filter((name) => name.trim() !== ''))(
+  'an instancia called %j is refused: it becomes a path and a key',
+  (instancia) => {
+    expect(folder().errors({ instancia })).toContain('--instancia')
+  },
+)
+
+test('a file that was named and is missing is an error that says how it was named', () => {
+  const { errors, path } = folder()
+  expect(errors({ config: 'no.ini' })).toContain(
+    `${join(path, 'no.ini')}: se indicó con --config, pero el archivo no existe`,
+  )
+  expect(errors({ env: 'no.env' })).toContain('se indicó con --env, pero el archivo no existe')
+  expect(errors({ environment: { RESTHOOKS_INI: '/no/hay.ini' } })).toContain('$RESTHOOKS_INI')
+  expect(errors({ environment: { RESTHOOKS_ENV: '/no/hay.env' } })).toContain('$RESTHOOKS_ENV')
+  expect(errors({ config: '.' })).toContain('es una carpeta')
+  expect(errors({ instalacion: 'no-hay' })).toContain('--instalacion')
+})
+
+test('without any file there are defaults, and a warning that tells where it looked', () => {
+  const { load, path } = folder()
+  const config = load()
+  expect(config.files).toEqual({ ini: null, env: null, watched: [] })
+  expect(config.redis).toMatchObject({ host: '127.0.0.1', port: 6379 })
+  expect(config.warnings.join()).toContain(join(path, 'resthooks.ini'))
+})
+
+test('a file that exists and cannot be read is an error, not a reason to take the next one', () => {
+  const places = folder({ 'resthooks.ini': INI })
+  const closed = places.write('i__produccion/p__resthooks/resthooks.ini', INI, 0o000)
+  const uid = process.geteuid!()
+  if (uid === 0) {
+    // Root reads everything: for one moment, be somebody else who may enter the folders but not read the file.
+    openFolders(places.path)
+    process.seteuid!(65534)
+    onTestFinished(() => process.seteuid!(uid))
+  }
+  expect(places.errors()).toContain(`${closed}: el resthooks.ini existe, pero no se puede leer`)
+})
+
+function openFolders(path: string): void {
+  for (const folder of ['', 'i__produccion', 'i__produccion/p__resthooks']) chmodSync(join(path, folder), 0o755)
+  chmodSync(join(path, 'resthooks.ini'), 0o644)
+}
+
+test('links that go round in circles are reported', () => {
+  const places = folder()
+  symlinkSync('resthooks.ini', join(places.path, 'resthooks.ini'))
+  expect(places.errors()).toContain('ELOOP')
+})
+
+test('settings of cosmiconfig in the working directory are neither read nor run', () => {
+  const places = folder({
+    'resthooks.ini': INI,
+    'package.json': '{ not json',
+    '.config/config.js': 'globalThis.ranForeignCode = true; module.exports = {}',
+  })
+  const before = process.cwd()
+  process.chdir(places.path)
+  onTestFinished(() => process.chdir(before))
+  expect(places.load().active).toBe(true)
+  expect((globalThis as { ranForeignCode?: boolean }).ranForeignCode).toBeUndefined()
+})

@@ -1,0 +1,60 @@
+import { renameSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { loadConfig } from '../../src/config/load.ts'
+import { ConfigWatcher } from '../../src/config/watch.ts'
+import { until } from '../support/until.ts'
+import { folder } from './folder.ts'
+
+function watching(files: Record<string, string>) {
+  const place = folder(files)
+  const options = { cwd: place.path, environment: {} }
+  let changes = 0
+  const watcher = new ConfigWatcher(loadConfig(options), options, () => changes++, { every: 10 })
+  onTestFinished(() => watcher.close())
+  const noticed = async (what: string, change: () => void) => {
+    const before = changes
+    change()
+    await until(() => changes > before, { what, timeout: 5000 })
+    watcher.follow(loadConfig(options))
+  }
+  return { place, watcher, noticed, changes: () => changes }
+}
+
+test('a change, a replacement, a new file and a removal are noticed; quiet is quiet', async () => {
+  const { place, noticed, changes } = watching({ 'resthooks.ini': '[workers]\nconcurrencia = 1\n' })
+  await noticed('a longer file', () => place.write('resthooks.ini', '[workers]\nconcurrencia = 10\n'))
+  await noticed('a file of the same size put in its place', () => {
+    renameSync(place.write('new', '[workers]\nconcurrencia = 20\n'), join(place.path, 'resthooks.ini'))
+  })
+  await noticed('an instalador.env that appears', () => place.write('instalador.env', 'A=1'))
+  await noticed('a resthooks.ini in a better place', () => place.write('i__produccion/p__resthooks/resthooks.ini', ''))
+  await noticed('its removal', () => rmSync(join(place.path, 'i__produccion/p__resthooks/resthooks.ini')))
+  const before = changes()
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  expect(changes()).toBe(before)
+})
+
+test('a cliente.ini is part of the configuration', async () => {
+  const { place, noticed } = watching({
+    'resthooks.ini': '[listener x]\nservicio = personas',
+    'rest/personas/cliente.ini': '[conexion]\nto = https://a.example/',
+  })
+  await noticed('the client', () => place.write('rest/personas/cliente.ini', '[conexion]\nto = https://bb.example/'))
+})
+
+test('one change is told once, even when nobody follows', async () => {
+  const { place, changes } = watching({ 'resthooks.ini': '' })
+  place.write('resthooks.ini', 'roto')
+  await until(() => changes() > 0)
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  expect(changes()).toBe(1)
+})
+
+test('closed means closed', async () => {
+  const { place, watcher, changes } = watching({ 'resthooks.ini': '' })
+  watcher.close()
+  place.write('resthooks.ini', '; x')
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  expect(changes()).toBe(0)
+})
