@@ -1,8 +1,8 @@
 /** `probar`: one real request to a listener, outside the queue, printed whole. */
 import type { Command } from 'commander'
-import { ulid } from 'ulid'
 import type { ProbeReport } from '../delivery/probe.ts'
 import { OperationFailed, UsageError } from '../errors.ts'
+import { newId } from '../id.ts'
 import type { Message } from '../message.ts'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
@@ -76,7 +76,7 @@ async function messageOf(data: string, options: ProbarOptions): Promise<Message>
     headers[text.slice(0, colon).trim()] = text.slice(colon + 1).trim()
   }
   return {
-    id: ulid(),
+    id: newId(),
     event: options.evento,
     body,
     contentType,

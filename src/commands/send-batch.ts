@@ -4,9 +4,9 @@
  * Lines are read, enqueued and answered in blocks, so a file of any length needs the memory of a block.
  */
 import { createInterface } from 'node:readline'
-import { ulid } from 'ulid'
 import type { Config } from '../config/config.ts'
 import { OperationFailed, UsageError } from '../errors.ts'
+import { newId } from '../id.ts'
 import { decodeEnvelope, ENVELOPE_KEYS, EnvelopeError, encodeEnvelope } from '../queue/envelope.ts'
 import { redisTrouble } from '../queue/redis.ts'
 import type { Context } from './context.ts'
@@ -120,7 +120,7 @@ class LineReader {
   /** @throws EnvelopeError, in Spanish, when the line cannot be sent as it is */
   read(given: Buffer): Line {
     const raw = this.#withEvent(given)
-    const { message, delay } = decodeEnvelope(raw, ulid, new Date())
+    const { message, delay } = decodeEnvelope(raw, newId, new Date())
     const { key, onlyListener } = message
     if (onlyListener !== null && !this.#config.listeners.has(onlyListener)) {
       throw new EnvelopeError(`el listener «${onlyListener}» no está en resthooks.ini`)

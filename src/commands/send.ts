@@ -1,9 +1,9 @@
 /** `send`: puts a message, or with `--lote` one a line, into the queue, and prints its id. */
 import { hostname } from 'node:os'
 import type { Command } from 'commander'
-import { ulid } from 'ulid'
 import type { Config } from '../config/config.ts'
 import { UsageError } from '../errors.ts'
+import { newId } from '../id.ts'
 import type { Message } from '../message.ts'
 import { encodeEnvelope, hasControl } from '../queue/envelope.ts'
 import { redisTrouble } from '../queue/redis.ts'
@@ -106,7 +106,7 @@ async function messageOf(
     checkJson(body)
   }
   return {
-    id: ulid(),
+    id: newId(),
     event,
     body,
     contentType,

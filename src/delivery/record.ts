@@ -1,22 +1,12 @@
 /** What is kept of a request: an `intento` row, with every secret replaced before it leaves this folder. */
-import { monotonicFactory } from 'ulid'
+
+import { newId } from '../id.ts'
 import type { Credentials } from './auth/auth.ts'
 import type { RequestRecord } from './delivery.ts'
 import type { Exchanged } from './exchange.ts'
 import { MASK, maskResponseHeaders, maskUrl } from './mask.ts'
 import type { BuiltRequest } from './request.ts'
 import type { TroubleReport } from './trouble.ts'
-
-/** Randomness is drawn 4 KB at a time: one system call for each of an id's sixteen digits was 6% of a delivery. */
-const pool = new Uint8Array(4096)
-let used = pool.length
-const newId = monotonicFactory(() => {
-  if (used === pool.length) {
-    crypto.getRandomValues(pool)
-    used = 0
-  }
-  return pool[used++]! / 256
-})
 
 /**
  * @param number  1, 2, … within the attempt

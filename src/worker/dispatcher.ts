@@ -1,8 +1,9 @@
 /**
  * From the inbox to the listeners' queues: who listens is decided here, with the configuration of this moment.
  */
-import { ulid } from 'ulid'
+
 import type { ListenerConfig } from '../config/config.ts'
+import { newId } from '../id.ts'
 import { writeDispatched } from '../queue/audit-stream.ts'
 import { decodeEnvelope, EnvelopeError, stampEnvelope } from '../queue/envelope.ts'
 import type { DispatchItem, Queue, Taken } from '../queue/queue.ts'
@@ -78,7 +79,7 @@ export class Dispatcher {
 
   #decide(raw: Buffer, taken: Taken, subscriptions: Subscriptions, reached: Set<string>): DispatchItem {
     try {
-      const { message, delay, receivedAt } = decodeEnvelope(raw, ulid, new Date(taken.now))
+      const { message, delay, receivedAt } = decodeEnvelope(raw, newId, new Date(taken.now))
       const received = receivedAt ?? taken.now
       const notBefore = message.notBefore?.getTime() ?? (delay === null ? null : taken.now + delay)
       if (notBefore !== null && notBefore > taken.now) {
