@@ -1,6 +1,6 @@
 /** Bundles `src/` into `dist/`: one ESM entry and lazy chunks, so that `send` loads only what it needs. */
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build as bundle } from 'esbuild'
 
@@ -9,7 +9,7 @@ const root = fileURLToPath(new URL('.', import.meta.url))
 /**
  * Files that did not change are not touched and the others are replaced in one step: a program that runs from `dist/`
  * meanwhile (a second run of the tests) never finds half a file.
- * @returns {Promise<void>}
+ * @returns {Promise<string[]>} absolute paths of what `dist/` holds now, besides the chunks of earlier builds
  */
 export async function build() {
   const { version } = JSON.parse(await readFile(`${root}package.json`, 'utf8'))
@@ -46,10 +46,14 @@ export async function build() {
     await writeFile(`${path}.${process.pid}`, contents)
     await rename(`${path}.${process.pid}`, path)
   }
+  return outputFiles.map(({ path }) => path)
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const built = new Set(await build())
   // Without the chunks of earlier builds: this is what gets packed.
-  await rm(`${root}dist`, { recursive: true, force: true })
-  await build()
+  for (const entry of await readdir(`${root}dist`, { recursive: true, withFileTypes: true })) {
+    const path = join(entry.parentPath ?? entry.path, entry.name)
+    if (entry.isFile() && !built.has(path)) await rm(path, { force: true })
+  }
 }

@@ -61,10 +61,9 @@ test('auditoria lists the deliveries, and its filters choose among them', async 
 test('estado counts what waits, what is retried and what failed, and names the workers alive', async ({ world }) => {
   await world.listener(() => ({ status: 503 }), { nombre: 'caido', eventos: 'a' })
   await world.listener(() => ({ status: 422 }), { nombre: 'terco', eventos: 'b' })
-  await world.set('reintentos', { esperas: '1h' })
-  const failed = await world.send('b', {})
-  await world.settled(failed)
   const listener = await world.listener(() => 'silence', { nombre: 'lento', eventos: 'c' })
+  await world.set('reintentos', { esperas: '1h' })
+  await world.settled(await world.send('b', {}))
   await world.send('a', {})
   await world.send('c', {})
   await listener.received(1)

@@ -45,6 +45,7 @@ test('creates the schema, sends and delivers, as npx resthooks', async ({ world 
 })
 
 test('runs without its dependencies beside it: they are in the bundle', async ({ world }) => {
+  await world.listener(() => ({ status: 200 }))
   const alone = join(world.folder, 'solo')
   await mkdir(alone)
   const packed = join(place, 'node_modules/resthooks')

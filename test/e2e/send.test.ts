@@ -56,13 +56,14 @@ test('the same --clave enqueues once and prints the first id again', async ({ wo
 
 test('--demora holds a message back for that time', async ({ world }) => {
   const listener = await world.listener(() => ({ status: 200 }))
+  await world.worker()
   const sentAt = Date.now()
-  const delayed = await world.send('x', { n: 'después' }, ['--demora', '2s'])
+  const delayed = await world.send('x', { n: 'después' }, ['--demora', '3s'])
   const direct = await world.send('x', { n: 'ahora' })
   await world.settled(direct)
   await world.settled(delayed)
   expect(listener.requests.map(({ body }) => JSON.parse(body.toString()).n)).toEqual(['ahora', 'después'])
-  expect(listener.requests[1]!.at - sentAt).toBeGreaterThanOrEqual(2000)
+  expect(listener.requests[1]!.at - sentAt).toBeGreaterThanOrEqual(3000)
 })
 
 test('--listener sends to that one alone', async ({ world }) => {

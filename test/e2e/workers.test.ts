@@ -57,7 +57,9 @@ test('two workers share the work, and nothing is delivered twice', async ({ worl
   expect(workers).toHaveLength(2)
 })
 
-test('what a worker held when it was killed comes back, with the same id, and is audited', async ({ world }) => {
+test('what a worker held when it was killed comes back, with the same id, and is audited', { timeout: 60_000 }, async ({
+  world,
+}) => {
   let holding = true
   const listener = await world.listener(() => (holding ? 'silence' : { status: 200 }))
   await world.set('workers', { arriendo: '1s' })
@@ -68,7 +70,9 @@ test('what a worker held when it was killed comes back, with the same id, and is
   doomed.kill('SIGKILL')
   expect(await doomed.waitExit()).toMatchObject({ signal: 'SIGKILL' })
   await world.worker()
-  for (const id of ids) await world.settled(id)
+  // The deliveries are back after a second; what the dead one had read of the audit stream, once it counts as dead (15 s).
+  await until(() => listener.requests.length === 4, { timeout: 8_000 })
+  for (const id of ids) await world.settled(id, { timeout: 40_000 })
   for (const id of ids) expect(await world.audit(id)).toMatchObject([{ estado: 'exitosa' }])
   expect(listener.requests.map(({ headers }) => headers['webhook-id']).toSorted()).toEqual([...ids, ...ids].toSorted())
 })
