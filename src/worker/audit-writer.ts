@@ -15,6 +15,8 @@ import { Outage } from './outage.ts'
 import { Signal } from './signal.ts'
 
 const BATCH = 1000
+/** A batch of large messages is shorter: what is read at once is held in memory several times over. */
+const BATCH_BYTES = 8 * 1024 * 1024
 /** A smaller batch than this waits a moment for company, so that a steady trickle does not cost a transaction a row. */
 const WORTHWHILE = 300
 const GATHER_MS = 25
@@ -36,6 +38,7 @@ export class AuditWriter {
   readonly #outage: Outage
   readonly bell = new Signal()
   #stopping = false
+  #count = BATCH
   /** After a start, a failure, or an inheritance: what was read and not written comes first. */
   #pendingFirst = true
 
@@ -92,7 +95,7 @@ export class AuditWriter {
   async #step(): Promise<number> {
     try {
       const count = await this.#pass()
-      if (count >= WORTHWHILE) return 0
+      if (count >= Math.min(WORTHWHILE, this.#count)) return 0
       return count > 0 ? GATHER_MS : this.#scene.poll
     } catch (error) {
       this.#pendingFirst = true
@@ -105,11 +108,12 @@ export class AuditWriter {
   async #pass(): Promise<number> {
     let entries: readonly AuditEntry[] = []
     if (this.#pendingFirst) {
-      entries = await this.#reader.pending(BATCH)
+      entries = await this.#reader.pending(this.#count)
       this.#pendingFirst = entries.length > 0
     }
-    if (entries.length === 0) entries = await this.#reader.fresh(BATCH)
+    if (entries.length === 0) entries = await this.#reader.fresh(this.#count)
     if (entries.length === 0) return 0
+    this.#count = nextCount(entries)
     const events = entries.map(({ event }) => event).filter((event): event is AuditEvent => event !== null)
     if (events.length < entries.length) {
       const strange = entries.filter(({ event }) => event === null)
@@ -128,6 +132,13 @@ export class AuditWriter {
     await this.#reader.acknowledge(entries)
     return entries.length
   }
+}
+
+/** How many entries of this size are a batch; at most twice as many as these, since the next ones may be larger. */
+function nextCount(entries: readonly AuditEntry[]): number {
+  let bytes = 1
+  for (const { raw } of entries) for (const value of raw.values()) bytes += value.length
+  return Math.max(1, Math.min(BATCH, entries.length * 2 + 16, Math.floor((BATCH_BYTES * entries.length) / bytes)))
 }
 
 function pause(ms: number): Promise<void> {

@@ -122,12 +122,22 @@ export class Claimer {
     lane.running += 1
     this.running += slot
     this.#bytes += claimed.raw.length
-    lane.executor.execute(claimed, signal).then((settlement) => {
-      lane.running -= 1
-      this.running -= slot
-      this.#bytes -= claimed.raw.length
-      this.#settler.add(settlement)
-      this.#bell.ring()
-    })
+    lane.executor
+      .execute(claimed, signal)
+      .then((settlement) => this.#settler.add(settlement))
+      .catch((error) => {
+        // A fault of ours: without an outcome the lease runs out, and after the third time the delivery is failed.
+        this.#leases.drop(claimed)
+        this.#scene.log.error(
+          { err: error, id: claimed.id, listener: lane.spec.name },
+          'error interno al ejecutar una entrega',
+        )
+      })
+      .finally(() => {
+        lane.running -= 1
+        this.running -= slot
+        this.#bytes -= claimed.raw.length
+        this.#bell.ring()
+      })
   }
 }

@@ -1,0 +1,48 @@
+import { expect, test } from 'vitest'
+import type { LaneSpec } from '../../src/queue/queue.ts'
+import { type Executor, Lane, shareSlots } from '../../src/worker/lane.ts'
+
+function lane(name: string, concurrency: number, running = 0, servedAt = 0): Lane {
+  const spec: LaneSpec = { name, concurrency, strict: false, rateLimit: null, breaker: null, failureJob: null }
+  const made = new Lane(spec, null as unknown as Executor)
+  made.running = running
+  made.servedAt = servedAt
+  return made
+}
+
+const shares = (lanes: Lane[], slots: number) =>
+  shareSlots(lanes, slots).map((share) => [share.lane.spec.name, share.n])
+
+test('all that fit, where there are slots for all', () => {
+  expect(shares([lane('a', 10), lane('b', 5, 3)], 100)).toEqual([
+    ['a', 10],
+    ['b', 2],
+  ])
+})
+
+test('a scarce slot is shared evenly, and what one does not want goes to the others', () => {
+  expect(shares([lane('a', 10), lane('b', 10)], 8)).toEqual([
+    ['a', 4],
+    ['b', 4],
+  ])
+  expect(shares([lane('a', 10, 9), lane('b', 10)], 8)).toEqual([
+    ['a', 1],
+    ['b', 7],
+  ])
+})
+
+test('with less than a slot for each, the longest unserved come first', () => {
+  expect(shares([lane('a', 10, 0, 7), lane('b', 10, 0, 3), lane('c', 10, 0, 5)], 2)).toEqual([
+    ['b', 1],
+    ['c', 1],
+  ])
+})
+
+test('no slot, no share; a lane that is full gets none', () => {
+  expect(shares([lane('a', 10)], 0)).toEqual([])
+  expect(shares([lane('a', 10, 12)], 5)).toEqual([])
+})
+
+test('callbacks have no common limit', () => {
+  expect(shares([lane('@callbacks', 10, 4)], Number.POSITIVE_INFINITY)).toEqual([['@callbacks', 6]])
+})
