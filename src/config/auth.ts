@@ -3,7 +3,7 @@
  */
 import * as v from 'valibot'
 import type { AuthConfig } from './config.ts'
-import { kind, text, word } from './kinds.ts'
+import { headerText, kind, text, word } from './kinds.ts'
 import type { Place } from './problems.ts'
 import { find, type Reader, setting } from './settings.ts'
 import { httpUrl } from './url.ts'
@@ -30,7 +30,7 @@ export function authConfig(reader: Reader, place: Place): AuthConfig {
   const type = setting(reader, 'auth_tipo', word(AUTH_TYPES), 'ninguna')
   const username = setting(reader, 'auth_usuario', text, null)
   const password = setting(reader, 'auth_password', text, null)
-  const token = setting(reader, 'auth_token', text, null)
+  const token = setting(reader, 'auth_token', headerText, null)
   const parameter = setting(reader, 'auth_parametro', PARAMETER, { in: 'query', name: 'api_key' } as const)
   const tokenUrl = setting(reader, 'auth_url', httpUrl, null)
   const scope = setting(reader, 'auth_alcance', text, null)

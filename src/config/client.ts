@@ -23,9 +23,9 @@ export function serviceLayers(
 ): Layer[] {
   const credentials = credentialsLayer(context, service)
   const places = where.client(service, ini)
+  for (const path of places) context.tried.add(path)
   const file = findFile(places, 'cliente.ini', context.problems)
   if (file === null) {
-    for (const path of places) context.watched.add(path)
     if (credentials.find('to')) return [credentials]
     context.problems.add(
       place,

@@ -57,7 +57,17 @@ export function orEmpty<T>(inner: Kind<T>): Kind<T> {
 const trimmed = v.pipe(v.string(), v.trim())
 const isNumber = <T>(value: T | null): value is T => value !== null
 
-export const text: Kind<string> = kind('un texto', v.pipe(v.string(), v.regex(/^[^\p{Cc}]*$/u)))
+export const text: Kind<string> = kind(
+  'un texto de una línea, sin caracteres de control',
+  v.pipe(v.string(), v.regex(/^[^\p{Cc}]*$/u)),
+)
+
+/** What may go into a header: Latin-1 without control characters (RFC 9110 §5.5). */
+export const HEADER_TEXT = /^[\t\x20-\x7e\x80-\xff]*$/
+export const headerText: Kind<string> = kind(
+  'un texto que pueda ir en una cabecera HTTP: sin caracteres de control ni fuera de Latin-1',
+  v.pipe(v.string(), v.regex(HEADER_TEXT)),
+)
 
 const DIGITS = /^\d{1,15}$/
 
@@ -142,12 +152,12 @@ export function size(least: Bytes, most: Bytes): Kind<Bytes> {
   )
 }
 
-/** `20%` or `20` → 20. */
+/** `20%` or `20` → 20. A bare `0.2` would be taken for a fifth by some and for a five-hundredth by others. */
 export const percent: Kind<number> = kind(
   'un porcentaje de 0 a 100 (20%)',
   v.pipe(
     trimmed,
-    v.regex(/^\d{1,3}(\.\d{1,6})?\s*%?$/),
+    v.regex(/^(?:\d{1,3}(?:\.\d{1,6})?\s*%|\d{1,3})$/),
     v.transform((value) => Number(value.replace('%', ''))),
     v.maxValue(100),
   ),

@@ -5,7 +5,7 @@ import { isIP } from 'node:net'
 import * as v from 'valibot'
 import { SERVICE_NAME } from './client.ts'
 import type { ListenerConfig, StatusRule } from './config.ts'
-import { type Kind, kind, list, orEmpty, type Read, word } from './kinds.ts'
+import { HEADER_TEXT, type Kind, kind, list, orEmpty, type Read, word } from './kinds.ts'
 
 /** Link-local (where the clouds keep their metadata service) and the metadata addresses outside of it. */
 export const METADATA_NETWORKS: readonly string[] = [
@@ -40,7 +40,8 @@ export const path: Kind<string> = kind(
   'una ruta relativa a la dirección, con {id}, {evento} o {datos.campo} donde haga falta (proveedores/{datos.id})',
   v.pipe(
     trimmed,
-    v.regex(/^(?![a-z][a-z0-9+.-]*:)(?!\/\/)[^\s\p{Cc}\\]*$/iu),
+    v.regex(/^(?![a-z][a-z0-9+.-]*:)(?!\/\/)[^\s\p{Cc}\\#]*$/iu),
+    v.check((template) => !/(?:^|\/)\.{1,2}(?=[/?;]|$)/.test(template)),
     v.check((template) => !/[{}]/.test(template.replace(PLACEHOLDER, ''))),
   ),
 )
@@ -51,7 +52,9 @@ const RESERVED =
 
 const header = v.pipe(
   v.string(),
-  v.regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}\s*:[^\r\n\0]{0,8192}$/),
+  v.regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}\s*:/),
+  v.maxLength(8192),
+  v.regex(HEADER_TEXT),
   v.transform((line): readonly [string, string] => {
     const colon = line.indexOf(':')
     return [line.slice(0, colon).trim(), line.slice(colon + 1).trim()]
@@ -77,7 +80,7 @@ export const headers: Kind<(readonly [string, string])[]> = {
 
 export const contentType: Kind<string> = kind(
   'un tipo de contenido (application/json; charset=utf-8, entre comillas si lleva «;»)',
-  v.pipe(trimmed, v.regex(/^[\w!#$&^.+-]{1,100}\/[\w!#$&^.+-]{1,100}(?:\s*;[^\p{Cc}]{1,200})?$/u)),
+  v.pipe(trimmed, v.regex(/^[\w!#$&^.+-]{1,100}\/[\w!#$&^.+-]{1,100}(?:\s*;[\x20-\x7e]{1,200})?$/)),
 )
 
 /** Standard Webhooks: `whsec_` and 24 to 64 bytes in base64. Two while rotating, the one that signs first, first. */

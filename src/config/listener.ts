@@ -9,7 +9,7 @@ import { boolean, duration, integer, orEmpty, percent, size, text, word } from '
 import * as kinds from './listener-kinds.ts'
 import { type Place, suggestion } from './problems.ts'
 import { find, type Layer, type Reader, setting } from './settings.ts'
-import { httpUrl, isLoopback, joinUrl } from './url.ts'
+import { below, httpUrl, isLoopback } from './url.ts'
 
 const SECOND = 1000
 const MINUTE = 60 * SECOND
@@ -120,7 +120,7 @@ function baseUrl(reader: Reader, target: Target | null, place: Place): string {
     return NO_BASE
   }
   const normalized = new URL(base).href
-  return version === null ? normalized : (joinUrl(normalized, `${version}/`) ?? normalized)
+  return version === null ? normalized : below(normalized, version)
 }
 
 function warnAboutPlainHttp({ context }: Reader, url: string, auth: AuthConfig, place: Place): void {

@@ -35,12 +35,27 @@ export interface Search {
  * @throws ConfigError that lists every error of every file
  */
 export function loadConfig(options: LoadOptions = {}): Config {
+  const { config, problems } = readAll(options)
+  problems.throwIfAny()
+  return config
+}
+
+/**
+ * Every path on which the outcome of a load depends, there or not: for a watcher, also after a load that failed (because of
+ * a certificate, say, that is copied a moment after the line that names it).
+ */
+export function configPaths(options: LoadOptions = {}): ReadonlySet<string> {
+  const { ini, env } = searchPlaces(options)
+  const { config, tried } = readAll(options)
+  return new Set([...ini, ...env, ...config.files.watched, ...tried])
+}
+
+function readAll(options: LoadOptions): { config: Config; problems: Problems; tried: ReadonlySet<string> } {
   const problems = new Problems()
-  const environment = options.environment ?? process.env
   const where = locations(options, problems)
 
   const iniText = open(where.ini, 'resthooks.ini', problems)
-  // The path, not the file: an --config that cannot be read still has an instalador.env beside it.
+  // The path, not the file: a --config that cannot be read still has an instalador.env beside it.
   const iniPath = iniText?.path ?? (where.ini.kind === 'explicit' ? where.ini.path : null)
   const envText = open(where.env(iniPath), 'instalador.env', problems)
   const env = envText && parseEnv(envText.path, envText.text, problems)
@@ -48,19 +63,19 @@ export function loadConfig(options: LoadOptions = {}): Config {
 
   const context: Context = {
     problems,
-    variables: new Variables(environment, env),
+    variables: new Variables(options.environment ?? process.env, env),
     origins: new Map<string, Origin>(),
     watched: new Set<string>([iniText, envText].filter((file) => file !== null).map(({ path }) => path)),
+    tried: new Set<string>(),
     cwd: where.cwd,
   }
   const root = ini ? sectionLayer(context, ini, ini.sections[0]!) : NOTHING
   const switches = variablesLayer(context, { resthooks_activo: [ACTIVE_VARIABLE] })
   const active = setting({ context, section: '', layers: [switches, root] }, 'resthooks_activo', boolean, true)
   const sections = sectionsConfig(context, where, ini)
-
   warnAboutFiles(context, where, ini)
-  problems.throwIfAny()
-  return {
+
+  const config = {
     instancia: where.instancia,
     proyecto: where.proyecto,
     active,
@@ -69,6 +84,7 @@ export function loadConfig(options: LoadOptions = {}): Config {
     origins: context.origins,
     warnings: problems.warnings,
   }
+  return { config, problems, tried: context.tried }
 }
 
 /** Where `loadConfig` with the same options looks, whatever is there. */

@@ -108,11 +108,14 @@ function name(
   return fallback
 }
 
-/** Names of environment variables that look like ours but are not: `REST_HOOKS_REDIS_HOTS`. */
+/**
+ * Names of variables that look like ours but are not: `REST_HOOKS_REDIS_HOTS`. Those that a callback program gets
+ * (`RESTHOOKS_EVENTO`…) are none of them: it may well call `resthooks send`.
+ */
 export function misspelt(variables: Iterable<string>, known: readonly string[]): [string, string | null][] {
   const unknown: [string, string | null][] = []
   for (const variable of variables) {
-    if (/^REST_?HOOKS_/.test(variable) && !known.includes(variable)) unknown.push([variable, nearest(variable, known)])
+    if (/^REST_HOOKS_/.test(variable) && !known.includes(variable)) unknown.push([variable, nearest(variable, known)])
   }
   return unknown
 }

@@ -15,39 +15,41 @@ export interface Place {
 }
 
 const LONGEST_SHOWN = 80
+/** A file that is no configuration at all (--config of a binary) must not print a screenful per line. */
+const MOST_LISTED = 300
 
 export class Problems {
-  readonly #errors: { readonly place: Place; readonly text: string }[] = []
-  readonly #warnings: string[] = []
+  /** By their text: the same entry can be read by several listeners (a shared client), and once is enough. */
+  readonly #errors = new Map<string, Place>()
+  readonly #warnings = new Set<string>()
 
   add(place: Place, message: string): void {
-    const text = `${describe(place)}: ${message}`
-    // The same entry can be read by several listeners (a shared client): once is enough.
-    if (!this.#errors.some((known) => known.text === text)) this.#errors.push({ place, text })
+    this.#errors.set(`${describe(place)}: ${message}`, place)
   }
 
   warn(place: Place, message: string): void {
-    const text = `${describe(place)}: ${message}`
-    if (!this.#warnings.includes(text)) this.#warnings.push(text)
+    this.#warnings.add(`${describe(place)}: ${message}`)
   }
 
   get warnings(): readonly string[] {
-    return this.#warnings
+    return [...this.#warnings]
   }
 
   get count(): number {
-    return this.#errors.length
+    return this.#errors.size
   }
 
   /** @throws ConfigError that lists every problem, by file and line */
   throwIfAny(): void {
-    if (this.#errors.length === 0) return
-    const sorted = this.#errors.toSorted(
-      (a, b) => (a.place.file ?? '').localeCompare(b.place.file ?? '') || (a.place.line ?? 0) - (b.place.line ?? 0),
+    if (this.#errors.size === 0) return
+    const sorted = [...this.#errors].sort(
+      ([, a], [, b]) => (a.file ?? '').localeCompare(b.file ?? '') || (a.line ?? 0) - (b.line ?? 0),
     )
     const title =
       sorted.length === 1 ? 'La configuración tiene un error:' : `La configuración tiene ${sorted.length} errores:`
-    throw new ConfigError([title, ...sorted.map(({ text }) => `  ${text}`)].join('\n'))
+    const lines = sorted.slice(0, MOST_LISTED).map(([text]) => `  ${text}`)
+    if (sorted.length > MOST_LISTED) lines.push(`  … y ${sorted.length - MOST_LISTED} más.`)
+    throw new ConfigError([title, ...lines].join('\n'))
   }
 }
 

@@ -15,8 +15,10 @@ export interface Context {
   readonly problems: Problems
   readonly variables: Variables
   readonly origins: Map<string, Origin>
-  /** Every file that was opened. */
+  /** Every file that was opened, or that a setting names. */
   readonly watched: Set<string>
+  /** Where a cliente.ini was looked for. */
+  readonly tried: Set<string>
   readonly cwd: string
 }
 
@@ -50,7 +52,7 @@ export function sectionLayer(context: Context, file: IniFile, section: IniSectio
     for (const [index, value] of entry.values.entries()) {
       const result = interpolate(value, context.variables)
       const at = { ...place, line: entry.lines[index] ?? place.line }
-      if (result.kind === 'text') texts.push(result.text.trim() === result.text ? result.text : result.text)
+      if (result.kind === 'text') texts.push(result.text)
       else if (result.kind === 'missing') context.problems.add(at, missing(result.variable, context.variables))
       else
         context.problems.add(
@@ -142,9 +144,8 @@ export function setting<T, F>(reader: Reader, key: string, kind: Kind<T>, fallba
   }
   const result = kind.read(found.texts)
   if (result.ok) return result.value
-  const { shown, accepted } = { shown: isSecret(key) ? '***' : quoted(found.shown), accepted: kind.accepted }
-  const hint = isSecret(key) ? '' : suggestion(found.shown, kind.words)
-  reader.context.problems.add(found.place, `se encontró ${shown}; se acepta ${accepted}.${hint}`)
+  const [shown, hint] = isSecret(key) ? ['***', ''] : [quoted(found.shown), suggestion(found.shown, kind.words)]
+  reader.context.problems.add(found.place, `se encontró ${shown}; se acepta ${kind.accepted}.${hint}`)
   return fallback
 }
 

@@ -1,5 +1,5 @@
 /**
- * URLs of listeners: what a base is, and how a path is joined to it.
+ * URLs of listeners: what a base is, and where it leads.
  */
 import * as v from 'valibot'
 import { type Kind, kind } from './kinds.ts'
@@ -21,22 +21,13 @@ export const httpUrl: Kind<string> = kind(
 )
 
 /**
- * `path` below `base` by RFC 3986 §5, forgiving a base that lacks its last slash: toba's `to` is written either way.
- * The base's query is kept when the path has none.
- * @returns null when the result would be on another server: credentials must not follow a path there
+ * `base` with one more segment at the end of its path, forgiving a base that lacks its last slash: toba's `to` is written
+ * either way, and RFC 3986 §5.2.3 alone would replace the last segment. A query stays at the end.
  */
-export function joinUrl(base: string, path: string): string | null {
-  if (path === '') return base
-  const root = new URL(base)
-  const { search, origin } = root
-  if (!root.pathname.endsWith('/')) root.pathname += '/'
-  root.search = ''
-  root.hash = ''
-  if (!URL.canParse(path, root.href)) return null
-  const joined = new URL(path, root.href)
-  if (joined.origin !== origin || joined.username !== '' || joined.password !== '') return null
-  if (joined.search === '') joined.search = search
-  return joined.href
+export function below(base: string, segment: string): string {
+  const url = new URL(base)
+  url.pathname = `${url.pathname.replace(/\/*$/, '')}/${segment}/`
+  return url.href
 }
 
 /** `localhost`, 127.0.0.0/8, ::1: what is said to them does not leave the machine. */

@@ -7,7 +7,7 @@
 import { type Stats, statSync } from 'node:fs'
 import type { Millis } from '../message.ts'
 import type { Config } from './config.ts'
-import { type LoadOptions, searchPlaces } from './load.ts'
+import { configPaths, type LoadOptions, searchPlaces } from './load.ts'
 
 export interface WatchOptions {
   /** Between looks. */
@@ -18,25 +18,27 @@ export class ConfigWatcher {
   readonly #options: LoadOptions
   readonly #changed: () => void
   readonly #timer: NodeJS.Timeout
+  /** What each path looked like the last time. */
   #seen: ReadonlyMap<string, string>
 
   /**
    * Starts at once; its timer keeps no process alive.
    * @param config  what is in force
    * @param options those that it was loaded with: a file that was not there may appear in any of their places
-   * @param changed called after each look that found a change, whatever the change was; must not throw
+   * @param changed called once after each look that found a change, whatever the change was; must not throw
    */
   constructor(config: Config, options: LoadOptions, changed: () => void, { every = 2000 }: WatchOptions = {}) {
     this.#options = options
     this.#changed = changed
-    this.#seen = this.#look(config.files.watched)
+    const { ini, env } = searchPlaces(options)
+    this.#seen = look([...ini, ...env, ...config.files.watched])
     this.#timer = setInterval(() => this.#compare(), every)
     this.#timer.unref()
   }
 
-  /** After a reload: watch the files of the new configuration. One that failed to load needs no call. */
+  /** After a reload for another reason (SIGHUP): what the files look like now is no change any more. */
   follow(config: Config): void {
-    this.#seen = this.#look(config.files.watched)
+    this.#seen = look([...this.#seen.keys(), ...config.files.watched])
   }
 
   close(): void {
@@ -44,16 +46,16 @@ export class ConfigWatcher {
   }
 
   #compare(): void {
-    const now = this.#look(this.#seen.keys())
-    const same = now.size === this.#seen.size && [...now].every(([path, mark]) => this.#seen.get(path) === mark)
-    this.#seen = now
-    if (!same) this.#changed()
+    const now = look(this.#seen.keys())
+    if ([...now].every(([path, mark]) => this.#seen.get(path) === mark)) return
+    // Even when the new configuration is wrong, what would make it right must be seen when it comes.
+    this.#seen = look(configPaths(this.#options))
+    this.#changed()
   }
+}
 
-  #look(watched: Iterable<string>): ReadonlyMap<string, string> {
-    const { ini, env } = searchPlaces(this.#options)
-    return new Map([...new Set([...watched, ...ini, ...env])].map((path) => [path, fingerprint(path)]))
-  }
+function look(paths: Iterable<string>): ReadonlyMap<string, string> {
+  return new Map([...paths].map((path) => [path, fingerprint(path)]))
 }
 
 /** Changes whenever the file does; a replaced file has another inode even with the same size within one clock tick. */

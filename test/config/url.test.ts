@@ -1,24 +1,13 @@
 import { expect, test } from 'vitest'
-import { isLoopback, joinUrl } from '../../src/config/url.ts'
+import { below, isLoopback } from '../../src/config/url.ts'
 
 test.each([
-  ['https://h/rest/', 'personas/1', 'https://h/rest/personas/1'],
-  ['https://h/rest', 'personas/1', 'https://h/rest/personas/1'],
-  ['https://h', 'personas', 'https://h/personas'],
-  ['https://h/rest', '', 'https://h/rest'],
-  ['https://h/rest', '/otra', 'https://h/otra'],
-  ['https://h/rest', '../otra', 'https://h/otra'],
-  ['https://h/rest?k=1', 'a', 'https://h/rest/a?k=1'],
-  ['https://h/rest?k=1', 'a?b=2', 'https://h/rest/a?b=2'],
-  ['https://h/rest', '?b=2', 'https://h/rest/?b=2'],
-  ['https://h/rest', 'https://h/x', 'https://h/x'],
-  ['https://h/rest', 'https://otro/x', null],
-  ['https://h/rest', '//otro/x', null],
-  ['https://h/rest', 'http://h/x', null],
-  ['https://h/rest', 'https://u:p@h/x', null],
-  ['https://h/rest', '\\\\otro\\x', null],
-])('%s + %s → %s', (base, path, joined) => {
-  expect(joinUrl(base, path)).toBe(joined)
+  ['https://h/rest/', 'https://h/rest/v1/'],
+  ['https://h/rest', 'https://h/rest/v1/'],
+  ['https://h', 'https://h/v1/'],
+  ['https://h/rest?k=1', 'https://h/rest/v1/?k=1'],
+])('%s has its version at %s', (base, versioned) => {
+  expect(below(base, 'v1')).toBe(versioned)
 })
 
 test.each([

@@ -51,6 +51,14 @@ test('one change is told once, even when nobody follows', async () => {
   expect(changes()).toBe(1)
 })
 
+test('after a reload that failed, what was missing is seen when it comes', async () => {
+  const { place, changes } = watching({ 'resthooks.ini': '' })
+  place.write('resthooks.ini', '[redis_config]\ntls = 1\nca = nueva.pem')
+  await until(() => changes() === 1, { what: 'the file that names it' })
+  place.write('nueva.pem', '-----BEGIN CERTIFICATE-----')
+  await until(() => changes() === 2, { what: 'the certificate' })
+})
+
 test('closed means closed', async () => {
   const { place, watcher, changes } = watching({ 'resthooks.ini': '' })
   watcher.close()
