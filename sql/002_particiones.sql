@@ -25,10 +25,13 @@ BEGIN
            generate_series(0, least(meses, 24)) AS n
      ORDER BY t.orden, n
   LOOP
-    CONTINUE WHEN to_regclass(format('%I.%I', esquema, parte.nombre)) IS NOT NULL;
-    -- Taken only when there is something to do: an ordinary call never waits. Looked at again once it is ours.
+    CONTINUE WHEN EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                           WHERE n.nspname = esquema AND c.relname = parte.nombre);
+    -- Taken only when there is something to do: an ordinary call never waits. Looked at again once it is ours; with
+    -- a query, as to_regclass would answer from this session's cache.
     PERFORM pg_advisory_xact_lock(hashtext('resthooks.particiones'), hashtext(esquema));
-    CONTINUE WHEN to_regclass(format('%I.%I', esquema, parte.nombre)) IS NOT NULL;
+    CONTINUE WHEN EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                           WHERE n.nspname = esquema AND c.relname = parte.nombre);
 
     -- ATTACH takes this lock anyway, to see that no row of that month lies there; taken first, none can slip in.
     -- Writers touch mensaje before intento too, so nobody waits in a circle.

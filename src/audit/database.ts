@@ -1,26 +1,26 @@
 /**
  * Transactions against the audit database, each bounded in time.
  *
- * A pool of connections that saw trouble is thrown away whole and made anew for the next transaction: the driver's own
- * recovery can leave a query waiting for ever. Nothing is retried here; whoever calls backs off.
+ * Each connection is a driver's client of its own. One that saw trouble is thrown away whole and made anew for the next
+ * transaction: the driver's own recovery can leave a query waiting for ever, and a query given to it after its socket was
+ * lost (its `begin` sends a ROLLBACK) ends the process. Nothing is retried here; whoever calls backs off.
  */
-import postgres from 'postgres'
 import type { AuditConfig } from '../config/config.ts'
 import type { Millis } from '../message.ts'
-import { openSocket } from './socket.ts'
-import { DeadlineExceeded, sqlState } from './trouble.ts'
+import { type Client, openClient, type Parameter } from './client.ts'
+import { DeadlineExceeded, isConnectionLost } from './trouble.ts'
+
+export type { Parameter } from './client.ts'
 
 export interface Session {
   /** `server_encoding` of this connection. */
   readonly encoding: string
   /**
-   * Runs one statement; with parameters they are `$1`, `$2`…, and a Date, a Buffer or a text each.
-   * Without parameters the text may hold several statements.
+   * Runs one statement, its parameters `$1`, `$2`…
+   * Without parameters the text may hold several statements, and the rows are not to be looked at.
    */
   query<Row extends object>(text: string, parameters?: readonly Parameter[]): Promise<Row[]>
 }
-
-export type Parameter = string | number | boolean | Date | Buffer | null
 
 export interface Database {
   /**
@@ -33,6 +33,7 @@ export interface Database {
 }
 
 export interface DatabaseLimits {
+  /** Transactions at the same time; further ones wait for their turn. */
   readonly connections: number
   readonly readOnly?: boolean
   /** Of one statement, by the server; 0 = none. */
@@ -41,41 +42,63 @@ export interface DatabaseLimits {
   readonly lock?: Millis
 }
 
-const CONNECT_TIMEOUT: Millis = 10_000
 /** What the network may add to the server's own limit before the connection is given up. */
 const MARGIN: Millis = 5_000
 
+/** Connects when first used. */
 export function openDatabase(config: AuditConfig, limits: DatabaseLimits): Database {
   const statement = limits.statement ?? 30_000
-  const mode = `isolation level read committed${limits.readOnly ? ' read only' : ''}`
-  let pool: Pool | null = null
+  const begin = beginStatement(limits.readOnly ?? false, statement, limits.lock ?? 10_000)
+  const idle: Client[] = []
+  const busy = new Set<Client>()
+  const waiting: (() => void)[] = []
   let closed = false
 
-  async function transaction<T>(work: (session: Session) => Promise<T>): Promise<T> {
+  async function take(): Promise<Client> {
+    while (!closed && busy.size >= limits.connections) await new Promise<void>((resolve) => waiting.push(resolve))
     if (closed) throw Object.assign(new Error('la conexión ya se cerró'), { code: 'CONNECTION_ENDED' })
-    pool ??= openPool(config, limits.connections)
-    const used = pool
+    const client = idle.pop() ?? openClient(config)
+    busy.add(client)
+    return client
+  }
+
+  function giveBack(client: Client, lost: boolean) {
+    busy.delete(client)
+    if (lost || closed) client.destroy()
+    else idle.push(client)
+    waiting.shift()?.()
+  }
+
+  async function transaction<T>(work: (session: Session) => Promise<T>): Promise<T> {
+    const client = await take()
     const deadline = startDeadline(statement === 0 ? 0 : statement + MARGIN)
+    let lost = false
+    /** Each query has the whole limit for itself. */
+    const bounded = <R>(query: Promise<R>): Promise<R> => {
+      deadline.restart()
+      return Promise.race([query, deadline.exceeded])
+    }
     try {
-      const running = used.sql.begin(mode, async (tx) => {
-        const query = async <Row extends object>(text: string, parameters: readonly Parameter[] = []) => {
-          deadline.restart()
-          return (await tx.unsafe(text, parameters as never[])) as unknown as Row[]
-        }
-        const [settings] = await query<{ encoding: string }>(SETTINGS, [`${statement}ms`, `${limits.lock ?? 10_000}ms`])
-        return work({ encoding: settings!.encoding, query })
+      const encoding = await bounded(client.begin(begin))
+      const result = await work({
+        encoding,
+        query: <Row extends object>(text: string, parameters: readonly Parameter[] = []) =>
+          bounded(client.query(text, parameters)) as Promise<Row[]>,
       })
-      // The loser of the race may fail later; nobody is left to hear it.
-      running.catch(() => {})
-      return (await Promise.race([running, deadline.exceeded])) as T
+      await bounded(client.end('COMMIT'))
+      return result
     } catch (error) {
-      if (isBroken(error)) {
-        if (pool === used) pool = null
-        used.destroy()
+      lost = isConnectionLost(error)
+      if (!lost) {
+        // The first error is the one to tell; a connection that cannot even roll back is lost as well.
+        await bounded(client.end('ROLLBACK')).catch(() => {
+          lost = true
+        })
       }
       throw error
     } finally {
       deadline.stop()
+      giveBack(client, lost)
     }
   }
 
@@ -83,68 +106,30 @@ export function openDatabase(config: AuditConfig, limits: DatabaseLimits): Datab
     transaction,
     close: async () => {
       closed = true
-      const last = pool
-      pool = null
-      await last?.end()
+      for (const wake of waiting.splice(0)) wake()
+      for (const client of busy) client.destroy()
+      await Promise.all(idle.splice(0).map((client) => client.close()))
     },
   }
 }
 
 /**
- * Settings that a database or a role may have changed (old applications do) and that the driver's parsing relies on.
- * Only for this transaction, so that a pooler in between (pgbouncer) is not confused.
+ * Opens the transaction and sets, for it alone (a pooler may sit in between), what the code relies on: old applications
+ * leave other settings on their database or role.
  */
-const SETTINGS = `
-  SELECT pg_catalog.set_config('statement_timeout', $1, true), pg_catalog.set_config('lock_timeout', $2, true),
-         pg_catalog.set_config('search_path', 'pg_catalog', true), pg_catalog.set_config('bytea_output', 'hex', true),
-         pg_catalog.set_config('DateStyle', 'ISO, MDY', true), pg_catalog.set_config('TimeZone', 'UTC', true),
-         pg_catalog.set_config('standard_conforming_strings', 'on', true),
-         pg_catalog.current_setting('server_encoding') AS encoding`
-
-interface Pool {
-  readonly sql: postgres.Sql
-  end(): Promise<void>
-  destroy(): void
-}
-
-function openPool(config: AuditConfig, connections: number): Pool {
-  const abort = new AbortController()
-  const options = {
-    host: config.host,
-    port: config.port,
-    database: config.database,
-    username: config.username,
-    // A function, because the driver takes PGPASSWORD in place of an empty one; the configuration already decided.
-    password: () => config.password ?? '',
-    max: connections,
-    ssl: false as const,
-    socket: () => openSocket(config, CONNECT_TIMEOUT, abort.signal),
-    connect_timeout: CONNECT_TIMEOUT / 1000,
-    idle_timeout: 300,
-    // Asking for the types costs a query at each connection, and arrays are written by us.
-    fetch_types: false,
-    prepare: false,
-    // Whoever calls backs off; the driver must not make the next transaction wait on top of that.
-    backoff: () => 0,
-    onnotice: () => {},
-    connection: { application_name: 'resthooks' },
+function beginStatement(readOnly: boolean, statement: Millis, lock: Millis): string {
+  const settings = {
+    statement_timeout: `${Math.trunc(statement)}ms`,
+    lock_timeout: `${Math.trunc(lock)}ms`,
+    search_path: 'pg_catalog',
+    bytea_output: 'hex',
+    DateStyle: 'ISO, MDY',
+    TimeZone: 'UTC',
+    standard_conforming_strings: 'on',
   }
-  const sql = postgres(options as postgres.Options<Record<string, never>>) as unknown as postgres.Sql
-  return {
-    sql,
-    // Never a plain end(): with a broken connection it can wait for ever.
-    end: () => sql.end({ timeout: 1 }).finally(() => abort.abort()),
-    destroy: () => {
-      abort.abort()
-      sql.end({ timeout: 0 }).catch(() => {})
-    },
-  }
-}
-
-/** Everything but an answer of a server that goes on serving this connection. */
-function isBroken(error: unknown): boolean {
-  const state = sqlState(error)
-  return state === null || /^(08|28|3D|57P|53300)/.test(state)
+  const set = Object.entries(settings).map(([name, value]) => `pg_catalog.set_config('${name}', '${value}', true)`)
+  return `BEGIN ISOLATION LEVEL READ COMMITTED ${readOnly ? 'READ ONLY' : ''};
+    SELECT pg_catalog.current_setting('server_encoding') AS encoding, ${set}`
 }
 
 /** A promise that fails when `limit` ms pass without a `restart`; 0 = never. */
@@ -155,10 +140,12 @@ function startDeadline(limit: Millis) {
     fail = reject
   })
   exceeded.catch(() => {})
-  const restart = () => {
-    clearTimeout(timer)
-    if (limit > 0) timer = setTimeout(() => fail(new DeadlineExceeded(`más de ${limit / 1000} s`)), limit)
+  return {
+    exceeded,
+    restart: () => {
+      clearTimeout(timer)
+      if (limit > 0) timer = setTimeout(() => fail(new DeadlineExceeded(`más de ${limit / 1000} s`)), limit)
+    },
+    stop: () => clearTimeout(timer),
   }
-  restart()
-  return { exceeded, restart, stop: () => clearTimeout(timer) }
 }

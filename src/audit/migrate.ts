@@ -122,10 +122,10 @@ export function identifier(name: string): string {
   return `"${name.replaceAll('"', '""')}"`
 }
 
+/** In one pass: a schema's own name may look like a placeholder. */
 function fillIn(sql: string, schema: string): string {
-  return sql
-    .replaceAll('{{schema_literal}}', () => `'${schema.replaceAll("'", "''")}'`)
-    .replaceAll('{{schema}}', () => identifier(schema))
+  const literal = `'${schema.replaceAll("'", "''")}'`
+  return sql.replace(/\{\{schema(_literal)?\}\}/g, (_, asLiteral) => (asLiteral ? literal : identifier(schema)))
 }
 
 function explain(error: unknown, config: AuditConfig): Error {

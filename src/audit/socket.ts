@@ -56,11 +56,12 @@ export async function openSocket(config: AuditConfig, timeout: Millis, signal: A
 
 /** `verify-*` trusts PGSSLROOTCERT or ~/.postgresql/root.crt as libpq does, else the system's authorities. */
 async function tlsOptions(config: AuditConfig): Promise<ConnectionOptions> {
-  const servername = isIP(config.host) ? {} : { servername: config.host }
-  if (!config.sslmode.startsWith('verify-')) return { ...servername, rejectUnauthorized: false }
+  // `host` is what the certificate is checked against; without it Node would check for `localhost`.
+  const name = { host: config.host, ...(isIP(config.host) ? {} : { servername: config.host }) }
+  if (!config.sslmode.startsWith('verify-')) return { ...name, rejectUnauthorized: false }
   const ca = await rootCertificate()
   return {
-    ...servername,
+    ...name,
     ...(ca === null ? {} : { ca }),
     rejectUnauthorized: true,
     ...(config.sslmode === 'verify-ca' ? { checkServerIdentity: () => undefined } : {}),

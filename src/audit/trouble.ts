@@ -38,6 +38,13 @@ export function isWorthRepeating(error: unknown): boolean {
   return ['40P01', '40001'].includes(sqlState(error) ?? '')
 }
 
+/** The connection is of no use any more: everything but an answer of a server that goes on serving it. */
+export function isConnectionLost(error: unknown): boolean {
+  const { severity } = (error ?? {}) as { severity?: unknown }
+  const isFatal = severity === 'FATAL' || severity === 'PANIC'
+  return isFatal || (sqlState(error) === null && !isTooLongToSend(error))
+}
+
 /** A value beyond what a JavaScript string or Buffer can hold: it never reached the server. */
 function isTooLongToSend(error: unknown): boolean {
   const { code } = (error ?? {}) as { code?: unknown }

@@ -1,0 +1,231 @@
+/** The audit schema: made once, upgraded with its data, refused when it is not ours to touch. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterEach, describe, expect, test } from 'vitest'
+import { migrate, migrationScript, migrations } from '../../src/audit/migrate.ts'
+import { createPostgresBackend } from '../../src/audit/postgres.ts'
+import { openAuditReader } from '../../src/audit/queries.ts'
+import type { AuditConfig } from '../../src/config/config.ts'
+import { packageRoot } from '../../src/package-root.ts'
+import {
+  attempt,
+  attemptEvent,
+  auditConfig,
+  message,
+  messageEvent,
+  randomName,
+  SCOPE,
+  state,
+  withSql,
+} from './scenery.ts'
+
+const LATEST = migrations().length
+let config = auditConfig()
+const roles: string[] = []
+
+afterEach(async () => {
+  await withSql(config, async (sql) => {
+    await sql.unsafe(`DROP SCHEMA IF EXISTS "${config.schema.replaceAll('"', '""')}" CASCADE`)
+    for (const role of roles.splice(0)) await sql.unsafe(`DROP OWNED BY ${role}; DROP ROLE ${role}`)
+  })
+})
+
+/** Everything that makes up a schema, to compare two of them. */
+function catalogue(of: AuditConfig) {
+  return withSql(of, async (sql) => ({
+    columns: [
+      ...(await sql`SELECT table_name, column_name, data_type, is_nullable, collation_name FROM information_schema.columns
+                     WHERE table_schema = ${of.schema} ORDER BY 1, 2`),
+    ],
+    indexes: [
+      ...(await sql`SELECT tablename, indexname FROM pg_indexes WHERE schemaname = ${of.schema} ORDER BY 1, 2`),
+    ],
+    functions: [
+      ...(await sql`SELECT p.proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+                     WHERE n.nspname = ${of.schema} ORDER BY 1`),
+    ],
+    versions: [...(await sql`SELECT version, nombre FROM migracion ORDER BY 1`)],
+  }))
+}
+
+async function role(): Promise<string> {
+  const name = randomName('rol')
+  await withSql(config, (sql) => sql.unsafe(`CREATE ROLE ${name} LOGIN PASSWORD 'clave'`))
+  roles.push(name)
+  return name
+}
+
+describe('the files', () => {
+  test('are numbered without gaps, insert their own number first, and are plain ASCII', () => {
+    const folder = join(packageRoot(), 'sql')
+    expect(migrations().map(({ version }) => version)).toEqual(Array.from({ length: LATEST }, (_, n) => n + 1))
+    for (const { version, name, sql } of migrations()) {
+      expect(sql).toContain(`INSERT INTO {{schema}}.migracion (version, nombre) VALUES (${version}, '${name}');`)
+    }
+    for (const file of readdirSync(folder)) expect(readFileSync(join(folder, file), 'utf8')).toMatch(/^[\n -~]*$/)
+  })
+})
+
+describe('migrate', () => {
+  test('creates everything, with the partitions of this month and the next two', async () => {
+    config = auditConfig()
+    const result = await migrate(config)
+    expect(result).toEqual({
+      applied: migrations().map(({ version, name }) => ({ version, name })),
+      version: LATEST,
+      partitions: 6,
+    })
+    const { columns } = await catalogue(config)
+    const tables = [...new Set(columns.map(({ table_name }) => table_name))]
+    expect(tables).toEqual(
+      expect.arrayContaining([
+        'mensaje',
+        'entrega',
+        'intento',
+        'callback',
+        'migracion',
+        'trazabilidad',
+        'resumen_diario',
+      ]),
+    )
+    expect(tables.filter((name) => /^(mensaje|intento)_\d{4}_\d{2}$/.test(name))).toHaveLength(6)
+  })
+
+  test('does nothing the second time', async () => {
+    config = auditConfig()
+    await migrate(config)
+    expect(await migrate(config)).toEqual({ applied: [], version: LATEST, partitions: 0 })
+  })
+
+  test('started many times at once does it once', async () => {
+    config = auditConfig()
+    const results = await Promise.all(Array.from({ length: 6 }, () => migrate(config)))
+    expect(results.flatMap(({ applied }) => applied)).toHaveLength(LATEST)
+    expect(results.reduce((sum, { partitions }) => sum + partitions, 0)).toBe(6)
+  })
+
+  test.each(['Rest Hooks"x', "o'brien", 'ñandú', 'select', 'a.b', '{{schema}}', '$1'])(
+    'works in a schema called %s',
+    async (name) => {
+      config = auditConfig({ schema: `${name} ${randomName('')}` })
+      await migrate(config)
+      await migrate(config)
+      const backend = createPostgresBackend(config, SCOPE)
+      const reader = openAuditReader(config, SCOPE)
+      const sent = message()
+      await backend.write([messageEvent(sent, ['a'])])
+      await backend.ensurePartitions()
+      expect(await reader.message(sent.id)).toMatchObject({ deliveries: [{ estado: 'pendiente' }] })
+      expect(await reader.schemaVersion()).toBe(LATEST)
+      await Promise.all([backend.close(), reader.close()])
+    },
+  )
+
+  test.each(migrations().slice(0, -1))('upgrades a schema of version $version that holds data', async ({ version }) => {
+    config = auditConfig()
+    const old = migrationScript(config.schema, migrations().slice(0, version))
+    await withSql(config, (sql) => sql.unsafe(version < 2 ? old.replace(/^SELECT .*crear_particiones.*$/m, '') : old))
+    const backend = createPostgresBackend(config, SCOPE)
+    const sent = message()
+    // Now, so that it lies where version 1 had no partition.
+    const at = Date.now()
+    await backend.write([
+      messageEvent(sent, ['a'], { at, receivedAt: at }),
+      attemptEvent(attempt(sent.id, 'a', { startedAt: at }), state(sent.id, 'a', 1)),
+    ])
+    const before = await withSql(config, (sql) => sql`SELECT * FROM intento`)
+
+    const { applied } = await migrate(config)
+    expect(applied.map((each) => each.version)).toEqual(
+      migrations()
+        .slice(version)
+        .map((each) => each.version),
+    )
+    expect([...(await withSql(config, (sql) => sql`SELECT * FROM intento`))]).toEqual([...before])
+    expect(await withSql(config, (sql) => sql`SELECT evento, estado, cuerpo FROM trazabilidad`)).toMatchObject([
+      { evento: 'proveedor.alta', estado: 'exitosa', cuerpo: '{"id":7}' },
+    ])
+    await backend.write([messageEvent(message(), ['a'])])
+    await backend.close()
+  })
+
+  test('refuses a schema that a newer program made, and leaves it alone', async () => {
+    config = auditConfig()
+    await migrate(config)
+    await withSql(config, (sql) => sql`INSERT INTO migracion (version, nombre) VALUES (999, '999_futuro')`)
+    await expect(migrate(config)).rejects.toMatchObject({
+      code: 'CONFIGURACION',
+      message: expect.stringMatching(/versión 999 .* hasta la \d+.*Actualice/),
+    })
+  })
+
+  test('a failure half way leaves nothing behind', async () => {
+    config = auditConfig()
+    const broken = [...migrations(), { version: LATEST + 1, name: 'rota', sql: 'CREATE TABLE {{schema}}.a (b nada)' }]
+    await expect(migrate(config, broken)).rejects.toThrow(/nada/)
+    expect(await withSql(config, (sql) => sql`SELECT FROM pg_namespace WHERE nspname = ${config.schema}`)).toHaveLength(
+      0,
+    )
+  })
+
+  test('does not touch tables of somebody else with the same names', async () => {
+    config = auditConfig()
+    await withSql(config, (sql) =>
+      sql.unsafe(`CREATE SCHEMA ${config.schema}; CREATE TABLE ${config.schema}.mensaje ()`),
+    )
+    await expect(migrate(config)).rejects.toMatchObject({
+      code: 'CONFIGURACION',
+      message: expect.stringContaining('REST_HOOKS_DB_SCHEMA'),
+    })
+  })
+})
+
+describe('rights', () => {
+  test('a role that may not create schemas is told what to ask for', async () => {
+    config = auditConfig()
+    const username = await role()
+    await expect(migrate({ ...config, username, password: 'clave' })).rejects.toMatchObject({
+      code: 'CONFIGURACION',
+      message: expect.stringMatching(new RegExp(`${username}.*permisos.*--mostrar-sql`)),
+    })
+  })
+
+  test('a role that owns the schema needs no right on the database', async () => {
+    config = auditConfig()
+    const username = await role()
+    await withSql(config, (sql) => sql.unsafe(`CREATE SCHEMA ${config.schema} AUTHORIZATION ${username}`))
+    expect((await migrate({ ...config, username, password: 'clave' })).applied).toHaveLength(LATEST)
+  })
+
+  test('a role that may only write rows writes them, and makes partitions too', async () => {
+    config = auditConfig()
+    await migrate(config)
+    const username = await role()
+    await withSql(config, async (sql) => {
+      await sql.unsafe(`GRANT USAGE ON SCHEMA ${config.schema} TO ${username};
+        GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA ${config.schema} TO ${username}`)
+      const [month] = await sql`SELECT to_char(now() AT TIME ZONE 'UTC', '"_"YYYY"_"MM') AS name`
+      await sql.unsafe(`DROP TABLE intento${month!.name}`)
+    })
+    const backend = createPostgresBackend({ ...config, username, password: 'clave' }, SCOPE)
+    const sent = message()
+    await backend.write([messageEvent(sent, ['a']), attemptEvent(attempt(sent.id, 'a'), state(sent.id, 'a', 1))])
+    await backend.ensurePartitions()
+    await backend.close()
+    expect((await migrate(config)).partitions).toBe(0)
+  })
+})
+
+test('the printed SQL, run by hand, makes exactly the same', async () => {
+  config = auditConfig()
+  const byProgram = config
+  await migrate(byProgram)
+  const programs = await catalogue(byProgram)
+
+  const byHand = auditConfig({ schema: `Hecho "a mano" ${randomName('')}` })
+  await withSql(byHand, (sql) => sql.unsafe(migrationScript(byHand.schema)))
+  const hands = await catalogue(byHand)
+  expect(await migrate(byHand)).toEqual({ applied: [], version: LATEST, partitions: 0 })
+  await withSql(byHand, (sql) => sql.unsafe(`DROP SCHEMA "${byHand.schema.replaceAll('"', '""')}" CASCADE`))
+  expect(hands).toEqual(programs)
+})

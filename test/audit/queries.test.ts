@@ -1,0 +1,359 @@
+/** What the audit answers: one message's story, lists, changes, counts, and what is still owed. */
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import type { AuditBackend } from '../../src/audit/backend.ts'
+import type { AuditEvent } from '../../src/audit/event.ts'
+import { migrate } from '../../src/audit/migrate.ts'
+import { createPostgresBackend } from '../../src/audit/postgres.ts'
+import { type AuditReader, type DeliveryFilters, openAuditReader, placeOf } from '../../src/audit/queries.ts'
+import {
+  attempt,
+  attemptEvent,
+  auditConfig,
+  callbackEvent,
+  connect,
+  message,
+  messageEvent,
+  NOON,
+  SCOPE,
+  type Sql,
+  state,
+  stateEvent,
+} from './scenery.ts'
+
+const config = auditConfig()
+let sql: Sql
+let backend: AuditBackend
+let reader: AuditReader
+
+beforeAll(async () => {
+  await migrate(config)
+  sql = connect(config)
+  backend = createPostgresBackend(config, SCOPE)
+  reader = openAuditReader(config, SCOPE)
+})
+afterAll(async () => {
+  await Promise.all([backend.close(), reader.close()])
+  await sql.unsafe(`DROP SCHEMA ${config.schema} CASCADE`)
+  await sql.end({ timeout: 1 })
+})
+afterEach(() => sql`TRUNCATE mensaje, entrega, intento, callback, auditoria_rechazada`)
+
+/** A message of an event with one delivery in a state, `minutes` after noon. */
+function delivered(id: string, event: string, listener: string, name: string, minutes: number): AuditEvent[] {
+  const at = NOON + minutes * 60_000
+  const first = messageEvent(message({ id, event }), [listener], { at, receivedAt: at })
+  const then = state(id, listener, 1, { state: name as never })
+  return name === 'pendiente' ? [first] : [first, stateEvent(then, at + 1)]
+}
+
+describe('one message', () => {
+  test('that nobody knows is null', async () => {
+    expect(await reader.message('no-está')).toBeNull()
+  })
+
+  test('has everything in order of time', async () => {
+    const sent = message()
+    const at = (listener: string, number: number, request: number, startedAt: number) =>
+      attemptEvent(attempt(sent.id, listener, { number, request, startedAt }), null)
+    await backend.write([
+      at('b', 1, 1, NOON + 30),
+      at('a', 2, 1, NOON + 20),
+      at('a', 1, 2, NOON + 10),
+      at('a', 1, 1, NOON + 10),
+      callbackEvent(sent.id, 'a', 2),
+      callbackEvent(sent.id, 'a', 1),
+      messageEvent(sent, ['b', 'a']),
+    ])
+    const timeline = (await reader.message(sent.id))!
+    expect(timeline.message).toMatchObject({ id: sent.id, listeners: 2, recibido: new Date(NOON) })
+    expect(timeline.deliveries.map(({ listener }) => listener)).toEqual(['a', 'b'])
+    expect(timeline.attempts.map(({ listener, numero, pedido }) => [listener, numero, pedido])).toEqual([
+      ['a', 1, 1],
+      ['a', 1, 2],
+      ['a', 2, 1],
+      ['b', 1, 1],
+    ])
+    expect(timeline.callbacks.map(({ intento }) => intento)).toEqual([1, 2])
+  })
+
+  test('is known by its deliveries before its own row is written', async () => {
+    await backend.write([stateEvent(state('temprano', 'a', 1))])
+    expect(await reader.message('temprano')).toMatchObject({ message: null, deliveries: [{ estado: 'exitosa' }] })
+  })
+
+  test('of another project is none of ours', async () => {
+    await backend.write(delivered('x', 'e', 'a', 'exitosa', 0))
+    const other = openAuditReader(config, { ...SCOPE, instancia: 'otra' })
+    expect(await other.message('x')).toBeNull()
+    expect(await other.deliveries({}, { limit: 10 })).toEqual([])
+    expect(await other.pendingCounts()).toEqual([])
+    await other.close()
+  })
+})
+
+describe('the list of deliveries', () => {
+  const write = () =>
+    backend.write([
+      ...delivered('m1', 'compra.alta', 'a', 'exitosa', 1),
+      ...delivered('m2', 'compra.baja', 'b', 'fallida', 2),
+      ...delivered('m3', 'proveedor.alta', 'a', 'pendiente', 3),
+      ...delivered('m4', 'compra_alta', 'c', 'reintentando', 4),
+      ...delivered('m5', '100%.alta', 'a', 'descartada', 5),
+      ...delivered('m6', 'a\\b', 'b', 'exitosa', 6),
+    ])
+  const minute = (n: number) => new Date(NOON + n * 60_000)
+
+  test.each<[string, DeliveryFilters, string[]]>([
+    ['nothing', {}, ['m6', 'm5', 'm4', 'm3', 'm2', 'm1']],
+    ['an event', { event: 'compra.alta' }, ['m1']],
+    ['an event that never was', { event: 'nada' }, []],
+    ['a pattern of the beginning', { event: 'compra.*' }, ['m2', 'm1']],
+    ['a pattern of the end', { event: '*.alta' }, ['m5', 'm3', 'm1']],
+    ['a pattern of the middle', { event: '*a*a*' }, ['m5', 'm4', 'm3', 'm2', 'm1']],
+    ['every event', { event: '*' }, ['m6', 'm5', 'm4', 'm3', 'm2', 'm1']],
+    ['a pattern with an underscore, which is no wildcard', { event: 'compra_*' }, ['m4']],
+    ['a pattern with a percent sign, which is no wildcard', { event: '100%*' }, ['m5']],
+    ['a pattern with a percent sign that matches nothing', { event: '%*' }, []],
+    ['a pattern with a backslash', { event: 'a\\*' }, ['m6']],
+    ['a listener', { listener: 'a' }, ['m5', 'm3', 'm1']],
+    ['a state', { states: ['fallida'] }, ['m2']],
+    ['several states', { states: ['fallida', 'exitosa'] }, ['m6', 'm2', 'm1']],
+    ['unfinished states', { states: ['pendiente', 'reintentando'] }, ['m4', 'm3']],
+    ['no state at all', { states: [] }, []],
+    ['a message', { messageId: 'm4' }, ['m4']],
+    ['a time, its beginning included', { since: minute(5) }, ['m6', 'm5']],
+    ['a time, its end excluded', { until: minute(2) }, ['m1']],
+    ['all of it', { event: '*.alta', listener: 'a', states: ['exitosa'], since: minute(0), until: minute(9) }, ['m1']],
+  ])('chooses by %s', async (_, filters, ids) => {
+    await write()
+    const rows = await reader.deliveries(filters, { limit: 50 })
+    expect(rows.map(({ mensaje_id }) => mensaje_id)).toEqual(ids)
+  })
+
+  test('has the columns of the table and the event', async () => {
+    await write()
+    expect(await reader.deliveries({ messageId: 'm2' }, { limit: 1 })).toEqual([
+      {
+        mensaje_id: 'm2',
+        evento: 'compra.baja',
+        listener: 'b',
+        estado: 'fallida',
+        intentos: 1,
+        proximo_intento: null,
+        motivo: null,
+        creado: minute(2),
+        actualizado: new Date(minute(2).getTime() + 1),
+      },
+    ])
+  })
+
+  test('goes on where the page before ended, also among deliveries of the same instant', async () => {
+    const listeners = Array.from({ length: 25 }, (_, n) => `l${n}`)
+    await backend.write([messageEvent(message({ id: 'x' }), listeners), messageEvent(message({ id: 'y' }), listeners)])
+    const seen: string[] = []
+    for (let after: ReturnType<typeof placeOf> | undefined; ; ) {
+      const page = await reader.deliveries({}, { limit: 7, after })
+      seen.push(...page.map((row) => row.mensaje_id + row.listener))
+      if (page.length < 7) break
+      after = placeOf(page.at(-1)!, 'creado')
+    }
+    expect(seen).toHaveLength(50)
+    expect(new Set(seen).size).toBe(50)
+  })
+
+  test('can be gone through whole, beyond a page', async () => {
+    const events = Array.from({ length: 2_300 }, (_, n) => messageEvent(message(), ['a'], { at: NOON + (n % 10) }))
+    await backend.write(events)
+    const seen = new Set<string>()
+    for await (const { mensaje_id } of reader.eachDelivery({ states: ['pendiente'] })) seen.add(mensaje_id)
+    expect(seen.size).toBe(2_300)
+  })
+})
+
+describe('the changes', () => {
+  const soon = (seconds: number) => Date.now() + seconds * 1_000
+
+  test('are what happens from now on, once each, in its newest state', async () => {
+    await backend.write(delivered('viejo', 'e', 'a', 'exitosa', 0))
+    const feed = await reader.changes({})
+    expect(await feed.next()).toEqual([])
+    await backend.write([messageEvent(message({ id: 'm', event: 'e' }), ['a'], { at: soon(1), receivedAt: NOON })])
+    expect(await feed.next()).toMatchObject([{ mensaje_id: 'm', evento: 'e', estado: 'pendiente' }])
+    expect(await feed.next()).toEqual([])
+    await backend.write([stateEvent(state('m', 'a', 1, { state: 'reintentando' }), soon(2))])
+    await backend.write([stateEvent(state('m', 'a', 2, { state: 'exitosa' }), soon(3))])
+    expect(await feed.next()).toMatchObject([{ mensaje_id: 'm', estado: 'exitosa' }])
+    expect(await feed.next()).toEqual([])
+  })
+
+  test('that a slower writer commits late are not missed', async () => {
+    const feed = await reader.changes({})
+    await backend.write([stateEvent(state('rápido', 'a', 1), soon(5))])
+    expect(await feed.next()).toHaveLength(1)
+    await backend.write([stateEvent(state('lento', 'a', 1), soon(3))])
+    expect(await feed.next()).toMatchObject([{ mensaje_id: 'lento' }])
+  })
+
+  test('obey the filters, and may be many', async () => {
+    const feed = await reader.changes({ listener: 'a', event: 'proveedor.*' })
+    const events = Array.from({ length: 2_200 }, () =>
+      messageEvent(message(), ['a', 'b'], { at: soon(1), receivedAt: NOON }),
+    )
+    await backend.write(events)
+    const rows = await feed.next()
+    expect(rows).toHaveLength(2_200)
+    expect(new Set(rows.map(({ listener }) => listener))).toEqual(new Set(['a']))
+    expect(await feed.next()).toEqual([])
+  })
+})
+
+test('counts what did not succeed, by listener and state, and what was set aside', async () => {
+  await backend.write([
+    ...delivered('1', 'e', 'a', 'exitosa', 0),
+    ...delivered('2', 'e', 'a', 'fallida', 0),
+    ...delivered('3', 'e', 'a', 'fallida', 0),
+    ...delivered('4', 'e', 'b', 'pendiente', 0),
+    stateEvent(state('5', 'b', 1, { attempts: 3e9 })),
+  ])
+  expect(await reader.pendingCounts()).toEqual([
+    { listener: 'a', estado: 'fallida', cantidad: 2 },
+    { listener: 'b', estado: 'pendiente', cantidad: 1 },
+  ])
+  expect(await reader.rejectedCount()).toBe(1)
+})
+
+test('knows the server and the schema; a missing one is version 0', async () => {
+  expect(await reader.schemaVersion()).toBeGreaterThanOrEqual(3)
+  expect(await reader.serverInfo()).toMatchObject({ encoding: 'UTF8', readOnly: false, version: expect.any(String) })
+  const nowhere = openAuditReader(auditConfig(), SCOPE)
+  expect(await nowhere.schemaVersion()).toBe(0)
+  await nowhere.close()
+})
+
+describe('what is still owed', () => {
+  const all = async () => {
+    const found = []
+    for await (const each of reader.unfinished()) found.push(each)
+    return found
+  }
+
+  test('is every waiting delivery with its message, and every message whose delay runs', async () => {
+    const owed = message({
+      body: Buffer.from([0, 255]),
+      key: 'k',
+      onlyListener: 'a',
+      depth: 1,
+      notBefore: new Date(NOON),
+    })
+    const delayed = message({ id: 'demorado' })
+    const without = message({ id: 'sin-cuerpo' })
+    await backend.write([
+      messageEvent(owed, ['a', 'b'], { at: NOON + 1 }),
+      stateEvent(state(owed.id, 'b', 3, { state: 'reintentando', nextAttemptAt: NOON + 99, reason: 'timeout' })),
+      messageEvent(without, ['a'], { at: NOON + 2, keepBody: false }),
+      messageEvent(delayed, null),
+      stateEvent(state('sin-fila', 'a', 1, { state: 'pendiente' }), NOON + 3),
+      ...delivered('listo', 'e', 'a', 'exitosa', 0),
+      ...delivered('fallido', 'e', 'a', 'fallida', 0),
+    ])
+    const pending = (messageId: string, version = 0) => ({
+      ...state(messageId, 'a', version, { state: 'pendiente' }),
+    })
+    expect(await all()).toEqual([
+      { kind: 'delivery', state: pending(owed.id), message: { message: owed, receivedAt: NOON, bodyKept: true } },
+      {
+        kind: 'delivery',
+        state: pending('sin-cuerpo'),
+        message: { message: { ...without, body: Buffer.alloc(0) }, receivedAt: NOON, bodyKept: false },
+      },
+      { kind: 'delivery', state: pending('sin-fila', 1), message: null },
+      {
+        kind: 'delivery',
+        state: state(owed.id, 'b', 3, { state: 'reintentando', nextAttemptAt: NOON + 99, reason: 'timeout' }),
+        message: { message: owed, receivedAt: NOON, bodyKept: true },
+      },
+      { kind: 'delayed', message: { message: delayed, receivedAt: NOON, bodyKept: true } },
+    ])
+  })
+
+  test('comes whole when it is many pages, each once', async () => {
+    const events = Array.from({ length: 450 }, (_, n) => messageEvent(message(), n % 9 ? ['a', 'b'] : null))
+    await backend.write(events)
+    const keys = (await all()).map((each) =>
+      each.kind === 'delivery' ? each.state.messageId + each.state.listener : each.message.message.id,
+    )
+    expect(keys).toHaveLength(400 * 2 + 50)
+    expect(new Set(keys).size).toBe(keys.length)
+  })
+})
+
+describe('the views', () => {
+  test('trazabilidad has one row a request, with event and state', async () => {
+    await backend.write([
+      messageEvent(message({ id: 'm', event: 'compra.alta' }), ['a']),
+      attemptEvent(attempt('m', 'a', { number: 1, result: 'reintento', status: 503 }), null),
+      attemptEvent(attempt('m', 'a', { number: 2 }), state('m', 'a', 2)),
+    ])
+    expect(
+      await sql`SELECT evento, numero, http_estado, estado, cuerpo, respuesta_cuerpo FROM trazabilidad ORDER BY numero`,
+    ).toMatchObject([
+      {
+        evento: 'compra.alta',
+        numero: 1,
+        http_estado: 503,
+        estado: 'exitosa',
+        cuerpo: '{"id":7}',
+        respuesta_cuerpo: 'hecho',
+      },
+      {
+        evento: 'compra.alta',
+        numero: 2,
+        http_estado: 200,
+        estado: 'exitosa',
+        cuerpo: '{"id":7}',
+        respuesta_cuerpo: 'hecho',
+      },
+    ])
+  })
+
+  test('resumen_diario counts an attempt of several requests once', async () => {
+    const day = 86_400_000
+    await backend.write([
+      messageEvent(message({ id: 'm', event: 'compra.alta' }), ['a']),
+      attemptEvent(attempt('m', 'a', { number: 1, request: 1, status: 401, result: 'exito', durationMs: 10 }), null),
+      attemptEvent(
+        attempt('m', 'a', { number: 1, request: 2, status: 503, result: 'reintento', durationMs: 20 }),
+        null,
+      ),
+      attemptEvent(attempt('m', 'a', { number: 2, durationMs: 50 }), null),
+      attemptEvent(attempt('m', 'a', { number: 3, durationMs: 70, startedAt: NOON + day, result: 'fallo' }), null),
+    ])
+    expect(
+      await sql`SELECT dia::text, evento, listener, enviados::int, exitosos::int, fallidos::int, reintentos::int,
+                            p50_ms::int, p95_ms::int FROM resumen_diario ORDER BY dia`,
+    ).toMatchObject([
+      {
+        dia: '2026-11-15',
+        evento: 'compra.alta',
+        listener: 'a',
+        enviados: 2,
+        exitosos: 1,
+        fallidos: 0,
+        reintentos: 1,
+        p50_ms: 30,
+        p95_ms: 50,
+      },
+      {
+        dia: '2026-11-16',
+        evento: 'compra.alta',
+        listener: 'a',
+        enviados: 1,
+        exitosos: 0,
+        fallidos: 1,
+        reintentos: 1,
+        p50_ms: 70,
+        p95_ms: 70,
+      },
+    ])
+  })
+})

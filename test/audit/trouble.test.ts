@@ -1,0 +1,358 @@
+/** Each trouble with Postgres has its own words, says what to do, and never hangs. */
+import { execFile } from 'node:child_process'
+import { chmod, mkdtemp, rm } from 'node:fs/promises'
+import { createServer, type Server } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import type { AuditBackend } from '../../src/audit/backend.ts'
+import { openDatabase } from '../../src/audit/database.ts'
+import { migrate } from '../../src/audit/migrate.ts'
+import { createPostgresBackend } from '../../src/audit/postgres.ts'
+import { openAuditReader } from '../../src/audit/queries.ts'
+import { postgresTrouble } from '../../src/audit/trouble.ts'
+import type { AuditConfig } from '../../src/config/config.ts'
+import { freePort } from '../support/ports.ts'
+import { type PostgresServer, startPostgres } from '../support/postgres-server.ts'
+import { until } from '../support/until.ts'
+import { auditConfig, createDatabase, message, messageEvent, SCOPE, withSql } from './scenery.ts'
+
+const event = () => messageEvent(message(), ['a'])
+const backends: AuditBackend[] = []
+
+function backendOf(config: AuditConfig): AuditBackend {
+  const backend = createPostgresBackend(config, SCOPE)
+  backends.push(backend)
+  return backend
+}
+
+afterEach(async () => {
+  await Promise.all(backends.splice(0).map((backend) => backend.close()))
+})
+
+describe('what is wrong with the configuration is a ConfigError', () => {
+  test.each([
+    ['a wrong password', { password: 'otra' }, /clave del usuario «postgres».*REST_HOOKS_DB_PASSWORD/],
+    ['no password', { password: null }, /clave|identificación/],
+    ['an unknown user', { username: 'nadie' }, /usuario «nadie»/],
+    ['an unknown database', { database: 'no_esta' }, /base «no_esta» no existe/],
+    ['no schema', {}, /esquema «resthooks_.*crear-base/],
+    ['TLS demanded of a server without', { sslmode: 'require' }, /no ofrece SSL y sslmode=require/],
+    ['a verified server without TLS', { sslmode: 'verify-full' }, /no ofrece SSL/],
+  ] as const)('%s', async (_, changes, words) => {
+    const error = { code: 'CONFIGURACION', message: expect.stringMatching(words) }
+    const config = auditConfig(changes)
+    await expect(backendOf(config).write([event()])).rejects.toMatchObject(error)
+    const reader = openAuditReader(config, SCOPE)
+    await expect(reader.pendingCounts()).rejects.toMatchObject(error)
+    await reader.close()
+  })
+
+  test('a role without rights on the tables', async () => {
+    const config = auditConfig()
+    await migrate(config)
+    const username = `rol_${config.schema}`
+    await withSql(config, (sql) =>
+      sql.unsafe(
+        `CREATE ROLE ${username} LOGIN PASSWORD 'clave'; GRANT USAGE ON SCHEMA ${config.schema} TO ${username}`,
+      ),
+    )
+    await expect(backendOf({ ...config, username, password: 'clave' }).write([event()])).rejects.toMatchObject({
+      code: 'CONFIGURACION',
+      message: expect.stringMatching(/faltan permisos.*GRANT/),
+    })
+    await withSql(config, (sql) =>
+      sql.unsafe(`DROP OWNED BY ${username}; DROP ROLE ${username}; DROP SCHEMA ${config.schema} CASCADE`),
+    )
+  })
+
+  test('a schema without a column that this program writes', async () => {
+    const config = auditConfig()
+    await migrate(config)
+    await withSql(config, (sql) => sql.unsafe('ALTER TABLE mensaje DROP COLUMN profundidad'))
+    await expect(backendOf(config).write([event()])).rejects.toMatchObject({
+      code: 'CONFIGURACION',
+      message: expect.stringMatching(/otra versión.*crear-base/),
+    })
+    await withSql(config, (sql) => sql.unsafe(`DROP SCHEMA ${config.schema} CASCADE`))
+  })
+})
+
+describe('what may pass by itself is Unavailable', () => {
+  test('nobody listens', async () => {
+    await expect(backendOf(auditConfig({ port: await freePort() })).write([event()])).rejects.toMatchObject({
+      code: 'NO_DISPONIBLE',
+      message: expect.stringMatching(/nadie atiende/),
+    })
+  })
+
+  test('a host that has no address', async () => {
+    await expect(backendOf(auditConfig({ host: 'no-existe.invalid' })).write([event()])).rejects.toMatchObject({
+      code: 'NO_DISPONIBLE',
+      message: expect.stringMatching(/no-existe\.invalid.*no se resuelve/),
+    })
+  })
+
+  test('a read-only database', async () => {
+    const { config, drop } = await createDatabase('UTF8')
+    await migrate(config)
+    await withSql(config, (sql) =>
+      sql.unsafe(`ALTER DATABASE ${config.database} SET default_transaction_read_only = on`),
+    )
+    await expect(backendOf(config).write([event()])).rejects.toMatchObject({
+      code: 'NO_DISPONIBLE',
+      message: expect.stringMatching(/solo lectura/),
+    })
+    const reader = openAuditReader(config, SCOPE)
+    expect(await reader.serverInfo()).toMatchObject({ encoding: 'UTF8', readOnly: true })
+    await reader.close()
+    await drop()
+  })
+
+  test.each([
+    ['40P01', /no puede atender/],
+    ['53100', /disco.*lleno/],
+    ['53300', /no acepta más conexiones/],
+    ['55P03', /bloqueada/],
+    ['57014', /tardó demasiado/],
+    ['57P03', /iniciando o deteniendo/],
+    ['58030', /no puede atender/],
+  ])('SQLSTATE %s', (code, words) => {
+    const error = Object.assign(new Error('lo que dijo'), { name: 'PostgresError', code })
+    expect(postgresTrouble(error, auditConfig())).toMatchObject({
+      code: 'NO_DISPONIBLE',
+      message: expect.stringMatching(words),
+      cause: error,
+    })
+  })
+
+  test('an error that nobody foresaw keeps its words and its cause', () => {
+    const error = Object.assign(new Error('rareza'), { name: 'PostgresError', code: 'XX000' })
+    expect(postgresTrouble(error, auditConfig())).toMatchObject({ code: 'FALLO', cause: error })
+    expect(postgresTrouble(error, auditConfig()).message).toContain('rareza (XX000)')
+    const ours = postgresTrouble(error, auditConfig())
+    expect(postgresTrouble(ours, auditConfig())).toBe(ours)
+  })
+})
+
+describe('settings that an old application left on its database', () => {
+  test('do not change what is written or read', async () => {
+    const { config, drop } = await createDatabase('LATIN1')
+    await withSql(config, (sql) =>
+      sql.unsafe(
+        [
+          `SET bytea_output = 'escape'`,
+          `SET DateStyle = 'SQL, DMY'`,
+          `SET TimeZone = 'America/Argentina/Buenos_Aires'`,
+          `SET client_encoding = 'LATIN1'`,
+          `SET standard_conforming_strings = off`,
+          `SET search_path = nada`,
+          `SET default_transaction_isolation = 'serializable'`,
+        ]
+          .map((setting) => `ALTER DATABASE ${config.database} ${setting}`)
+          .join(';'),
+      ),
+    )
+    await migrate(config)
+    const backend = backendOf(config)
+    const sent = messageEvent(message({ body: Buffer.from([0, 92, 255]), origin: 'ñ\\' }), ['a'])
+    await backend.write([sent])
+    await backend.ensurePartitions()
+    const reader = openAuditReader(config, SCOPE)
+    expect(await reader.message(sent.message.id)).toMatchObject({
+      message: { cuerpo: sent.message.body, origen: 'ñ\\', recibido: new Date(sent.receivedAt) },
+    })
+    await reader.close()
+    expect(
+      await withSql(config, (sql) =>
+        sql.unsafe(`SELECT ${config.schema}.texto(cuerpo) AS t FROM ${config.schema}.mensaje`),
+      ),
+    ).toMatchObject([{ t: '(binario, 3 bytes)' }])
+    await drop()
+  })
+})
+
+describe('a server that comes and goes', () => {
+  let server: PostgresServer
+  let config: AuditConfig
+
+  beforeAll(async () => {
+    server = await startPostgres()
+    config = auditConfig({ port: server.port })
+    await migrate(config)
+  })
+  afterAll(() => server.stop())
+
+  const count = () => withSql(config, async (sql) => Number((await sql`SELECT count(*) FROM mensaje`)[0]!.count))
+
+  test('killed between two batches: the next one says so, and works when the server is back', async () => {
+    const backend = backendOf(config)
+    await backend.write([event()])
+    const before = await count()
+    await server.kill()
+    await expect(backend.write([event()])).rejects.toMatchObject({ code: 'NO_DISPONIBLE' })
+    await expect(backend.write([event()])).rejects.toMatchObject({ code: 'NO_DISPONIBLE' })
+    await server.start()
+    const batch = [event()]
+    await until(() => backend.write(batch).then(() => true))
+    await backend.write(batch)
+    expect(await count()).toBe(before + 1)
+  })
+
+  test('killed while many write: every batch ends one way or the other, and repeating them writes each row once', async () => {
+    const before = await count()
+    const writers = Array.from({ length: 3 }, () => backendOf(config))
+    const batches = writers.map(() => Array.from({ length: 20 }, () => Array.from({ length: 50 }, event)))
+    const write = (n: number) => batches[n]!.map((batch) => () => writers[n]!.write(batch))
+    const outcomes = Promise.all(
+      writers.map(async (_, n) => {
+        const results: string[] = []
+        for (const step of write(n))
+          results.push(
+            await step().then(
+              () => 'ok',
+              (error) => error.code,
+            ),
+          )
+        return results
+      }),
+    )
+    await until(async () => (await count()) > before)
+    await server.kill()
+    const results = (await outcomes).flat()
+    expect(new Set(results)).toEqual(new Set(['ok', 'NO_DISPONIBLE']))
+    await server.start()
+    await until(() =>
+      writers[0]!
+        .write([])
+        .then(() => count())
+        .then(() => true),
+    )
+    for (let n = 0; n < writers.length; n++) for (const step of write(n)) await until(() => step().then(() => true))
+    expect(await count()).toBe(before + 3_000)
+  })
+
+  test('frozen: the query is given up, closing is quick, and all goes on when it thaws', async () => {
+    const database = openDatabase(config, { connections: 1, statement: 300 })
+    await database.transaction((session) => session.query('SELECT 1'))
+    // Every process of it: the backend is a child of the postmaster.
+    const signal = async (name: string) => {
+      const { stdout } = await promisify(execFile)('ps', ['-o', 'pid=', '--ppid', String(await server.pid())])
+      for (const pid of [await server.pid(), ...stdout.split('\n').filter(Boolean).map(Number)]) process.kill(pid, name)
+    }
+    await signal('SIGSTOP')
+    try {
+      await expect(database.transaction((session) => session.query('SELECT 1'))).rejects.toMatchObject({
+        code: 'DEADLINE',
+      })
+      const started = Date.now()
+      await database.close()
+      expect(Date.now() - started).toBeLessThan(3_000)
+    } finally {
+      await signal('SIGCONT')
+    }
+    await backendOf(config).write([event()])
+  })
+
+  test('a statement beyond its limit is cancelled by the server, and the connection goes on', async () => {
+    const database = openDatabase(config, { connections: 1, statement: 100 })
+    const slow = database.transaction((session) => session.query('SELECT pg_sleep(5)'))
+    await expect(slow).rejects.toMatchObject({ code: '57014' })
+    expect(await database.transaction((session) => session.query('SELECT 1 AS one'))).toEqual([{ one: 1 }])
+    await database.close()
+  })
+})
+
+describe('a peer that is no Postgres', () => {
+  let peer: Server | undefined
+  afterEach(() => new Promise((resolve) => (peer ? peer.close(resolve) : resolve(undefined))))
+
+  test('accepts and never answers: given up in time, and the line is not held', async () => {
+    let open = 0
+    peer = createServer((socket) => {
+      open++
+      socket.on('error', () => {}).on('close', () => open--)
+      socket.resume()
+    }).listen(0, '127.0.0.1')
+    await until(() => peer!.listening)
+    const { port } = peer!.address() as { port: number }
+    for (const sslmode of ['disable', 'require'] as const) {
+      const database = openDatabase(auditConfig({ port, sslmode }), { connections: 1, statement: 100 })
+      const asked = database.transaction((session) => session.query('SELECT 1'))
+      await expect(asked).rejects.toMatchObject({ code: 'DEADLINE' })
+      await until(() => open === 0)
+      await database.close()
+    }
+  })
+
+  test('closes at once', async () => {
+    peer = createServer((socket) => socket.destroy()).listen(0, '127.0.0.1')
+    await until(() => peer!.listening)
+    const { port } = peer!.address() as { port: number }
+    for (const sslmode of ['disable', 'prefer', 'require'] as const) {
+      await expect(backendOf(auditConfig({ port, sslmode })).write([event()])).rejects.toMatchObject({
+        code: 'NO_DISPONIBLE',
+      })
+    }
+  })
+})
+
+describe('TLS', () => {
+  let server: PostgresServer
+  let folder: string
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'resthooks-tls-'))
+    await chmod(folder, 0o755)
+    const [key, cert] = [join(folder, 'server.key'), join(folder, 'server.crt')]
+    await promisify(execFile)('openssl', [
+      ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'],
+      ...['-keyout', key, '-out', cert, '-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost'],
+    ])
+    // Postgres takes a key of its own user (0600) or of root (0640).
+    if (process.getuid?.() === 0) await promisify(execFile)('chgrp', ['postgres', key])
+    await chmod(key, process.getuid?.() === 0 ? 0o640 : 0o600)
+    server = await startPostgres(['-c', 'ssl=on', '-c', `ssl_cert_file=${cert}`, '-c', `ssl_key_file=${key}`])
+  })
+  afterAll(async () => {
+    await server?.stop()
+    await rm(folder, { recursive: true, force: true })
+  })
+  afterEach(() => vi.unstubAllEnvs())
+
+  const encrypted = async (changes: Partial<AuditConfig>) => {
+    const database = openDatabase(auditConfig({ port: server.port, host: 'localhost', ...changes }), { connections: 1 })
+    try {
+      const [row] = await database.transaction((session) =>
+        session.query<{ ssl: boolean }>('SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()'),
+      )
+      return row!.ssl
+    } finally {
+      await database.close()
+    }
+  }
+
+  test.each([
+    ['disable', false],
+    ['allow', true],
+    ['prefer', true],
+    ['require', true],
+  ] as const)('sslmode=%s: encrypted %s', async (sslmode, expected) => {
+    expect(await encrypted({ sslmode })).toBe(expected)
+  })
+
+  test('verify-full wants a certificate that an authority vouches for, of that very host', async () => {
+    const refused = {
+      code: 'CONFIGURACION',
+      message: expect.stringMatching(/verificar la conexión SSL.*PGSSLROOTCERT/),
+    }
+    const config = auditConfig({ port: server.port, host: 'localhost', sslmode: 'verify-full' })
+    await expect(backendOf(config).write([event()])).rejects.toMatchObject(refused)
+
+    vi.stubEnv('PGSSLROOTCERT', join(folder, 'server.crt'))
+    expect(await encrypted({ sslmode: 'verify-full' })).toBe(true)
+    expect(await encrypted({ sslmode: 'verify-ca', host: '127.0.0.1' })).toBe(true)
+    await expect(backendOf({ ...config, host: '127.0.0.1' }).write([event()])).rejects.toMatchObject(refused)
+  })
+})
