@@ -1,0 +1,94 @@
+/** `probar` and `simular` as a user runs them: they need neither Redis nor Postgres. */
+import { expect, test } from '../support/world.ts'
+
+test('probar shows the request, the answer and what to change, and exits 1 unless the listener accepts', async ({
+  world,
+}) => {
+  const listener = await world.listener(
+    ({ url }) => ({
+      status: url.endsWith('/7') ? 201 : 422,
+      headers: { 'Content-Type': 'application/json', 'Set-Cookie': 'sid=secreta' },
+      body: '{"eco":12345678901234567890}',
+    }),
+    { nombre: 'rrhh', ruta: 'p/{datos.id}', auth_tipo: 'bearer', auth_token: 't0k3n' },
+  )
+
+  const good = await world.cli(['probar', 'rrhh', '{"id":7}', '--evento', 'persona.alta', '--cabecera', 'X-A: b'])
+  expect(good).toMatchObject({ code: 0, stderr: '' })
+  expect(listener.requests[0]).toMatchObject({
+    method: 'POST',
+    url: '/p/7',
+    headers: {
+      authorization: 'Bearer t0k3n',
+      'x-resthooks-prueba': '1',
+      'x-resthooks-evento': 'persona.alta',
+      'x-a': 'b',
+    },
+  })
+  for (const part of [
+    '> POST http://127.0.0.1',
+    '> Authorization: ***',
+    '< HTTP 201',
+    '"eco": 12345678901234567890',
+    '✔ El listener aceptó',
+  ]) {
+    expect(good.stdout).toContain(part)
+  }
+  expect(good.stdout).not.toMatch(/t0k3n|sid=secreta/)
+
+  const bad = await world.cli(['probar', 'rrhh', '{"id":8}'])
+  expect(bad.code).toBe(1)
+  expect(bad.stdout).toContain('✘ El servidor entendió el pedido y rechaza su contenido')
+  expect(bad.stderr).toContain('HTTP 422')
+})
+
+test('probar --json is one document with the columns of intento', async ({ world }) => {
+  await world.set('listener nadie', { url: 'http://127.0.0.1:1/' })
+  const { stdout, code } = await world.cli(['probar', 'nadie', '--json'])
+  expect(code).toBe(1)
+  expect(JSON.parse(stdout)).toMatchObject({
+    listener: 'nadie',
+    resultado: 'reintento',
+    motivo: expect.stringContaining('ECONNREFUSED'),
+    diagnostico: expect.stringContaining('Nadie atiende en 127.0.0.1, puerto 1'),
+    dns: { nombre: '127.0.0.1', direcciones: [{ direccion: '127.0.0.1', bloqueada: false }], error: null },
+    tls: null,
+    pedidos: [{ pedido: 1, metodo: 'POST', url: 'http://127.0.0.1:1/', http_estado: null, error: 'conexion' }],
+  })
+})
+
+test('probar says what is wrong with its own words', async ({ world }) => {
+  const listener = await world.listener(() => ({}), { nombre: 'rrhh' })
+  expect(await world.cli(['probar', 'otro'])).toMatchObject({ code: 2, stderr: expect.stringContaining('rrhh') })
+  expect(await world.cli(['probar', 'rrhh', '{mal'])).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('DATOS no es JSON'),
+  })
+  expect(await world.cli(['probar', 'rrhh', '--ruta', '../x'])).toMatchObject({
+    code: 1,
+    stdout: expect.stringContaining('solicitud'),
+  })
+  expect(listener.requests).toHaveLength(0)
+})
+
+test('simular prints the schedule and when it gives up', async ({ world }) => {
+  await world.set('reintentos corto', { estrategia: 'lista', esperas: '5s, 5m', jitter: '20%', vencimiento: '1h' })
+  await world.set('listener rrhh', { url: 'http://127.0.0.1:1/', reintentos: 'corto' })
+  const { stdout, code } = await world.cli(['simular', 'rrhh', '--desde', '2026-11-24T10:00:00'])
+  expect(code).toBe(0)
+  expect(stdout).toMatch(/2\s+5s\s+4s y 6s\s+5s\s+2026-11-24 10:00:05/)
+  expect(stdout).toMatch(/3\s+5m\s+4m y 6m\s+5m 5s\s+2026-11-24 10:05:05/)
+  expect(stdout).toContain('3 intentos: después de ese intento no hay más reintentos (vencimiento a los 1h)')
+
+  const json = await world.cli(['simular', 'rrhh', '--json', '--limite', '2'])
+  expect(JSON.parse(json.stdout)).toMatchObject({
+    listener: 'rrhh',
+    reintentos: { nombre: 'corto', estrategia: 'lista', jitter: 0.2, vencimiento_ms: 3_600_000 },
+    intentos: [
+      { intento: 1, transcurrido_ms: 0 },
+      { intento: 2, espera_ms: 5000, espera_minima_ms: 4000, espera_maxima_ms: 6000 },
+    ],
+    fin: expect.stringContaining('--limite'),
+  })
+  expect(await world.cli(['simular', 'rrhh', '--limite', '0'])).toMatchObject({ code: 2 })
+})
