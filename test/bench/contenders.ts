@@ -1,0 +1,205 @@
+/** The contenders of the rows that measure deliveries a second, each made the same way: warm up, load, go, count. */
+
+import type { IniSections } from '../support/config-files.ts'
+import { type Drained, drain, Sizer } from './drain.ts'
+import { Installation } from './installation.ts'
+import { type AuditMode, createPeerAudit, type Database } from './peers/audit.ts'
+import type { BareConfiguration } from './peers/bare-undici.ts'
+import { addJobs, jobOf, openQueue } from './peers/bullmq.ts'
+import type { BullmqWorkerConfiguration } from './peers/bullmq-worker.ts'
+import type { GraphileConfiguration } from './peers/graphile-worker.ts'
+import { startProgram } from './program.ts'
+import type { Contender, Readings } from './row.ts'
+import type { Bench } from './scene.ts'
+
+/** Deliveries before the measured ones: compiled code, open connections. */
+const WARM_UP = 1_000
+export const REQUEST_TIMEOUT_MS = 30_000
+
+/** What every delivery rate gives: `rate` per second, and the CPU of one delivery in µs. */
+export function readingsOf({ seconds, ownCpu, allCpu }: Drained, count: number): Readings {
+  return { rate: count / seconds, ownCpu, allCpu }
+}
+
+export interface OwnSetting {
+  readonly who: string
+  readonly processes?: number
+  readonly listeners: IniSections
+  readonly eventOf?: (number: number) => string
+  /** Deliveries of one message. */
+  readonly fanOut?: number
+  readonly guess: number
+}
+
+/** resthooks itself: deliveries a second with this configuration. */
+export async function ownRate(bench: Bench, setting: OwnSetting): Promise<Contender> {
+  const { who, processes = 1, listeners, eventOf, fanOut = 1, guess } = setting
+  const installation = await Installation.create(bench, listeners)
+  const sizer = new Sizer(bench.options.seconds, guess / fanOut)
+  return {
+    who,
+    role: 'own',
+    measure: async () => {
+      await bench.fresh()
+      await installation.truncate()
+      const worker = await installation.startWorker(processes)
+      try {
+        const messages = sizer.count
+        const work = (count: number) => ({
+          count: count * fanOut,
+          pid: worker.child.pid!,
+          go: () => installation.release(),
+          audited: () => installation.attempts(),
+        })
+        await installation.stage(WARM_UP, eventOf)
+        await drain(bench, work(WARM_UP))
+        await installation.audited()
+        await installation.stage(messages, eventOf)
+        const drained = await drain(bench, work(messages))
+        const readings = readingsOf(drained, messages * fanOut)
+        sizer.learn(messages / drained.seconds)
+        await installation.audited()
+        return readings
+      } finally {
+        await installation.stopWorker(worker)
+      }
+    },
+    end: () => installation.end(),
+  }
+}
+
+/** The listener that every row starts from: nginx, as many requests at once as a worker may make. */
+export function oneListener({ nginx, options }: Bench): IniSections {
+  return { 'listener uno': { url: `${nginx.url}/uno`, concurrencia: options.concurrency } }
+}
+
+export function databaseOf({ postgres }: Bench): Database {
+  const { host, port, username, password } = postgres
+  return { host, port, username, password, database: 'postgres' }
+}
+
+/** BullMQ + undici + an audit. */
+export async function bullmqRate(bench: Bench, mode: AuditMode, who: string, guess: number): Promise<Contender> {
+  const schema = `par_bullmq_${mode.replaceAll(' ', '_')}`
+  await createPeerAudit(bench.sql, schema)
+  const sizer = new Sizer(bench.options.seconds, guess)
+  return {
+    who,
+    role: 'peer',
+    measure: async () => {
+      await bench.fresh()
+      await bench.sql`TRUNCATE ${bench.sql(schema)}.intento`
+      const configuration: BullmqWorkerConfiguration = {
+        redis: { host: bench.redis.host, port: bench.redis.port },
+        queue: 'entregas',
+        concurrency: bench.options.concurrency,
+        timeout: REQUEST_TIMEOUT_MS,
+        audit: { database: databaseOf(bench), schema, mode },
+      }
+      const queue = openQueue(bench, 'entregas')
+      const worker = await startProgram('bullmq-worker', configuration)
+      try {
+        const measured = async (count: number) => {
+          const jobs = Array.from({ length: count }, (_, i) => jobOf(i, 'uno', bench.nginx.url))
+          await addJobs(queue, jobs)
+          const go = () => worker.ask('go')
+          return drain(bench, { count, pid: worker.pid, go, audited: () => peerAttempts(bench, schema) })
+        }
+        await measured(WARM_UP)
+        await worker.ask('hold')
+        const { count } = sizer
+        const readings = readingsOf(await measured(count), count)
+        sizer.learn(readings.rate!)
+        return readings
+      } finally {
+        await worker.stop()
+        await queue.close()
+      }
+    },
+    end: async () => {
+      await bench.sql`DROP SCHEMA ${bench.sql(schema)} CASCADE`
+    },
+  }
+}
+
+/** graphile-worker + undici + a batched audit. */
+export async function graphileRate(bench: Bench, who: string, guess: number): Promise<Contender> {
+  const [jobSchema, auditSchema] = ['par_graphile_trabajos', 'par_graphile']
+  await createPeerAudit(bench.sql, auditSchema)
+  const sizer = new Sizer(bench.options.seconds, guess)
+  /** Loads jobs in a transaction that stays open; the function returned commits it, and all become visible at once. */
+  const load = async (count: number) => {
+    const jobs = Array.from({ length: count }, (_, i) => jobOf(i, 'uno', bench.nginx.url))
+    const connection = await bench.sql.reserve()
+    await connection`BEGIN`
+    await connection`
+      SELECT count(${connection(jobSchema)}.add_job('entrega', payload, max_attempts => 10))
+        FROM json_array_elements(${JSON.stringify(jobs)}::text::json) AS payload`
+    return async () => {
+      await connection`COMMIT`
+      connection.release()
+    }
+  }
+  return {
+    who,
+    role: 'peer',
+    measure: async () => {
+      await bench.fresh()
+      await bench.sql`TRUNCATE ${bench.sql(auditSchema)}.intento`
+      const configuration: GraphileConfiguration = {
+        database: databaseOf(bench),
+        jobSchema,
+        auditSchema,
+        concurrency: bench.options.concurrency,
+        timeout: REQUEST_TIMEOUT_MS,
+      }
+      const worker = await startProgram('graphile-worker', configuration)
+      try {
+        const measured = async (count: number) => {
+          const go = await load(count)
+          return drain(bench, { count, pid: worker.pid, go, audited: () => peerAttempts(bench, auditSchema) })
+        }
+        await measured(WARM_UP)
+        const { count } = sizer
+        const readings = readingsOf(await measured(count), count)
+        sizer.learn(readings.rate!)
+        return readings
+      } finally {
+        await worker.stop()
+      }
+    },
+    end: async () => {
+      await bench.sql`DROP SCHEMA ${bench.sql(auditSchema)}, ${bench.sql(jobSchema)} CASCADE`
+    },
+  }
+}
+
+/** Bare undici to the same nginx. */
+export async function bareRate(bench: Bench, who: string, guess: number): Promise<Contender> {
+  const sizer = new Sizer(bench.options.seconds, guess)
+  return {
+    who,
+    role: 'limit',
+    measure: async () => {
+      await bench.fresh()
+      const configuration: BareConfiguration = { origin: bench.nginx.url, connections: bench.options.concurrency }
+      const program = await startProgram('bare-undici', configuration)
+      try {
+        const measured = (count: number) =>
+          drain(bench, { count, pid: program.pid, go: () => program.ask('post', count), audited: null })
+        await measured(WARM_UP)
+        const { count } = sizer
+        const readings = readingsOf(await measured(count), count)
+        sizer.learn(readings.rate!)
+        return readings
+      } finally {
+        await program.stop()
+      }
+    },
+  }
+}
+
+async function peerAttempts({ sql }: Bench, schema: string): Promise<number> {
+  const [row] = await sql`SELECT count(*)::int AS count FROM ${sql(schema)}.intento`
+  return row!.count
+}

@@ -1,0 +1,27 @@
+/** Audited deliveries a second: one process, a body of 1 KB, one listener. */
+import { bareRate, bullmqRate, graphileRate, oneListener, ownRate } from '../contenders.ts'
+import type { Row } from '../row.ts'
+
+const OWN = 'resthooks'
+const LIMIT = 'límite: undici solo'
+
+export const entregas: Row = {
+  name: 'entregas',
+  title: 'Entregas auditadas, 1 proceso, cuerpo de 1 KB, 1 listener',
+  lines: [
+    { key: 'rate', label: 'entregas', unit: 'per second' },
+    { key: 'ownCpu', label: 'CPU propia por entrega', unit: 'us' },
+    { key: 'allCpu', label: 'CPU total por entrega', unit: 'us' },
+  ],
+  goals: [
+    { kind: 'ratio', line: 'rate', who: OWN, to: { peers: 'highest' }, least: 3 },
+    { kind: 'ratio', line: 'rate', who: OWN, to: LIMIT, least: 0.6 },
+  ],
+  contenders: async (bench) => [
+    await ownRate(bench, { who: OWN, listeners: oneListener(bench), guess: 4_000 }),
+    await bullmqRate(bench, 'one by one', 'BullMQ + undici, un INSERT por trabajo', 1_500),
+    await bullmqRate(bench, 'batched', 'BullMQ + undici, INSERT por lotes', 2_000),
+    await graphileRate(bench, 'graphile-worker + undici, INSERT por lotes', 1_500),
+    await bareRate(bench, LIMIT, 8_000),
+  ],
+}
