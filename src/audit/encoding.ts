@@ -32,6 +32,13 @@ export function textRules(serverEncoding: string, strict = false): TextRules {
   return { text, key, json: (value) => JSON.stringify(mapStrings(value, text)) }
 }
 
+/** What `TextRules.key` escaped, for names that may not contain a backslash of their own. */
+export function original(key: string): string {
+  return key.replace(/\\u\{([0-9A-F]{1,5}|10[0-9A-F]{4})\}/g, (_, code) =>
+    String.fromCodePoint(Number.parseInt(code, 16)),
+  )
+}
+
 /** What the encoding cannot hold; null when this program does not know. SQL_ASCII keeps bytes as they come. */
 function unfitFor(serverEncoding: string): RegExp | null {
   switch (serverEncoding) {

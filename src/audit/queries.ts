@@ -8,14 +8,19 @@ import { openDatabase, type Session } from './database.ts'
 import { textRules } from './encoding.ts'
 import { type DeliveryFilters, type DeliveryListing, listDeliveries, type Place } from './listing.ts'
 import { appliedVersion, identifier } from './migrate.ts'
+import { type Owed, readOwed, type Wanted } from './owed.ts'
+import { rejectedDeliveries } from './rejected.ts'
+import { readDeliveries, readMessages, type StoredDelivery, type StoredMessage } from './stored.ts'
 import type { Scope } from './tables.ts'
 import { readTimeline, type Timeline } from './timeline.ts'
 import { postgresTrouble } from './trouble.ts'
 import { readUnfinished, type Unfinished } from './unfinished.ts'
 
 export type { DeliveryFilters, DeliveryListing, Place } from './listing.ts'
+export type { Owed, Wanted } from './owed.ts'
+export type { StoredDelivery, StoredMessage } from './stored.ts'
 export type { AttemptColumns, CallbackColumns, DeliveryColumns, MessageColumns, Timeline } from './timeline.ts'
-export type { StoredMessage, Unfinished } from './unfinished.ts'
+export type { Unfinished } from './unfinished.ts'
 
 export interface ServerInfo {
   /** As the server says it: `16.4`. */
@@ -44,6 +49,14 @@ export interface AuditReader {
   serverInfo(): Promise<ServerInfo>
   /** Unfinished deliveries and delayed messages, oldest first. */
   unfinished(): AsyncGenerator<Unfinished>
+  /** Unfinished deliveries and delayed messages, by message, about oldest first; bodies of those that are wanted alone. */
+  owed(wanted: Wanted): AsyncGenerator<Owed>
+  /** Every delivery of these messages. */
+  storedDeliveries(ids: readonly string[]): Promise<StoredDelivery[]>
+  /** These messages, in parts that fit into memory. */
+  storedMessages(ids: readonly string[]): AsyncGenerator<ReadonlyMap<string, StoredMessage>>
+  /** Deliveries whose newest state the database refused. */
+  rejectedDeliveries(): Promise<{ messageId: string; listener: string }[]>
   close(): Promise<void>
 }
 
@@ -55,6 +68,8 @@ export interface ChangeFeed {
 const PAGE = 1_000
 /** Changes carry the time of the event and are written a little later, by several writers: look back this far. */
 const OVERLAP: Millis = 5_000
+/** The events' times are Redis's, whose clock may be behind Postgres': following starts this long ago, silently. */
+const SKEW: Millis = 60_000
 
 /** Connects when first asked. */
 export function openAuditReader(config: AuditConfig, scope: Scope): AuditReader {
@@ -84,8 +99,11 @@ export function openAuditReader(config: AuditConfig, scope: Scope): AuditReader 
       }
     },
     changes: async (filters) => {
-      const [start] = await ask((session) => session.query<{ now: Date }>('SELECT now()'))
-      return changeFeed((after) => list(filters, { order: 'changes', limit: PAGE, after }), start!.now)
+      const [row] = await ask((session) => session.query<{ now: Date }>('SELECT now()'))
+      const start = new Date(row!.now.getTime() - SKEW)
+      const feed = changeFeed((after) => list(filters, { order: 'changes', limit: PAGE, after }), start)
+      await feed.next()
+      return feed
     },
     pendingCounts: () =>
       ask((session) =>
@@ -115,6 +133,10 @@ export function openAuditReader(config: AuditConfig, scope: Scope): AuditReader 
       return row!
     },
     unfinished: () => readUnfinished(ask, schema, scope),
+    owed: (wanted) => readOwed(ask, schema, scope, wanted),
+    storedDeliveries: (ids) => ask((session) => readDeliveries(session, schema, scope, ids)),
+    storedMessages: (ids) => readMessages(ask, schema, scope, ids),
+    rejectedDeliveries: () => ask((session) => rejectedDeliveries(session, schema, scope)),
     close: () => database.close(),
   }
 }

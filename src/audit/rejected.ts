@@ -28,6 +28,28 @@ export async function keepRejected(session: Session, schema: string, scope: Scop
   )
 }
 
+/** The deliveries whose state changed in an event that was refused: what their rows say is old. */
+export async function rejectedDeliveries(
+  session: Session,
+  schema: string,
+  scope: Scope,
+): Promise<{ messageId: string; listener: string }[]> {
+  const { key } = textRules(session.encoding)
+  const rows = await session.query<{ evento_json: string }>(
+    `SELECT evento_json FROM ${identifier(schema)}.auditoria_rechazada
+      WHERE instancia = $1 AND proyecto = $2 AND length(evento_json) < 1000000 ORDER BY fecha DESC LIMIT 10000`,
+    [key(scope.instancia), key(scope.proyecto)],
+  )
+  return rows.flatMap(({ evento_json }) => {
+    try {
+      const { state } = JSON.parse(evento_json) as { state?: { messageId: string; listener: string } | null }
+      return state ? [{ messageId: state.messageId, listener: state.listener }] : []
+    } catch {
+      return []
+    }
+  })
+}
+
 /** The event as JSON of ASCII alone; bytes as `{"base64": …}`. */
 export function eventJson(event: AuditEvent): string {
   try {

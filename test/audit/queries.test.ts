@@ -186,6 +186,14 @@ describe('the changes', () => {
     expect(await feed.next()).toEqual([])
   })
 
+  test('of a Redis whose clock is behind are seen, and what was before is not', async () => {
+    await backend.write([stateEvent(state('antes', 'a', 1), soon(-10))])
+    const feed = await reader.changes({})
+    expect(await feed.next()).toEqual([])
+    await backend.write([stateEvent(state('después', 'a', 1), soon(-9))])
+    expect(await feed.next()).toMatchObject([{ mensaje_id: 'después' }])
+  })
+
   test('that a slower writer commits late are not missed', async () => {
     const feed = await reader.changes({})
     await backend.write([stateEvent(state('rápido', 'a', 1), soon(5))])

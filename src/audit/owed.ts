@@ -1,0 +1,104 @@
+/** What is still owed according to the audit: the deliveries, and the delayed messages, that `recuperar` puts back. */
+import type { Session } from './database.ts'
+import { original, textRules } from './encoding.ts'
+import { identifier } from './migrate.ts'
+import { type Page, readDeliveries, readMessages, type StoredDelivery, type StoredMessage } from './stored.ts'
+import type { Scope } from './tables.ts'
+
+export type Owed =
+  /** At least one delivery has not ended; all of the message's are listed. `message` is null when its row was refused. */
+  | {
+      readonly kind: 'deliveries'
+      readonly id: string
+      readonly message: StoredMessage | null
+      readonly deliveries: readonly StoredDelivery[]
+    }
+  /** Its `demora` had not ended. */
+  | { readonly kind: 'delayed'; readonly id: string; readonly message: StoredMessage }
+
+/** Asked before anything is read of a delivery, or (`listener` null) of a delayed message. */
+export type Wanted = (messageId: string, listener: string | null) => boolean
+
+/** Keys alone: bodies are read of those that are wanted. */
+const PAGE = 1_000
+
+/**
+ * Message by message, about oldest first. A message may come twice (its deliveries wait in different states), and one
+ * whose deliveries end meanwhile may not come at all.
+ */
+export async function* readOwed(page: Page, schema: string, scope: Scope, wanted: Wanted): AsyncGenerator<Owed> {
+  for (const state of ['pendiente', 'reintentando'] as const) {
+    let after: readonly [Date, string, string] = [new Date(0), '', '']
+    for (;;) {
+      const rows = await page((session) => keysAfter(session, schema, scope, state, after))
+      const ids = new Set(
+        rows.filter((row) => wanted(row.mensaje_id, original(row.listener))).map(({ mensaje_id }) => mensaje_id),
+      )
+      yield* groups(page, schema, scope, [...ids])
+      const last = rows.at(-1)
+      if (!last || rows.length < PAGE) break
+      after = [last.creado, last.mensaje_id, last.listener]
+    }
+  }
+  let after: readonly [Date, string] = [new Date(0), '']
+  for (;;) {
+    const rows = await page((session) => delayedAfter(session, schema, scope, after))
+    const ids = rows.map(({ id }) => id).filter((id) => wanted(id, null))
+    for await (const messages of readMessages(page, schema, scope, ids)) {
+      for (const [id, message] of messages) yield { kind: 'delayed', id, message }
+    }
+    const last = rows.at(-1)
+    if (!last || rows.length < PAGE) return
+    after = [last.recibido, last.id]
+  }
+}
+
+async function* groups(page: Page, schema: string, scope: Scope, ids: readonly string[]): AsyncGenerator<Owed> {
+  if (ids.length === 0) return
+  const deliveries = new Map<string, StoredDelivery[]>(ids.map((id) => [id, []]))
+  for (const each of await page((session) => readDeliveries(session, schema, scope, ids))) {
+    deliveries.get(each.messageId)?.push(each)
+  }
+  const without = new Set(ids)
+  for await (const messages of readMessages(page, schema, scope, ids)) {
+    // In the order of dispatch, which the map of ids keeps.
+    for (const id of ids) {
+      const message = messages.get(id)
+      if (!message) continue
+      without.delete(id)
+      yield { kind: 'deliveries', id, message, deliveries: deliveries.get(id)! }
+    }
+  }
+  for (const id of without) yield { kind: 'deliveries', id, message: null, deliveries: deliveries.get(id)! }
+}
+
+function keysAfter(
+  session: Session,
+  schema: string,
+  { instancia, proyecto }: Scope,
+  state: 'pendiente' | 'reintentando',
+  after: readonly [Date, string, string],
+) {
+  const { key } = textRules(session.encoding)
+  return session.query<{ creado: Date; mensaje_id: string; listener: string }>(
+    `SELECT creado, mensaje_id, listener FROM ${identifier(schema)}.entrega
+      WHERE instancia = $1 AND proyecto = $2 AND estado = '${state}' AND (creado, mensaje_id, listener) > ($3, $4, $5)
+      ORDER BY creado, mensaje_id, listener LIMIT ${PAGE}`,
+    [key(instancia), key(proyecto), ...after],
+  )
+}
+
+function delayedAfter(
+  session: Session,
+  schema: string,
+  { instancia, proyecto }: Scope,
+  after: readonly [Date, string],
+): Promise<{ id: string; recibido: Date }[]> {
+  const { key } = textRules(session.encoding)
+  return session.query(
+    `SELECT id, recibido FROM ${identifier(schema)}.mensaje
+      WHERE instancia = $1 AND proyecto = $2 AND listeners IS NULL AND (recibido, id) > ($3, $4)
+      ORDER BY recibido, id LIMIT ${PAGE}`,
+    [key(instancia), key(proyecto), ...after],
+  )
+}

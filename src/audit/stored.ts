@@ -1,0 +1,143 @@
+/**
+ * Messages and deliveries as the audit keeps them, by id, whole enough to be put back into the queue.
+ *
+ * Bodies are read in parts of bounded size: a backlog of large messages never has to fit into memory.
+ */
+import type { Bytes, Message } from '../message.ts'
+import { arrayLiteral, parts } from './columns.ts'
+import type { Session } from './database.ts'
+import { original, textRules } from './encoding.ts'
+import type { DeliveryState } from './event.ts'
+import { identifier } from './migrate.ts'
+import type { Scope } from './tables.ts'
+import type { MessageColumns } from './timeline.ts'
+
+export interface StoredMessage {
+  readonly message: Message
+  /** ms since epoch. */
+  readonly receivedAt: number
+  /** False: `auditar_cuerpo = 0`, the body is not here and `message.body` is empty. */
+  readonly bodyKept: boolean
+}
+
+/** A delivery's row, and what its attempts say beyond it. */
+export interface StoredDelivery extends DeliveryState {
+  /** When the message was dispatched to this listener, ms since epoch of Redis's clock. */
+  readonly createdAt: number
+  /** The highest attempt number on record: of attempts whose outcome never reached the delivery too. */
+  readonly lastNumber: number
+  /** Attempts since the delivery was last sent again: what counts for its strategy. */
+  readonly made: number
+  /** The listener accepted an attempt whose outcome Redis lost: it has the message already. */
+  readonly accepted: boolean
+}
+
+/** Runs one page's query; a transaction each, so that a long reading holds no snapshot. */
+export type Page = <T>(work: (session: Session) => Promise<T>) => Promise<T>
+
+const MESSAGES_A_PART = 200
+const BYTES_A_PART: Bytes = 8 * 1024 * 1024
+
+type MessageRow = MessageColumns
+interface DeliveryRow {
+  readonly mensaje_id: string
+  readonly listener: string
+  readonly estado: DeliveryState['state']
+  readonly intentos: number
+  readonly proximo_intento: Date | null
+  readonly motivo: string | null
+  readonly creado: Date
+  readonly version: number
+  readonly ultimo: number
+  readonly terminado: number
+  readonly aceptada: boolean
+}
+
+/** The messages with these ids, those there are, in about their order, in parts that fit into memory; of a repeated id the newest. */
+export async function* readMessages(
+  page: Page,
+  schema: string,
+  scope: Scope,
+  ids: readonly string[],
+): AsyncGenerator<ReadonlyMap<string, StoredMessage>> {
+  const newest = (columns: string) =>
+    `SELECT DISTINCT ON (id) ${columns} FROM ${identifier(schema)}.mensaje
+      WHERE instancia = $1 AND proyecto = $2 AND id = ANY ($3::text[]) ORDER BY id, recibido DESC`
+  const found = await page((session) =>
+    session.query<{ id: string; size: number }>(
+      newest('id, coalesce(octet_length(cuerpo), 0) AS size'),
+      byIds(session, scope, ids),
+    ),
+  )
+  const place = new Map(ids.map((id, index) => [id, index]))
+  found.sort((a, b) => place.get(a.id)! - place.get(b.id)!)
+  for (const part of parts(found, MESSAGES_A_PART, BYTES_A_PART, ({ size }) => size)) {
+    const wanted = part.map(({ id }) => id)
+    const rows = await page((session) => session.query<MessageRow>(newest('*'), byIds(session, scope, wanted)))
+    yield new Map(rows.map((row) => [row.id, storedMessage(row)]))
+  }
+}
+
+/** Every delivery of these messages, whatever its state. */
+export async function readDeliveries(
+  session: Session,
+  schema: string,
+  scope: Scope,
+  ids: readonly string[],
+): Promise<StoredDelivery[]> {
+  const rows = await session.query<DeliveryRow>(
+    `SELECT e.mensaje_id, e.listener, e.estado, e.intentos, e.proximo_intento, e.motivo, e.creado,
+            e.version::float8 AS version, coalesce(i.ultimo, 0) AS ultimo, coalesce(i.terminado, 0) AS terminado,
+            coalesce(i.aceptada, false) AS aceptada
+       FROM ${identifier(schema)}.entrega e
+       LEFT JOIN LATERAL (
+         SELECT max(numero) AS ultimo,
+                max(numero) FILTER (WHERE resultado <> 'reintento' AND numero <= e.intentos) AS terminado,
+                bool_or(resultado = 'exito' AND numero > e.intentos) AS aceptada
+           FROM ${identifier(schema)}.intento i
+          WHERE i.mensaje_id = e.mensaje_id AND i.listener = e.listener AND i.instancia = $1 AND i.proyecto = $2) i ON true
+      WHERE e.instancia = $1 AND e.proyecto = $2 AND e.mensaje_id = ANY ($3::text[])
+      ORDER BY e.creado, e.mensaje_id, e.listener`,
+    byIds(session, scope, ids),
+  )
+  return rows.map((row) => ({
+    messageId: row.mensaje_id,
+    listener: original(row.listener),
+    state: row.estado,
+    attempts: row.intentos,
+    nextAttemptAt: row.proximo_intento?.getTime() ?? null,
+    reason: row.motivo,
+    version: row.version,
+    createdAt: row.creado.getTime(),
+    lastNumber: Math.max(row.intentos, row.ultimo),
+    made: Math.max(0, row.intentos - row.terminado),
+    accepted: row.aceptada,
+  }))
+}
+
+function byIds({ encoding }: Session, { instancia, proyecto }: Scope, ids: readonly string[]): string[] {
+  const { key } = textRules(encoding)
+  return [key(instancia), key(proyecto), arrayLiteral(ids.map(key))]
+}
+
+function storedMessage(row: MessageRow): StoredMessage {
+  return {
+    receivedAt: row.recibido.getTime(),
+    bodyKept: row.cuerpo !== null,
+    message: {
+      id: row.id,
+      event: row.evento,
+      body: row.cuerpo ?? Buffer.alloc(0),
+      contentType: row.tipo_contenido ?? 'application/octet-stream',
+      method: row.metodo,
+      path: row.ruta,
+      headers: row.cabeceras,
+      createdAt: row.creado,
+      key: row.clave,
+      origin: row.origen,
+      onlyListener: row.solo_listener,
+      notBefore: row.no_antes_de,
+      depth: row.profundidad,
+    },
+  }
+}

@@ -1,0 +1,113 @@
+/** `auditoria`: lists and follows; its filters' words. */
+import { spawn } from 'node:child_process'
+import { attempt, attemptEvent, message, messageEvent, NOON, state, stateEvent } from '../audit/scenery.ts'
+import { BIN, cleanEnvironment } from '../support/cli.ts'
+import { until } from '../support/until.ts'
+import { expect, test } from '../support/world.ts'
+import { writeAudit } from './audit-world.ts'
+
+const day = (n: number) => NOON + n * 86_400_000
+
+test('is a table with the newest first, and says when there is more', async ({ world }) => {
+  await writeAudit(
+    world,
+    ['uno', 'dos', 'tres'].flatMap((id, n) => [
+      messageEvent(message({ id }), ['a'], { at: day(n), receivedAt: day(n) }),
+    ]),
+  )
+  const run = await world.cli(['auditoria', '--limite', '2'])
+  expect(run).toMatchObject({ code: 0, stderr: expect.stringMatching(/Hay más.*2.*--limite/) })
+  const lines = run.stdout.trimEnd().split('\n')
+  expect(lines).toHaveLength(3)
+  expect(lines[0]).toMatch(/creado\s+evento\s+listener\s+estado\s+intentos\s+proximo_intento\s+motivo\s+mensaje_id/)
+  expect(lines[1]).toMatch(/2026-11-17 09:00:00\.000 -03:00\s+proveedor\.alta\s+a\s+pendiente\s+0\s+tres/)
+  expect(lines[2]).toContain('dos')
+})
+
+test('nothing found is said on stderr; as JSON it is an empty list', async ({ world }) => {
+  await world.createSchema()
+  expect(await world.cli(['auditoria'])).toMatchObject({
+    code: 0,
+    stdout: '',
+    stderr: expect.stringContaining('No hay'),
+  })
+  expect(await world.cli(['auditoria', '--json'])).toMatchObject({ code: 0, stdout: '[]\n', stderr: '' })
+})
+
+test('dates are local, a day given to --hasta is included, states may be several', async ({ world }) => {
+  await writeAudit(
+    world,
+    [1, 2, 3].flatMap((n) => {
+      const id = `d${n}`
+      return [
+        messageEvent(message({ id }), ['a'], { at: day(n), receivedAt: day(n) }),
+        stateEvent(state(id, 'a', 1, { state: n === 1 ? 'fallida' : n === 2 ? 'descartada' : 'exitosa' }), day(n)),
+      ]
+    }),
+  )
+  const ids = async (...filters: string[]) => {
+    const run = await world.cli(['auditoria', '--json', ...filters])
+    expect(run).toMatchObject({ code: 0, stderr: '' })
+    return JSON.parse(run.stdout).map((row: { mensaje_id: string }) => row.mensaje_id)
+  }
+  expect(await ids('--desde', '2026-11-17', '--hasta', '2026-11-17')).toEqual(['d2'])
+  expect(await ids('--desde', '2026-11-17 09:00', '--hasta', '2026-11-18T12:00:00Z')).toEqual(['d2'])
+  expect(await ids('--desde', '2026-11-17 09:00:00.001')).toEqual(['d3'])
+  expect(await ids('--estado', 'fallida, descartada')).toEqual(['d2', 'd1'])
+})
+
+test.each([
+  [['--estado', 'rota'], /--estado: «rota».*pendiente.*descartada/],
+  [['--desde', 'ayer'], /--desde: «ayer».*2h.*2026-11-24/],
+  [['--desde', '2026-02-30'], /--desde: «2026-02-30»/],
+  [['--hasta', '5'], /--hasta: «5»/],
+  [['--limite', '0'], /--limite: «0»/],
+  [['--limite', '1e3'], /--limite: «1e3»/],
+  [['--desde', '1h', '--hasta', '2h'], /posterior a --hasta/],
+])('%j is wrong usage', async (args, words) => {
+  const { runCli } = await import('../support/cli.ts')
+  expect(await runCli(['auditoria', ...args])).toMatchObject({
+    code: 2,
+    stdout: '',
+    stderr: expect.stringMatching(words),
+  })
+})
+
+test('--seguir shows the last ones, then what changes, and ends at Ctrl+C', async ({ world }) => {
+  await writeAudit(world, [messageEvent(message({ id: 'antes' }), ['a'])])
+  const child = spawn(process.execPath, [BIN, 'auditoria', '--seguir', '--json'], {
+    env: cleanEnvironment(world.environment),
+    cwd: world.folder,
+  })
+  let out = ''
+  let err = ''
+  child.stdout.on('data', (chunk) => {
+    out += chunk
+  })
+  child.stderr.on('data', (chunk) => {
+    err += chunk
+  })
+  const ended = new Promise((resolve) => child.once('close', (code, signal) => resolve(signal ?? code)))
+  try {
+    await until(() => out.includes('antes'), { what: 'what was there before' })
+    const now = Date.now()
+    const made = attempt('nuevo', 'a', { startedAt: now })
+    await writeAudit(world, [
+      messageEvent(message({ id: 'nuevo' }), ['a'], { at: now, receivedAt: now }),
+      attemptEvent(made, state('nuevo', 'a', 1, { state: 'reintentando' })),
+    ])
+    await until(() => out.includes('nuevo'), { what: 'the change' })
+  } finally {
+    child.kill('SIGINT')
+  }
+  expect(await ended).toSatisfy((end) => end === 'SIGINT' || end === 130)
+  expect(err).toBe('')
+  const rows = out
+    .trimEnd()
+    .split('\n')
+    .map((each) => JSON.parse(each))
+  expect(rows).toMatchObject([
+    { mensaje_id: 'antes', estado: 'pendiente' },
+    { mensaje_id: 'nuevo', estado: 'reintentando', evento: 'proveedor.alta' },
+  ])
+})
