@@ -2,16 +2,25 @@
  * The command line: words in, exit code out. What a command does is in `commands/`.
  */
 import { Command, CommanderError } from 'commander'
+import type { Definition } from './commands/command.ts'
 import { Context, type GlobalOptions } from './commands/context.ts'
-import { COMMANDS, TOBA_COMMANDS } from './commands/registry.ts'
 import { explainUsage, speakSpanish } from './commands/spanish.ts'
 import { EXIT_CODES, ResthooksError } from './errors.ts'
 
 const VALUE_OPTIONS = new Set(['-i', '--instancia', '-p', '--proyecto', '--config', '--env', '--instalacion'])
 
-await main(process.argv.slice(2))
+/** toba's own spelling: `proyecto crear_base_resthooks`. */
+const TOBA_COMMANDS: Readonly<Record<string, string>> = {
+  crear_base_resthooks: 'crear-base',
+  crear_base: 'crear-base',
+  iniciar_workers: 'iniciar-workers',
+}
 
-async function main(given: readonly string[]): Promise<void> {
+/** Loads a command when it is the one that runs. */
+export type Commands = Readonly<Record<string, () => Promise<Definition>>>
+
+/** Runs one command line and sets the process's exit code. */
+export async function main(given: readonly string[], commands: Commands): Promise<void> {
   // `resthooks auditoria | head` closes the pipe early: that is no error.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
   const words = tobaSpelling(given)
@@ -23,9 +32,10 @@ async function main(given: readonly string[]): Promise<void> {
   withGlobalOptions(program)
   program.hook('preAction', (_program, action) => context.setOptions(action.optsWithGlobals<GlobalOptions>()))
 
-  const named = commandIn(words)
-  for (const [name, load] of Object.entries(COMMANDS)) {
-    if (named !== undefined && named !== name) continue
+  const named = words[positionOfCommand(words)]
+  const only = named !== undefined && Object.hasOwn(commands, named) ? named : undefined
+  for (const [name, load] of Object.entries(commands)) {
+    if (only !== undefined && only !== name) continue
     const before = program.commands.length
     ;(await load())(program, context)
     for (const command of program.commands.slice(before)) withGlobalOptions(speakSpanish(command).exitOverride())
@@ -60,13 +70,8 @@ function tobaSpelling(given: readonly string[]): string[] {
   return words
 }
 
-function commandIn(words: readonly string[]): string | undefined {
-  const word = words[positionOfCommand(words)]
-  return word !== undefined && Object.hasOwn(COMMANDS, word) ? word : undefined
-}
-
 /** The first word that is neither an option nor the value of a global one. */
-function positionOfCommand(words: readonly string[]): number {
+export function positionOfCommand(words: readonly string[]): number {
   for (let i = 0; i < words.length; i++) {
     if (VALUE_OPTIONS.has(words[i]!)) i += 1
     else if (!words[i]!.startsWith('-')) return i
