@@ -86,9 +86,18 @@ export function spawnWorker(args: readonly string[] = [], options: CliOptions = 
   return spawnProgram(process.execPath, [BIN, 'iniciar-workers', ...args], options)
 }
 
+/** A run of the tests that is interrupted must not leave workers behind that wait for its servers. */
+const running = new Set<ChildProcess>()
+process.once('exit', () => {
+  for (const child of running) child.kill('SIGKILL')
+})
+// Vitest's own process is gone.
+process.once('disconnect', () => process.exit(1))
+
 /** Starts any program that runs a worker. */
 export function spawnProgram(program: string, args: readonly string[], { env, cwd }: CliOptions = {}): Worker {
   const child = spawn(program, args, { env: cleanEnvironment(env), cwd, stdio: ['ignore', 'pipe', 'pipe'] })
+  running.add(child)
   const log: Record<string, unknown>[] = []
   const lines: string[] = []
   for (const stream of [child.stdout, child.stderr]) {
@@ -99,7 +108,10 @@ export function spawnProgram(program: string, args: readonly string[], { env, cw
     })
   }
   const ended = new Promise<{ code: number | null; signal: NodeJS.Signals | null }>((resolve) => {
-    child.once('close', (code, signal) => resolve({ code, signal }))
+    child.once('close', (code, signal) => {
+      running.delete(child)
+      resolve({ code, signal })
+    })
   })
   return {
     child,

@@ -1,8 +1,13 @@
 /**
  * Builds the program once and starts one Redis and one Postgres for the whole run; each test takes its own namespace
- * and schema. `RESTHOOKS_PRUEBAS_REDIS=host:port` uses a Redis that runs already (Docker's, where there is no
+ * and schema. Whatever the tests write lies in one temporary folder, and goes with the servers at the end of the run,
+ * also when a signal ends it. `RESTHOOKS_PRUEBAS_REDIS=host:port` uses a Redis that runs already (Docker's, where there is no
  * redis-server).
  */
+import { existsSync, rmSync } from 'node:fs'
+import { chmod, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type {} from 'vitest'
 import type { TestProject } from 'vitest/node'
 import { build } from '../../build.mjs'
@@ -17,13 +22,25 @@ declare module 'vitest' {
 }
 
 export default async function setup(project: TestProject) {
+  const folder = await mkdtemp(join(tmpdir(), 'resthooks-pruebas-'))
+  await chmod(folder, 0o755) // Postgres runs as another user where root runs the tests.
+  process.env.TMPDIR = folder
   const [redis, postgres] = await Promise.all([givenRedis() ?? startRedis(), startPostgres(), build()])
   project.provide('redis', { host: redis.host, port: redis.port })
   const { host, port, username, password } = postgres
   project.provide('postgres', { host, port, username, password })
-  return async () => {
+  const teardown = async () => {
     await Promise.all([redis.stop(), postgres.stop()])
+    await rm(folder, { recursive: true, force: true })
   }
+  // At a signal Vitest gives nobody the time to wait: what is left then is ended without waiting.
+  const pid = await postgres.pid()
+  process.once('exit', () => {
+    if ('process' in redis) redis.process.kill('SIGKILL')
+    if (existsSync(postgres.folder)) process.kill(pid, 'SIGKILL')
+    rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
+  })
+  return teardown
 }
 
 function givenRedis() {
