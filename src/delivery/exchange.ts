@@ -161,29 +161,32 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#deadline.onEnd = null
     const ended = performance.now()
     const { progress } = this.#slot
+    const durationMs = round(ended - this.#started)
     const phases: Record<string, number> = this.#reused ? {} : { ...progress.phases }
     if (this.#firstByteAt > 0) phases.primer_byte = round(this.#firstByteAt - this.#sentAt)
-    const durationMs = round(ended - this.#started)
     phases.total = durationMs
-    const result = {
-      startedAt: this.#startedAt,
-      durationMs,
-      phases,
-      ip: progress.ip,
-      status: this.#status,
-      headers: this.#headers,
-      trouble,
-      lostOnReuse,
-    }
+    const settle = (body: Buffer | null, truncated: boolean) =>
+      this.#resolve({
+        startedAt: this.#startedAt,
+        durationMs,
+        phases,
+        ip: progress.ip,
+        status: this.#status,
+        headers: this.#headers,
+        body,
+        truncated,
+        trouble,
+        lostOnReuse,
+      })
     if (this.#status === null) {
-      this.#resolve({ ...result, body: null, truncated: false })
+      settle(null, false)
       return
     }
     const raw = this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks, this.#kept)
     const whole = trouble === null && this.#received === this.#kept
     const kept = keepBody(raw, whole, this.#encoding(), this.#max)
-    if (kept instanceof Promise) kept.then((body) => this.#resolve({ ...result, ...body }))
-    else this.#resolve({ ...result, ...kept })
+    if (kept instanceof Promise) kept.then(({ body, truncated }) => settle(body, truncated))
+    else settle(kept.body, kept.truncated)
   }
 }
 

@@ -91,7 +91,8 @@ class HttpDeliverer implements Deliverer {
     let repeated = false
     let credentials: Credentials
     try {
-      credentials = await this.#credentials(request, deadline)
+      const made = this.#credentials(request, deadline)
+      credentials = made instanceof Promise ? await made : made
     } catch (error) {
       const url = maskUrl(request.origin + request.target)
       return this.#withoutRequest(requests, networkTrouble(error, 'request'), request.method, url)
@@ -118,7 +119,9 @@ class HttpDeliverer implements Deliverer {
           continue
         }
         repeated = false
-        const step = await this.#next(request, answer, credentials, { trusted, hops, renewals }, deadline)
+        const step: Step =
+          this.#plainEnd(answer) ??
+          (await this.#next(request, answer, credentials, { trusted, hops, renewals }, deadline))
         requests.push(recordOf(requests.length + 1, request, credentials, answer, step.trouble))
         if (step.kind === 'end') return this.#judged(requests, answer, step.trouble)
         if (step.kind === 'renew') {
@@ -144,7 +147,16 @@ class HttpDeliverer implements Deliverer {
     }
   }
 
-  /** What an answer asks for: the end, the same again with other credentials, or another place. */
+  /** Nearly every answer, without a turn of the microtask queue; null for those that `#next` must look at. */
+  #plainEnd(answer: Exchanged): Step | null {
+    const { status, trouble } = answer
+    if (trouble !== null) return { kind: 'end', trouble }
+    if (status === 401) return null
+    this.#auth.accepted?.(answer.headers ?? {})
+    return isRedirect(status) && this.#listener.redirects > 0 ? null : END
+  }
+
+  /** What a 401 or a redirect asks for: the end, the same again with other credentials, or another place. */
   async #next(
     request: BuiltRequest,
     answer: Exchanged,
@@ -153,10 +165,8 @@ class HttpDeliverer implements Deliverer {
     deadline: Deadline,
   ): Promise<Step> {
     const end = (trouble: TroubleReport | null): Step => ({ kind: 'end', trouble })
-    if (answer.trouble !== null) return end(answer.trouble)
     const headers = answer.headers ?? {}
-    if (answer.status !== 401) this.#auth.accepted?.(headers)
-    else if (trusted && this.#auth.renew !== undefined) {
+    if (answer.status === 401 && trusted && this.#auth.renew !== undefined) {
       try {
         const renewed = this.#auth.renew(request, headers, used, renewals)
         const credentials = renewed instanceof Promise ? await deadline.race(renewed) : renewed
@@ -165,7 +175,7 @@ class HttpDeliverer implements Deliverer {
         return end(networkTrouble(error, 'request'))
       }
     }
-    if (!isRedirect(answer.status) || this.#listener.redirects === 0) return end(null)
+    if (!isRedirect(answer.status)) return end(null)
     try {
       if (hops >= this.#listener.redirects) {
         throw new Trouble('redireccion', `más de ${this.#listener.redirects} redirecciones (redirecciones)`)
@@ -237,6 +247,8 @@ class HttpDeliverer implements Deliverer {
     }
   }
 }
+
+const END: Step = { kind: 'end', trouble: null }
 
 type Step =
   | { readonly kind: 'end'; readonly trouble: TroubleReport | null }

@@ -42,6 +42,8 @@ export interface RequestTemplate {
   readonly contentType: string | null
   readonly headers: readonly string[]
   readonly recorded: Readonly<Record<string, string>>
+  /** One of `headers` is a Content-Type, which that of the message replaces. */
+  readonly namesContentType: boolean
   readonly keys: readonly Buffer[]
   readonly apiKeyHeader: string | null
   /** What makes every request impossible, in Spanish. */
@@ -97,6 +99,7 @@ export function prepare(listener: ListenerConfig, version: string): RequestTempl
     contentType: listener.contentType,
     headers,
     recorded,
+    namesContentType: listener.headers.some(([name]) => name.toLowerCase() === 'content-type'),
     keys: listener.secrets.map(secretKey),
     apiKeyHeader: auth.kind === 'api_key' && auth.place.in === 'header' ? auth.place.name : null,
     problem,
@@ -145,7 +148,12 @@ export function buildRequest(template: RequestTemplate, message: Message, number
   }
   const contentType = template.contentType ?? message.contentType
   if (contentType !== '' && (message.body.length > 0 || !/^(GET|HEAD|DELETE|OPTIONS)$/.test(method))) {
-    setHeader(headers, recorded, 'Content-Type', contentType)
+    if (template.namesContentType || checkHeader('Content-Type', contentType) !== null) {
+      setHeader(headers, recorded, 'Content-Type', contentType)
+    } else {
+      headers.push('Content-Type', contentType)
+      recorded['Content-Type'] = contentType
+    }
   }
   for (const name in message.headers) setHeader(headers, recorded, name, message.headers[name]!)
   const target = targetOf(template, message)
