@@ -11,10 +11,11 @@ export class Deadline {
   readonly #signal: AbortSignal
   readonly #aborted = () => this.#end(new Trouble('interrumpido', 'el worker interrumpió el pedido'))
 
-  constructor(limit: Millis, signal: AbortSignal) {
+  /** @param name what the limit is called in the text of a time-out: the setting that a person would change */
+  constructor(limit: Millis, signal: AbortSignal, name = 'espera_total') {
     this.#signal = signal
     this.#timer = setTimeout(() => {
-      this.#end(new Trouble('timeout', `espera_total (${limit} ms) agotada`))
+      this.#end(new Trouble('timeout', `${name} (${limit} ms) agotada`))
     }, limit)
     if (signal.aborted) this.#aborted()
     else signal.addEventListener('abort', this.#aborted)

@@ -36,7 +36,7 @@ export async function post(
   }
   const sockets = new Sockets(url.origin, dialing, 0)
   const slot = sockets.take()
-  const deadline = new Deadline(limit, signal)
+  const deadline = new Deadline(limit, signal, 'el tiempo de un callback')
   try {
     const wire = { method: 'POST', target: url.pathname + url.search, headers, body: Buffer.from(input.json) }
     const { status, trouble } = await exchange(slot, wire, 4096, deadline)
