@@ -31,7 +31,7 @@ export interface CallbackJob {
 const ANSWER_KEPT = 4096
 
 function forOutcome(told: {
-  readonly claimed: Claimed
+  readonly claimed: Pick<Claimed, 'id' | 'version'>
   readonly message: Message | null
   readonly listener: string
   readonly attempts: number

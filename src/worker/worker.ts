@@ -40,6 +40,10 @@ const LAST_SETTLE_MS = 5_000
 const LAST_AUDIT_MS = 3_000
 /** For the first connection, after a probe that worked. */
 const CONNECT_PATIENCE_MS = 5_000
+/** With so many requests under way, a free slot waits a moment for others: one claim for many costs as much as for one. */
+const BUSY = 16
+const GATHER_MS = 1
+const QUIET_LOOK_MS = 5
 /** Told to the other workers after a dispatch: there is something to claim. */
 const WAKE_CLAIMS = 'c'
 
@@ -66,6 +70,10 @@ export class Worker {
   #clockOffset = 0
   #stopping = false
   #backlogged = false
+  /** Passes in a row that found nothing, since anything last happened. */
+  #emptyDispatches = 0
+  #emptyClaims = 0
+  #failure: Error | undefined
   #beatTimer: NodeJS.Timeout | undefined
 
   constructor(options: WorkerOptions) {
@@ -103,6 +111,7 @@ export class Worker {
       if (applied && settlement.verdict === 'retry')
         this.#dueAt(settlement.lane.name, this.#scene.now() + settlement.delay)
       if (settlement.lane.strict) this.#claimer.hint([settlement.lane.name])
+      this.#active()
       this.#claimBell.ring()
       this.#audit.ring()
     })
@@ -127,8 +136,13 @@ export class Worker {
     await this.#beat()
     this.#audit.start()
     try {
-      if (once) await this.#untilQuiet().catch((error) => Promise.reject(redisTrouble(error, this.#config.redis)))
-      else await Promise.all([this.#dispatchLoop(), this.#claimLoop()])
+      const loops = Promise.all([this.#dispatchLoop(), this.#claimLoop()])
+      if (once) {
+        await this.#untilQuiet()
+        this.stop()
+      }
+      await loops
+      if (this.#failure) throw this.#failure
     } finally {
       await this.#finish()
     }
@@ -223,8 +237,10 @@ export class Worker {
         continue
       }
       try {
-        const { more, nextAt } = await this.#dispatch()
+        const { more, moved, nextAt } = await this.#dispatch()
         this.#scene.redisOutage.worked()
+        if (moved > 0) this.#active()
+        else this.#emptyDispatches += 1
         if (more) continue
         await this.#dispatchBell.wait(nextAt === null ? poll : clamp(nextAt - this.#scene.now(), 5, poll))
       } catch (error) {
@@ -254,8 +270,13 @@ export class Worker {
         this.#claimer.hint()
       }
       try {
+        if (this.#claimer.running >= BUSY) await timeout(GATHER_MS)
         const started = await this.#claimer.pass()
-        if (started > 0) continue
+        if (started > 0) {
+          this.#active()
+          continue
+        }
+        this.#emptyClaims += 1
         const nextAt = this.#claimer.nextAt()
         const untilPoll = Math.max(1, polledAt + poll - Date.now())
         await this.#claimBell.wait(nextAt === null ? untilPoll : clamp(nextAt - this.#scene.now(), 1, untilPoll))
@@ -265,27 +286,36 @@ export class Worker {
     }
   }
 
-  /** `--una-vez`: until nothing is in the inbox, nothing due in any queue that may be worked, and nothing runs. */
+  /**
+   * `--una-vez`: until nothing is in the inbox, nothing due in any queue that may be worked, and nothing runs. Twice
+   * without a find, since the first look may have begun before the last outcome came in.
+   */
   async #untilQuiet(): Promise<void> {
-    while (!this.#stopping && this.#config.active) {
-      const { moved } = await this.#dispatch()
+    const limited = () =>
+      [...this.#claimer.lanes.values()].some(({ spec, left, nextAt }) => spec.rateLimit && left > 0 && nextAt !== null)
+    while (!this.#stopping && this.#config.active && !this.#failure) {
+      await timeout(QUIET_LOOK_MS)
+      if (this.#leases.size > 0 || this.#settler.size > 0) continue
+      if (this.#emptyDispatches >= 2 && this.#emptyClaims >= 2 && !limited()) return
       this.#claimer.hint()
-      const started = await this.#claimer.pass()
-      if (moved > 0 || started > 0) continue
-      if (this.#leases.size > 0 || this.#settler.size > 0) {
-        await this.#claimBell.wait(100)
-        continue
-      }
-      const limited = [...this.#claimer.lanes.values()].filter(
-        ({ spec, left, nextAt }) => spec.rateLimit && left > 0 && nextAt !== null,
-      )
-      if (limited.length === 0) return
-      await this.#claimBell.wait(50)
+      this.#dispatchBell.ring()
+      this.#claimBell.ring()
     }
   }
 
+  #active(): void {
+    this.#emptyDispatches = 0
+    this.#emptyClaims = 0
+  }
+
+  /** @returns ms to wait; with `once` nobody waits for Redis to come back */
   #redisFailed(error: unknown): number {
-    return this.#scene.redisOutage.failed(redisTrouble(error, this.#config.redis))
+    const trouble = redisTrouble(error, this.#config.redis)
+    if (this.#options.once) {
+      this.#failure = trouble
+      this.stop()
+    }
+    return this.#scene.redisOutage.failed(trouble)
   }
 
   #listen(): void {
