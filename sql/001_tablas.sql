@@ -6,6 +6,9 @@
 -- it is faster, it is the same in every database, and LIKE 'prefix%' can use the index.
 --
 -- Several projects share these tables: instancia and proyecto say whose a row is.
+--
+-- What the program pages by is timestamptz(3): it reads milliseconds, and a row changed by hand (now() has microseconds)
+-- would otherwise always lie beyond the page that ended with it.
 
 CREATE TABLE {{schema}}.migracion (
   version  integer PRIMARY KEY,
@@ -31,7 +34,7 @@ CREATE TABLE {{schema}}.mensaje (
   origen         text,
   listeners      integer,
   creado         timestamptz NOT NULL,
-  recibido       timestamptz NOT NULL,
+  recibido       timestamptz(3) NOT NULL,
   no_antes_de    timestamptz,
   solo_listener  text,
   profundidad    smallint NOT NULL DEFAULT 0,
@@ -58,8 +61,8 @@ CREATE TABLE {{schema}}.entrega (
   intentos        integer NOT NULL,
   proximo_intento timestamptz,
   motivo          text,
-  creado          timestamptz NOT NULL,
-  actualizado     timestamptz NOT NULL,
+  creado          timestamptz(3) NOT NULL,
+  actualizado     timestamptz(3) NOT NULL,
   version         bigint NOT NULL,
   PRIMARY KEY (mensaje_id, listener, instancia, proyecto)
 );
