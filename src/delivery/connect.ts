@@ -166,6 +166,8 @@ function dialTcp(endpoint: Endpoint, allowed: readonly LookupAddress[], dialing:
 }
 
 function handshake(tcp: Socket, endpoint: Endpoint, dialing: Dialing, signal: AbortSignal) {
+  // Its errors arrive on the TLS socket; one that came here too must not end the process.
+  tcp.on('error', () => {})
   return new Promise<Socket>((resolve, reject) => {
     const socket = connectTls({
       socket: tcp,

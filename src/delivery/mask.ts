@@ -32,7 +32,9 @@ export function maskResponseHeaders(
   const masked: Record<string, string | string[]> = {}
   for (const name in headers) {
     const value = headers[name]
-    if (value !== undefined) masked[name] = isSecretInResponse(name) ? MASK : value
+    if (value === undefined) continue
+    if (isSecretInResponse(name)) masked[name] = MASK
+    else masked[name] = name === 'location' && typeof value === 'string' ? maskUrl(value) : value
   }
   return masked
 }

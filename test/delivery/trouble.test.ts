@@ -103,8 +103,15 @@ describe('masks', () => {
 
   test('of an answer, cookies and tokens', () => {
     expect(
-      maskResponseHeaders({ 'set-cookie': ['a=1'], 'x-csrf-token': 't', via: ['a', 'b'], nada: undefined }),
+      maskResponseHeaders({
+        location: 'https://h/?token=t',
+        'set-cookie': ['a=1'],
+        'x-csrf-token': 't',
+        via: ['a', 'b'],
+        nada: undefined,
+      }),
     ).toEqual({
+      location: 'https://h/?token=***',
       'set-cookie': '***',
       'x-csrf-token': '***',
       via: ['a', 'b'],
