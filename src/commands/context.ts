@@ -2,6 +2,7 @@
  * What a command may ask for: the configuration, the queue, the audit reader. Each is opened when first asked for, so
  * that `send` never loads Postgres and `ver` never loads Redis, and all are closed when the command ends.
  */
+import type { AuditBackend } from '../audit/backend.ts'
 import type { openAuditReader } from '../audit/queries.ts'
 import type { Config } from '../config/config.ts'
 import type { Queue } from '../queue/queue.ts'
@@ -22,6 +23,7 @@ export class Context {
   #config: Promise<Config> | undefined
   #queue: Promise<Queue> | undefined
   #audit: Promise<AuditReader> | undefined
+  #backend: Promise<AuditBackend> | undefined
 
   /** What the command line said about where the configuration is. */
   get options(): GlobalOptions {
@@ -59,8 +61,22 @@ export class Context {
     return this.#audit
   }
 
+  /** The writing end of the audit; connects when it first writes. */
+  auditBackend(): Promise<AuditBackend> {
+    this.#backend ??= (async () => {
+      const { audit, instancia, proyecto } = await this.config()
+      const { createPostgresBackend } = await import('../audit/postgres.ts')
+      return createPostgresBackend(audit, { instancia, proyecto })
+    })()
+    return this.#backend
+  }
+
   /** Closes whatever was opened. Never throws: the command's own result matters more. */
   async close(): Promise<void> {
-    await Promise.allSettled([this.#queue?.then((queue) => queue.close()), this.#audit?.then((audit) => audit.close())])
+    await Promise.allSettled([
+      this.#queue?.then((queue) => queue.close()),
+      this.#audit?.then((audit) => audit.close()),
+      this.#backend?.then((backend) => backend.close()),
+    ])
   }
 }

@@ -12,4 +12,5 @@ export const COMMANDS: Commands = {
   probar: async () => (await import('./probar.ts')).probar,
   simular: async () => (await import('./simular.ts')).simular,
   reanudar: async () => (await import('./reanudar.ts')).reanudar,
+  recuperar: async () => (await import('./recuperar.ts')).recuperar,
 }

@@ -35,6 +35,19 @@ export class AuditReader {
     return this.#read('>', count)
   }
 
+  /** The newest entry's id, null: the stream is empty. */
+  async newest(): Promise<string | null> {
+    const { redis, keys } = this.#queue
+    return (await redis.xrevrange(keys.audit, '+', '-', 'COUNT', 1))[0]?.[0] ?? null
+  }
+
+  /** Entries in the order of the stream, whoever reads them too. @param from, to as XRANGE takes them */
+  async range(from: string, to: string, count: number): Promise<readonly AuditEntry[]> {
+    const { redis, keys } = this.#queue
+    const found = (await redis.xrangeBuffer(keys.audit, from, to, 'COUNT', count)) as unknown as [Buffer, Buffer[]][]
+    return found.map(([id, flat]) => entryOf(id.toString('latin1'), flat))
+  }
+
   acknowledge(entries: readonly AuditEntry[]): Promise<void> {
     return this.#queue.acknowledge(
       GROUP,

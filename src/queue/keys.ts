@@ -44,6 +44,8 @@ export interface Keys {
   readonly audit: string
   /** HASH worker → its last sign of life (JSON). */
   readonly workers: string
+  /** Who holds the maintenance lock (JSON), with a life of its own: `recuperar`, `reenviar` and `descartar` take turns. */
+  readonly maintenance: string
   /** Channel: there is something to do (a hint). */
   readonly wake: string
   /** `mensaje:<id>`: the envelope, once a message. */
@@ -70,6 +72,7 @@ export function keysOf(instancia: string, proyecto: string): Keys {
     paused: `${prefix}pausas`,
     audit: `${prefix}auditoria`,
     workers: `${prefix}workers`,
+    maintenance: `${prefix}mantenimiento`,
     wake: `${prefix}aviso`,
     messagePrefix: `${prefix}mensaje:`,
     dedupePrefix: `${prefix}clave:`,

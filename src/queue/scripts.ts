@@ -6,10 +6,13 @@ import type { Redis } from 'ioredis'
 import acknowledge from './lua/acknowledge.lua'
 import claim from './lua/claim.lua'
 import common from './lua/common.lua'
+import discard from './lua/discard.lua'
 import dispatch from './lua/dispatch.lua'
 import enqueueOnce from './lua/enqueue-once.lua'
+import hold from './lua/hold.lua'
 import release from './lua/release.lua'
 import renew from './lua/renew.lua'
+import restore from './lua/restore.lua'
 import settle from './lua/settle.lua'
 import take from './lua/take.lua'
 
@@ -26,6 +29,9 @@ export interface Scripts {
   readonly release: Script
   readonly enqueueOnce: Script
   readonly acknowledge: Script
+  readonly hold: Script
+  readonly restore: Script
+  readonly discard: Script
 }
 
 const SOURCES: Readonly<Record<keyof Scripts, string>> = {
@@ -37,6 +43,9 @@ const SOURCES: Readonly<Record<keyof Scripts, string>> = {
   release,
   enqueueOnce,
   acknowledge,
+  hold,
+  restore,
+  discard,
 }
 
 /** Defines them all on the client; the text travels only when one is first used. */

@@ -1,0 +1,176 @@
+/**
+ * What people do to deliveries: put back what was lost, send again what had ended, give up what waits. Each batch is one
+ * script; what the operations mean is written at the head of each script in `lua/`.
+ */
+import { OperationFailed } from '../errors.ts'
+import { CALLBACK_LANE, type LaneKeys } from './keys.ts'
+import type { MaintenanceLock } from './maintenance-lock.ts'
+import type { Queue } from './queue.ts'
+import { type Scripts, scriptsOf } from './scripts.ts'
+
+export interface RestoredMessage {
+  readonly id: string
+  readonly envelope: Buffer
+  /** Its unfinished deliveries that are not among the items. */
+  readonly others: number
+  readonly items: readonly RestoredItem[]
+}
+
+export type RestoredItem =
+  /** Its `demora` still runs, until `dueAt`. */
+  | { readonly kind: 'delayed'; readonly dueAt: number }
+  /** `dueAt` null: it waits for its turn, else for its retry. */
+  | (ItemState & { readonly kind: 'lost'; readonly dueAt: number | null })
+  /** Redis lost it after the listener had accepted it: only the audit is told, and the callback queued. */
+  | (ItemState & {
+      readonly kind: 'accepted'
+      readonly reason: string
+      readonly callback: { readonly id: string; readonly job: string } | null
+    })
+  /** It had ended; its attempts go on counting, its strategy starts anew. */
+  | (ItemState & { readonly kind: 'again'; readonly reason: string })
+
+interface ItemState {
+  readonly listener: string
+  /** Attempts that count for the strategy. */
+  readonly made: number
+  /** The last attempt number given out. */
+  readonly number: number
+  /** Of the newest state that the audit has. */
+  readonly version: number
+}
+
+/** `held`: Redis has it. `delayed`: another message of that id waits for its demora. `ended`: it had failed for good. */
+export type RestoreResult = 'done' | 'held' | 'delayed' | 'ended'
+const RESTORE_RESULTS: readonly RestoreResult[] = ['held', 'done', 'delayed', 'ended']
+
+export interface DiscardedItem {
+  readonly id: string
+  readonly listener: string
+  readonly number: number
+  readonly version: number
+  /** `waiting`: only where Redis holds it. `ended`: it had failed, or is lost: only where Redis does not. */
+  readonly kind: 'waiting' | 'ended'
+}
+
+/** `running`: done, and a request of it was under way. `other`: it is not as `kind` says. */
+export type DiscardResult = 'done' | 'running' | 'other'
+const DISCARD_RESULTS: readonly DiscardResult[] = ['other', 'done', 'running']
+
+export class QueueAdmin {
+  readonly #queue: Queue
+  readonly #scripts: Scripts
+  readonly #lock: MaintenanceLock
+
+  constructor(queue: Queue, lock: MaintenanceLock) {
+    this.#queue = queue
+    this.#scripts = scriptsOf(queue.redis)
+    this.#lock = lock
+  }
+
+  /**
+   * @param messages a few hundred items, a few megabytes: one script
+   * @returns for each message, one result an item
+   * @throws OperationFailed when the lock was lost
+   */
+  async restore(messages: readonly RestoredMessage[]): Promise<readonly (readonly RestoreResult[])[]> {
+    if (messages.length === 0) return []
+    const { maintenance, remaining, delayed, listeners, fence, audit, messagePrefix } = this.#queue.keys
+    const lanes = new LaneNumbers()
+    const args: (string | number | Buffer)[] = []
+    for (const { id, envelope, others, items } of messages) {
+      args.push(id, envelope, others, items.length)
+      for (const item of items) args.push(...itemArguments(id, item, lanes))
+    }
+    const callbacks = this.#queue.lane(CALLBACK_LANE).queue
+    const keys = [maintenance, remaining, delayed, listeners, fence, audit, callbacks, ...lanes.keys(this.#queue)]
+    const head = [this.#lock.value, messagePrefix, lanes.names.length, ...lanes.names]
+    const codes = checked(await this.#scripts.restore(keys.length, ...keys, ...head, ...args))
+    const results = codes.map((code) => RESTORE_RESULTS[code]!)
+    let at = 0
+    return messages.map(({ items }) => {
+      at += items.length
+      return results.slice(at - items.length, at)
+    })
+  }
+
+  /**
+   * @param reason goes into the audit; without `|`
+   * @throws OperationFailed when the lock was lost
+   */
+  async discard(items: readonly DiscardedItem[], reason: string): Promise<readonly DiscardResult[]> {
+    if (items.length === 0) return []
+    const { maintenance, remaining, audit, messagePrefix } = this.#queue.keys
+    const lanes = new LaneNumbers()
+    const args = items.flatMap(({ id, listener, number, version, kind }) => [
+      lanes.of(listener),
+      id,
+      number,
+      version,
+      stateEvent(id, listener),
+      kind === 'waiting' ? 'w' : 'x',
+    ])
+    const keys = [maintenance, remaining, audit, ...lanes.keys(this.#queue)]
+    const head = [this.#lock.value, messagePrefix, reason, lanes.names.length]
+    const codes = checked(await this.#scripts.discard(keys.length, ...keys, ...head, ...args))
+    return codes.map((code) => DISCARD_RESULTS[code]!)
+  }
+
+  /** Tells the workers that there is something to claim: a hint. */
+  wake(): void {
+    this.#queue.redis.publish(this.#queue.keys.wake, 'c').catch(() => {})
+    this.#queue.redis.publish(this.#queue.keys.wake, '').catch(() => {})
+  }
+}
+
+function itemArguments(id: string, item: RestoredItem, lanes: LaneNumbers): (string | number)[] {
+  if (item.kind === 'delayed') return ['d', 0, item.dueAt, 0, 0, 0, '', '', '', '']
+  const { listener, made, number, version } = item
+  const state = [made, number, version]
+  switch (item.kind) {
+    case 'lost':
+      return [item.dueAt === null ? 'q' : 'r', lanes.of(listener), item.dueAt ?? 0, ...state, '', '', '', '']
+    case 'again':
+      return ['e', lanes.of(listener), 0, ...state, stateEvent(id, listener), item.reason, '', '']
+    case 'accepted': {
+      const { id: callback = '', job = '' } = item.callback ?? {}
+      return ['s', lanes.of(listener), 0, ...state, stateEvent(id, listener), item.reason, callback, job]
+    }
+  }
+}
+
+/** What the scripts put into the `j` of a state event (`audit-stream.ts`). */
+function stateEvent(id: string, listener: string): string {
+  return JSON.stringify({ m: id, l: listener })
+}
+
+function checked(answer: unknown): number[] {
+  const codes = answer as number[]
+  if (codes[0] === -1) {
+    throw new OperationFailed('se perdió el turno sobre las colas (¿Redis se detuvo un momento?): repita el comando.')
+  }
+  return codes
+}
+
+/** Listeners as the scripts see them: by number, in the order in which they are first named. */
+class LaneNumbers {
+  readonly names: string[] = []
+  readonly #numbers = new Map<string, number>()
+
+  of(name: string): number {
+    let number = this.#numbers.get(name)
+    if (number === undefined) {
+      number = this.names.push(name)
+      this.#numbers.set(name, number)
+    }
+    return number
+  }
+
+  keys(queue: Queue): string[] {
+    return this.names.flatMap((name) => scriptKeys(queue.lane(name)))
+  }
+}
+
+function scriptKeys({ queue, inFlight, deliveries, retries, failed }: LaneKeys): string[] {
+  return [queue, inFlight, deliveries, retries, failed]
+}

@@ -1,0 +1,93 @@
+/**
+ * What Redis holds right now, gathered without stopping anybody.
+ *
+ * Everything moves meanwhile, and always the same way: inbox → being dispatched → a listener's list → claimed (a state of
+ * its own, until the end). Each place is read in that order, and each list from the end that only grows, so that nothing
+ * slips past. What is seen may have ended by the time it is asked for; what is not seen had ended, or was never there.
+ */
+import { decodeEnvelope } from './envelope.ts'
+import { IdSet } from './id-set.ts'
+import type { Queue } from './queue.ts'
+
+export interface LiveIds {
+  /** Redis's clock before the first look, ms since epoch. */
+  readonly since: number
+  /** A message that is not dispatched yet. */
+  hasMessage(id: string): boolean
+  hasDelivery(id: string, listener: string): boolean
+}
+
+const CHUNK = 1_000
+/** Envelopes are read whole: fewer of them at once. */
+const ENVELOPES = 50
+/** Claims that a stopping worker gives back reappear here. */
+const FRONT = 5_000
+
+/** @param listeners names whose queues are looked at, besides those that Redis knows by itself */
+export async function gatherLiveIds(queue: Queue, listeners: Iterable<string>): Promise<LiveIds> {
+  const { redis, keys } = queue
+  const [seconds, micros] = await redis.time()
+  const ids = new IdSet()
+  await delayed(queue, ids)
+  await envelopes(queue, keys.inbox, ids)
+  await envelopes(queue, keys.dispatching, ids)
+  const names = new Set([...listeners, ...(await redis.smembers(keys.listeners))])
+  for (const name of names) await lane(queue, name, ids)
+  return {
+    since: Number(seconds) * 1000 + Math.floor(Number(micros) / 1000),
+    hasMessage: (id) => ids.has(keyOf(id, '')),
+    hasDelivery: (id, listener) => ids.has(keyOf(id, listener)),
+  }
+}
+
+function keyOf(id: string, listener: string): string {
+  return `${listener} ${id}`
+}
+
+/** Due ones leave at the front; from the back none is passed over. */
+async function delayed({ redis, keys }: Queue, ids: IdSet): Promise<void> {
+  for (let end = -1; ; end -= CHUNK) {
+    const found = await redis.zrange(keys.delayed, String(end - CHUNK + 1), String(end))
+    for (const id of found) ids.add(keyOf(id, ''))
+    if (found.length < CHUNK) return
+  }
+}
+
+/** Entries come in on the left and leave on the right: from the left none is passed over. */
+async function envelopes({ redis }: Queue, key: string, ids: IdSet): Promise<void> {
+  for (let start = 0; ; start += ENVELOPES) {
+    const found = await redis.lrangeBuffer(key, start, start + ENVELOPES - 1)
+    for (const raw of found) {
+      const id = idOf(raw)
+      if (id !== null) ids.add(keyOf(id, ''))
+    }
+    if (found.length < ENVELOPES) return
+  }
+}
+
+function idOf(raw: Buffer): string | null {
+  try {
+    return decodeEnvelope(raw, () => '', new Date(0)).message.id || null
+  } catch {
+    // It will be set aside, and is nobody's delivery.
+    return null
+  }
+}
+
+/** Ids come in on the right and leave on the left, into the hash, where they stay until their end. */
+async function lane(queue: Queue, name: string, ids: IdSet): Promise<void> {
+  const { redis } = queue
+  const keys = queue.lane(name)
+  for (let end = -1; ; end -= CHUNK) {
+    const found = await redis.lrange(keys.queue, end - CHUNK + 1, end)
+    for (const id of found) ids.add(keyOf(id, name))
+    if (found.length < CHUNK) break
+  }
+  for (let cursor = '0'; ; ) {
+    const [next, fields] = await redis.hscan(keys.deliveries, cursor, 'COUNT', CHUNK)
+    for (let i = 0; i < fields.length; i += 2) ids.add(keyOf(fields[i]!, name))
+    if (next === '0') break
+    cursor = next
+  }
+  for (const id of await redis.lrange(keys.queue, 0, FRONT - 1)) ids.add(keyOf(id, name))
+}

@@ -1,0 +1,206 @@
+/**
+ * `recuperar`: puts into Redis what the audit knows as unfinished and Redis does not hold.
+ *
+ * The order matters. First, what Redis holds; then the audit is brought up to date with everything that ended before that;
+ * only then it is asked what is unfinished. So whatever is unfinished there and was not seen in Redis is lost, unless it came
+ * to be after the first look, which its time of dispatch tells.
+ */
+import type { AuditBackend } from '../audit/backend.ts'
+import type { AuditReader, Owed, StoredDelivery, StoredMessage } from '../audit/queries.ts'
+import type { Config } from '../config/config.ts'
+import { QueueAdmin, type RestoredItem, type RestoredMessage } from '../queue/admin.ts'
+import { encodeEnvelope, stampEnvelope } from '../queue/envelope.ts'
+import { IdSet } from '../queue/id-set.ts'
+import { gatherLiveIds } from '../queue/live-ids.ts'
+import { takeMaintenanceLock } from '../queue/maintenance-lock.ts'
+import type { Queue } from '../queue/queue.ts'
+import { callbackJob } from '../worker/callback-job.ts'
+import { Batches } from './batches.ts'
+import { drainAudit } from './drain.ts'
+
+export interface RecoverScene {
+  readonly config: Config
+  readonly queue: Queue
+  readonly audit: AuditReader
+  readonly backend: AuditBackend
+  /** Count only; nothing is put into Redis. */
+  readonly simulate: boolean
+  /** Told to the person, on the way. */
+  readonly note: (text: string) => void
+}
+
+export interface Recovery {
+  /** By listener: what was put back. */
+  readonly listeners: ReadonlyMap<string, { readonly pendientes: number; readonly reintentos: number }>
+  /** Delayed messages put back. */
+  readonly delayed: number
+  /** Redis had lost the outcome; the audit has it now. */
+  readonly accepted: number
+  /** Dispatched while this ran: Redis has them. */
+  readonly recent: number
+  /** What cannot be put back; the first thousands, `problemCount` counts all. */
+  readonly problems: readonly Problem[]
+  readonly problemCount: number
+}
+
+export interface Problem {
+  readonly mensaje_id: string
+  readonly listener: string
+  readonly motivo: string
+}
+
+const PROBLEMS_KEPT = 1_000
+/** Another one may have a million to put back. */
+const LOCK_PATIENCE = 10 * 60_000
+const ACCEPTED = 'el listener la había aceptado y Redis perdió el resultado'
+
+/** @throws OperationFailed when another maintenance command does not end, Unavailable when Redis or Postgres goes away */
+export async function recover(scene: RecoverScene): Promise<Recovery> {
+  if (scene.simulate) return new Recoverer(scene, null).run()
+  const lock = await takeMaintenanceLock(scene.queue, 'recuperar', LOCK_PATIENCE, scene.note)
+  try {
+    return await new Recoverer(scene, new QueueAdmin(scene.queue, lock)).run()
+  } finally {
+    await lock.release()
+  }
+}
+
+class Recoverer {
+  readonly #scene: RecoverScene
+  readonly #admin: QueueAdmin | null
+  readonly #listeners = new Map<string, { pendientes: number; reintentos: number }>()
+  readonly #problems: Problem[] = []
+  /** Deliveries and messages that were dealt with: a message comes again when its deliveries wait in different states. */
+  readonly #seen = new IdSet()
+  #delayed = 0
+  #accepted = 0
+  #recent = 0
+  #problemCount = 0
+
+  constructor(scene: RecoverScene, admin: QueueAdmin | null) {
+    this.#scene = scene
+    this.#admin = admin
+  }
+
+  async run(): Promise<Recovery> {
+    const { queue, config, backend, audit } = this.#scene
+    const live = await gatherLiveIds(queue, config.listeners.keys())
+    await drainAudit(queue, backend)
+    const refused = new Set(
+      (await audit.rejectedDeliveries()).map(({ messageId, listener }) => keyOf(messageId, listener)),
+    )
+    const lost = (id: string, listener: string | null) =>
+      !live.hasMessage(id) &&
+      !this.#seen.has(keyOf(id, listener)) &&
+      (listener === null || !live.hasDelivery(id, listener))
+
+    const batches = new Batches((messages) => this.#restore(messages))
+    for await (const owed of audit.owed(lost)) {
+      const message =
+        owed.kind === 'delayed'
+          ? this.#delayedMessage(owed.id, owed.message)
+          : this.#lostDeliveries(owed, (delivery) => {
+              if (!lost(owed.id, delivery.listener)) return false
+              this.#seen.add(keyOf(owed.id, delivery.listener))
+              if (delivery.createdAt >= live.since) this.#recent += 1
+              else if (!refused.has(keyOf(owed.id, delivery.listener))) return true
+              else this.#problem(owed.id, delivery.listener, REFUSED)
+              return false
+            })
+      if (message) await batches.add(message)
+    }
+    await batches.flush()
+    this.#admin?.wake()
+    return {
+      listeners: this.#listeners,
+      delayed: this.#delayed,
+      accepted: this.#accepted,
+      recent: this.#recent,
+      problems: this.#problems,
+      problemCount: this.#problemCount,
+    }
+  }
+
+  #delayedMessage(id: string, { message, receivedAt }: StoredMessage): RestoredMessage {
+    this.#seen.add(keyOf(id, null))
+    const due = message.notBefore ?? new Date(receivedAt)
+    const envelope = stampEnvelope(Buffer.from(encodeEnvelope(message)), id, receivedAt, due)
+    return { id, envelope, others: 0, items: [{ kind: 'delayed', dueAt: due.getTime() }] }
+  }
+
+  #lostDeliveries(
+    { id, message, deliveries }: Owed & { kind: 'deliveries' },
+    isLost: (delivery: StoredDelivery) => boolean,
+  ): RestoredMessage | null {
+    const unfinished = deliveries.filter(({ state }) => state === 'pendiente' || state === 'reintentando')
+    const lost = unfinished.filter(isLost)
+    const items: RestoredItem[] = []
+    for (const delivery of lost) {
+      if (delivery.accepted) items.push(this.#acceptedItem(delivery, message))
+      else if (!message) this.#problem(id, delivery.listener, NO_MESSAGE)
+      else if (!message.bodyKept) this.#problem(id, delivery.listener, NO_BODY)
+      else items.push(lostItem(delivery))
+    }
+    if (items.length === 0) return null
+    const envelope = message?.bodyKept ? Buffer.from(encodeEnvelope(message.message)) : Buffer.alloc(0)
+    return { id, envelope, others: unfinished.length - lost.length, items }
+  }
+
+  #acceptedItem(delivery: StoredDelivery, stored: StoredMessage | null): RestoredItem {
+    const { messageId, listener, lastNumber, made, version } = delivery
+    const callback = this.#scene.config.listeners.get(listener)?.onSuccess
+      ? callbackJob.forOutcome({
+          claimed: { id: messageId, version },
+          message: stored?.message ?? null,
+          listener,
+          attempts: lastNumber,
+          reason: ACCEPTED,
+          succeeded: true,
+          last: undefined,
+        })
+      : null
+    return { kind: 'accepted', listener, made, number: lastNumber, version, reason: ACCEPTED, callback }
+  }
+
+  async #restore(messages: readonly RestoredMessage[]): Promise<void> {
+    const results = this.#admin ? await this.#admin.restore(messages) : null
+    for (const [i, { id, items }] of messages.entries()) {
+      for (const [j, item] of items.entries()) {
+        const result = results?.[i]?.[j] ?? 'done'
+        if (result === 'done') this.#count(item)
+        else if (result === 'delayed' && item.kind !== 'delayed') this.#problem(id, item.listener, SAME_ID)
+      }
+    }
+  }
+
+  #count(item: RestoredItem): void {
+    if (item.kind === 'delayed') this.#delayed += 1
+    else if (item.kind === 'accepted') this.#accepted += 1
+    else {
+      const counts = this.#listeners.get(item.listener) ?? { pendientes: 0, reintentos: 0 }
+      this.#listeners.set(item.listener, counts)
+      if (item.kind === 'lost' && item.dueAt !== null) counts.reintentos += 1
+      else counts.pendientes += 1
+    }
+  }
+
+  #problem(mensaje_id: string, listener: string, motivo: string): void {
+    this.#problemCount += 1
+    if (this.#problems.length < PROBLEMS_KEPT) this.#problems.push({ mensaje_id, listener, motivo })
+  }
+}
+
+const NO_BODY =
+  'su cuerpo no se guarda en la auditoría (auditar_cuerpo = 0): envíelo de nuevo desde el sistema de origen'
+const NO_MESSAGE = 'la auditoría no tiene la fila de su mensaje: envíelo de nuevo desde el sistema de origen'
+const REFUSED = 'Postgres rechazó su último estado (auditoria_rechazada): véalo y use «reenviar» o «descartar»'
+const SAME_ID = 'otro mensaje con el mismo id espera su demora: repita cuando se haya despachado'
+
+function lostItem({ listener, state, nextAttemptAt, made, lastNumber, version }: StoredDelivery): RestoredItem {
+  const dueAt = state === 'reintentando' ? nextAttemptAt : null
+  return { kind: 'lost', listener, dueAt, made, number: lastNumber, version }
+}
+
+function keyOf(id: string, listener: string | null): string {
+  return `${listener ?? ''} ${id}`
+}
