@@ -20,14 +20,42 @@ export function writeDispatched({ id, listeners, keepBody, receivedAt }: Dispatc
   return JSON.stringify({ i: id, l: listeners, k: keepBody ? 1 : 0, r: receivedAt })
 }
 
-export function writeAttempt(attempt: AttemptRecord): string {
-  const { responseBody, ...rest } = attempt
-  if (!responseBody) return JSON.stringify(rest)
-  return JSON.stringify(
-    isUtf8(responseBody)
-      ? { ...rest, body: responseBody.toString('utf8') }
-      : { ...rest, body64: responseBody.toString('base64') },
-  )
+/** What only the worker knows of a request. */
+export interface AttemptContext extends Pick<AttemptRecord, 'messageId' | 'listener' | 'number' | 'result' | 'worker'> {
+  /** False: the answer's body is not kept (`auditar_respuesta = 0`). */
+  readonly keepResponse: boolean
+}
+
+/** Field by field: a spread of the same objects took as long as the rest of the bookkeeping of a delivery. */
+export function writeAttempt(
+  request: Omit<AttemptRecord, Exclude<keyof AttemptContext, 'keepResponse'> | 'nextAttemptAt'>,
+  { messageId, listener, number, result, worker, keepResponse }: AttemptContext,
+): string {
+  const body = keepResponse ? request.responseBody : null
+  const text = body !== null && isUtf8(body)
+  return JSON.stringify({
+    id: request.id,
+    messageId,
+    listener,
+    number,
+    request: request.request,
+    startedAt: request.startedAt,
+    durationMs: request.durationMs,
+    phases: request.phases,
+    method: request.method,
+    url: request.url,
+    ip: request.ip,
+    requestHeaders: request.requestHeaders,
+    status: request.status,
+    responseHeaders: request.responseHeaders,
+    responseTruncated: request.responseTruncated,
+    error: request.error,
+    errorDetail: request.errorDetail,
+    result,
+    worker,
+    body: text ? body.toString('utf8') : undefined,
+    body64: body !== null && !text ? body.toString('base64') : undefined,
+  })
 }
 
 export function writeCallback(callback: CallbackRecord): string {

@@ -5,7 +5,7 @@
  * when somebody else can write to Redis.
  */
 import { createHash } from 'node:crypto'
-import type { AttemptRecord } from '../audit/event.ts'
+import type { RequestRecord } from '../delivery/delivery.ts'
 import type { Message } from '../message.ts'
 import type { Claimed } from '../queue/queue.ts'
 
@@ -37,7 +37,7 @@ function forOutcome(told: {
   readonly attempts: number
   readonly reason: string
   readonly succeeded: boolean
-  readonly last: AttemptRecord | undefined
+  readonly last: RequestRecord | undefined
 }): { id: string; job: string } {
   const { claimed, message, listener, last, succeeded } = told
   const job: CallbackJob = {

@@ -68,14 +68,16 @@ export class DeliveryExecutor implements Executor {
       interrupted && outcome.kind === 'retry'
         ? { verdict: 'requeue' as const, delay: 0, reason: outcome.reason }
         : this.#verdict(claimed, message, outcome)
-    const records: AttemptRecord[] = requests.map((request, i) => ({
-      ...request,
-      messageId: claimed.id,
-      listener: this.#listener.name,
-      number,
-      result: i < requests.length - 1 ? 'reintento' : RESULTS[verdict],
-      nextAttemptAt: null,
-      worker: this.#scene.worker,
+    const events = requests.map((request, i) => ({
+      type: 'a' as const,
+      json: writeAttempt(request, {
+        messageId: claimed.id,
+        listener: this.#listener.name,
+        number,
+        result: i < requests.length - 1 ? 'reintento' : RESULTS[verdict],
+        worker: this.#scene.worker,
+        keepResponse: this.#listener.auditResponse,
+      }),
     }))
     const spec =
       verdict === 'ok'
@@ -83,7 +85,7 @@ export class DeliveryExecutor implements Executor {
         : verdict === 'failed' || verdict === 'gone'
           ? this.#listener.onFailure
           : null
-    const last = records.at(-1)
+    const last = requests.at(-1)
     return {
       lane: this.#spec,
       id: claimed.id,
@@ -104,7 +106,7 @@ export class DeliveryExecutor implements Executor {
             last,
           })
         : null,
-      events: records.map((record) => ({ type: 'a', json: writeAttempt(this.#audited(record)) })),
+      events,
     }
   }
 
@@ -129,10 +131,6 @@ export class DeliveryExecutor implements Executor {
           reason: decision.reason,
         }
     }
-  }
-
-  #audited(record: AttemptRecord): AttemptRecord {
-    return this.#listener.auditResponse ? record : { ...record, responseBody: null }
   }
 }
 

@@ -81,6 +81,10 @@ while at <= #ARGV do
     redis.call('XADD', audit, '*', 't', kind, 'at', now, 'j', ARGV[at + 1], 's', (i == events and kind == 'a') and state or '')
     at = at + 2
   end
+  -- No request was made (an error of ours): the change itself must be told all the same.
+  if current and events == 0 then
+    redis.call('XADD', audit, '*', 't', 's', 'at', now, 'j', cjson.encode({ m = id, l = lane.name }), 's', state)
+  end
   if current then
     redis.call('ZREM', lane.in_flight, id)
     if verdict == 'retry' then
