@@ -1,5 +1,6 @@
 /** Changing the configuration under a running worker: nothing is dropped, and a broken file changes nothing. */
 import { appendFile, readFile, writeFile } from 'node:fs/promises'
+import { closedGate } from '../support/gate.ts'
 import { until } from '../support/until.ts'
 import { expect, test } from '../support/world.ts'
 
@@ -37,15 +38,20 @@ test('a changed file is obeyed without a restart', async ({ world }) => {
 })
 
 test('SIGHUP reloads at once, and a request in the middle is finished', async ({ world }) => {
-  const slow = await world.listener(() => ({ status: 200, delay: 1500 }), { nombre: 'lento', eventos: 'lento' })
+  const gate = closedGate()
+  const slow = await world.listener(() => gate.opened.then(() => ({ status: 200 })), {
+    nombre: 'lento',
+    eventos: 'lento',
+  })
   const worker = await world.worker()
   const inTheMiddle = await world.send('lento', {})
-  await until(() => slow.pending === 1)
+  await slow.received(1)
   const added = await world.listener(() => ({ status: 200 }), { nombre: 'nuevo', eventos: 'nuevo' })
   worker.kill('SIGHUP')
   await worker.logged(/recarg/i)
   await world.settled(await world.send('nuevo', {}))
   expect(added.requests).toHaveLength(1)
+  gate.open()
   await world.settled(inTheMiddle)
   expect(slow.requests).toHaveLength(1)
 })

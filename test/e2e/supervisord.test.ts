@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe } from 'vitest'
 import { BIN, cleanEnvironment, runProgram } from '../support/cli.ts'
+import { closedGate } from '../support/gate.ts'
 import { peer } from '../support/programs.ts'
 import { until } from '../support/until.ts'
 import { expect, test, type World } from '../support/world.ts'
@@ -14,8 +15,11 @@ const example = fileURLToPath(new URL('../../supervisord.conf.example', import.m
 
 describe.skipIf(supervisord.missing)(`supervisord${supervisord.note}`, () => {
   test('starts it, restarts a killed one, stops it cleanly in time, and takes changes', async ({ world }) => {
-    const answer = { delay: 0 }
-    const listener = await world.listener(() => ({ status: 200, delay: answer.delay }))
+    const gate = closedGate()
+    const listener = await world.listener(async (_, n) => {
+      if (n === 3) await gate.opened
+      return { status: 200 }
+    })
     await world.createSchema()
     await using supervisor = await startSupervisor(world, await exampleFor(world))
     await supervisor.running('resthooks')
@@ -30,15 +34,16 @@ describe.skipIf(supervisord.missing)(`supervisord${supervisord.note}`, () => {
     await supervisor.running('resthooks')
     await world.settled(await world.send('x', { n: 2 }), { start: false })
 
-    answer.delay = 1500
     const inTheMiddle = await world.send('x', { n: 3 })
-    await until(() => listener.pending === 1)
-    expect(await supervisor.ctl('stop', 'resthooks')).toContain('resthooks: stopped')
+    await listener.received(3)
+    const stopped = supervisor.ctl('stop', 'resthooks')
+    await until(async () => (await readFile(join(world.folder, 'resthooks.log'), 'utf8')).includes('SIGTERM'))
+    gate.open()
+    expect(await stopped).toContain('resthooks: stopped')
     expect(await world.audit(inTheMiddle)).toMatchObject([{ estado: 'exitosa', intentos: [{ http_estado: 200 }] }])
     expect(listener.requests).toHaveLength(3)
     expect(await supervisor.log()).toMatch(/stopped: resthooks \(exit status 0\)/)
 
-    answer.delay = 0
     const two = 'numprocs=2\nprocess_name=%(program_name)s_%(process_num)02d\n'
     await supervisor.rewrite((text) => `${text}\n${two}`)
     expect(await supervisor.ctl('reread')).toContain('resthooks: changed')

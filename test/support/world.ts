@@ -48,7 +48,7 @@ export interface World {
   push(entry: string | Buffer | Row): Promise<void>
   /** Creates the audit schema; done by itself before the first worker. */
   createSchema(): Promise<void>
-  /** Starts `iniciar-workers`. */
+  /** Starts `iniciar-workers`, and waits until it works (or has ended). */
   worker(args?: readonly string[]): Promise<Worker>
   /**
    * Waits until every delivery of a message is final in the audit and its callbacks ran. Starts a worker where the test
@@ -167,6 +167,7 @@ async function createWorld(encoding?: string): Promise<{ world: World; end: () =
       await world.createSchema()
       const worker = spawnWorker(args, options())
       workers.push(worker)
+      await Promise.race([worker.logged('en marcha'), worker.waitExit(30_000)])
       return worker
     },
     settled: async (id, { timeout = 20_000, start = true } = {}) => {
