@@ -55,17 +55,22 @@ test('shows a retried and a failed message and the summary, in less than a minut
   expect(await readdir(place)).toEqual([])
 })
 
-test('ends what it started when it is interrupted', { timeout: 60_000 }, async ({ place }) => {
+test('ends what it started when it is interrupted', { timeout: 120_000 }, async ({ place }) => {
   const env = cleanEnvironment({ TMPDIR: place })
   const child = spawn(process.execPath, [demo], { env, stdio: ['ignore', 'pipe', 'ignore'] })
   let output = ''
   child.stdout.on('data', (chunk) => {
     output += chunk
   })
-  await until(() => output.includes('intento 1'), { timeout: 30_000, what: 'the first request of the demo' })
-  expect(await processesIn(place)).not.toEqual([])
-  child.kill('SIGINT')
-  expect(await new Promise((resolve) => child.once('exit', resolve))).toBe(130)
+  const ended = new Promise((resolve) => child.once('exit', resolve))
+  try {
+    await until(() => output.includes('intento 1'), { timeout: 60_000, what: 'the first request of the demo' })
+    expect(await processesIn(place)).not.toEqual([])
+    child.kill('SIGINT')
+    expect(await ended).toBe(130)
+  } finally {
+    child.kill('SIGKILL')
+  }
   expect(await processesIn(place)).toEqual([])
   expect(await readdir(place)).toEqual([])
 })
