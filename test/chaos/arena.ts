@@ -1,0 +1,238 @@
+/**
+ * Where one fault is played: a Redis of its own, a schema of its own, listeners that note what they see, an installation
+ * folder with its configuration, and workers to be killed.
+ */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Redis } from 'ioredis'
+import postgres, { type Sql } from 'postgres'
+import { type Keys, keysOf } from '../../src/queue/keys.ts'
+import type { CliResult, Worker } from '../support/cli.ts'
+import { envText, type IniSections, iniText } from '../support/config-files.ts'
+import type { PostgresServer } from '../support/postgres-server.ts'
+import { type RedisServer, startRedis } from '../support/redis-server.ts'
+import { until } from '../support/until.ts'
+import { type Cast, castOf, usualCast } from './cast.ts'
+import { atEnd } from './endings.ts'
+import type { Program } from './program.ts'
+import type { Dice } from './random.ts'
+import type { Traffic } from './traffic.ts'
+import { Wire } from './wire.ts'
+
+export const LEASE_MS = 3_000
+/** Requests in flight of one worker at most. */
+export const SLOTS = 20
+
+export interface ArenaOptions {
+  /** Further arguments of redis-server. */
+  readonly redisArgs?: readonly string[]
+  /** Instead of a server of its own (Sentinel): how to reach it, for the suite and for the program. */
+  readonly redis?: {
+    connect(): Redis
+    /** Of the server that foreign programs talk to. */
+    port(): number
+    readonly variables: Readonly<Record<string, string>>
+  }
+  /** Merged into resthooks.ini, section by section. */
+  readonly ini?: IniSections
+  /** Added to the environment of the workers. */
+  readonly workerEnv?: Readonly<Record<string, string>>
+  readonly cast?: Cast
+}
+
+/** Workers that ended without settling what they had in flight. */
+export interface Crash {
+  readonly at: number
+  /** Deliveries that may be made twice because of it. */
+  readonly inFlight: number
+}
+
+export class Arena {
+  readonly program: Program
+  readonly postgres: PostgresServer
+  readonly dice: Dice
+  readonly wire = new Wire()
+  readonly crashes: Crash[] = []
+  readonly workers: Worker[] = []
+  readonly keys: Keys
+  readonly instancia: string
+  readonly schema: string
+  readonly cast: Cast
+  readonly sections: IniSections
+  readonly environment: Record<string, string> = {}
+  readonly options: ArenaOptions
+  /** When the fault was over and work could go on, ms since epoch. */
+  healedAt: number | null = null
+  /** Messages put into the inbox that nobody can understand. */
+  malformed = 0
+  folder = ''
+  /** The senders, for a fault that sends more. */
+  traffic!: Traffic
+  redis!: RedisServer
+  client!: Redis
+  sql!: Sql
+  #close: (() => Promise<void>)[] = []
+  /** Every worker ever started, for what their logs say. */
+  readonly history: Worker[] = []
+
+  constructor(program: Program, database: PostgresServer, dice: Dice, options: ArenaOptions) {
+    this.program = program
+    this.postgres = database
+    this.dice = dice
+    this.options = options
+    const tag = `${Date.now().toString(36)}${dice.between(0, 1e6).toString(36)}`
+    this.instancia = `caos_${tag}`
+    this.schema = `caos_${tag}`
+    this.keys = keysOf(this.instancia, 'proyecto')
+    this.cast = options.cast ?? usualCast
+    this.sections = {
+      '': { resthooks_activo: 1 },
+      workers: { sondeo: '200ms', arriendo: `${LEASE_MS}ms`, drenaje: '5s', concurrencia: SLOTS },
+      reintentos: { estrategia: 'lista', esperas: '200ms, 400ms, 600ms, 800ms, 1s, 1s, 2s', jitter: '20%' },
+    }
+  }
+
+  async build(): Promise<void> {
+    this.folder = await mkdtemp(join(tmpdir(), 'resthooks-caos-'))
+    this.#close.push(atEnd(() => rm(this.folder, { recursive: true, force: true })))
+    let variables: Readonly<Record<string, string>>
+    if (this.options.redis) {
+      this.client = this.options.redis.connect()
+      variables = this.options.redis.variables
+    } else {
+      this.redis = await startRedis(this.options.redisArgs)
+      this.#close.push(atEnd(() => this.redis.stop()))
+      const { host, port } = this.redis
+      this.client = new Redis({ host, port, maxRetriesPerRequest: null, retryStrategy: () => 50, lazyConnect: true })
+      variables = { REST_HOOKS_REDIS_HOST: host, REST_HOOKS_REDIS_PORT: String(port) }
+    }
+    this.client.on('error', () => {})
+    this.#close.push(atEnd(() => this.client.disconnect()))
+    const { host, port, username, password } = this.postgres
+    this.sql = postgres({ host, port, username, password, database: 'postgres', max: 2, onnotice: () => {} })
+    this.#close.push(atEnd(() => this.sql.end({ timeout: 1 })))
+
+    await castOf(this)
+    for (const [section, settings] of Object.entries(this.options.ini ?? {})) {
+      this.sections[section] = { ...this.sections[section], ...settings }
+    }
+    const ini = join(this.folder, 'resthooks.ini')
+    await writeFile(
+      join(this.folder, 'instalador.env'),
+      envText({
+        ...variables,
+        REST_HOOKS_DB_HOST: host,
+        REST_HOOKS_DB_PORT: String(port),
+        REST_HOOKS_DB_DBNAME: 'postgres',
+        REST_HOOKS_DB_USERNAME: username,
+        REST_HOOKS_DB_PASSWORD: password,
+        REST_HOOKS_DB_SCHEMA: this.schema,
+      }),
+      { mode: 0o600 },
+    )
+    Object.assign(this.environment, {
+      RESTHOOKS_INI: ini,
+      TOBA_INSTANCIA: this.instancia,
+      TOBA_PROYECTO: 'proyecto',
+    })
+    await this.writeIni()
+    await this.createSchema()
+  }
+
+  async writeIni(): Promise<void> {
+    await writeFile(join(this.folder, 'resthooks.ini'), iniText(this.sections))
+  }
+
+  async createSchema(): Promise<void> {
+    const { code, stderr } = await this.cli(['crear-base'])
+    if (code !== 0) throw new Error(`crear-base exited ${code}: ${stderr}`)
+  }
+
+  cli(args: readonly string[], input = ''): Promise<CliResult> {
+    return this.program.run(args, { env: this.environment, cwd: this.folder, input, timeout: 60_000 })
+  }
+
+  /** Starts workers beside those that run. */
+  start(count = 1, env: Readonly<Record<string, string>> = {}): Worker[] {
+    return Array.from({ length: count }, () => {
+      const worker = this.program.startWorker([], {
+        env: { ...this.environment, ...this.options.workerEnv, ...env },
+        cwd: this.folder,
+      })
+      this.workers.push(worker)
+      this.history.push(worker)
+      return worker
+    })
+  }
+
+  /** `kill -9`, and what was in flight then may be delivered twice. */
+  async killHard(victims: readonly Worker[]): Promise<void> {
+    this.noteCrash(victims.length)
+    for (const victim of victims) victim.kill('SIGKILL')
+    await Promise.all(victims.map((victim) => victim.waitExit()))
+    this.#forget(victims)
+  }
+
+  /** SIGTERM: an orderly end. @throws when the exit code is not 0 */
+  async stop(victims: readonly Worker[] = [...this.workers], patience = 30_000): Promise<void> {
+    for (const victim of victims) victim.kill('SIGTERM')
+    const ends = await Promise.all(victims.map((victim) => victim.waitExit(patience)))
+    this.#forget(victims)
+    ends.forEach(({ code, signal }, i) => {
+      if (code !== 0)
+        throw new Error(`SIGTERM: worker ended with ${code ?? signal}:\n${victims[i]!.output.slice(-2000)}`)
+    })
+  }
+
+  noteCrash(workers: number): void {
+    this.crashes.push({ at: Date.now(), inFlight: workers * SLOTS })
+  }
+
+  /** The fault is over: from now on the time to the next delivery counts. */
+  healed(): void {
+    this.healedAt = Date.now()
+  }
+
+  /** Of all lanes together. */
+  async depths(): Promise<Record<string, number>> {
+    const { keys, client } = this
+    const lanes = [...this.cast.names, '@callbacks'].map((name) => keys.lane(name))
+    const sum = async (counts: Promise<number>[]) => (await Promise.all(counts)).reduce((a, b) => a + b, 0)
+    return {
+      entrada: await client.llen(keys.inbox),
+      despacho: await client.llen(keys.dispatching),
+      demoradas: await client.zcard(keys.delayed),
+      cola: await sum(lanes.map(({ queue }) => client.llen(queue))),
+      en_curso: await sum(lanes.map(({ inFlight }) => client.zcard(inFlight))),
+      reintentos: await sum(lanes.map(({ retries }) => client.zcard(retries))),
+      auditoria: await client.xlen(keys.audit),
+    }
+  }
+
+  /** Waits until nothing is left to do anywhere. @throws with what is left when that takes too long */
+  async quiet(timeout = 60_000): Promise<void> {
+    let last: Record<string, number> = {}
+    const isQuiet = async () => {
+      last = await this.depths()
+      return Object.values(last).every((depth) => depth === 0)
+    }
+    await until(isQuiet, { timeout, every: 100, what: 'quiet' }).catch((error) => {
+      throw new Error(`${error.message}: ${JSON.stringify(last)}`)
+    })
+  }
+
+  async tearDown(): Promise<void> {
+    for (const worker of this.history) worker.kill('SIGKILL')
+    await this.sql`DROP SCHEMA IF EXISTS ${this.sql(this.schema)} CASCADE`.catch(() => {})
+    await Promise.all(this.wire.listeners.map((listener) => listener.shut()))
+    while (this.#close.length > 0) await this.#close.pop()!().catch(() => {})
+  }
+
+  #forget(ended: readonly Worker[]): void {
+    for (const worker of ended) {
+      const at = this.workers.indexOf(worker)
+      if (at >= 0) this.workers.splice(at, 1)
+    }
+  }
+}

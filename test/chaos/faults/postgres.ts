@@ -1,0 +1,200 @@
+/** Postgres that is not there, dies, hangs, refuses or changes: deliveries go on, and every row arrives in the end. */
+import { until } from '../../support/until.ts'
+import type { Arena } from '../arena.ts'
+import { type Fault, sleep } from './fault.ts'
+
+/** What must hold while Postgres is away: the listeners still get requests. */
+async function deliversMeanwhile(arena: Arena): Promise<void> {
+  const before = arena.wire.requests.length
+  await until(() => arena.wire.requests.length > before + 5, { what: 'deliveries while Postgres is away' })
+}
+
+/** Statements by the suite itself, again until the server is up. */
+function insist(arena: Arena, statement: string): Promise<unknown> {
+  const run = async () => {
+    await arena.sql.unsafe(statement)
+    return true
+  }
+  return until(run, { timeout: 20_000, every: 100, what: statement })
+}
+
+export const postgresFaults: readonly Fault[] = [
+  {
+    name: 'postgres: no está al arrancar',
+    mixable: true,
+    inflict: async (arena) => {
+      await arena.postgres.kill('SIGKILL')
+      await arena.stop([...arena.workers])
+      arena.start(2)
+      await deliversMeanwhile(arena)
+      await sleep(1000)
+      await arena.postgres.start()
+    },
+  },
+  {
+    name: 'postgres: kill -9 y abajo un rato',
+    short: true,
+    mixable: true,
+    inflict: async (arena) => {
+      await sleep(arena.dice.between(300, 900))
+      await arena.postgres.kill('SIGKILL')
+      await deliversMeanwhile(arena)
+      await sleep(arena.dice.between(500, 2500))
+      await arena.postgres.start()
+    },
+  },
+  {
+    name: 'postgres: kill -9 del servidor y de un worker',
+    mixable: true,
+    inflict: async (arena) => {
+      await sleep(arena.dice.between(300, 900))
+      await arena.postgres.kill('SIGKILL')
+      await sleep(800)
+      await arena.killHard([arena.dice.pick(arena.workers)])
+      arena.start()
+      await sleep(500)
+      await arena.postgres.start()
+    },
+  },
+  {
+    name: 'postgres: pg_terminate_backend en bucle',
+    short: true,
+    mixable: true,
+    inflict: async (arena) => {
+      for (let i = 0; i < 30; i++) {
+        await insist(
+          arena,
+          `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'resthooks'`,
+        )
+        await sleep(100)
+      }
+    },
+  },
+  {
+    name: 'postgres: tabla bloqueada',
+    patience: 90_000,
+    inflict: async (arena) => {
+      await sleep(500)
+      // Longer than the program waits for a lock.
+      await arena.sql.begin(async (sql) => {
+        await sql.unsafe(`LOCK TABLE ${arena.schema}.entrega IN ACCESS EXCLUSIVE MODE`)
+        await deliversMeanwhile(arena)
+        await sleep(12_000)
+      })
+    },
+  },
+  {
+    name: 'postgres: SIGSTOP',
+    patience: 90_000,
+    inflict: async (arena) => {
+      await sleep(500)
+      const freeze = async (signal: NodeJS.Signals) => {
+        const backends = await pidsOf(await arena.postgres.pid())
+        for (const pid of backends) process.kill(pid, signal)
+      }
+      await freeze('SIGSTOP')
+      await deliversMeanwhile(arena)
+      await sleep(5000)
+      await freeze('SIGCONT')
+    },
+  },
+  {
+    name: 'postgres: sólo lectura',
+    inflict: async (arena) => {
+      await sleep(400)
+      await insist(arena, `ALTER DATABASE postgres SET default_transaction_read_only = on`)
+      await insist(arena, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'resthooks'`)
+      await deliversMeanwhile(arena)
+      await sleep(1500)
+      await arena.sql.begin(async (sql) => {
+        await sql.unsafe('SET TRANSACTION READ WRITE')
+        await sql.unsafe(`ALTER DATABASE postgres SET default_transaction_read_only = off`)
+      })
+      await insist(arena, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'resthooks'`)
+    },
+  },
+  {
+    name: 'postgres: disco lleno (53100)',
+    mixable: true,
+    inflict: async (arena) => {
+      await sleep(400)
+      await insist(
+        arena,
+        `CREATE FUNCTION ${arena.schema}.lleno() RETURNS trigger LANGUAGE plpgsql AS
+          $$BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END$$;
+         CREATE TRIGGER lleno BEFORE INSERT ON ${arena.schema}.entrega EXECUTE FUNCTION ${arena.schema}.lleno()`,
+      )
+      await deliversMeanwhile(arena)
+      await sleep(1500)
+      await insist(arena, `DROP FUNCTION ${arena.schema}.lleno() CASCADE`)
+    },
+  },
+  {
+    name: 'postgres: filas que la base no acepta',
+    // Some rows are refused for their content: they are set aside, whole, and the rest goes on.
+    inflict: async (arena) => {
+      await insist(arena, `ALTER TABLE ${arena.schema}.callback ADD CONSTRAINT prueba CHECK (detalle NOT LIKE '%a%')`)
+    },
+    verify: async (arena) => {
+      const s = arena.sql(arena.schema)
+      const [{ failed, kept, aside }] = (await arena.sql`
+        SELECT (SELECT count(*)::int FROM ${s}.entrega WHERE estado = 'fallida') AS failed,
+               (SELECT count(*)::int FROM ${s}.callback) AS kept,
+               (SELECT count(*)::int FROM ${s}.auditoria_rechazada WHERE evento_json LIKE '%callback%') AS aside`) as [
+        { failed: number; kept: number; aside: number },
+      ]
+      await arena.sql`DELETE FROM ${s}.auditoria_rechazada`
+      if (aside === 0) return ['nothing was refused: the fault did not happen']
+      return kept + aside === failed ? [] : [`${failed} callbacks, ${kept} written, ${aside} set aside`]
+    },
+    rules: { except: ['tropieza'] },
+  },
+  {
+    name: 'postgres: esquema más viejo que el programa',
+    inflict: async (arena) => {
+      await sleep(400)
+      await insist(arena, `ALTER TABLE ${arena.schema}.mensaje RENAME COLUMN profundidad TO otra`)
+      await deliversMeanwhile(arena)
+      await sleep(1500)
+      await insist(arena, `ALTER TABLE ${arena.schema}.mensaje RENAME COLUMN otra TO profundidad`)
+    },
+  },
+  {
+    name: 'postgres: esquema más nuevo que el programa',
+    inflict: async (arena) => {
+      await insist(
+        arena,
+        `INSERT INTO ${arena.schema}.migracion (version, nombre) VALUES (999, '999_futura');
+         ALTER TABLE ${arena.schema}.entrega ADD COLUMN futura text`,
+      )
+      await sleep(1500)
+      const { code, stderr } = await arena.cli(['crear-base'])
+      if (code !== 3) throw new Error(`crear-base on a newer schema exited ${code}, not 3: ${stderr}`)
+    },
+  },
+  {
+    name: 'postgres: esquema borrado y vuelto a crear',
+    traffic: { messages: 0 },
+    inflict: async (arena) => {
+      await insist(arena, `DROP SCHEMA ${arena.schema} CASCADE`)
+      // Meanwhile messages come and are delivered: their audit waits for the schema.
+      const sending = arena.traffic.run({ messages: 200, over: 2000 })
+      await deliversMeanwhile(arena)
+      await sleep(1500)
+      await arena.createSchema()
+      await sending
+    },
+  },
+]
+
+/** The postmaster and its children. */
+async function pidsOf(postmaster: number): Promise<number[]> {
+  const { readFile, readdir } = await import('node:fs/promises')
+  const pids = [postmaster]
+  for (const entry of await readdir('/proc')) {
+    if (!/^\d+$/.test(entry)) continue
+    const stat = await readFile(`/proc/${entry}/stat`, 'utf8').catch(() => '')
+    if (Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === postmaster) pids.push(Number(entry))
+  }
+  return pids
+}
