@@ -1,7 +1,7 @@
 /** The contenders of the rows that measure deliveries a second, each made the same way: warm up, load, go, count. */
 
 import type { IniSections } from '../support/config-files.ts'
-import { type Drained, drain, Sizer } from './drain.ts'
+import { type Drained, drain, Pace } from './drain.ts'
 import { Installation } from './installation.ts'
 import { type AuditMode, createPeerAudit, type Database } from './peers/audit.ts'
 import type { BareConfiguration } from './peers/bare-undici.ts'
@@ -12,12 +12,10 @@ import { startProgram } from './program.ts'
 import type { Contender, Readings } from './row.ts'
 import type { Bench } from './scene.ts'
 
-/** Deliveries before the measured ones: compiled code, open connections. */
-const WARM_UP = 1_000
 export const REQUEST_TIMEOUT_MS = 30_000
 
 /** What every delivery rate gives: `rate` per second, and the CPU of one delivery in µs. */
-export function readingsOf({ seconds, ownCpu, allCpu }: Drained, count: number): Readings {
+function readingsOf({ seconds, ownCpu, allCpu, count }: Drained & { readonly count: number }): Readings {
   return { rate: count / seconds, ownCpu, allCpu }
 }
 
@@ -28,14 +26,13 @@ export interface OwnSetting {
   readonly eventOf?: (number: number) => string
   /** Deliveries of one message. */
   readonly fanOut?: number
-  readonly guess: number
 }
 
 /** resthooks itself: deliveries a second with this configuration. */
 export async function ownRate(bench: Bench, setting: OwnSetting): Promise<Contender> {
-  const { who, processes = 1, listeners, eventOf, fanOut = 1, guess } = setting
+  const { who, processes = 1, listeners, eventOf, fanOut = 1 } = setting
   const installation = await Installation.create(bench, listeners)
-  const sizer = new Sizer(bench.options.seconds, guess / fanOut)
+  const pace = new Pace(bench.options.seconds)
   return {
     who,
     role: 'own',
@@ -44,22 +41,18 @@ export async function ownRate(bench: Bench, setting: OwnSetting): Promise<Conten
       await installation.truncate()
       const worker = await installation.startWorker(processes)
       try {
-        const messages = sizer.count
-        const work = (count: number) => ({
-          count: count * fanOut,
-          pid: worker.child.pid!,
-          go: () => installation.release(),
-          audited: () => installation.attempts(),
-        })
-        await installation.stage(WARM_UP, eventOf)
-        await drain(bench, work(WARM_UP))
+        const work = async (messages: number) => {
+          await installation.stage(messages, eventOf)
+          return drain(bench, {
+            count: messages * fanOut,
+            pid: worker.child.pid!,
+            go: () => installation.release(),
+            audited: () => installation.attempts(),
+          })
+        }
+        const measured = await pace.measure(work, () => installation.audited())
         await installation.audited()
-        await installation.stage(messages, eventOf)
-        const drained = await drain(bench, work(messages))
-        const readings = readingsOf(drained, messages * fanOut)
-        sizer.learn(messages / drained.seconds)
-        await installation.audited()
-        return readings
+        return readingsOf({ ...measured, count: measured.count * fanOut })
       } finally {
         await installation.stopWorker(worker)
       }
@@ -79,10 +72,10 @@ export function databaseOf({ postgres }: Bench): Database {
 }
 
 /** BullMQ + undici + an audit. */
-export async function bullmqRate(bench: Bench, mode: AuditMode, who: string, guess: number): Promise<Contender> {
+export async function bullmqRate(bench: Bench, mode: AuditMode, who: string): Promise<Contender> {
   const schema = `par_bullmq_${mode.replaceAll(' ', '_')}`
   await createPeerAudit(bench.sql, schema)
-  const sizer = new Sizer(bench.options.seconds, guess)
+  const pace = new Pace(bench.options.seconds)
   return {
     who,
     role: 'peer',
@@ -103,14 +96,9 @@ export async function bullmqRate(bench: Bench, mode: AuditMode, who: string, gue
           const jobs = Array.from({ length: count }, (_, i) => jobOf(i, 'uno', bench.nginx.url))
           await addJobs(queue, jobs)
           const go = () => worker.ask('go')
-          return drain(bench, { count, pid: worker.pid, go, audited: () => peerAttempts(bench, schema) })
+          return drain(bench, { count, pid: worker.pid, go, audited: () => peerRows(bench, schema) })
         }
-        await measured(WARM_UP)
-        await worker.ask('hold')
-        const { count } = sizer
-        const readings = readingsOf(await measured(count), count)
-        sizer.learn(readings.rate!)
-        return readings
+        return readingsOf(await pace.measure(measured, () => worker.ask('hold')))
       } finally {
         await worker.stop()
         await queue.close()
@@ -123,10 +111,10 @@ export async function bullmqRate(bench: Bench, mode: AuditMode, who: string, gue
 }
 
 /** graphile-worker + undici + a batched audit. */
-export async function graphileRate(bench: Bench, who: string, guess: number): Promise<Contender> {
+export async function graphileRate(bench: Bench, who: string): Promise<Contender> {
   const [jobSchema, auditSchema] = ['par_graphile_trabajos', 'par_graphile']
   await createPeerAudit(bench.sql, auditSchema)
-  const sizer = new Sizer(bench.options.seconds, guess)
+  const pace = new Pace(bench.options.seconds)
   /** Loads jobs in a transaction that stays open; the function returned commits it, and all become visible at once. */
   const load = async (count: number) => {
     const jobs = Array.from({ length: count }, (_, i) => jobOf(i, 'uno', bench.nginx.url))
@@ -157,13 +145,9 @@ export async function graphileRate(bench: Bench, who: string, guess: number): Pr
       try {
         const measured = async (count: number) => {
           const go = await load(count)
-          return drain(bench, { count, pid: worker.pid, go, audited: () => peerAttempts(bench, auditSchema) })
+          return drain(bench, { count, pid: worker.pid, go, audited: () => peerRows(bench, auditSchema) })
         }
-        await measured(WARM_UP)
-        const { count } = sizer
-        const readings = readingsOf(await measured(count), count)
-        sizer.learn(readings.rate!)
-        return readings
+        return readingsOf(await pace.measure(measured))
       } finally {
         await worker.stop()
       }
@@ -175,8 +159,8 @@ export async function graphileRate(bench: Bench, who: string, guess: number): Pr
 }
 
 /** Bare undici to the same nginx. */
-export async function bareRate(bench: Bench, who: string, guess: number): Promise<Contender> {
-  const sizer = new Sizer(bench.options.seconds, guess)
+export async function bareRate(bench: Bench, who: string): Promise<Contender> {
+  const pace = new Pace(bench.options.seconds)
   return {
     who,
     role: 'limit',
@@ -187,11 +171,7 @@ export async function bareRate(bench: Bench, who: string, guess: number): Promis
       try {
         const measured = (count: number) =>
           drain(bench, { count, pid: program.pid, go: () => program.ask('post', count), audited: null })
-        await measured(WARM_UP)
-        const { count } = sizer
-        const readings = readingsOf(await measured(count), count)
-        sizer.learn(readings.rate!)
-        return readings
+        return readingsOf(await pace.measure(measured))
       } finally {
         await program.stop()
       }
@@ -199,7 +179,8 @@ export async function bareRate(bench: Bench, who: string, guess: number): Promis
   }
 }
 
-async function peerAttempts({ sql }: Bench, schema: string): Promise<number> {
+/** Rows that a peer put on record. */
+export async function peerRows({ sql }: Bench, schema: string): Promise<number> {
   const [row] = await sql`SELECT count(*)::int AS count FROM ${sql(schema)}.intento`
   return row!.count
 }

@@ -53,22 +53,46 @@ export async function drain(bench: Bench, { count, pid, go, audited }: Drain): P
   return { seconds, ownCpu: spent[0]!, allCpu: spent.reduce((sum, each) => sum + each, 0) }
 }
 
-/** How many messages to measure with, so that one measurement takes about as long as it should. */
-export class Sizer {
-  #rate: number
+/** Deliveries before the measured ones: compiled code, open connections. */
+const WARM_UP = 1_000
+/** A warm-up is slower than what follows it by about this much. */
+const COLD = 1.5
+const LEAST = 500
+
+/** Measures a contender so that each measurement takes about as long as it should, as the one before tells. */
+export class Pace {
   readonly #seconds: number
+  readonly #step: number
+  #rate: number | null = null
 
-  /** @param guess per second, for the first round */
-  constructor(seconds: number, guess: number) {
+  /**
+   * @param seconds that a measurement should take
+   * @param step    counts are multiples of this
+   */
+  constructor(seconds: number, step = 1) {
     this.#seconds = seconds
-    this.#rate = guess
+    this.#step = step
   }
 
-  get count(): number {
-    return Math.max(500, Math.round((this.#rate * this.#seconds) / 100) * 100)
+  /**
+   * A warm-up, then what counts.
+   * @param run     works through so many
+   * @param between what the contender needs before it can be loaded again
+   */
+  async measure(
+    run: (count: number) => Promise<Drained>,
+    between: () => Promise<unknown> = async () => {},
+  ): Promise<Drained & { readonly count: number }> {
+    const warmUp = this.#rounded(WARM_UP)
+    const warm = await run(warmUp)
+    await between()
+    const count = this.#rounded(Math.max(LEAST, (this.#rate ?? (warmUp / warm.seconds) * COLD) * this.#seconds))
+    const drained = await run(count)
+    this.#rate = count / drained.seconds
+    return { ...drained, count }
   }
 
-  learn(rate: number): void {
-    this.#rate = rate
+  #rounded(count: number): number {
+    return Math.ceil(count / this.#step) * this.#step
   }
 }

@@ -1,5 +1,5 @@
 /** Rounds of a row: every contender once a round, each round starting with another one, so that noise hits all alike. */
-import type { Contender, Row } from './row.ts'
+import type { Contender, Goal, Row } from './row.ts'
 import type { Bench } from './scene.ts'
 
 export interface Measured {
@@ -7,7 +7,7 @@ export interface Measured {
   readonly contenders: readonly Pick<Contender, 'who' | 'role'>[]
   /** Line → contender → one value a round. */
   readonly samples: Map<string, Map<string, number[]>>
-  readonly rounds: number
+  readonly goals: readonly Goal[]
 }
 
 /** @param told what is going on, a line each */
@@ -24,8 +24,9 @@ export async function measureRow(bench: Bench, row: Row, told: (text: string) =>
         const begun = performance.now()
         const readings = await contender.measure()
         for (const [line, value] of Object.entries(readings)) {
-          if (!Number.isFinite(value)) continue
-          const values = samples.get(line)!
+          const values = samples.get(line)
+          // A line that this row does not show, or a figure that this system does not give.
+          if (!values || !Number.isFinite(value)) continue
           values.set(contender.who, [...(values.get(contender.who) ?? []), value])
         }
         const figures = Object.entries(readings).map(([key, value]) => `${key} ${Number(value.toPrecision(4))}`)
@@ -36,5 +37,10 @@ export async function measureRow(bench: Bench, row: Row, told: (text: string) =>
   } finally {
     for (const { end } of contenders) await end?.()
   }
-  return { row, contenders: contenders.map(({ who, role }) => ({ who, role })), samples, rounds }
+  return {
+    row,
+    contenders: contenders.map(({ who, role }) => ({ who, role })),
+    samples,
+    goals: row.goals(bench.options),
+  }
 }

@@ -37,6 +37,7 @@ export function readOptions(args: readonly string[], known: readonly string[]): 
     )
     .option('--filas <lista>', `filas a medir, separadas por comas: ${known.join(', ')}`, listOf(known), known)
     .option('--rondas <n>', 'rondas de cada medición', integer, FULL_ROUNDS)
+    .option('--quien <texto>', 'sólo los programas cuyo nombre contiene este texto (resthooks, BullMQ, límite…)')
     .option(
       '--segundos <n>',
       `duración aproximada de cada medición de velocidad (${FULL.seconds}; rápida: ${QUICK.seconds})`,

@@ -3,6 +3,7 @@
  *
  * A row compares contenders (the program, its peers, the limit of the machine) on one or more lines, each with a unit.
  */
+import type { Options } from './options.ts'
 import type { Bench } from './scene.ts'
 
 export type Unit = 'per second' | 'ms' | 'us' | 'bytes' | 'percent' | 'count' | 'MB'
@@ -33,7 +34,7 @@ export interface Row {
   /** In Spanish. */
   readonly title: string
   readonly lines: readonly Line[]
-  readonly goals: readonly Goal[]
+  goals(options: Options): readonly Goal[]
   /** Makes the contenders, with whatever they need in every round. */
   contenders(bench: Bench): Promise<readonly Contender[]>
 }

@@ -9,7 +9,7 @@ type Cells = readonly [string, string, string, string, string, string, string]
 
 /** @param heading machine and versions, one a line */
 export function terminalTable(heading: readonly string[], results: readonly Measured[]): string {
-  const sections = results.map(({ row, ...rest }) => ({ title: row.title, rows: cellsOf({ row, ...rest }) }))
+  const sections = results.map((measured) => ({ title: measured.row.title, rows: cellsOf(measured) }))
   const all = [COLUMNS, ...sections.flatMap(({ rows }) => rows)]
   const widths = COLUMNS.map((_, i) => Math.max(...all.map((cells) => cells[i]!.length)))
   const line = (cells: readonly string[]) =>
@@ -32,14 +32,14 @@ export function markdownTable(heading: readonly string[], results: readonly Meas
 }
 
 /** One row of the table for each line and contender; a contender with several goals goes on in the next one. */
-function cellsOf({ row, contenders, samples }: Measured): Cells[] {
+function cellsOf({ row, contenders, samples, goals: all }: Measured): Cells[] {
   return row.lines.flatMap((line) =>
     contenders.flatMap(({ who }, index): Cells[] => {
       const values = samples.get(line.key)?.get(who) ?? []
       if (values.length === 0) return []
       const show = (value: number) => figure(value, line.unit)
       const figures = [median(values), Math.min(...values), Math.max(...values)].map(show) as [string, string, string]
-      const goals = row.goals
+      const goals = all
         .filter((goal) => goal.line === line.key && goal.who === who)
         .map((goal) => goalCells(judge(goal, samples, contenders), line))
       const [first = ['', ''], ...others] = goals

@@ -31,7 +31,7 @@ export const latencia: Row = {
     { key: 'busy50', label: 'a 500/s, p50', unit: 'ms' },
     { key: 'busy99', label: 'a 500/s, p99', unit: 'ms' },
   ],
-  goals: [
+  goals: () => [
     ...(['idle', 'busy'] as const).flatMap(
       (load) =>
         [

@@ -1,0 +1,48 @@
+/**
+ * Many messages that wait in a listener's queue, made by the program's own dispatcher but without its audit events: these
+ * would take Postgres minutes for a million messages, and have nothing to do with waiting.
+ */
+import { Redis } from 'ioredis'
+import pino from 'pino'
+import { loadConfig } from '../../src/config/load.ts'
+import { Queue } from '../../src/queue/queue.ts'
+import { Dispatcher } from '../../src/worker/dispatcher.ts'
+import { Subscriptions } from '../../src/worker/match.ts'
+import { Outage } from '../../src/worker/outage.ts'
+import type { Installation } from './installation.ts'
+import type { Bench } from './scene.ts'
+
+/** Staged at once: bounds what lies in Redis besides the backlog. */
+const PART = 10_000
+
+/** Makes `count` messages wait for the installation's listeners; no worker may run meanwhile. */
+export async function addWaiting(bench: Bench, installation: Installation, count: number): Promise<void> {
+  const redis = new Redis({ host: bench.redis.host, port: bench.redis.port })
+  const config = loadConfig({ environment: installation.environment })
+  const log = pino({ level: 'silent' })
+  const dispatcher = new Dispatcher(new Queue(redis, config.instancia, config.proyecto), {
+    worker: 'banco',
+    version: 'banco',
+    log,
+    redisOutage: new Outage(log, 'Redis'),
+    config: () => config,
+    inFlight: () => 0,
+    now: () => Date.now(),
+  })
+  const subscriptions = new Subscriptions(config.listeners.values())
+  try {
+    for (let left = count; left > 0; left -= PART) {
+      const part = Math.min(PART, left)
+      await installation.stage(part)
+      await installation.release()
+      for (let moved = 0; moved < part; ) {
+        const pass = await dispatcher.pass(subscriptions)
+        if (pass.moved === 0) throw new Error('the dispatcher stopped before the inbox was empty')
+        moved += pass.moved
+      }
+      await redis.del(installation.keys.audit)
+    }
+  } finally {
+    redis.disconnect()
+  }
+}
