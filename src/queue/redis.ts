@@ -52,6 +52,9 @@ export function connectForever(config: RedisConfig, onError: (error: Error) => v
     connectionName: `resthooks-${label}`,
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
+    // Whoever subscribes does it again at each `ready`: the client's own SUBSCRIBE, when it fails, is an unhandled
+    // rejection that ends the process.
+    autoResubscribe: false,
     maxRetriesPerRequest: 0,
     retryStrategy: (times) => jittered(Math.min(50 * 2 ** Math.min(times, 6), 1000)),
     sentinelRetryStrategy: (times) => jittered(Math.min(50 * 2 ** Math.min(times, 6), 1000)),
