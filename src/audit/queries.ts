@@ -6,6 +6,7 @@ import type { AuditConfig } from '../config/config.ts'
 import type { Millis } from '../message.ts'
 import { openDatabase, type Session } from './database.ts'
 import { textRules } from './encoding.ts'
+import { type DatabaseHealth, readHealth } from './health.ts'
 import { type DeliveryFilters, type DeliveryListing, listDeliveries, type Place } from './listing.ts'
 import { appliedVersion, identifier } from './migrate.ts'
 import { type Owed, readOwed, type Wanted } from './owed.ts'
@@ -16,6 +17,7 @@ import { readTimeline, type Timeline } from './timeline.ts'
 import { postgresTrouble } from './trouble.ts'
 import { readUnfinished, type Unfinished } from './unfinished.ts'
 
+export type { DatabaseHealth } from './health.ts'
 export type { DeliveryFilters, DeliveryListing, Place } from './listing.ts'
 export type { Owed, Wanted } from './owed.ts'
 export type { StoredDelivery, StoredMessage } from './stored.ts'
@@ -47,6 +49,7 @@ export interface AuditReader {
   /** Of the last migration applied; 0 when the schema does not exist. */
   schemaVersion(): Promise<number>
   serverInfo(): Promise<ServerInfo>
+  health(): Promise<DatabaseHealth>
   /** Unfinished deliveries and delayed messages, oldest first. */
   unfinished(): AsyncGenerator<Unfinished>
   /** Unfinished deliveries and delayed messages, by message, about oldest first; bodies of those that are wanted alone. */
@@ -133,6 +136,7 @@ export function openAuditReader(config: AuditConfig, scope: Scope): AuditReader 
       return row!
     },
     unfinished: () => readUnfinished(ask, schema, scope),
+    health: () => ask(async (session) => readHealth(session, schema, await appliedVersion(session, schema))),
     owed: (wanted) => readOwed(ask, schema, scope, wanted),
     storedDeliveries: (ids) => ask((session) => readDeliveries(session, schema, scope, ids)),
     storedMessages: (ids) => readMessages(ask, schema, scope, ids),

@@ -12,5 +12,6 @@ export const COMMANDS: Commands = {
   probar: async () => (await import('./probar.ts')).probar,
   simular: async () => (await import('./simular.ts')).simular,
   reanudar: async () => (await import('./reanudar.ts')).reanudar,
+  verificar: async () => (await import('./verificar.ts')).verificar,
   recuperar: async () => (await import('./recuperar.ts')).recuperar,
 }

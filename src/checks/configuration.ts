@@ -1,0 +1,95 @@
+/** The files, what the configuration warns of itself, and times that do not fit together. */
+import { readFileSync } from 'node:fs'
+import type { Config } from '../config/config.ts'
+import { formatDuration } from '../config/quantities.ts'
+import { aviso, ok, type Verdict } from './finding.ts'
+
+export function checkConfiguration(config: Config): Verdict[] {
+  return [
+    checkFiles(config),
+    ...config.warnings.map((warning) => aviso('archivos', warning, 'corrija lo que dice el aviso')),
+    ...(config.active ? [] : [aviso('resthooks_activo', 'es 0: no se encola ni se entrega nada', 'póngalo en 1')]),
+    checkListeners(config),
+    checkLease(config),
+    checkDrain(config),
+    ...checkOpenFiles(config),
+  ]
+}
+
+function checkFiles({ files }: Config): Verdict {
+  const list = [
+    `resthooks.ini: ${files.ini ?? 'ninguno'}`,
+    `instalador.env: ${files.env ?? 'ninguno'}`,
+    ...files.watched.filter((file) => file !== files.ini && file !== files.env),
+  ]
+  return ok('archivos leídos', list.join('; '))
+}
+
+function checkListeners({ listeners }: Config): Verdict {
+  const active = [...listeners.values()].filter((listener) => listener.active).length
+  if (active > 0) return ok('listeners', `${active} activos de ${listeners.size}`)
+  return aviso('listeners', 'no hay ninguno activo: nadie recibe los mensajes', 'defina un [listener NOMBRE]')
+}
+
+/** The lease is renewed four times in its life: what it must outlast is a pause of Redis or of the worker. */
+const SHORT_LEASE = 10_000
+const LONG_LEASE = 5 * 60_000
+
+export function checkLease({ workers: { lease, poll } }: Pick<Config, 'workers'>): Verdict {
+  const name = 'arriendo'
+  const text = formatDuration(lease)
+  if (lease < SHORT_LEASE || lease < 3 * poll) {
+    return aviso(
+      name,
+      `es de ${text} (sondeo: ${formatDuration(poll)}): una pausa de Redis o del worker más larga repite las entregas en curso`,
+      'use al menos 10s, y tres veces el sondeo ([workers] arriendo)',
+    )
+  }
+  if (lease > LONG_LEASE) {
+    return aviso(
+      name,
+      `es de ${text}: lo que tenía un worker que muere espera ese tiempo`,
+      'redúzcalo ([workers] arriendo; 30s por omisión)',
+    )
+  }
+  return ok(name, `${text}; se renueva cada ${formatDuration(Math.round(lease / 4))}`)
+}
+
+export function checkDrain({ workers, listeners }: Pick<Config, 'workers' | 'listeners'>): Verdict {
+  const name = 'drenaje'
+  const text = formatDuration(workers.drain)
+  const slow = [...listeners.values()].filter(({ active, totalTimeout }) => active && totalTimeout > workers.drain)
+  if (slow.length === 0) return ok(name, text)
+  const names = slow.map(({ name, totalTimeout }) => `${name} (${formatDuration(totalTimeout)})`).join(', ')
+  return aviso(
+    name,
+    `es de ${text}, menos que espera_total de ${names}: al detener los workers esos pedidos se cortan y se repiten`,
+    'suba [workers] drenaje (y stopwaitsecs de supervisord) o baje espera_total',
+  )
+}
+
+/** Two sockets for a request at worst (a repeated one), and room for Redis, Postgres, files and callbacks. */
+function checkOpenFiles({ workers }: Config): Verdict[] {
+  const limit = openFilesLimit()
+  if (limit === null) return []
+  const name = 'archivos abiertos'
+  const needed = workers.concurrency * 2 + 200
+  if (limit >= needed) return [ok(name, `límite de ${limit}`)]
+  return [
+    aviso(
+      name,
+      `el límite de este usuario es ${limit} y ${workers.concurrency} pedidos a la vez pueden necesitar ${needed}`,
+      'suba el límite (ulimit -n, LimitNOFILE, minfds de supervisord) o baje [workers] concurrencia',
+    ),
+  ]
+}
+
+/** Null where the system does not tell. */
+function openFilesLimit(): number | null {
+  try {
+    const [, limit] = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? []
+    return limit === undefined ? null : Number(limit)
+  } catch {
+    return null
+  }
+}

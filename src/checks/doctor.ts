@@ -1,0 +1,89 @@
+/** Runs every check. One neighbour that is away leaves the other checks alone. */
+import { latestVersion } from '../audit/migrate.ts'
+import type { AuditReader } from '../audit/queries.ts'
+import type { Config } from '../config/config.ts'
+import { ResthooksError } from '../errors.ts'
+import type { Queue } from '../queue/queue.ts'
+import { isRedisOutage, redisPlace, redisTrouble } from '../queue/redis.ts'
+import { checkConfiguration } from './configuration.ts'
+import { error, type Finding, group, ok, type Verdict } from './finding.ts'
+import { checkListeners } from './listeners.ts'
+import { checkPostgres } from './postgres.ts'
+import { checkQueue, readQueue } from './queue.ts'
+import { checkRedis, readRedis } from './redis.ts'
+import { checkSupervisord } from './supervisord.ts'
+
+export interface DoctorScene {
+  readonly config: Config
+  readonly queue: () => Promise<Queue>
+  readonly audit: () => Promise<AuditReader>
+  /** Of this program. */
+  readonly version: string
+  /** `--supervisord` */
+  readonly supervisord: string | undefined
+}
+
+export interface Diagnosis {
+  readonly findings: readonly Finding[]
+  /** Of Redis and Postgres, when they could not be asked. */
+  readonly troubles: readonly ResthooksError[]
+}
+
+export async function diagnoseAll(scene: DoctorScene): Promise<Diagnosis> {
+  const { config, version } = scene
+  const troubles: ResthooksError[] = []
+  const [redis, postgres, listeners] = await Promise.all([
+    reached(troubles, config, async () => {
+      const queue = await scene.queue()
+      const facts = await readRedis(queue, config)
+      return [
+        ...group('Redis', [ok('conexión', redisPlace(config.redis)), ...checkRedis(facts)]),
+        ...group('cola', checkQueue(await readQueue(queue, config, version), config)),
+      ]
+    }),
+    reached(troubles, config, async () => group('Postgres', await postgresVerdicts(scene))),
+    checkListeners(config.listeners.values()),
+  ])
+  return {
+    findings: [
+      ...group('configuración', checkConfiguration(config)),
+      ...(redis.findings ?? group('Redis', [unreached(redis.trouble!)])),
+      ...(postgres.findings ?? group('Postgres', [unreached(postgres.trouble!)])),
+      ...listeners,
+      ...group('supervisord', checkSupervisord(scene.supervisord, config.workers)),
+    ],
+    troubles,
+  }
+}
+
+type Reached = { readonly findings: Finding[] | null; readonly trouble: ResthooksError | null }
+
+async function reached(troubles: ResthooksError[], config: Config, ask: () => Promise<Finding[]>): Promise<Reached> {
+  try {
+    return { findings: await ask(), trouble: null }
+  } catch (cause) {
+    const trouble = isRedisOutage(cause) ? redisTrouble(cause, config.redis) : cause
+    if (!(trouble instanceof ResthooksError)) throw cause
+    troubles.push(trouble)
+    return { findings: null, trouble }
+  }
+}
+
+function unreached(trouble: ResthooksError): Verdict {
+  const repair = trouble.code === 'NO_DISPONIBLE' ? 'repita cuando esté disponible' : 'corrija la configuración'
+  return error('conexión', trouble.message, repair)
+}
+
+async function postgresVerdicts({ audit, config }: DoctorScene): Promise<Verdict[]> {
+  const reader = await audit()
+  const before = Date.now()
+  const health = await reader.health()
+  const here = (before + Date.now()) / 2
+  const latest = latestVersion()
+  const rejected = health.schemaVersion === 0 ? null : await reader.rejectedCount()
+  const { host, port, database, schema } = config.audit
+  return [
+    ok('conexión', `${host}:${port}, base ${database}, esquema ${schema}`),
+    ...checkPostgres({ health, latest, rejected, skew: health.now - here }),
+  ]
+}

@@ -1,0 +1,85 @@
+/** Each active listener from this machine: its name, its port, its TLS and the days its certificate has left. */
+import type { ListenerConfig } from '../config/config.ts'
+import { blockList, type Endpoint, endpointOf, newProgress, openSocket, secureContext } from '../delivery/connect.ts'
+import { lookAtTls, lookUp } from '../delivery/probe.ts'
+import type { TlsInspection } from '../delivery/tls-inspection.ts'
+import { errorDetail } from '../delivery/trouble.ts'
+import { aviso, error, type Finding, group, ok, type Verdict } from './finding.ts'
+
+const AT_ONCE = 10
+const FEW_DAYS = 30
+
+/** No request is sent: only connections. */
+export async function checkListeners(listeners: Iterable<ListenerConfig>): Promise<Finding[]> {
+  const active = [...listeners].filter((listener) => listener.active)
+  const findings: Finding[] = []
+  for (let i = 0; i < active.length; i += AT_ONCE) {
+    const some = active.slice(i, i + AT_ONCE)
+    const verdicts = await Promise.all(some.map(checkListener))
+    for (const [n, { name }] of some.entries()) findings.push(...group(`listener ${name}`, verdicts[n]!))
+  }
+  return findings
+}
+
+async function checkListener(listener: ListenerConfig): Promise<Verdict[]> {
+  const endpoint = endpointOf(listener.url)
+  const names = await lookUp(endpoint.host, listener.blockedNetworks)
+  const trial = `vea el detalle: resthooks probar ${listener.name}`
+  if (names.error !== null) {
+    return [error('DNS', `${endpoint.host} no se resuelve: ${names.error}`, 'revise «url» y el DNS de esta máquina')]
+  }
+  const list = names.addresses.map(({ address }) => address).join(', ')
+  if (names.addresses.every(({ blocked }) => blocked)) {
+    return [
+      error(
+        'DNS',
+        `${endpoint.host} resuelve a ${list}, dentro de redes_bloqueadas`,
+        'revise «url» y redes_bloqueadas',
+      ),
+    ]
+  }
+  const resolved = ok('DNS', `${endpoint.host}: ${list}`)
+  const refused = await connectTo({ ...endpoint, tls: false }, listener)
+  if (refused !== null) {
+    return [resolved, error('TCP', `${endpoint.host}:${endpoint.port}: ${refused}`, trial)]
+  }
+  const connected = ok('TCP', `${endpoint.host}:${endpoint.port}`)
+  const tls = await lookAtTls(endpoint, names, listener)
+  return [resolved, connected, ...(tls === null ? [] : checkTls(tls, trial))]
+}
+
+/** @returns why not, or null */
+async function connectTo(endpoint: Endpoint, listener: ListenerConfig): Promise<string | null> {
+  try {
+    const socket = await openSocket(
+      endpoint,
+      {
+        connectTimeout: listener.connectTimeout,
+        blocked: blockList(listener.blockedNetworks),
+        context: secureContext(listener.tls, false),
+        session: undefined,
+      },
+      newProgress(),
+      new AbortController().signal,
+    )
+    socket.destroy()
+    return null
+  } catch (cause) {
+    return errorDetail(cause)
+  }
+}
+
+/** Pure. */
+export function checkTls({ protocol, certificate, problem }: TlsInspection, trial: string): Verdict[] {
+  const verdicts: Verdict[] = []
+  if (problem !== null) verdicts.push(error('TLS', problem, trial))
+  else verdicts.push(ok('TLS', protocol ?? 'negociado'))
+  if (certificate === null) return verdicts
+  const { daysLeft, validTo, subject } = certificate
+  const until = `${subject}, hasta ${validTo.toISOString().slice(0, 10)}`
+  const renew = 'avise a quien administra ese servidor que lo renueve'
+  if (daysLeft < 0) verdicts.push(error('certificado', `vencido: ${until}`, renew))
+  else if (daysLeft < FEW_DAYS) verdicts.push(aviso('certificado', `vence en ${daysLeft} días: ${until}`, renew))
+  else verdicts.push(ok('certificado', `${daysLeft} días: ${until}`))
+  return verdicts
+}

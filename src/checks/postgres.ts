@@ -1,0 +1,99 @@
+/** Whether Postgres can take the audit: its version, its role, the schema, rights, partitions, what it refused. */
+import type { DatabaseHealth } from '../audit/queries.ts'
+import { checkClock } from './clock.ts'
+import { aviso, error, ok, type Verdict } from './finding.ts'
+
+export interface PostgresFacts {
+  readonly health: DatabaseHealth
+  /** What this program needs. */
+  readonly latest: number
+  /** Rows of `auditoria_rechazada`; null without a schema. */
+  readonly rejected: number | null
+  /** Postgres's clock less this machine's, ms. */
+  readonly skew: number
+}
+
+/** Pure. */
+export function checkPostgres({ health, latest, rejected, skew }: PostgresFacts): Verdict[] {
+  return [
+    checkVersion(health),
+    checkEncoding(health),
+    checkWritable(health),
+    checkSchema(health, latest),
+    ...(health.schemaVersion === 0 ? [] : [checkRights(health), checkPartitions(health)]),
+    ...(rejected === null ? [] : [checkRejected(rejected)]),
+    checkClock('reloj de Postgres', skew),
+  ]
+}
+
+function checkVersion({ version, versionNumber }: DatabaseHealth): Verdict {
+  if (versionNumber >= 120_000) return ok('versión', `Postgres ${version}`)
+  return error('versión', `Postgres ${version}: se necesita 12 o posterior`, 'actualice el servidor')
+}
+
+const KNOWN_ENCODINGS = ['UTF8', 'LATIN1', 'SQL_ASCII']
+
+function checkEncoding({ encoding }: DatabaseHealth): Verdict {
+  if (encoding === 'UTF8') return ok('codificación', encoding)
+  if (KNOWN_ENCODINGS.includes(encoding)) {
+    return ok('codificación', `${encoding}: lo que no cabe en ella se guarda escapado (los cuerpos, siempre exactos)`)
+  }
+  return aviso(
+    'codificación',
+    `${encoding}: los textos con letras fuera de ASCII pueden guardarse escapados`,
+    'si puede elegir, use una base UTF8',
+  )
+}
+
+function checkWritable({ readOnly }: DatabaseHealth): Verdict {
+  if (!readOnly) return ok('escritura', 'acepta escrituras')
+  return error('escritura', 'es de solo lectura (¿una réplica?)', 'apunte REST_HOOKS_DB_HOST al servidor principal')
+}
+
+function checkSchema({ schemaVersion }: DatabaseHealth, latest: number): Verdict {
+  const name = 'esquema'
+  if (schemaVersion === latest) return ok(name, `versión ${schemaVersion}`)
+  if (schemaVersion === 0) return error(name, 'no existe', 'ejecute: resthooks crear-base')
+  if (schemaVersion < latest) {
+    return error(name, `versión ${schemaVersion}; este programa usa la ${latest}`, 'ejecute: resthooks crear-base')
+  }
+  return error(
+    name,
+    `versión ${schemaVersion}, de un resthooks más nuevo; este conoce hasta la ${latest}`,
+    'actualice este programa',
+  )
+}
+
+function checkRights({ missingRights, user }: DatabaseHealth): Verdict {
+  const name = 'permisos'
+  if (missingRights.length === 0) return ok(name, `«${user}» tiene los que hacen falta`)
+  const detail = `a «${user}» le faltan: ${missingRights.join(', ')}`
+  const repair = 'pida al administrador que los otorgue (GRANT)'
+  // Without DELETE only `purgar` fails.
+  if (missingRights.every((right) => right.startsWith('DELETE'))) return aviso(name, detail, repair)
+  return error(name, detail, repair)
+}
+
+function checkPartitions({ missingPartitions, strayRows }: DatabaseHealth): Verdict {
+  const name = 'particiones'
+  const repair = 'ejecute: resthooks crear-base (los workers también las crean)'
+  if (missingPartitions.length > 0) return aviso(name, `faltan: ${missingPartitions.join(', ')}`, repair)
+  if (strayRows) {
+    return aviso(
+      name,
+      'hay filas fuera de las de cada mes (mensaje_otros, intento_otros): son lentas de purgar',
+      'si son de un mes por venir, se mueven solas; si no, revise los relojes',
+    )
+  }
+  return ok(name, 'las de este mes y el próximo están')
+}
+
+function checkRejected(rejected: number): Verdict {
+  const name = 'auditoria_rechazada'
+  if (rejected === 0) return ok(name, 'vacía')
+  return aviso(
+    name,
+    `${rejected} filas que la base no aceptó por su contenido`,
+    'véalas (columnas motivo y evento_json) y bórrelas cuando estén atendidas',
+  )
+}

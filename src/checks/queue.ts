@@ -1,0 +1,137 @@
+/** What is stuck in the queue: entries nobody understands, listeners nobody serves, audit that does not leave, workers. */
+import type { Config } from '../config/config.ts'
+import { type Depths, readDepths } from '../queue/depths.ts'
+import { decodeEnvelope } from '../queue/envelope.ts'
+import type { Queue } from '../queue/queue.ts'
+import { DEAD_AFTER_MS, readWorkers, type WorkerInfo } from '../worker/heartbeat.ts'
+import { aviso, error, ok, type Verdict } from './finding.ts'
+
+export interface QueueFacts {
+  readonly depths: Depths
+  /** Those that give signs of life. */
+  readonly workers: readonly WorkerInfo[]
+  /** Of the newest entries of `entrada_invalida`. */
+  readonly invalidReasons: readonly string[]
+  readonly groupExists: boolean
+  /** Of this program. */
+  readonly version: string
+}
+
+const INVALID_SHOWN = 5
+
+export async function readQueue(queue: Queue, config: Config, version: string): Promise<QueueFacts> {
+  const { redis, keys } = queue
+  const [depths, workers, invalid, group] = await Promise.all([
+    readDepths(queue, config.listeners.keys()),
+    readWorkers(queue),
+    redis.lrangeBuffer(keys.inboxInvalid, 0, INVALID_SHOWN - 1),
+    redis.xinfo('GROUPS', keys.audit).then(
+      (groups) => (groups as unknown[]).length > 0,
+      () => false,
+    ),
+  ])
+  return {
+    depths,
+    workers: workers.filter(({ visto }) => depths.fecha.getTime() - visto <= DEAD_AFTER_MS),
+    invalidReasons: invalid.map(whyInvalid),
+    groupExists: group,
+    version,
+  }
+}
+
+/** Entries are kept whole, without the reason: it is found again. */
+export function whyInvalid(raw: Buffer): string {
+  try {
+    const { message } = decodeEnvelope(raw, () => '?', new Date())
+    return `${message.id} (${message.event}): se entiende; su id era el de otro que aún se entregaba, o tumbó tres veces al worker`
+  } catch (cause) {
+    return (cause as Error).message
+  }
+}
+
+/** Pure. */
+export function checkQueue(facts: QueueFacts, config: Pick<Config, 'listeners' | 'audit' | 'active'>): Verdict[] {
+  const { depths } = facts
+  return [
+    ...checkWorkers(facts),
+    checkInvalid(facts),
+    checkBacklog(facts, config),
+    ...checkOrphans(depths, config),
+    ...checkHeld(depths),
+  ]
+}
+
+function checkWorkers({ workers, version, depths }: QueueFacts): Verdict[] {
+  const name = 'workers'
+  const waiting = depths.entrada + depths.listeners.reduce((sum, { en_cola }) => sum + en_cola, 0)
+  if (workers.length === 0) {
+    const text = waiting > 0 ? `no hay ninguno vivo, y esperan ${waiting} mensajes` : 'no hay ninguno vivo'
+    return [aviso(name, text, 'inícielos: resthooks iniciar-workers (o supervisorctl start resthooks)')]
+  }
+  const versions = new Set(workers.map((worker) => worker.version))
+  if (versions.size > 1 || !versions.has(version)) {
+    const list = workers.map((worker) => `${worker.worker}: ${worker.version}`).join(', ')
+    return [
+      aviso(
+        name,
+        `hay versiones distintas (este programa: ${version}; ${list})`,
+        'reinicie los workers para que usen la nueva',
+      ),
+    ]
+  }
+  return [ok(name, `${workers.length} vivos, versión ${version}`)]
+}
+
+function checkInvalid({ depths, invalidReasons }: QueueFacts): Verdict {
+  const name = 'entrada_invalida'
+  if (depths.entrada_invalida === 0) return ok(name, 'vacía')
+  return aviso(
+    name,
+    `${depths.entrada_invalida} entradas que no se pudieron tomar; las últimas: ${invalidReasons.join('; ')}`,
+    'corrija el programa que las envía; están enteras en la lista …:entrada_invalida de Redis (LRANGE, LREM)',
+  )
+}
+
+function checkBacklog({ depths, groupExists }: QueueFacts, { audit }: Pick<Config, 'audit'>): Verdict {
+  const name = 'auditoría pendiente'
+  const pending = depths.auditoria_pendiente
+  const most = audit.maxPending
+  const repair = 'vea en el registro de los workers por qué Postgres no la toma'
+  if (most > 0 && pending > most) {
+    return error(name, `${pending} filas, más que max_pendientes (${most}): las entregas están detenidas`, repair)
+  }
+  if (pending > Math.max(10_000, most / 10)) return aviso(name, `${pending} filas esperan a Postgres`, repair)
+  const group = groupExists || pending === 0 ? '' : ' (ningún worker las lee todavía)'
+  return ok(name, `${pending} filas${group}`)
+}
+
+/** Listeners that still have work in Redis, and that no worker serves. */
+function checkOrphans(depths: Depths, { listeners }: Pick<Config, 'listeners'>): Verdict[] {
+  return depths.listeners
+    .filter(({ listener }) => !listeners.get(listener)?.active)
+    .map((lane) => ({ ...lane, esperan: lane.en_cola + lane.en_curso + lane.reintentos }))
+    .filter(({ esperan }) => esperan > 0)
+    .map(({ listener, esperan }) =>
+      aviso(
+        'entregas sin listener',
+        `${esperan} entregas esperan a «${listener}», que ${listeners.has(listener) ? 'está inactivo' : 'ya no está'} en resthooks.ini`,
+        `vuelva a definirlo, o descártelas: resthooks descartar --listener ${listener} --estado pendiente,reintentando`,
+      ),
+    )
+}
+
+function checkHeld({ listeners }: Depths): Verdict[] {
+  const verdicts: Verdict[] = []
+  for (const { listener, pausado, corte, en_cola, reintentos } of listeners) {
+    const waiting = `${en_cola + reintentos} entregas esperan`
+    if (pausado === '410') {
+      const what = `«${listener}» respondió 410 (ya no existe) y quedó pausado; ${waiting}`
+      verdicts.push(aviso('listener pausado', what, `corrija su url y luego: resthooks reanudar ${listener}`))
+    }
+    if (corte === 'abierto') {
+      const what = `«${listener}» falla tanto que no se le envía por ahora; ${waiting}`
+      verdicts.push(aviso('corte abierto', what, `vea por qué: resthooks probar ${listener}`))
+    }
+  }
+  return verdicts
+}

@@ -1,0 +1,125 @@
+/** supervisord's patience against the workers' own: whoever is killed in the middle repeats its deliveries. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { basename, dirname, join, resolve } from 'node:path'
+import picomatch from 'picomatch'
+import type { WorkersConfig } from '../config/config.ts'
+import { parseIni } from '../config/ini.ts'
+import { Problems } from '../config/problems.ts'
+import { formatDuration } from '../config/quantities.ts'
+import type { Millis } from '../message.ts'
+import { aviso, error, ok, type Verdict } from './finding.ts'
+
+/** Where Debian, Red Hat and people put it. */
+const PLACES = [
+  '/etc/supervisor/supervisord.conf',
+  '/etc/supervisor/conf.d/*.conf',
+  '/etc/supervisord.conf',
+  './supervisord.conf',
+]
+
+/** A `[program:NAME]` that runs our workers. */
+export interface Program {
+  readonly name: string
+  readonly file: string
+  readonly settings: ReadonlyMap<string, string>
+}
+
+/** After `drenaje`: the last outcomes to Redis, the last audit to Postgres. */
+const FINISH: Millis = 8_000
+const DEFAULT_STOPWAITSECS = '10'
+
+/** @param named `--supervisord`; else the usual places are looked at */
+export function checkSupervisord(named: string | undefined, workers: WorkersConfig, cwd = process.cwd()): Verdict[] {
+  const name = 'stopwaitsecs'
+  let programs: Program[]
+  try {
+    programs = findPrograms(named === undefined ? PLACES : [named], cwd, named !== undefined)
+  } catch (cause) {
+    return [error(name, `no se pudo leer ${named}: ${(cause as Error).message}`, 'revise --supervisord')]
+  }
+  if (programs.length === 0) {
+    const where = named === undefined ? PLACES.join(', ') : named
+    const text = `no hay un programa de supervisord con iniciar-workers (${where})`
+    if (named === undefined) return [ok(name, `${text}; si lo usa, indíquelo con --supervisord`)]
+    return [aviso(name, text, 'revise --supervisord')]
+  }
+  return programs.flatMap((program) => checkProgram(program, workers))
+}
+
+/** Pure. */
+export function checkProgram({ name, file, settings }: Program, { drain }: Pick<WorkersConfig, 'drain'>): Verdict[] {
+  const seconds = Number(settings.get('stopwaitsecs') ?? DEFAULT_STOPWAITSECS)
+  const where = `[program:${name}] de ${file}`
+  const written = settings.has('stopwaitsecs') ? `${seconds}` : `${seconds} (por omisión)`
+  const needed = Math.ceil((drain + FINISH) / 1000)
+  const verdicts: Verdict[] = []
+  if (!(seconds * 1000 >= drain + FINISH)) {
+    verdicts.push(
+      aviso(
+        'stopwaitsecs',
+        `${where}: es ${written} y drenaje es ${formatDuration(drain)}: supervisord mata al worker antes de que termine, y lo que entregaba se repite`,
+        `ponga stopwaitsecs=${needed} o más y ejecute: supervisorctl reread && supervisorctl update`,
+      ),
+    )
+  } else verdicts.push(ok('stopwaitsecs', `${where}: ${written}; drenaje es ${formatDuration(drain)}`))
+  if (/^(true|1|on|yes)$/i.test(settings.get('stopasgroup') ?? '')) {
+    verdicts.push(
+      aviso(
+        'stopasgroup',
+        `${where}: está activado: con procesos > 1 cada worker recibe dos señales, y la segunda corta los pedidos en curso`,
+        'ponga stopasgroup=false (y killasgroup=true)',
+      ),
+    )
+  }
+  const signal = settings.get('stopsignal') ?? 'TERM'
+  if (!/^(SIG)?(TERM|INT)$/i.test(signal)) {
+    verdicts.push(
+      aviso('stopsignal', `${where}: es ${signal}, que corta los pedidos en curso`, 'ponga stopsignal=TERM'),
+    )
+  }
+  return verdicts
+}
+
+function findPrograms(patterns: readonly string[], cwd: string, mustExist: boolean): Program[] {
+  const files = new Set<string>()
+  const programs: Program[] = []
+  const read = (file: string, must: boolean) => {
+    if (files.has(file)) return
+    files.add(file)
+    let text: string
+    try {
+      text = readFileSync(file, 'utf8')
+    } catch (cause) {
+      if (must) throw cause
+      return
+    }
+    // Its mistakes are supervisord's to report.
+    for (const { name, entries } of parseIni(file, text, new Problems(), 'last').sections) {
+      const settings = new Map([...entries.values()].map(({ key, values }) => [key, values.at(-1) ?? '']))
+      if (name.startsWith('program:') && /iniciar[-_]workers/.test(settings.get('command') ?? '')) {
+        programs.push({ name: name.slice('program:'.length), file, settings })
+      }
+      if (name !== 'include') continue
+      for (const pattern of (settings.get('files') ?? '').split(/\s+/).filter(Boolean)) {
+        for (const included of filesOf(pattern, dirname(file))) read(included, false)
+      }
+    }
+  }
+  for (const pattern of patterns) for (const file of filesOf(pattern, cwd)) read(file, mustExist)
+  return programs
+}
+
+/** A path, or the files of one folder that match its last part. */
+function filesOf(pattern: string, folder: string): string[] {
+  const path = resolve(folder, pattern)
+  if (!/[*?[]/.test(basename(path))) return [path]
+  try {
+    const matches = picomatch(basename(path))
+    return readdirSync(dirname(path))
+      .filter((file) => matches(file))
+      .sort()
+      .map((file) => join(dirname(path), file))
+  } catch {
+    return []
+  }
+}

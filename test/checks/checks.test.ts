@@ -1,0 +1,162 @@
+/** The judgements of `verificar`, as tables of cases. */
+import { describe, expect, test } from 'vitest'
+import { checkClock } from '../../src/checks/clock.ts'
+import { checkDrain, checkLease } from '../../src/checks/configuration.ts'
+import { checkTls } from '../../src/checks/listeners.ts'
+import { checkPostgres, type PostgresFacts } from '../../src/checks/postgres.ts'
+import { whyInvalid } from '../../src/checks/queue.ts'
+import { checkRedis, parseInfo } from '../../src/checks/redis.ts'
+import { checkProgram } from '../../src/checks/supervisord.ts'
+
+const GOOD_INFO = `# Server
+redis_version:7.0.15
+redis_mode:standalone
+role:master
+connected_slaves:0
+aof_enabled:1
+aof_last_write_status:ok
+maxmemory:0
+maxmemory_policy:noeviction
+used_memory:1000000
+total_system_memory:8000000000
+`
+
+function redisWith(
+  changes: Record<string, string>,
+  rest: { fsync?: string | null; skew?: number; sentinels?: number } = {},
+) {
+  const info = new Map([...parseInfo(GOOD_INFO), ...Object.entries(changes)])
+  return checkRedis({ info, fsync: 'everysec', skew: 0, sentinels: 0, ...rest })
+}
+
+const worst = (verdicts: readonly { verificacion: string; resultado: string }[]) =>
+  verdicts
+    .filter(({ resultado }) => resultado !== 'ok')
+    .map(({ verificacion, resultado }) => `${verificacion} ${resultado}`)
+
+describe('Redis', () => {
+  test.each([
+    ['a sound one', {}, {}, []],
+    ['too old', { redis_version: '6.0.16' }, {}, ['versión error']],
+    ['just new enough', { redis_version: '6.2.0' }, {}, []],
+    ['Valkey', { redis_version: '7.2.4', valkey_version: '8.0.1' }, {}, []],
+    ['a replica', { role: 'slave', master_host: 'otro' }, {}, ['papel error']],
+    ['a cluster', { redis_mode: 'cluster' }, {}, ['papel error']],
+    ['Sentinel without a majority', {}, { sentinels: 2 }, ['papel aviso']],
+    ['Sentinel without a replica', {}, { sentinels: 3 }, ['papel aviso']],
+    ['no AOF', { aof_enabled: '0' }, {}, ['persistencia error']],
+    ['AOF that never syncs', {}, { fsync: 'no' }, ['persistencia aviso']],
+    ['AOF whose policy is hidden', {}, { fsync: null }, ['persistencia aviso']],
+    ['a disk that failed', { aof_last_write_status: 'err' }, {}, ['disco error']],
+    ['eviction of anything', { maxmemory: '2000000', maxmemory_policy: 'allkeys-lru' }, {}, ['maxmemory-policy error']],
+    ['eviction without a limit', { maxmemory_policy: 'allkeys-lru' }, {}, ['maxmemory-policy aviso']],
+    ['eviction that happened', { maxmemory_policy: 'allkeys-lfu', evicted_keys: '3' }, {}, ['maxmemory-policy error']],
+    [
+      'eviction of what expires',
+      { maxmemory: '2000000', maxmemory_policy: 'volatile-ttl' },
+      {},
+      ['maxmemory-policy aviso'],
+    ],
+    ['little memory left', { maxmemory: '1100000' }, {}, ['memoria aviso']],
+    ['a clock that is off', {}, { skew: -10_000 }, ['reloj de Redis aviso']],
+  ])('%s', (_, changes, rest, expected) => {
+    expect(worst(redisWith(changes as Record<string, string>, rest))).toEqual(expected)
+  })
+})
+
+describe('Postgres', () => {
+  const health: PostgresFacts['health'] = {
+    version: '16.4',
+    versionNumber: 160_004,
+    encoding: 'UTF8',
+    readOnly: false,
+    now: 0,
+    user: 'yo',
+    schemaVersion: 3,
+    missingRights: [],
+    missingPartitions: [],
+    strayRows: false,
+  }
+  const facts: PostgresFacts = { health, latest: 3, rejected: 0, skew: 0 }
+
+  test.each<[string, Partial<PostgresFacts['health']>, Partial<PostgresFacts>, string[]]>([
+    ['a sound one', {}, {}, []],
+    ['too old', { versionNumber: 110_022 }, {}, ['versión error']],
+    ['LATIN1', { encoding: 'LATIN1' }, {}, []],
+    ['an encoding not known here', { encoding: 'WIN1252' }, {}, ['codificación aviso']],
+    ['a standby', { readOnly: true }, {}, ['escritura error']],
+    ['no schema', { schemaVersion: 0 }, { rejected: null }, ['esquema error']],
+    ['an older schema', { schemaVersion: 2 }, {}, ['esquema error']],
+    ['a newer schema', { schemaVersion: 9 }, {}, ['esquema error']],
+    ['no right to write', { missingRights: ['INSERT entrega'] }, {}, ['permisos error']],
+    ['no right to purge', { missingRights: ['DELETE entrega'] }, {}, ['permisos aviso']],
+    ['partitions missing', { missingPartitions: ['mensaje_2026_12'] }, {}, ['particiones aviso']],
+    ['rows outside the months', { strayRows: true }, {}, ['particiones aviso']],
+    ['refused rows', {}, { rejected: 2 }, ['auditoria_rechazada aviso']],
+    ['a clock far off', {}, { skew: 600_000 }, ['reloj de Postgres error']],
+  ])('%s', (_, changes, rest, expected) => {
+    expect(worst(checkPostgres({ ...facts, ...rest, health: { ...health, ...changes } }))).toEqual(expected)
+  })
+})
+
+test.each([
+  [0, 'ok'],
+  [-1_999, 'ok'],
+  [2_000, 'aviso'],
+  [-299_000, 'aviso'],
+  [300_000, 'error'],
+])('a clock %i ms away: %s', (skew, expected) => {
+  expect(checkClock('reloj', skew).resultado).toBe(expected)
+})
+
+test.each([
+  [30_000, 1_000, 'ok'],
+  [10_000, 3_000, 'ok'],
+  [10_000, 4_000, 'aviso'],
+  [5_000, 100, 'aviso'],
+  [600_000, 1_000, 'aviso'],
+])('a lease of %i ms with a poll of %i ms: %s', (lease, poll, expected) => {
+  expect(checkLease({ workers: { lease, poll } as never }).resultado).toBe(expected)
+})
+
+test('a drain shorter than a request may take names the listener', () => {
+  const listeners = new Map([
+    ['rapido', { name: 'rapido', active: true, totalTimeout: 30_000 }],
+    ['lento', { name: 'lento', active: true, totalTimeout: 60_000 }],
+    ['apagado', { name: 'apagado', active: false, totalTimeout: 90_000 }],
+  ]) as never
+  const verdict = checkDrain({ workers: { drain: 30_000 } as never, listeners })
+  expect(verdict).toMatchObject({ resultado: 'aviso', detalle: expect.stringContaining('lento (1m)') })
+  expect(verdict.detalle).not.toMatch(/rapido|apagado/)
+})
+
+test.each([
+  [-1, 'error'],
+  [0, 'aviso'],
+  [29, 'aviso'],
+  [30, 'ok'],
+])('a certificate with %i days left: %s', (daysLeft, expected) => {
+  const certificate = { subject: 'CN=x', issuer: '', names: [], validFrom: new Date(0), validTo: new Date(), daysLeft }
+  const verdicts = checkTls({ protocol: 'TLSv1.3', cipher: null, certificate, problem: null }, 'x')
+  expect(verdicts.at(-1)).toMatchObject({ verificacion: 'certificado', resultado: expected })
+})
+
+test.each<[Record<string, string>, string[]]>([
+  [{}, ['stopwaitsecs aviso']],
+  [{ stopwaitsecs: '37' }, ['stopwaitsecs aviso']],
+  [{ stopwaitsecs: '38' }, []],
+  [{ stopwaitsecs: 'mucho' }, ['stopwaitsecs aviso']],
+  [{ stopwaitsecs: '60', stopsignal: 'QUIT' }, ['stopsignal aviso']],
+  [{ stopwaitsecs: '60', stopsignal: 'SIGINT', stopasgroup: 'false' }, []],
+])('supervisord with %o', (settings, expected) => {
+  const program = { name: 'rh', file: 'f', settings: new Map(Object.entries(settings)) }
+  expect(worst(checkProgram(program, { drain: 30_000 }))).toEqual(expected)
+})
+
+test.each([
+  ['nada', 'no es JSON'],
+  ['{"datos":1}', 'falta "evento"'],
+  ['{"evento":"x","id":"7"}', 'su id era el de otro'],
+])('why %s was set aside', (raw, expected) => {
+  expect(whyInvalid(Buffer.from(raw))).toContain(expected)
+})

@@ -1,0 +1,182 @@
+/** `verificar`: the doctor finds what is wrong, says what to do, and ends with the right code. */
+import { chmod, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { startRedis } from '../support/redis-server.ts'
+import { until } from '../support/until.ts'
+import { expect, test, type World } from '../support/world.ts'
+
+interface Finding {
+  readonly grupo: string
+  readonly verificacion: string
+  readonly resultado: string
+  readonly detalle: string
+  readonly que_hacer: string | null
+}
+
+async function diagnose(world: World, args: readonly string[] = []) {
+  const { stdout, stderr, code } = await world.cli(['verificar', '--json', ...args])
+  const document = JSON.parse(stdout)
+  const findings: Finding[] = document.verificaciones
+  return {
+    code,
+    stderr,
+    document,
+    findings,
+    of: (grupo: string, verificacion: string) =>
+      findings.filter((each) => each.grupo === grupo && each.verificacion === verificacion),
+    wrong: findings.filter(({ resultado }) => resultado !== 'ok'),
+  }
+}
+
+test('a sound installation has no errors, shows where values come from and never a secret', async ({ world }) => {
+  await world.createSchema()
+  await world.listener(() => ({ status: 200 }), { nombre: 'bien', auth_tipo: 'bearer', auth_token: 'secreto-77' })
+  await chmod(world.ini, 0o600)
+  const worker = await world.worker()
+  await until(async () => (await world.redis.hlen(world.keys.workers)) === 1)
+  const { code, document, findings, wrong } = await diagnose(world)
+  expect(wrong).toEqual([])
+  expect(code).toBe(0)
+  expect(document).toMatchObject({ errores: 0, avisos: 0 })
+  expect(findings.map(({ grupo, verificacion }) => `${grupo}/${verificacion}`)).toEqual(
+    expect.arrayContaining([
+      'configuración/archivos leídos',
+      'Redis/versión',
+      'Redis/persistencia',
+      'Redis/maxmemory-policy',
+      'Redis/papel',
+      'Redis/reloj de Redis',
+      'Postgres/esquema',
+      'Postgres/permisos',
+      'Postgres/particiones',
+      'cola/workers',
+      'cola/entrada_invalida',
+      'listener bien/DNS',
+      'listener bien/TCP',
+      'supervisord/stopwaitsecs',
+    ]),
+  )
+  expect(document.ajustes).toContainEqual({
+    ajuste: 'auditoria.schema',
+    valor: world.schema,
+    origen: `${world.env}, REST_HOOKS_DB_SCHEMA`,
+  })
+  expect(document.ajustes).toContainEqual({
+    ajuste: 'workers.sondeo',
+    valor: '100ms',
+    origen: expect.stringMatching(/resthooks\.ini:\d+$/),
+  })
+  expect(document.ajustes).toContainEqual({ ajuste: 'workers.drenaje', valor: '30s', origen: 'por omisión' })
+  expect(JSON.stringify(document)).not.toContain('secreto-77')
+  const text = await world.cli(['verificar'])
+  expect(text.code).toBe(0)
+  expect(text.stdout).toContain('0 errores, 0 avisos')
+  expect(text.stdout).not.toContain('secreto-77')
+  worker.kill('SIGTERM')
+})
+
+test('every setting of Redis under which messages can be lost is an error', async ({ world }) => {
+  const server = await startRedis(['--appendonly', 'no', '--maxmemory', '50mb', '--maxmemory-policy', 'allkeys-lru'])
+  try {
+    await world.createSchema()
+    await world.listener(() => ({ status: 200 }))
+    await world.setEnv({ REST_HOOKS_REDIS_PORT: String(server.port) })
+    const { code, of } = await diagnose(world)
+    expect(code).toBe(1)
+    expect(of('Redis', 'persistencia')).toMatchObject([
+      { resultado: 'error', que_hacer: expect.stringContaining('appendonly yes') },
+    ])
+    expect(of('Redis', 'maxmemory-policy')).toMatchObject([{ resultado: 'error' }])
+    expect((await world.cli(['verificar'])).stderr).toContain('2 errores')
+  } finally {
+    await server.stop()
+  }
+})
+
+test('a missing schema is an error; the rest is told all the same when Postgres or Redis is away, and the code is 4', async ({
+  world,
+}) => {
+  await world.listener(() => ({ status: 200 }), { nombre: 'bien' })
+  const missing = await diagnose(world)
+  expect(missing.code).toBe(1)
+  expect(missing.of('Postgres', 'esquema')).toMatchObject([
+    { resultado: 'error', que_hacer: expect.stringContaining('crear-base') },
+  ])
+  await world.setEnv({ REST_HOOKS_DB_PORT: '1' })
+  const noPostgres = await diagnose(world)
+  expect(noPostgres.code).toBe(4)
+  expect(noPostgres.of('Postgres', 'conexión')).toMatchObject([{ resultado: 'error' }])
+  expect(noPostgres.of('Redis', 'versión')).toHaveLength(1)
+  expect(noPostgres.of('listener bien', 'TCP')).toMatchObject([{ resultado: 'ok' }])
+  await world.setEnv({ REST_HOOKS_REDIS_PORT: '1' })
+  const neither = await diagnose(world)
+  expect(neither.code).toBe(4)
+  expect(neither.of('Redis', 'conexión')).toMatchObject([{ resultado: 'error' }])
+  expect(neither.of('listener bien', 'TCP')).toMatchObject([{ resultado: 'ok' }])
+})
+
+test('a broken configuration is told whole, with the places that were looked at, and exits 3', async ({ world }) => {
+  await world.set('workers', { concurrencia: 'muchos', drenajes: '3s' })
+  const { code, findings } = await diagnose(world)
+  expect(code).toBe(3)
+  expect(findings.find(({ resultado }) => resultado === 'error')?.detalle).toMatch(/muchos.*drenajes|drenajes.*muchos/s)
+  expect(findings[0]!.detalle).toContain(world.ini)
+})
+
+test('a listener that nobody answers for, or whose name does not exist, is an error', async ({ world }) => {
+  await world.createSchema()
+  const gone = await world.listener(() => ({ status: 200 }), { nombre: 'cerrado' })
+  await gone.close()
+  await world.set('listener sinnombre', { url: 'https://no-existe.invalid/' })
+  await world.set('listener inactivo', { url: 'https://no-existe.invalid/', activo: 0 })
+  const { code, of, findings } = await diagnose(world)
+  expect(code).toBe(1)
+  expect(of('listener cerrado', 'TCP')).toMatchObject([
+    { resultado: 'error', que_hacer: expect.stringContaining('resthooks probar cerrado') },
+  ])
+  expect(of('listener sinnombre', 'DNS')).toMatchObject([{ resultado: 'error' }])
+  expect(findings.filter(({ grupo }) => grupo === 'listener inactivo')).toEqual([])
+})
+
+test('what is stuck in the queue is told: entries that nobody understands with their reason, listeners that are gone', async ({
+  world,
+}) => {
+  await world.listener(() => ({ status: 200 }), { nombre: 'viejo' })
+  await world.cli(['pausar', 'viejo'])
+  await world.worker()
+  await world.push('esto no es JSON')
+  await world.push({ v: 1, datos: 1 })
+  await world.send('x', { n: 1 })
+  await until(async () => (await world.redis.llen(world.keys.inboxInvalid)) === 2)
+  await until(async () => (await world.redis.llen(world.keys.lane('viejo').queue)) === 1)
+  await world.set('listener viejo', { activo: 0 })
+  const { code, of } = await diagnose(world)
+  expect(code).toBe(0)
+  expect(of('cola', 'entrada_invalida')).toMatchObject([
+    { resultado: 'aviso', detalle: expect.stringMatching(/2 entradas.*falta "evento".*no es JSON/) },
+  ])
+  expect(of('cola', 'entregas sin listener')).toMatchObject([
+    { resultado: 'aviso', detalle: expect.stringContaining('viejo'), que_hacer: expect.stringContaining('descartar') },
+  ])
+})
+
+test('supervisord must be more patient than drenaje', async ({ world }) => {
+  await world.createSchema()
+  const file = join(world.folder, 'supervisord.conf')
+  const program = '[program:rh]\ncommand=/opt/resthooks/bin/resthooks iniciar-workers ; los workers\n'
+  await writeFile(file, program)
+  const short = await diagnose(world, ['--supervisord', file])
+  expect(short.of('supervisord', 'stopwaitsecs')).toMatchObject([
+    {
+      resultado: 'aviso',
+      detalle: expect.stringContaining('10 (por omisión)'),
+      que_hacer: expect.stringContaining('38'),
+    },
+  ])
+  await writeFile(file, `${program}stopwaitsecs=45\nstopasgroup=true\n`)
+  const long = await diagnose(world, ['--supervisord', file])
+  expect(long.of('supervisord', 'stopwaitsecs')).toMatchObject([{ resultado: 'ok' }])
+  expect(long.of('supervisord', 'stopasgroup')).toMatchObject([{ resultado: 'aviso' }])
+  const missing = await diagnose(world, ['--supervisord', join(world.folder, 'no-esta.conf')])
+  expect(missing.code).toBe(1)
+})
