@@ -5,15 +5,19 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Redis } from 'ioredis'
 import colors from 'picocolors'
 import postgres from 'postgres'
 import { type CliOptions, runCli, spawnWorker, type Worker } from '../support/cli.ts'
 import { envText, iniText } from '../support/config-files.ts'
 import { type ReceivedRequest, type Reply, startListener } from '../support/listener.ts'
 import { startPostgres } from '../support/postgres-server.ts'
-import { startRedis } from '../support/redis-server.ts'
+import { givenRedis, startRedis } from '../support/redis-server.ts'
 import { until } from '../support/until.ts'
 import { BATCH, PURCHASE, SUPPLIER } from './messages.ts'
+
+/** Of its own: a Redis that is not the demo's may hold real messages. */
+const INSTANCIA = `demo_${process.pid}`
 
 /** What is to be ended, last one first. */
 const endings: (() => Promise<unknown>)[] = []
@@ -36,7 +40,7 @@ async function demo() {
   title('1. Servidores propios: Redis y Postgres en puertos libres, con datos en carpetas temporales')
   const folder = await mkdtemp(join(tmpdir(), 'resthooks-demo-'))
   endings.push(() => rm(folder, { recursive: true, force: true }))
-  const [redis, database] = await Promise.all([startRedis().then(ended), startPostgres().then(ended)])
+  const [redis, database] = await Promise.all([startRedisOrUseGiven(), startPostgres().then(ended)])
 
   title('2. Tres sistemas que escuchan')
   const accounting = await startListener(shown('contabilidad', () => ({ status: 201, delay: 40 })))
@@ -88,7 +92,7 @@ async function demo() {
     }),
     { mode: 0o600 },
   )
-  const environment = { cwd: folder, env: { RESTHOOKS_INI: ini } }
+  const environment = { cwd: folder, env: { RESTHOOKS_INI: ini, TOBA_INSTANCIA: INSTANCIA } }
 
   title('3. El esquema de auditoría y los workers')
   await resthooks(['crear-base'], environment)
@@ -181,6 +185,18 @@ async function settled(
 async function stopWorker(worker: Worker) {
   worker.kill('SIGTERM')
   await worker.waitExit(40_000)
+}
+
+async function startRedisOrUseGiven(): Promise<{ host: string; port: number }> {
+  const given = givenRedis()
+  if (!given) return ended(await startRedis())
+  endings.push(async () => {
+    const redis = new Redis({ ...given, maxRetriesPerRequest: 1 })
+    const keys = await redis.keys(`resthooks:{${INSTANCIA}:*`)
+    if (keys.length > 0) await redis.unlink(keys)
+    redis.disconnect()
+  })
+  return given
 }
 
 function ended<T extends { stop(): Promise<void> }>(server: T): T {

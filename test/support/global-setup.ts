@@ -12,7 +12,7 @@ import type {} from 'vitest'
 import type { TestProject } from 'vitest/node'
 import { build } from '../../build.mjs'
 import { startPostgres } from './postgres-server.ts'
-import { startRedis } from './redis-server.ts'
+import { givenRedis, startRedis } from './redis-server.ts'
 
 declare module 'vitest' {
   export interface ProvidedContext {
@@ -25,7 +25,7 @@ export default async function setup(project: TestProject) {
   const folder = await mkdtemp(join(tmpdir(), 'resthooks-pruebas-'))
   await chmod(folder, 0o755) // Postgres runs as another user where root runs the tests.
   process.env.TMPDIR = folder
-  const [redis, postgres] = await Promise.all([givenRedis() ?? startRedis(), startPostgres(), build()])
+  const [redis, postgres] = await Promise.all([givenServer() ?? startRedis(), startPostgres(), build()])
   project.provide('redis', { host: redis.host, port: redis.port })
   const { host, port, username, password } = postgres
   project.provide('postgres', { host, port, username, password })
@@ -43,10 +43,7 @@ export default async function setup(project: TestProject) {
   return teardown
 }
 
-function givenRedis() {
-  const given = process.env.RESTHOOKS_PRUEBAS_REDIS
-  if (!given) return null
-  const [, host, port] = /^(.*):(\d+)$/.exec(given) ?? []
-  if (!host) throw new Error(`RESTHOOKS_PRUEBAS_REDIS=${given}: se espera host:puerto`)
-  return { host, port: Number(port), stop: async () => {} }
+function givenServer() {
+  const given = givenRedis()
+  return given && { ...given, stop: async () => {} }
 }

@@ -69,3 +69,12 @@ export async function startRedis(args: readonly string[] = [], port?: number): P
     },
   }
 }
+
+/** A Redis that runs already, where the machine has no redis-server: `RESTHOOKS_PRUEBAS_REDIS=host:port`, or null. */
+export function givenRedis(): { host: string; port: number } | null {
+  const given = process.env.RESTHOOKS_PRUEBAS_REDIS
+  if (!given) return null
+  const [, host, port] = /^(.*):(\d+)$/.exec(given) ?? []
+  if (!host) throw new Error(`RESTHOOKS_PRUEBAS_REDIS=${given}: se espera host:puerto`)
+  return { host, port: Number(port) }
+}
