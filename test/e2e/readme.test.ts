@@ -11,19 +11,14 @@ import { BIN, runProgram, spawnProgram } from '../support/cli.ts'
 import { peer } from '../support/programs.ts'
 import { until } from '../support/until.ts'
 import { expect, test, type World } from '../support/world.ts'
+import { blocks, blockText, RECIPES, readme } from './readme-blocks.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
-const readme = await readFile(join(root, 'README.md'), 'utf8')
-const blocks = new Map(
-  [...readme.matchAll(/<!-- prueba: (.+?) -->\n```\w+\n([\s\S]*?)```/g)].map(([, name, text]) => [name!, text!]),
-)
 
 /** The block as a user of this test's world would have typed it. */
 function block(name: string, world: World): string {
-  const text = blocks.get(name)
-  if (text === undefined) throw new Error(`README.md has no block «${name}»`)
   const { host, port } = world.redis.options
-  return text
+  return blockText(name)
     .replaceAll('/opt/siu/instalacion/i__produccion/p__pilaga/resthooks.ini', world.ini)
     .replaceAll('/opt/siu/instalacion', world.folder)
     .replaceAll('/var/spool/siu', world.folder)
@@ -56,8 +51,8 @@ const TESTED_HERE = [
   'redis-cli',
   'systemd',
 ]
-/** The demo and CI run the first; package.test.ts, the second; supervisord.test.ts, the last. */
-const TESTED_ELSEWHERE = ['estas dos órdenes', 'instalar', 'supervisord']
+/** The demo and CI run the first; package.test.ts, the second; supervisord.test.ts, the third; recipes.test.ts, the rest. */
+const TESTED_ELSEWHERE = ['estas dos órdenes', 'instalar', 'supervisord', ...RECIPES]
 
 test('no block is without a test', () => {
   expect(readme.match(/^```\w/gm)).toHaveLength(blocks.size)
