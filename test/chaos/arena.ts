@@ -2,13 +2,14 @@
  * Where one fault is played: a Redis of its own, a schema of its own, listeners that note what they see, an installation
  * folder with its configuration, and workers to be killed.
  */
+import { spawn } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import postgres, { type Sql } from 'postgres'
 import { type Keys, keysOf } from '../../src/queue/keys.ts'
-import type { CliResult, Worker } from '../support/cli.ts'
+import { type CliResult, cleanEnvironment, spawnProgram, type Worker } from '../support/cli.ts'
 import { envText, type IniSections, iniText } from '../support/config-files.ts'
 import type { PostgresServer } from '../support/postgres-server.ts'
 import { type RedisServer, startRedis } from '../support/redis-server.ts'
@@ -72,6 +73,12 @@ export class Arena {
   redis!: RedisServer
   client!: Redis
   sql!: Sql
+  /** What the dice drew, for the report. */
+  readonly notes: string[] = []
+  /** Messages that the ledger judges; all of them unless a fault says otherwise. */
+  judges: (id: string) => boolean = () => true
+  /** What Postgres knew when Redis lost everything. */
+  flush: { at: number; known: readonly { mensaje_id: string; listener: string; estado: string }[] } | undefined
   #close: (() => Promise<void>)[] = []
   /** Every worker ever started, for what their logs say. */
   readonly history: Worker[] = []
@@ -140,8 +147,8 @@ export class Arena {
     await this.createSchema()
   }
 
-  async writeIni(): Promise<void> {
-    await writeFile(join(this.folder, 'resthooks.ini'), iniText(this.sections))
+  async writeIni(file = join(this.folder, 'resthooks.ini')): Promise<void> {
+    await writeFile(file, iniText(this.sections))
   }
 
   async createSchema(): Promise<void> {
@@ -166,6 +173,31 @@ export class Arena {
     })
   }
 
+  /** Starts a worker by way of another program, which gets the command line after its own arguments. */
+  startThrough(program: string, args: readonly string[]): Worker {
+    const command = [...args, process.execPath, this.program.bin, 'iniciar-workers']
+    const worker = spawnProgram(program, command, { env: this.environment, cwd: this.folder })
+    atEnd(() => worker.child.kill('SIGKILL'))
+    this.workers.push(worker)
+    this.history.push(worker)
+    return worker
+  }
+
+  /** Starts a worker that writes its log into an open file: nobody reads it. */
+  startInto(descriptor: number): void {
+    const child = spawn(process.execPath, [this.program.bin, 'iniciar-workers'], {
+      env: cleanEnvironment(this.environment),
+      cwd: this.folder,
+      stdio: ['ignore', descriptor, descriptor],
+    })
+    this.#close.push(atEnd(() => child.kill('SIGKILL')))
+  }
+
+  /** Waits until these workers are at work. */
+  async up(workers: readonly Worker[]): Promise<void> {
+    await Promise.all(workers.map((worker) => worker.logged('worker en marcha')))
+  }
+
   /** `kill -9`, and what was in flight then may be delivered twice. */
   async killHard(victims: readonly Worker[]): Promise<void> {
     this.noteCrash(victims.length)
@@ -180,7 +212,8 @@ export class Arena {
     const ends = await Promise.all(victims.map((victim) => victim.waitExit(patience)))
     this.#forget(victims)
     ends.forEach(({ code, signal }, i) => {
-      if (code !== 0)
+      // One that had not even begun knows no signals yet: there is nothing that it could leave behind.
+      if (code !== 0 && victims[i]!.log.length > 0)
         throw new Error(`SIGTERM: worker ended with ${code ?? signal}:\n${victims[i]!.output.slice(-2000)}`)
     })
   }

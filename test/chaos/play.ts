@@ -20,10 +20,15 @@ const MESSAGES = 500
 const OVER_MS = 4000
 
 export async function play(fault: Fault, stage: Stage): Promise<Figures> {
-  const arena = new Arena(stage.program, stage.postgres, stage.dice, fault.arena ?? {})
+  const arena = new Arena(
+    stage.program,
+    stage.postgres,
+    stage.dice,
+    typeof fault.arena === 'function' ? await fault.arena() : (fault.arena ?? {}),
+  )
   try {
     await arena.build()
-    arena.start(fault.workers ?? 2)
+    await arena.up(arena.start(fault.workers ?? 2))
     const traffic = new Traffic(arena)
     arena.traffic = traffic
     const plan = { messages: MESSAGES, over: OVER_MS, ...fault.traffic }
@@ -37,11 +42,12 @@ export async function play(fault: Fault, stage: Stage): Promise<Figures> {
     const extra = (await fault.verify?.(arena)) ?? []
     await arena.stop()
     const figures = await balance(arena, traffic, fault.rules)
-    return { ...figures, violations: [...figures.violations, ...extra] }
+    return { ...figures, notes: arena.notes, violations: [...figures.violations, ...extra] }
   } catch (error) {
     const tail = arena.history.map(({ output, child }) => `— worker ${child.pid}\n${output.slice(-1500)}`).join('\n')
-    throw new Error(`${(error as Error).message}\n${tail}`, { cause: error })
+    throw new Error(`${(error as Error).message}\n${arena.notes.join('; ')}\n${tail}`, { cause: error })
   } finally {
     await arena.tearDown()
+    await fault.end?.()
   }
 }

@@ -84,10 +84,11 @@ function tell({ fault, figures, failure, seconds }: Row): void {
     say(`✗ ${fault} (${seconds.toFixed(1)} s)\n${failure}`)
     return
   }
-  const { messages, lost, duplicates, violations } = figures
+  const { messages, lost, duplicates, violations, notes } = figures
   say(
     `${violations.length === 0 ? '✓' : '✗'} ${fault}: ${messages} mensajes, ${lost} perdidos, ${duplicates} duplicados (${seconds.toFixed(1)} s)`,
   )
+  for (const each of notes ?? []) say(`    (${each})`)
   for (const each of violations.slice(0, 12)) say(`    ${each}`)
 }
 

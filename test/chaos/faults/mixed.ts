@@ -1,0 +1,34 @@
+/** Several faults at once, drawn by the dice: the same seed draws the same ones. */
+import type { Arena } from '../arena.ts'
+import { type Fault, sleep } from './fault.ts'
+
+const AT_ONCE = 3
+
+/** @param pool those that can stand others beside them */
+export function mixedFault(pool: readonly Fault[], name: string, rounds: number, short: boolean): Fault {
+  return {
+    name,
+    short,
+    workers: 3,
+    arena: { redisArgs: ['--appendfsync', 'always'] },
+    traffic: { messages: 300 + 150 * rounds, over: 4000 + 4000 * rounds },
+    rules: { mayGiveUp: 15 },
+    patience: 120_000,
+    inflict: async (arena: Arena) => {
+      for (let round = 0; round < rounds; round++) {
+        const drawn: Fault[] = []
+        while (drawn.length < AT_ONCE) {
+          const fault = arena.dice.pick(pool)
+          // Two that stop and start the same server would wait for each other.
+          const family = fault.name.split(':')[0]
+          if (!drawn.some((other) => other.name.split(':')[0] === family)) drawn.push(fault)
+        }
+        arena.notes.push(drawn.map(({ name: each }) => each).join(' + '))
+        await Promise.all(drawn.map((fault) => fault.inflict(arena)))
+        await sleep(arena.dice.between(0, 800))
+        while (arena.workers.length < 2) arena.start()
+      }
+      arena.healedAt = null
+    },
+  }
+}

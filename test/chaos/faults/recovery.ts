@@ -1,0 +1,72 @@
+/** Redis loses everything in the middle of a run: `recuperar` brings back what Postgres knows as unfinished, and only that. */
+import type { Arena } from '../arena.ts'
+import { type Fault, sleep } from './fault.ts'
+
+interface Known {
+  readonly mensaje_id: string
+  readonly listener: string
+  readonly estado: string
+}
+
+export const recoveryFaults: readonly Fault[] = [
+  {
+    name: 'recuperar: FLUSHALL en medio de todo',
+    short: true,
+    traffic: { messages: 400, over: 4000 },
+    inflict: (arena) => flushAndRecover(arena, 1),
+    verify: checkKnown,
+  },
+  {
+    name: 'recuperar: FLUSHALL, kill -9 de todos, y recuperar dos veces a la vez',
+    traffic: { messages: 400, over: 4000 },
+    inflict: async (arena) => {
+      await sleep(1200)
+      await arena.killHard([...arena.workers])
+      await flushAndRecover(arena, 2)
+      arena.start(2)
+    },
+    verify: checkKnown,
+  },
+]
+
+async function flushAndRecover(arena: Arena, times: number): Promise<void> {
+  await sleep(arena.dice.between(1000, 1800))
+  arena.noteCrash(Math.max(2, arena.workers.length))
+  await arena.client.flushall()
+  const flushedAt = Date.now()
+  // Rows that were on their way to Postgres in this moment may still arrive.
+  await sleep(1000)
+  const known = (await arena.sql`
+    SELECT mensaje_id, listener, estado FROM ${arena.sql(arena.schema)}.entrega`) as unknown as Known[]
+  arena.flush = { at: flushedAt, known }
+  const ids = new Set(known.map(({ mensaje_id }) => mensaje_id))
+  // What Postgres never heard of went with Redis: nobody can bring it back.
+  arena.judges = (id) => ids.has(id)
+  const runs = await Promise.all(Array.from({ length: times }, () => arena.cli(['recuperar'])))
+  if (!runs.some(({ code }) => code === 0)) throw new Error(`recuperar: ${JSON.stringify(runs)}`)
+  arena.noteCrash(Math.max(2, arena.workers.length))
+}
+
+async function checkKnown(arena: Arena): Promise<readonly string[]> {
+  const { at, known } = arena.flush!
+  const now = (await arena.sql`
+    SELECT mensaje_id, listener, estado FROM ${arena.sql(arena.schema)}.entrega`) as unknown as Known[]
+  const states = new Map(now.map(({ mensaje_id, listener, estado }) => [`${mensaje_id} ${listener}`, estado]))
+  const found: string[] = []
+  let unfinished = 0
+  for (const { mensaje_id, listener, estado } of known) {
+    const key = `${mensaje_id} ${listener}`
+    const isFinal = ['exitosa', 'fallida', 'descartada'].includes(estado)
+    if (!isFinal) {
+      unfinished += 1
+      if (!['exitosa', 'fallida'].includes(states.get(key) ?? ''))
+        found.push(`${key} was ${estado} and is ${states.get(key)}`)
+    } else if (
+      arena.wire.requests.some((each) => each.id === mensaje_id && each.listener === listener && each.at > at + 50)
+    ) {
+      found.push(`${key} was ${estado} and was sent again`)
+    }
+  }
+  if (unfinished === 0) found.push('nothing was unfinished: the fault did not happen')
+  return found
+}
