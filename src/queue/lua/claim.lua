@@ -54,13 +54,13 @@ local function rescue(lane)
   return failed
 end
 
--- Token bucket: `count` tokens a period, at most one period's worth saved up. Returns how many may start now.
+-- Token bucket: `count` tokens a period, of which at most a tenth is saved up: with a whole period's worth a listener that
+-- was idle would get twice its limit in its first period. Returns how many may start now.
 local function tokens(lane)
   local held = redis.call('HMGET', lane.rate, 'tokens', 'at')
-  local level = tonumber(held[1] or lane.count)
+  local most = math.max(1, lane.count / 10)
   local passed = math.max(0, now - tonumber(held[2] or now))
-  level = math.min(lane.count, level + passed * lane.count / lane.period)
-  return level
+  return math.min(most, tonumber(held[1] or most) + passed * lane.count / lane.period)
 end
 
 -- How many the breaker lets through: all, none until `until`, or (half open, then recovering) as many as its ramp says.

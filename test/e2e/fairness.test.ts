@@ -1,0 +1,218 @@
+/** What keeps a listener from being flooded, and the others from waiting for it: slots, rate, order, breaker, pauses. */
+import type { ReceivedRequest } from '../support/listener.ts'
+import { until } from '../support/until.ts'
+import { expect, test, type World } from '../support/world.ts'
+import { waitingRoom } from './waiting-room.ts'
+
+/** Long enough for a worker that polls every 100 ms to do what it must not do. */
+const A_WHILE = 600
+
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
+
+/** Sends numbered messages with one command; their ids in order. */
+async function sendMany(world: World, count: number, event = 'x'): Promise<string[]> {
+  const input = Array.from({ length: count }, (_, n) => `{"evento":"${event}","datos":${n}}`).join('\n')
+  const run = await world.cli(['send', '--lote'], { input })
+  expect(run).toMatchObject({ code: 0 })
+  return run.stdout.trimEnd().split('\n')
+}
+
+const numberIn = ({ body }: ReceivedRequest) => Number(body.toString())
+
+async function statesOf(world: World, listener: string): Promise<Record<string, number>> {
+  const rows = await world.sql`
+    SELECT estado, count(*)::int AS cuantas FROM ${world.sql(world.schema)}.entrega
+    WHERE listener = ${listener} GROUP BY estado`
+  return Object.fromEntries(rows.map(({ estado, cuantas }) => [estado, cuantas]))
+}
+
+/** The line of a listener in `estado`. */
+async function shown(world: World, listener: string): Promise<Record<string, unknown>> {
+  const run = await world.cli(['estado', '--json'])
+  expect(run).toMatchObject({ code: 0 })
+  const { listeners } = JSON.parse(run.stdout) as { listeners: Record<string, unknown>[] }
+  return listeners.find((lane) => lane.listener === listener)!
+}
+
+test('concurrencia is each listener’s own, and the worker’s is the sum of all', async ({ world }) => {
+  const [narrow, wide] = [waitingRoom(), waitingRoom()]
+  const one = await world.listener(narrow.script, { nombre: 'angosto', concurrencia: 2 })
+  const other = await world.listener(wide.script, { nombre: 'ancho', concurrencia: 9 })
+  await world.set('workers', { concurrencia: 8 })
+  await world.worker()
+  await sendMany(world, 20)
+  await until(() => one.pending === 2 && other.pending === 6)
+  await pause(A_WHILE)
+  expect([one.pending, other.pending]).toEqual([2, 6])
+  wide.open(200)
+  narrow.open(200)
+  await until(async () => (await statesOf(world, 'angosto')).exitosa === 20)
+  await until(async () => (await statesOf(world, 'ancho')).exitosa === 20)
+  expect(narrow.peak).toBe(2)
+  expect(wide.peak).toBeLessThanOrEqual(8)
+})
+
+test('limite holds for two workers together', async ({ world }) => {
+  const listener = await world.listener(() => ({ status: 200 }), { nombre: 'lento', limite: '20/s' })
+  await Promise.all([world.worker(), world.worker()])
+  await sendMany(world, 70)
+  const requests = await listener.received(70)
+  await until(async () => (await statesOf(world, 'lento')).exitosa === 70)
+  const times = requests.map(({ at }) => at)
+  // What may go at once is a tenth of the limit; 100 ms for requests that arrive closer together than they left.
+  for (const since of times) {
+    expect(times.filter((at) => at >= since && at < since + 1000).length).toBeLessThanOrEqual(20 + 2 + 2)
+  }
+  expect(times.at(-1)! - times[0]!).toBeGreaterThan(((70 - 2) / 20) * 1000 - 200)
+})
+
+test('orden = estricto keeps the order of arrival through two workers, and a retry holds those behind it', async ({
+  world,
+}) => {
+  let [running, peak] = [0, 0]
+  const fails = new Map([
+    [0, 1],
+    [100, 2],
+    [199, 1],
+  ])
+  const listener = await world.listener(
+    async (request) => {
+      running += 1
+      peak = Math.max(peak, running)
+      await pause(1)
+      running -= 1
+      const left = fails.get(numberIn(request)) ?? 0
+      fails.set(numberIn(request), left - 1)
+      return { status: left > 0 ? 503 : 200 }
+    },
+    { nombre: 'ordenado', orden: 'estricto' },
+  )
+  await Promise.all([world.worker(), world.worker()])
+  await sendMany(world, 200)
+  await until(async () => (await statesOf(world, 'ordenado')).exitosa === 200, { timeout: 25_000 })
+  const expected = Array.from({ length: 200 }, (_, n) => Array(n === 100 ? 3 : n === 0 || n === 199 ? 2 : 1).fill(n))
+  expect(listener.requests.map(numberIn)).toEqual(expected.flat())
+  expect(peak).toBe(1)
+})
+
+test('the breaker opens for all workers, lets one request try, and recovers step by step', { timeout: 60_000 }, async ({
+  world,
+}) => {
+  const room = waitingRoom()
+  await world.set('reintentos', { esperas: Array(30).fill('100ms').join(', ') })
+  const listener = await world.listener(room.script, {
+    nombre: 'cortado',
+    concurrencia: 4,
+    corte_minimo: 4,
+    corte_pausa: '3s',
+  })
+  const { breaker, inFlight } = world.keys.lane('cortado')
+  const state = () => world.redis.hget(breaker, 'state')
+  const inState = (wanted: string | null) =>
+    until(async () => (await state()) === wanted, { what: `breaker ${wanted ?? 'closed'}` })
+  const idle = () => until(async () => listener.pending === 0 && (await world.redis.zcard(inFlight)) === 0)
+  await Promise.all([world.worker(), world.worker()])
+
+  room.open(503)
+  const ids = await sendMany(world, 40)
+  await inState('open')
+  await idle()
+  room.close()
+  const before = listener.requests.length
+  // Four in each worker when the fourth failure came in; whatever came back meanwhile was held.
+  expect(before).toBeLessThanOrEqual(16)
+  expect(await shown(world, 'cortado')).toMatchObject({ corte: 'abierto', en_curso: 0 })
+  expect(listener.requests).toHaveLength(before)
+
+  await inState('half')
+  await listener.received(before + 1)
+  await pause(A_WHILE)
+  expect(listener.requests).toHaveLength(before + 1)
+  expect(await shown(world, 'cortado')).toMatchObject({ corte: 'semiabierto', en_curso: 1 })
+  room.answer(503)
+  await inState('open')
+  await pause(A_WHILE)
+  expect(listener.requests).toHaveLength(before + 1)
+
+  await inState('half')
+  await listener.received(before + 2)
+  for (const allowed of [2, 4]) {
+    room.answer(200)
+    await until(() => listener.pending === allowed, { what: `${allowed} under way` })
+    await pause(A_WHILE)
+    expect(listener.pending).toBe(allowed)
+  }
+  room.answer(200)
+  await inState(null)
+  room.open(200)
+  await until(async () => (await statesOf(world, 'cortado')).exitosa === 40)
+  expect(await shown(world, 'cortado')).toMatchObject({ corte: 'cerrado', en_cola: 0, reintentos: 0 })
+
+  // What the breaker held cost nobody an attempt: there are as many as requests.
+  const [sum] = await world.sql`
+    SELECT sum(intentos)::int AS intentos, count(*)::int AS entregas FROM ${world.sql(world.schema)}.entrega`
+  expect(sum).toEqual({ intentos: listener.requests.length, entregas: ids.length })
+})
+
+test('redes_bloqueadas is checked on the address that the name resolves to; nothing is sent', async ({ world }) => {
+  const listener = await world.listener(() => ({ status: 200 }), { nombre: 'interno' })
+  const url = listener.url.replace('127.0.0.1', 'localhost')
+  await world.set('listener interno', { url, redes_bloqueadas: '127.0.0.0/8, ::1/128' })
+  const id = await world.send('x', { n: 1 })
+  await world.settled(id)
+  expect(listener.requests).toHaveLength(0)
+  expect(await world.audit(id)).toMatchObject([
+    { estado: 'fallida', intentos: [1, 2, 3].map((numero) => ({ numero, error: 'bloqueada', http_estado: null })) },
+  ])
+})
+
+test('pausar holds what waits and what comes, lets what runs finish, and reanudar releases it', async ({ world }) => {
+  const room = waitingRoom()
+  const held = await world.listener(room.script, { nombre: 'retenido', concurrencia: 1 })
+  const free = await world.listener(() => ({ status: 200 }), { nombre: 'libre' })
+  await world.worker()
+  const ids = await sendMany(world, 3)
+  await held.received(1)
+  expect(await world.cli(['pausar', 'retenido'])).toMatchObject({ code: 0, stderr: '' })
+  room.open(200)
+  await until(async () => (await statesOf(world, 'retenido')).exitosa === 1)
+  ids.push(await world.send('x', 4))
+  await free.received(4)
+  await pause(A_WHILE)
+  expect(held.requests).toHaveLength(1)
+  expect(await shown(world, 'retenido')).toMatchObject({ en_cola: 3, en_curso: 0, pausado: 'manual' })
+  expect(await shown(world, 'libre')).toMatchObject({ en_cola: 0, pausado: 'no' })
+
+  expect(await world.cli(['reanudar', 'retenido'])).toMatchObject({ code: 0, stderr: '' })
+  for (const id of ids) await world.settled(id)
+  expect(held.requests).toHaveLength(4)
+
+  expect(await world.cli(['pausar', '--todos'])).toMatchObject({ code: 0 })
+  const last = await world.send('x', 5)
+  await until(async () => (await world.redis.llen(world.keys.lane('retenido').queue)) === 1)
+  await pause(A_WHILE)
+  expect([held.requests.length, free.requests.length]).toEqual([4, 4])
+  expect(await world.cli(['reanudar', '--todos'])).toMatchObject({ code: 0 })
+  await world.settled(last)
+  expect([held.requests.length, free.requests.length]).toEqual([5, 5])
+})
+
+test('410 fails the delivery and holds the listener until somebody resumes it', async ({ world }) => {
+  let isGone = true
+  const listener = await world.listener(() => ({ status: isGone ? 410 : 200 }), { nombre: 'ido', concurrencia: 1 })
+  const worker = await world.worker()
+  const first = await world.send('x', 1)
+  await world.settled(first)
+  const second = await world.send('x', 2)
+  await until(async () => (await world.redis.llen(world.keys.lane('ido').queue)) === 1)
+  await pause(A_WHILE)
+  expect(listener.requests).toHaveLength(1)
+  expect(await world.audit(first)).toMatchObject([{ estado: 'fallida', intentos: [{ http_estado: 410 }] }])
+  expect(await shown(world, 'ido')).toMatchObject({ pausado: '410', en_cola: 1, fallidas: 1 })
+  await worker.logged('reanudar')
+
+  isGone = false
+  expect(await world.cli(['reanudar', 'ido'])).toMatchObject({ code: 0 })
+  await world.settled(second)
+  expect(await shown(world, 'ido')).toMatchObject({ pausado: 'no', en_cola: 0 })
+})
