@@ -44,7 +44,7 @@ export interface Place {
 
 /**
  * One page.
- * @param order `newest`: by `creado` downwards; `changes`: by `actualizado` upwards
+ * @param order `newest`: by `creado` downwards; `oldest`: upwards; `changes`: by `actualizado` upwards
  * @param after the last row of the page before
  */
 export async function listDeliveries(
@@ -52,7 +52,7 @@ export async function listDeliveries(
   schema: string,
   scope: Scope,
   filters: DeliveryFilters,
-  { order, limit, after }: { order: 'newest' | 'changes'; limit: number; after?: Place | undefined },
+  { order, limit, after }: { order: 'newest' | 'oldest' | 'changes'; limit: number; after?: Place | undefined },
 ): Promise<DeliveryListing[]> {
   const rules = textRules(session.encoding)
   const names = filters.event === undefined ? null : await eventNames(session, schema, scope, filters.event, rules)
@@ -69,7 +69,7 @@ export async function listDeliveries(
     // Said again in the words of the partial index.
     if (!filters.states.includes('exitosa')) sql.add(`e.estado <> 'exitosa'`)
   }
-  const time = order === 'newest' ? 'creado' : 'actualizado'
+  const time = order === 'changes' ? 'actualizado' : 'creado'
   const [than, way] = order === 'newest' ? ['<', 'DESC'] : ['>', 'ASC']
   if (after) {
     sql.add(`e.${time} ${than}= ?`, after.at)

@@ -9,6 +9,7 @@ import { textRules } from './encoding.ts'
 import { type DatabaseHealth, readHealth } from './health.ts'
 import { type DeliveryFilters, type DeliveryListing, listDeliveries, type Place } from './listing.ts'
 import { appliedVersion, identifier } from './migrate.ts'
+import { type MissedFilters, readMissed } from './missed.ts'
 import { type Owed, readOwed, type Wanted } from './owed.ts'
 import { rejectedDeliveries } from './rejected.ts'
 import { readDeliveries, readMessages, type StoredDelivery, type StoredMessage } from './stored.ts'
@@ -19,6 +20,7 @@ import { readUnfinished, type Unfinished } from './unfinished.ts'
 
 export type { DatabaseHealth } from './health.ts'
 export type { DeliveryFilters, DeliveryListing, Place } from './listing.ts'
+export type { MissedFilters } from './missed.ts'
 export type { Owed, Wanted } from './owed.ts'
 export type { StoredDelivery, StoredMessage } from './stored.ts'
 export type { AttemptColumns, CallbackColumns, DeliveryColumns, MessageColumns, Timeline } from './timeline.ts'
@@ -38,8 +40,10 @@ export interface AuditReader {
   message(id: string): Promise<Timeline | null>
   /** One page, newest first; `after` is the last row of the page before (`placeOf`). */
   deliveries(filters: DeliveryFilters, page: { limit: number; after?: Place | undefined }): Promise<DeliveryListing[]>
-  /** All that match, newest first, page by page. */
-  eachDelivery(filters: DeliveryFilters): AsyncGenerator<DeliveryListing>
+  /** All that match, newest first unless told otherwise, page by page. */
+  eachDelivery(filters: DeliveryFilters, order?: 'newest' | 'oldest'): AsyncGenerator<DeliveryListing>
+  /** Messages that one listener has no delivery of. */
+  missed(filters: MissedFilters): AsyncGenerator<{ id: string; evento: string }>
   /** What changes from now on, each time it is asked. */
   changes(filters: DeliveryFilters): Promise<ChangeFeed>
   /** Deliveries that did not succeed (yet), by listener and state. */
@@ -87,15 +91,15 @@ export function openAuditReader(config: AuditConfig, scope: Scope): AuditReader 
   }
   const list = (
     filters: DeliveryFilters,
-    page: { order: 'newest' | 'changes'; limit: number; after?: Place | undefined },
+    page: { order: 'newest' | 'oldest' | 'changes'; limit: number; after?: Place | undefined },
   ) => ask((session) => listDeliveries(session, schema, scope, filters, page))
 
   return {
     message: (id) => ask((session) => readTimeline(session, schema, scope, id)),
     deliveries: (filters, page) => list(filters, { ...page, order: 'newest' }),
-    eachDelivery: async function* (filters) {
+    eachDelivery: async function* (filters, order = 'newest') {
       for (let after: Place | undefined; ; ) {
-        const rows = await list(filters, { order: 'newest', limit: PAGE, after })
+        const rows = await list(filters, { order, limit: PAGE, after })
         yield* rows
         if (rows.length < PAGE) return
         after = placeOf(rows.at(-1)!, 'creado')
@@ -136,6 +140,7 @@ export function openAuditReader(config: AuditConfig, scope: Scope): AuditReader 
       return row!
     },
     unfinished: () => readUnfinished(ask, schema, scope),
+    missed: (filters) => readMissed(ask, schema, scope, filters),
     health: () => ask(async (session) => readHealth(session, schema, await appliedVersion(session, schema))),
     owed: (wanted) => readOwed(ask, schema, scope, wanted),
     storedDeliveries: (ids) => ask((session) => readDeliveries(session, schema, scope, ids)),

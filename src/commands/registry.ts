@@ -13,5 +13,7 @@ export const COMMANDS: Commands = {
   simular: async () => (await import('./simular.ts')).simular,
   reanudar: async () => (await import('./reanudar.ts')).reanudar,
   verificar: async () => (await import('./verificar.ts')).verificar,
+  reenviar: async () => (await import('./reenviar.ts')).reenviar,
+  descartar: async () => (await import('./descartar.ts')).descartar,
   recuperar: async () => (await import('./recuperar.ts')).recuperar,
 }

@@ -17,6 +17,7 @@ import type { Queue } from '../queue/queue.ts'
 import { callbackJob } from '../worker/callback-job.ts'
 import { Batches } from './batches.ts'
 import { drainAudit } from './drain.ts'
+import { type Problem, Tally } from './tally.ts'
 
 export interface RecoverScene {
   readonly config: Config
@@ -43,13 +44,6 @@ export interface Recovery {
   readonly problemCount: number
 }
 
-export interface Problem {
-  readonly mensaje_id: string
-  readonly listener: string
-  readonly motivo: string
-}
-
-const PROBLEMS_KEPT = 1_000
 /** Another one may have a million to put back. */
 const LOCK_PATIENCE = 10 * 60_000
 const ACCEPTED = 'el listener la había aceptado y Redis perdió el resultado'
@@ -69,13 +63,12 @@ class Recoverer {
   readonly #scene: RecoverScene
   readonly #admin: QueueAdmin | null
   readonly #listeners = new Map<string, { pendientes: number; reintentos: number }>()
-  readonly #problems: Problem[] = []
+  readonly #tally = new Tally()
   /** Deliveries and messages that were dealt with: a message comes again when its deliveries wait in different states. */
   readonly #seen = new IdSet()
   #delayed = 0
   #accepted = 0
   #recent = 0
-  #problemCount = 0
 
   constructor(scene: RecoverScene, admin: QueueAdmin | null) {
     this.#scene = scene
@@ -104,7 +97,7 @@ class Recoverer {
               this.#seen.add(keyOf(owed.id, delivery.listener))
               if (delivery.createdAt >= live.since) this.#recent += 1
               else if (!refused.has(keyOf(owed.id, delivery.listener))) return true
-              else this.#problem(owed.id, delivery.listener, REFUSED)
+              else this.#tally.problem(owed.id, delivery.listener, REFUSED)
               return false
             })
       if (message) await batches.add(message)
@@ -116,8 +109,8 @@ class Recoverer {
       delayed: this.#delayed,
       accepted: this.#accepted,
       recent: this.#recent,
-      problems: this.#problems,
-      problemCount: this.#problemCount,
+      problems: this.#tally.problems,
+      problemCount: this.#tally.problemCount,
     }
   }
 
@@ -137,8 +130,8 @@ class Recoverer {
     const items: RestoredItem[] = []
     for (const delivery of lost) {
       if (delivery.accepted) items.push(this.#acceptedItem(delivery, message))
-      else if (!message) this.#problem(id, delivery.listener, NO_MESSAGE)
-      else if (!message.bodyKept) this.#problem(id, delivery.listener, NO_BODY)
+      else if (!message) this.#tally.problem(id, delivery.listener, NO_MESSAGE)
+      else if (!message.bodyKept) this.#tally.problem(id, delivery.listener, NO_BODY)
       else items.push(lostItem(delivery))
     }
     if (items.length === 0) return null
@@ -168,7 +161,7 @@ class Recoverer {
       for (const [j, item] of items.entries()) {
         const result = results?.[i]?.[j] ?? 'done'
         if (result === 'done') this.#count(item)
-        else if (result === 'delayed' && item.kind !== 'delayed') this.#problem(id, item.listener, SAME_ID)
+        else if (result === 'delayed' && item.kind !== 'delayed') this.#tally.problem(id, item.listener, SAME_ID)
       }
     }
   }
@@ -182,11 +175,6 @@ class Recoverer {
       if (item.kind === 'lost' && item.dueAt !== null) counts.reintentos += 1
       else counts.pendientes += 1
     }
-  }
-
-  #problem(mensaje_id: string, listener: string, motivo: string): void {
-    this.#problemCount += 1
-    if (this.#problems.length < PROBLEMS_KEPT) this.#problems.push({ mensaje_id, listener, motivo })
   }
 }
 

@@ -1,0 +1,71 @@
+/** `reenviar`: deliveries that failed, were given up, or never were, back to the queue. */
+import type { Command } from 'commander'
+import { OperationFailed, UsageError } from '../errors.ts'
+import type { Selection } from '../recovery/selection.ts'
+import { type ChooseOptions, chooseDeliveries, explainIds, showTally } from './choose-deliveries.ts'
+import type { Context } from './context.ts'
+import { addFilterOptions, parseFilters, parseLimit } from './delivery-filters.ts'
+import * as print from './print.ts'
+import { withRedisExplained } from './redis-explained.ts'
+import { requireListener } from './select-listeners.ts'
+
+interface Options extends ChooseOptions {
+  readonly faltantes?: boolean
+}
+
+export function reenviar(program: Command, context: Context): void {
+  addFilterOptions(
+    program
+      .command('reenviar')
+      .description(
+        'devuelve entregas a la cola desde la auditoría: los intentos siguen numerándose y los reintentos empiezan de nuevo',
+      )
+      .argument('[ids...]', 'mensajes: sus entregas fallidas y descartadas')
+      .option('--fallidas', 'las entregas fallidas que cumplan los filtros')
+      .option('--faltantes', 'los mensajes que --listener quiere y nunca recibió'),
+  )
+    .option('--simulacro', 'muestra qué se reenviaría, sin hacerlo (la auditoría en espera se escribe igual)')
+    .option('--json', 'un documento JSON')
+    .addHelpText(
+      'after',
+      '\nLo que ya fue exitoso sólo se reenvía con --estado exitosa. Lo que todavía espera en la cola no se toca.',
+    )
+    .action(async (ids: string[], options: Options) => {
+      const selection = await selectionOf(ids, options, context)
+      const limit = parseLimit(options, Number.POSITIVE_INFINITY)
+      const config = await context.config()
+      const [queue, audit, backend] = [await context.queue(), await context.audit(), await context.auditBackend()]
+      const [{ resend }, { drainAudit }] = await Promise.all([
+        import('../recovery/resend.ts'),
+        import('../recovery/drain.ts'),
+      ])
+      const scene = { config, queue, audit, backend, simulate: options.simulacro === true, note: print.note }
+      await withRedisExplained(config, () => drainAudit(queue, backend))
+      const unknown = await unanswered(context, selection)
+      const tally = await withRedisExplained(config, () => resend(scene, selection, limit))
+      await showTally(tally, unknown, 'reenviadas', options)
+      const failed = unknown.length + tally.problemCount
+      if (failed > 0) throw new OperationFailed(`${failed} no se reenviaron.`)
+    })
+}
+
+async function selectionOf(ids: readonly string[], options: Options, context: Context): Promise<Selection> {
+  if (!options.faltantes) {
+    return chooseDeliveries(ids, options, ['fallida', 'descartada', 'exitosa'], ['fallida', 'descartada'])
+  }
+  if (options.fallidas || options.estado) throw new UsageError('--faltantes no se combina con --fallidas ni --estado.')
+  if (ids.length > 0) throw new UsageError('--faltantes no lleva ID; para un mensaje use --mensaje.')
+  if (options.listener === undefined) throw new UsageError('--faltantes necesita --listener NOMBRE.')
+  const listener = requireListener((await context.config()).listeners, options.listener)
+  return { kind: 'missed', listener, filters: parseFilters(options) }
+}
+
+/** Ids that have nothing to be sent again, each with its reason; asked before anything changes. */
+async function unanswered(context: Context, selection: Selection) {
+  if (selection.kind !== 'ids') return []
+  return explainIds(await context.audit(), selection.ids, selection.filters, (states) =>
+    states.includes('pendiente') || states.includes('reintentando')
+      ? 'todavía espera en la cola: se entrega sola (si Redis la perdió: resthooks recuperar)'
+      : 'ya se entregó; para enviarlo otra vez agregue --estado exitosa',
+  )
+}

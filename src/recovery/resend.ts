@@ -1,0 +1,146 @@
+/**
+ * `reenviar`: deliveries that had ended, or never were, go back to the queue from the audit.
+ *
+ * The audit is brought up to date first, and nobody else puts anything back meanwhile: what it says of an ended delivery is
+ * then the last word, but for whether Redis holds it, which the script asks itself.
+ */
+import type { AuditBackend } from '../audit/backend.ts'
+import type { AuditReader, StoredDelivery, StoredMessage } from '../audit/queries.ts'
+import type { Config } from '../config/config.ts'
+import { QueueAdmin, type RestoredItem, type RestoredMessage } from '../queue/admin.ts'
+import { encodeEnvelope } from '../queue/envelope.ts'
+import { takeMaintenanceLock } from '../queue/maintenance-lock.ts'
+import type { Queue } from '../queue/queue.ts'
+import { Batches } from './batches.ts'
+import { drainAudit } from './drain.ts'
+import { type DeliveryKey, partsOf, type Selection } from './selection.ts'
+import { Tally } from './tally.ts'
+
+export interface ResendScene {
+  readonly config: Config
+  readonly queue: Queue
+  readonly audit: AuditReader
+  readonly backend: AuditBackend
+  readonly simulate: boolean
+  readonly note: (text: string) => void
+}
+
+const LOCK_PATIENCE = 60_000
+const REASON = 'reenviada'
+const REASON_MISSED = 'enviada después: no la había recibido'
+
+export async function resend(scene: ResendScene, selection: Selection, limit: number): Promise<Tally> {
+  if (scene.simulate) return new Resender(scene, null).run(selection, limit)
+  const lock = await takeMaintenanceLock(scene.queue, 'reenviar', LOCK_PATIENCE, scene.note)
+  try {
+    return await new Resender(scene, new QueueAdmin(scene.queue, lock)).run(selection, limit)
+  } finally {
+    await lock.release()
+  }
+}
+
+class Resender {
+  readonly #scene: ResendScene
+  readonly #admin: QueueAdmin | null
+  readonly #tally = new Tally()
+
+  constructor(scene: ResendScene, admin: QueueAdmin | null) {
+    this.#scene = scene
+    this.#admin = admin
+  }
+
+  async run(selection: Selection, limit: number): Promise<Tally> {
+    const { queue, backend, audit } = this.#scene
+    await drainAudit(queue, backend)
+    await drainAudit(queue, backend)
+    const batches = new Batches((messages) => this.#restore(messages))
+    for await (const part of partsOf(audit, selection, limit)) {
+      for await (const message of this.#messagesOf(part)) await batches.add(message)
+      await batches.flush()
+    }
+    this.#admin?.wake()
+    return this.#tally
+  }
+
+  async *#messagesOf(keys: readonly DeliveryKey[]): AsyncGenerator<RestoredMessage> {
+    const { audit } = this.#scene
+    const wanted = new Map<string, Set<string>>()
+    for (const { messageId, listener } of keys) {
+      const names = wanted.get(messageId) ?? new Set()
+      wanted.set(messageId, names.add(listener))
+    }
+    const ids = [...wanted.keys()]
+    const stored = new Map<string, StoredDelivery[]>(ids.map((id) => [id, []]))
+    for (const delivery of await audit.storedDeliveries(ids)) stored.get(delivery.messageId)?.push(delivery)
+    const without = new Set(ids)
+    for await (const messages of audit.storedMessages(ids)) {
+      for (const id of ids) {
+        const message = messages.get(id)
+        if (!message) continue
+        without.delete(id)
+        const restored = this.#plan(id, message, wanted.get(id)!, stored.get(id)!)
+        if (restored) yield restored
+      }
+    }
+    for (const id of without) for (const listener of wanted.get(id)!) this.#tally.problem(id, listener, NO_MESSAGE)
+  }
+
+  #plan(
+    id: string,
+    message: StoredMessage,
+    wanted: ReadonlySet<string>,
+    deliveries: readonly StoredDelivery[],
+  ): RestoredMessage | null {
+    const items: RestoredItem[] = []
+    for (const listener of wanted) {
+      const delivery = deliveries.find((each) => each.listener === listener)
+      const why = this.#whyNot(message, listener, delivery)
+      if (why !== null) this.#tally.problem(id, listener, why)
+      else items.push(again(listener, delivery))
+    }
+    if (items.length === 0) return null
+    return {
+      id,
+      envelope: Buffer.from(encodeEnvelope(message.message)),
+      others: deliveries.filter(waits).length,
+      items,
+    }
+  }
+
+  #whyNot(message: StoredMessage, listener: string, delivery: StoredDelivery | undefined): string | null {
+    if (delivery && waits(delivery)) return WAITS
+    if (!message.bodyKept) return NO_BODY
+    if (!this.#scene.config.listeners.get(listener)?.active) return NO_LISTENER
+    return null
+  }
+
+  async #restore(messages: readonly RestoredMessage[]): Promise<void> {
+    const results = this.#admin ? await this.#admin.restore(messages) : null
+    for (const [i, { id, items }] of messages.entries()) {
+      for (const [j, item] of items.entries()) {
+        if (item.kind === 'delayed') continue
+        const result = results?.[i]?.[j] ?? 'done'
+        if (result === 'done') this.#tally.done(item.listener)
+        else this.#tally.problem(id, item.listener, result === 'delayed' ? SAME_ID : WAITS)
+      }
+    }
+  }
+}
+
+const WAITS = 'todavía está en la cola: se entrega sola'
+const NO_BODY =
+  'su cuerpo no se guarda en la auditoría (auditar_cuerpo = 0): envíelo de nuevo desde el sistema de origen'
+const NO_MESSAGE = 'la auditoría no tiene la fila de su mensaje: envíelo de nuevo desde el sistema de origen'
+const NO_LISTENER = 'el listener no está en resthooks.ini, o está inactivo'
+const SAME_ID = 'otro mensaje con el mismo id espera su demora'
+
+function waits({ state }: StoredDelivery): boolean {
+  return state === 'pendiente' || state === 'reintentando'
+}
+
+/** Attempt numbers go on; what counts for the strategy starts anew. */
+function again(listener: string, delivery: StoredDelivery | undefined): RestoredItem {
+  if (!delivery) return { kind: 'again', listener, made: 0, number: 0, version: 0, reason: REASON_MISSED }
+  const { lastNumber, version } = delivery
+  return { kind: 'again', listener, made: 0, number: lastNumber, version, reason: REASON }
+}

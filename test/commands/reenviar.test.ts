@@ -1,0 +1,208 @@
+/** `reenviar` and `descartar`: deliveries go back to the queue, or are given up, each exactly once and audited. */
+import { until } from '../support/until.ts'
+import { expect, test, type World } from '../support/world.ts'
+
+async function run(world: World, args: readonly string[]) {
+  const { stdout, stderr, code } = await world.cli([...args, '--json'])
+  return { code, stderr, ...JSON.parse(stdout) }
+}
+
+async function state(world: World, id: string, listener: string) {
+  return (await world.audit(id)).find((row) => row.listener === listener)
+}
+
+async function becomes(world: World, id: string, listener: string, estado: string) {
+  await until(async () => (await state(world, id, listener))?.estado === estado, {
+    what: `${id} ${listener} ${estado}`,
+  })
+}
+
+async function clean(world: World) {
+  await until(async () => (await world.redis.keys(`${world.keys.messagePrefix}*`)).length === 0, {
+    what: 'no bodies left',
+  })
+  expect(await world.redis.hlen(world.keys.remaining)).toBe(0)
+}
+
+test('a failed delivery goes back whole: attempts go on counting, retries start anew, the others are left alone', async ({
+  world,
+}) => {
+  let works = false
+  const broken = await world.listener(() => ({ status: works ? 200 : 503 }), { nombre: 'roto' })
+  const fine = await world.listener(() => ({ status: 200 }), { nombre: 'bien' })
+  const id = await world.send('compra.alta', '{"n":12345678901234567890}', ['--cabecera', 'X-A: b'])
+  await world.settled(id)
+  expect(broken.requests).toHaveLength(3)
+  expect(await run(world, ['reenviar', id, '--simulacro'])).toMatchObject({ code: 0, simulacro: true, reenviadas: 1 })
+  expect(broken.requests).toHaveLength(3)
+
+  expect(await run(world, ['reenviar', id])).toMatchObject({
+    code: 0,
+    reenviadas: 1,
+    omitidas: 0,
+    listeners: [{ listener: 'roto', cantidad: 1 }],
+  })
+  await broken.received(6)
+  await becomes(world, id, 'roto', 'fallida')
+  expect(await state(world, id, 'roto')).toMatchObject({
+    intentos: Array.from({ length: 6 }, (_, n) => ({ numero: n + 1 })),
+  })
+  works = true
+  expect(await run(world, ['reenviar', '--fallidas', '--listener', 'roto'])).toMatchObject({ code: 0, reenviadas: 1 })
+  await becomes(world, id, 'roto', 'exitosa')
+  expect(broken.requests).toHaveLength(7)
+  expect(broken.requests[6]).toMatchObject({ headers: { 'x-a': 'b', 'x-resthooks-intento': '7', 'webhook-id': id } })
+  expect(broken.requests[6]!.body.toString()).toBe('{"n":12345678901234567890}')
+  expect(fine.requests).toHaveLength(1)
+  expect(await world.redis.zcard(world.keys.lane('roto').failed)).toBe(0)
+  await clean(world)
+})
+
+test('what succeeded goes again only when asked for, and what waits never does', async ({ world }) => {
+  const listener = await world.listener(() => ({ status: 200 }), { nombre: 'uno' })
+  const id = await world.send('x', { n: 1 })
+  await world.settled(id)
+  const again = await run(world, ['reenviar', id])
+  expect(again).toMatchObject({ code: 1, reenviadas: 0, problemas: [{ mensaje_id: id }] })
+  expect(again.problemas[0].motivo).toContain('--estado exitosa')
+  expect(await run(world, ['reenviar', id, '--estado', 'exitosa'])).toMatchObject({ code: 0, reenviadas: 1 })
+  await listener.received(2)
+  await world.cli(['pausar', 'uno'])
+  const waiting = await world.send('x', { n: 2 })
+  await becomes(world, waiting, 'uno', 'pendiente')
+  expect(await run(world, ['reenviar', waiting])).toMatchObject({ code: 1, reenviadas: 0 })
+  expect(await run(world, ['reenviar', 'no-existe'])).toMatchObject({
+    code: 1,
+    problemas: [{ mensaje_id: 'no-existe', motivo: expect.stringContaining('no conoce') }],
+  })
+  await world.cli(['reanudar', 'uno'])
+  await world.settled(waiting)
+  expect(listener.requests).toHaveLength(3)
+})
+
+test('run twice at once, each delivery goes back once', async ({ world }) => {
+  let works = false
+  const listener = await world.listener(() => ({ status: works ? 200 : 422 }), { nombre: 'uno' })
+  const other = await world.listener(() => ({ status: works ? 200 : 422 }), { nombre: 'dos' })
+  const worker = await world.worker()
+  const input = Array.from({ length: 60 }, (_, n) => `{"evento":"x","datos":${n}}`).join('\n')
+  const ids = (await world.cli(['send', '--lote'], { input })).stdout.trimEnd().split('\n')
+  for (const id of ids) await world.settled(id)
+  works = true
+  worker.kill('SIGTERM')
+  await worker.waitExit()
+  const runs = await Promise.all([run(world, ['reenviar', '--fallidas']), run(world, ['reenviar', '--fallidas'])])
+  expect(runs.map(({ reenviadas }) => reenviadas).toSorted((a, b) => a - b)).toEqual([0, 120])
+  await world.worker()
+  for (const id of ids) await world.settled(id)
+  for (const { requests } of [listener, other]) {
+    expect(requests).toHaveLength(120)
+    // In their order of arrival.
+    expect(
+      requests
+        .slice(60)
+        .map(({ headers }) => headers['webhook-id'])
+        .toSorted(),
+    ).toEqual(ids.toSorted())
+  }
+  await clean(world)
+})
+
+test('--faltantes sends what a listener never got, and only what it wants', async ({ world }) => {
+  await world.listener(() => ({ status: 200 }), { nombre: 'viejo' })
+  const ids = [
+    await world.send('a.uno', { n: 1 }),
+    await world.send('b.dos', { n: 2 }),
+    await world.send('a.tres', { n: 3 }),
+  ]
+  const other = await world.send('a.otro', { n: 4 }, ['--listener', 'viejo'])
+  for (const id of [...ids, other]) await world.settled(id)
+  const late = await world.listener(() => ({ status: 200 }), { nombre: 'nuevo', eventos: 'a.*' })
+  await until(async () =>
+    (await run(world, ['estado'])).listeners.some((row: { listener: string }) => row.listener === 'nuevo'),
+  )
+  expect(await run(world, ['reenviar', '--faltantes', '--listener', 'nuevo', '--evento', 'a.u*'])).toMatchObject({
+    code: 0,
+    reenviadas: 1,
+  })
+  expect(await run(world, ['reenviar', '--faltantes', '--listener', 'nuevo'])).toMatchObject({ code: 0, reenviadas: 1 })
+  expect(await run(world, ['reenviar', '--faltantes', '--listener', 'nuevo'])).toMatchObject({ code: 0, reenviadas: 0 })
+  await late.received(2)
+  await becomes(world, ids[0]!, 'nuevo', 'exitosa')
+  await becomes(world, ids[2]!, 'nuevo', 'exitosa')
+  expect(late.requests.map(({ headers }) => headers['webhook-id'])).toEqual([ids[0], ids[2]])
+  await clean(world)
+})
+
+test('waiting, retrying, failed and running deliveries are given up, and stay so', async ({ world }) => {
+  const slow = await world.listener((_, n) => ({ status: 200, delay: n === 1 ? 9000 : 0 }), {
+    nombre: 'lento',
+    concurrencia: 1,
+  })
+  const failing = await world.listener(() => ({ status: 503 }), { nombre: 'falla', eventos: 'r.*' })
+  const rejecting = await world.listener(() => ({ status: 422 }), { nombre: 'rechaza', eventos: 'f.*' })
+  await world.set('reintentos', { esperas: '1h' })
+  await world.worker()
+  const running = await world.send('x', { n: 1 })
+  await until(() => slow.pending === 1)
+  const waiting = await world.send('x', { n: 2 })
+  const retrying = await world.send('r.x', { n: 3 }, ['--listener', 'falla'])
+  const failed = await world.send('f.x', { n: 4 }, ['--listener', 'rechaza'])
+  await becomes(world, retrying, 'falla', 'reintentando')
+  await becomes(world, failed, 'rechaza', 'fallida')
+  const ids = [running, waiting, retrying, failed]
+  expect(await run(world, ['descartar', ...ids, '--simulacro'])).toMatchObject({ code: 0, descartadas: 4 })
+  const result = await run(world, ['descartar', ...ids])
+  expect(result).toMatchObject({ code: 0, descartadas: 4, omitidas: 0, en_curso: 1 })
+  for (const [id, listener] of [
+    [running, 'lento'],
+    [waiting, 'lento'],
+    [retrying, 'falla'],
+    [failed, 'rechaza'],
+  ] as const) {
+    await becomes(world, id, listener, 'descartada')
+  }
+  await clean(world)
+  for (const name of ['lento', 'falla', 'rechaza']) {
+    const { queue, inFlight, deliveries, retries, failed: gone } = world.keys.lane(name)
+    expect(await world.redis.exists(queue, inFlight, deliveries, retries, gone)).toBe(0)
+  }
+  // The request under way ends as a stale one: on record, and the delivery stays given up.
+  await until(async () => (await state(world, running, 'lento'))?.intentos.length === 1)
+  expect(await state(world, running, 'lento')).toMatchObject({ estado: 'descartada' })
+  expect(await state(world, waiting, 'lento')).toMatchObject({ estado: 'descartada', intentos: [] })
+  expect([failing.requests.length, rejecting.requests.length]).toEqual([1, 1])
+  expect(await run(world, ['descartar', running])).toMatchObject({ code: 1, descartadas: 0 })
+  // And what was given up can be sent again.
+  expect(await run(world, ['reenviar', waiting])).toMatchObject({ code: 0, reenviadas: 1 })
+  await becomes(world, waiting, 'lento', 'exitosa')
+})
+
+test('what ended between the audit and Redis is not given up; what Redis lost is', async ({ world }) => {
+  await world.listener(() => ({ status: 200 }), { nombre: 'uno' })
+  await world.cli(['pausar', 'uno'])
+  await world.worker()
+  const lost = await world.send('x', { n: 1 })
+  await becomes(world, lost, 'uno', 'pendiente')
+  await world.redis.del(world.keys.lane('uno').queue)
+  expect(await run(world, ['descartar', '--estado', 'pendiente', '--listener', 'uno'])).toMatchObject({
+    code: 0,
+    descartadas: 1,
+  })
+  await becomes(world, lost, 'uno', 'descartada')
+})
+
+test.each([
+  [['reenviar'], /--fallidas/],
+  [['reenviar', '--listener', 'uno'], /--fallidas/],
+  [['reenviar', '--fallidas', '--estado', 'fallida'], /no ambos/],
+  [['reenviar', '--estado', 'pendiente'], /pendiente/],
+  [['reenviar', '--faltantes'], /--listener/],
+  [['reenviar', '--faltantes', '--listener', 'nadie'], /nadie/],
+  [['descartar'], /--fallidas/],
+  [['descartar', '--estado', 'exitosa'], /exitosa/],
+])('%j is wrong usage', async (args, message) => {
+  const { runCli } = await import('../support/cli.ts')
+  const result = await runCli(args, { env: { RESTHOOKS_INI: '/dev/null', RESTHOOKS_ENV: '/dev/null' } })
+  expect(result).toMatchObject({ code: 2, stderr: expect.stringMatching(message) })
+})
