@@ -21,6 +21,8 @@ const INSTANCIA = `demo_${process.pid}`
 
 /** What is to be ended, last one first. */
 const endings: (() => Promise<unknown>)[] = []
+/** Nothing more is begun or waited for. */
+let interrupted = false
 
 const running = demo().finally(end)
 for (const [signal, code] of [
@@ -28,13 +30,16 @@ for (const [signal, code] of [
   ['SIGTERM', 143],
 ] as const) {
   process.once(signal, async () => {
+    interrupted = true
     await end()
-    // A server that was just starting is ended by the demo itself, as soon as it fails for the lack of the others.
+    // A server that was just starting is ended by the demo itself.
     await running.catch(() => {})
     process.exit(code)
   })
 }
-await running
+await running.catch((error) => {
+  if (!interrupted) throw error
+})
 
 async function demo() {
   title('1. Servidores propios: Redis y Postgres en puertos libres, con datos en carpetas temporales')
@@ -127,6 +132,7 @@ async function resthooks(args: readonly string[], options: CliOptions, redirecti
   const shownArgs = args.map((arg) =>
     /[^\w@.:/-]/.test(arg) ? `'${arg.length > 70 ? `${arg.slice(0, 70)}…` : arg}'` : arg,
   )
+  if (interrupted) throw new Error('interrumpido')
   say(colors.bold(`$ resthooks ${shownArgs.join(' ')}${redirection}`))
   const { stdout, stderr, code } = await runCli(args, options)
   if (stderr.trim()) say(colors.dim(stderr.trimEnd()))
@@ -168,6 +174,7 @@ async function settled(
   try {
     await until(
       async () => {
+        if (interrupted) return true
         const [count] = await sql`
           SELECT (SELECT count(*)::int FROM resthooks.mensaje WHERE id = ANY(${ids}) AND listeners IS NOT NULL) AS messages,
                  (SELECT count(*)::int FROM resthooks.entrega WHERE estado IN ('pendiente', 'reintentando')) AS open,
