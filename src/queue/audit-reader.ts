@@ -81,7 +81,7 @@ export class AuditReader {
         // An entry deleted meanwhile cannot be claimed and would come again for ever.
         await redis.xack(keys.audit, GROUP, ...(await this.#missing(ids)))
       }
-      await redis.xgroup('DELCONSUMER', keys.audit, GROUP, name)
+      await this.#queue.forgetConsumer(GROUP, name)
     }
     return taken
   }

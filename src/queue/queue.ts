@@ -262,6 +262,16 @@ export class Queue {
     }
   }
 
+  /** Forgets a dead reader of the audit stream. @returns false when it holds entries after all */
+  async forgetConsumer(group: string, consumer: string): Promise<boolean> {
+    return (await this.#scripts.forgetConsumer(1, this.keys.audit, group, consumer)) === 1
+  }
+
+  /** A worker's sign of life. @param info JSON */
+  async beat(worker: string, info: string): Promise<void> {
+    await this.#scripts.beat(1, this.keys.workers, worker, info)
+  }
+
   async close(): Promise<void> {
     this.redis.disconnect()
   }

@@ -4,11 +4,13 @@
  */
 import type { Redis } from 'ioredis'
 import acknowledge from './lua/acknowledge.lua'
+import beat from './lua/beat.lua'
 import claim from './lua/claim.lua'
 import common from './lua/common.lua'
 import discard from './lua/discard.lua'
 import dispatch from './lua/dispatch.lua'
 import enqueueOnce from './lua/enqueue-once.lua'
+import forgetConsumer from './lua/forget-consumer.lua'
 import hold from './lua/hold.lua'
 import release from './lua/release.lua'
 import renew from './lua/renew.lua'
@@ -29,6 +31,8 @@ export interface Scripts {
   readonly release: Script
   readonly enqueueOnce: Script
   readonly acknowledge: Script
+  readonly beat: Script
+  readonly forgetConsumer: Script
   readonly hold: Script
   readonly restore: Script
   readonly discard: Script
@@ -43,6 +47,8 @@ const SOURCES: Readonly<Record<keyof Scripts, string>> = {
   release,
   enqueueOnce,
   acknowledge,
+  beat,
+  forgetConsumer,
   hold,
   restore,
   discard,

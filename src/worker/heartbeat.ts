@@ -39,7 +39,7 @@ export async function beat(
     visto: now,
     en_curso: scene.inFlight(),
   }
-  await queue.redis.hset(queue.keys.workers, scene.worker, JSON.stringify(info))
+  await queue.beat(scene.worker, JSON.stringify(info))
   const workers = await readWorkers(queue)
   const forgotten = workers.filter(({ visto }) => now - visto > FORGET_AFTER_MS).map(({ worker }) => worker)
   if (forgotten.length > 0) await queue.redis.hdel(queue.keys.workers, ...forgotten)
