@@ -47,7 +47,7 @@ export async function ownRate(bench: Bench, setting: OwnSetting): Promise<Conten
             count: messages * fanOut,
             pid: worker.child.pid!,
             go: () => installation.release(),
-            audited: () => installation.attempts(),
+            audited: () => installation.finalAttempts(),
           })
         }
         const measured = await pace.measure(work, () => installation.audited())

@@ -39,7 +39,6 @@ export async function drain(bench: Bench, { count, pid, go, audited }: Drain): P
   if (audited) {
     await until(async () => (await audited()) - auditedBefore >= count, {
       timeout: PATIENCE_MS,
-      every: 5,
       what: `${count} deliveries on record`,
     })
   }

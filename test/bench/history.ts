@@ -16,6 +16,9 @@ export const EVENTS = [
   'persona.alta',
 ]
 export const LISTENERS = ['diaguita', 'pilaga', 'mapuche', 'guarani', 'portal']
+/** Comes a handful of times a year, none of them of late. */
+export const RARE_EVENT = 'ejercicio.cierre'
+const RARE_TIMES = 5
 const INSTANCIA = 'banco'
 const MONTHS = 13
 /** Messages in one statement. */
@@ -32,12 +35,14 @@ export async function writeHistory(
 ): Promise<void> {
   await makePastPartitions(sql, schema)
   const messages = Math.ceil(attempts / ATTEMPTS_A_MESSAGE)
-  // The last message is of now, the first one of a year ago. Whole ms, as a ULID has them.
-  const at = `(extract(epoch FROM now()) * 1000 - (${messages} - n) * (365 * 86400000::float8 / ${messages}))::bigint`
+  // The last message is of now, the first one of a year ago. Whole ms, as a ULID has them; one clock for all statements, so
+  // that they make the same ids.
+  const now = Date.now()
+  const at = `(${now} - (${messages} - n) * (365 * 86400000::float8 / ${messages}))::bigint`
   const numbers = (from: number, to: number) => `
     WITH numero AS (SELECT n, ${at} AS ms FROM generate_series(${from}, ${to}) AS n),
     m AS (SELECT n, to_timestamp(ms / 1000.0) AS cuando, ${ulidSql('ms', 'n')} AS id,
-                 ${pick(EVENTS, 'n')} AS evento, ${pick(LISTENERS, 'n / 7')} AS listener,
+                 ${rareOr(pick(EVENTS, 'n'), messages)} AS evento, ${pick(LISTENERS, 'n / 7')} AS listener,
                  n % 200 = 0 AS fallida, n % 5 = 0 AS dos
             FROM numero)`
   const inserts = [
@@ -62,6 +67,10 @@ export async function writeHistory(
     for (const insert of inserts) await sql.unsafe(`${numbers(from, to)} ${insert}`)
     told(`${to} de ${messages} mensajes escritos`)
   }
+  const [strays] = await sql.unsafe(`
+    SELECT count(*)::int AS count FROM ${schema}.entrega e
+     WHERE NOT EXISTS (SELECT FROM ${schema}.mensaje m WHERE m.id = e.mensaje_id)`)
+  if (strays!.count > 0) throw new Error(`${strays!.count} deliveries of the history belong to no message`)
   // As autovacuum would have done it in a year.
   for (const table of ['mensaje', 'entrega', 'intento']) await sql.unsafe(`VACUUM ANALYZE ${schema}.${table}`)
 }
@@ -91,4 +100,10 @@ function ulidSql(ms: string, number: string): string {
 
 function pick(names: readonly string[], number: string): string {
   return `(ARRAY[${names.map((name) => `'${name}'`).join(',')}])[1 + (${number}) % ${names.length}]`
+}
+
+/** The rare event in the middle of each fifth of the year. */
+function rareOr(usual: string, messages: number): string {
+  const fifth = Math.ceil(messages / RARE_TIMES)
+  return `CASE WHEN n % ${fifth} = ${fifth >> 1} THEN '${RARE_EVENT}' ELSE ${usual} END`
 }

@@ -117,6 +117,11 @@ export class Installation {
     return row!.count
   }
 
+  /** The same once every event has left the stream, 0 before: asking this costs Postgres nothing while it writes. */
+  async finalAttempts(): Promise<number> {
+    return (await this.#bench.client.xlen(this.keys.audit)) === 0 ? this.attempts() : 0
+  }
+
   /** Waits until every event has left the stream: all that happened is in Postgres. */
   async audited(): Promise<void> {
     await until(async () => (await this.#bench.client.xlen(this.keys.audit)) === 0, {

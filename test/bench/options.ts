@@ -24,7 +24,7 @@ export interface Options {
 }
 
 const FULL = { seconds: 4, batchLines: 200_000, waiting: [1_000, 100_000, 1_000_000], attempts: 10_000_000 }
-const QUICK = { seconds: 2, batchLines: 20_000, waiting: [1_000, 20_000, 100_000], attempts: 100_000 }
+const QUICK = { seconds: 1.5, batchLines: 20_000, waiting: [1_000, 20_000, 100_000], attempts: 100_000 }
 /** With fewer rounds than this a median says little. */
 const FULL_ROUNDS = 5
 

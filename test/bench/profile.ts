@@ -39,7 +39,7 @@ export async function profileWorker(bench: Bench, heading: readonly string[]): P
     count,
     pid: worker.child.pid!,
     go: () => installation.release(),
-    audited: () => installation.attempts(),
+    audited: () => installation.finalAttempts(),
   })
   await installation.audited()
   const commands = await commandCosts(bench, count)

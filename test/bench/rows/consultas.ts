@@ -1,5 +1,5 @@
 /** Reading a large audit: whole commands, as a person at a terminal waits for them. */
-import { EVENTS, LISTENERS, writeHistory } from '../history.ts'
+import { EVENTS, LISTENERS, RARE_EVENT, writeHistory } from '../history.ts'
 import { Installation } from '../installation.ts'
 import type { Row } from '../row.ts'
 import { timesOf, together } from '../timed.ts'
@@ -11,6 +11,7 @@ const TURNS = 3
 const LINES = [
   { key: 'auditoria', label: 'auditoria' },
   { key: 'evento', label: 'auditoria --evento' },
+  { key: 'raro', label: 'auditoria --evento (uno de cinco veces al año)' },
   { key: 'patron', label: "auditoria --evento '*.alta'" },
   { key: 'fallidas', label: 'auditoria --listener --estado fallida' },
   { key: 'ver', label: 'ver ID' },
@@ -36,6 +37,7 @@ export const consultas: Row = {
     const commandLines: Readonly<Record<(typeof LINES)[number]['key'], readonly string[]>> = {
       auditoria: ['auditoria'],
       evento: ['auditoria', '--evento', EVENTS[0]!],
+      raro: ['auditoria', '--evento', RARE_EVENT],
       patron: ['auditoria', '--evento', '*.alta'],
       fallidas: ['auditoria', '--listener', LISTENERS[0]!, '--estado', 'fallida'],
       ver: ['ver', message!.mensaje_id],
