@@ -15,5 +15,6 @@ export const COMMANDS: Commands = {
   verificar: async () => (await import('./verificar.ts')).verificar,
   reenviar: async () => (await import('./reenviar.ts')).reenviar,
   descartar: async () => (await import('./descartar.ts')).descartar,
+  purgar: async () => (await import('./purgar.ts')).purgar,
   recuperar: async () => (await import('./recuperar.ts')).recuperar,
 }

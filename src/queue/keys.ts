@@ -46,6 +46,8 @@ export interface Keys {
   readonly workers: string
   /** Who holds the maintenance lock (JSON), with a life of its own: `recuperar`, `reenviar` and `descartar` take turns. */
   readonly maintenance: string
+  /** Which worker did the last night's purge, for less than a day. */
+  readonly purge: string
   /** Channel: there is something to do (a hint). */
   readonly wake: string
   /** `mensaje:<id>`: the envelope, once a message. */
@@ -73,6 +75,7 @@ export function keysOf(instancia: string, proyecto: string): Keys {
     audit: `${prefix}auditoria`,
     workers: `${prefix}workers`,
     maintenance: `${prefix}mantenimiento`,
+    purge: `${prefix}purga`,
     wake: `${prefix}aviso`,
     messagePrefix: `${prefix}mensaje:`,
     dedupePrefix: `${prefix}clave:`,

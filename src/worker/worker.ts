@@ -22,6 +22,7 @@ import { Lane } from './lane.ts'
 import { Leases } from './leases.ts'
 import type { Logger } from './log.ts'
 import { Subscriptions } from './match.ts'
+import { type NightlyPurge, startNightlyPurge } from './nightly-purge.ts'
 import { Outage } from './outage.ts'
 import type { WorkerScene } from './scene.ts'
 import { Settler } from './settler.ts'
@@ -75,6 +76,7 @@ export class Worker {
   #emptyClaims = 0
   #failure: Error | undefined
   #beatTimer: NodeJS.Timeout | undefined
+  #nightlyPurge: NightlyPurge | undefined
 
   constructor(options: WorkerOptions) {
     this.#options = options
@@ -135,6 +137,7 @@ export class Worker {
     this.#listen()
     await this.#beat()
     this.#audit.start()
+    if (!once) this.#nightlyPurge = startNightlyPurge(this.#queue, this.#scene)
     try {
       const loops = Promise.all([this.#dispatchLoop(), this.#claimLoop()])
       if (once) {
@@ -262,11 +265,11 @@ export class Worker {
   }
 
   async #claimLoop(): Promise<void> {
-    let polledAt = 0
+    let polledAt = Number.NEGATIVE_INFINITY
     while (!this.#stopping) {
       const { poll } = this.#config.workers
-      if (Date.now() - polledAt >= poll) {
-        polledAt = Date.now()
+      if (performance.now() - polledAt >= poll) {
+        polledAt = performance.now()
         this.#claimer.hint()
       }
       try {
@@ -278,7 +281,7 @@ export class Worker {
         }
         this.#emptyClaims += 1
         const nextAt = this.#claimer.nextAt()
-        const untilPoll = Math.max(1, polledAt + poll - Date.now())
+        const untilPoll = Math.max(1, polledAt + poll - performance.now())
         await this.#claimBell.wait(nextAt === null ? untilPoll : clamp(nextAt - this.#scene.now(), 1, untilPoll))
       } catch (error) {
         await this.#stopBell.wait(this.#redisFailed(error))
@@ -342,7 +345,12 @@ export class Worker {
       const { now, alive } = await beat(this.#queue, this.#scene, this.#startedAt)
       this.#clockOffset = now - Date.now()
       const reader = new AuditReader(this.#queue, this.#scene.worker)
-      if ((await reader.inherit(alive)) > 0) this.#audit.inherited()
+      const taken = await reader.inherit(alive).catch((error) => {
+        // Broken off half-way: what was taken over until then is this worker's, and nobody else will read it.
+        this.#audit.inherited()
+        throw error
+      })
+      if (taken > 0) this.#audit.inherited()
       await this.#watchBacklog(reader)
     } catch {
       // The loops report the outage.
@@ -373,6 +381,7 @@ export class Worker {
 
   async #finish(): Promise<void> {
     this.#stopping = true
+    this.#nightlyPurge?.stop()
     const { log } = this.#options
     const drain = this.#config.workers.drain
     const busy = () => this.#leases.size > this.#settler.size

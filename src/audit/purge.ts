@@ -1,0 +1,147 @@
+/**
+ * Deletes what is older than a date: whole months where it can, the rest in pages that each take a moment.
+ *
+ * Everything of a message that has not ended stays, however old. Each page starts where the last one ended, so that what was
+ * already deleted is never walked over again.
+ */
+import type { AuditConfig } from '../config/config.ts'
+import { type Database, openDatabase, type Parameter, type Session } from './database.ts'
+import { textRules } from './encoding.ts'
+import { identifier } from './migrate.ts'
+import type { Scope } from './tables.ts'
+import { isWorthRepeating, postgresTrouble } from './trouble.ts'
+
+export interface Purged {
+  /** Names of the months' tables that were dropped. */
+  readonly particiones: readonly string[]
+  readonly mensaje: number
+  readonly entrega: number
+  readonly intento: number
+  readonly callback: number
+  readonly auditoria_rechazada: number
+}
+
+export interface PurgeOptions {
+  readonly before: Date
+  /** Count only. What lies in whole months is counted row by row then. */
+  readonly simulate: boolean
+  /** Stops between two pages. */
+  readonly signal?: AbortSignal
+}
+
+const PAGE = 5_000
+const STATEMENT = 10 * 60_000
+
+/** @throws what `postgresTrouble` makes of the database's trouble; what was deleted until then stays deleted */
+export async function purge(config: AuditConfig, scope: Scope, options: PurgeOptions): Promise<Purged> {
+  const database = openDatabase(config, { connections: 1, readOnly: options.simulate, statement: STATEMENT })
+  try {
+    const particiones = options.simulate ? [] : await dropMonths(database, config.schema, scope, options)
+    const counts: Partial<Record<Table, number>> = {}
+    for (const table of Object.keys(TABLES) as Table[]) {
+      counts[table] = await deletePages(database, config.schema, scope, table, options)
+    }
+    return { particiones, ...(counts as Record<Table, number>) }
+  } catch (error) {
+    throw postgresTrouble(error, config)
+  } finally {
+    await database.close()
+  }
+}
+
+async function dropMonths(database: Database, schema: string, scope: Scope, { before, signal }: PurgeOptions) {
+  const dropped: string[] = []
+  while (!signal?.aborted) {
+    const name = await repeated(() =>
+      database.transaction(async (session) => {
+        const [row] = await session.query<{ name: string | null }>(
+          `SELECT ${identifier(schema)}.purgar_particion($1, $2, $3) AS name`,
+          [...scopeKeys(session, scope), before],
+        )
+        return row!.name
+      }),
+    )
+    if (name === null) break
+    dropped.push(name)
+  }
+  return dropped
+}
+
+/** A writer of late rows may want the same tables the other way round. */
+async function repeated<T>(work: () => Promise<T>): Promise<T> {
+  for (let made = 1; ; made++) {
+    try {
+      return await work()
+    } catch (error) {
+      if (made >= 3 || !isWorthRepeating(error)) throw error
+    }
+  }
+}
+
+type Table = 'intento' | 'callback' | 'mensaje' | 'entrega' | 'auditoria_rechazada'
+
+interface Walk {
+  /** The column that the message's id is in. */
+  readonly message: string
+  readonly time: string
+  /** What a page walks along: an index, so that only what is old is looked at. */
+  readonly along: 'message' | 'time'
+  /** Further condition of a row `o` that may go. */
+  readonly and?: string
+}
+
+/** In this order: what tells whether a message has ended goes last. */
+const TABLES: Readonly<Record<Table, Walk>> = {
+  intento: { message: 'mensaje_id', time: 'inicio', along: 'message' },
+  callback: { message: 'mensaje_id', time: 'fecha', along: 'message' },
+  mensaje: { message: 'id', time: 'recibido', along: 'message', and: 'AND o.listeners IS NOT NULL' },
+  entrega: { message: 'mensaje_id', time: 'creado', along: 'time' },
+  auditoria_rechazada: { message: 'huella', time: 'fecha', along: 'message' },
+}
+
+/** One page, whose rows come after `$4`: how many went (or would go), and where it ended (null: it was empty). */
+function pageStatement(schema: string, table: Table, simulate: boolean): string {
+  const { message, time, along, and = '' } = TABLES[table]
+  const rows = `${identifier(schema)}.${table} o`
+  const column = along === 'message' ? `o.${message}` : 'o.creado'
+  const old = `o.instancia = $1 AND o.proyecto = $2 AND o.${time} < $3 AND ${column} > $4 ${and}`
+  // Whole messages, and whole instants, belong to one page.
+  const places = `SELECT ${along === 'message' ? 'DISTINCT' : ''} ${column} AS place FROM ${rows} WHERE ${old} ORDER BY 1 LIMIT ${PAGE}`
+  const ended = `NOT EXISTS (SELECT FROM ${identifier(schema)}.entrega e
+                              WHERE e.mensaje_id = o.${message} AND e.instancia = $1 AND e.proyecto = $2
+                                AND e.estado IN ('pendiente', 'reintentando'))`
+  const these = `${old} AND ${column} <= (SELECT last FROM page) AND ${ended}`
+  const gone = simulate ? `SELECT 1 FROM ${rows} WHERE ${these}` : `DELETE FROM ${rows} WHERE ${these} RETURNING 1`
+  return `WITH page AS MATERIALIZED (SELECT max(place) AS last FROM (${places}) AS places), gone AS (${gone})
+          SELECT (SELECT count(*) FROM gone)::float8 AS count, last FROM page`
+}
+
+async function deletePages(
+  database: Database,
+  schema: string,
+  scope: Scope,
+  table: Table,
+  { before, simulate, signal }: PurgeOptions,
+): Promise<number> {
+  const statement = pageStatement(schema, table, simulate)
+  let total = 0
+  let after: Parameter = TABLES[table].along === 'message' ? '' : new Date(0)
+  while (!signal?.aborted) {
+    const { count, last } = await repeated(() =>
+      database.transaction(async (session) => {
+        const parameters: Parameter[] = [...scopeKeys(session, scope), before, after]
+        const [row] = await session.query<{ count: number; last: string | Date | null }>(statement, parameters)
+        return row!
+      }),
+    )
+    total += count
+    if (last === null) break
+    after = last
+  }
+  return total
+}
+
+function scopeKeys({ encoding }: Session, { instancia, proyecto }: Scope): string[] {
+  const { key } = textRules(encoding)
+  return [key(instancia), key(proyecto)]
+}
