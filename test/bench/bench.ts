@@ -1,12 +1,12 @@
 /** `npm run bench`: measures the rows that were asked for, in one run on the same servers, and prints one table. */
-import { rm, writeFile } from 'node:fs/promises'
+import { readFile, rm, writeFile } from 'node:fs/promises'
 import { headingOf } from './heading.ts'
 import { type Measured, measureRow } from './measure.ts'
 import { readOptions } from './options.ts'
 import { profileWorker } from './profile.ts'
 import { ROWS } from './rows/rows.ts'
 import { type Bench, startBench } from './scene.ts'
-import { markdownTable, terminalTable } from './table.ts'
+import { markdownTable, terminalTable, withTable } from './table.ts'
 
 const options = readOptions(
   process.argv.slice(2),
@@ -53,10 +53,14 @@ async function main(): Promise<void> {
       say(`la fila «${row.name}» falló: ${(error as Error).stack}`)
       process.exitCode = 1
     }
-    if (options.output) await writeFile(options.output, markdownTable(heading, results))
+    if (options.output) await writeTable(options.output, markdownTable(heading, results))
   }
   const render = options.markdown ? markdownTable : terminalTable
   process.stdout.write(render(heading, results))
+}
+
+async function writeTable(file: string, table: string): Promise<void> {
+  await writeFile(file, withTable(await readFile(file, 'utf8').catch(() => ''), table))
 }
 
 /** Progress goes to stderr: the table alone is the result. */

@@ -1,4 +1,5 @@
 /** Rounds of a row: every contender once a round, each round starting with another one, so that noise hits all alike. */
+import { loadavg } from 'node:os'
 import type { Contender, Goal, Row } from './row.ts'
 import type { Bench } from './scene.ts'
 
@@ -31,7 +32,9 @@ export async function measureRow(bench: Bench, row: Row, told: (text: string) =>
         }
         const figures = Object.entries(readings).map(([key, value]) => `${key} ${Number(value.toPrecision(4))}`)
         const took = ((performance.now() - begun) / 1000).toFixed(1)
-        told(`${row.name} ${round + 1}/${rounds} ${contender.who}: ${figures.join(', ')} (${took} s)`)
+        told(
+          `${row.name} ${round + 1}/${rounds} ${contender.who}: ${figures.join(', ')} (${took} s, carga ${loadavg()[0]!.toFixed(1)})`,
+        )
       }
     }
   } finally {

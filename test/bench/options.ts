@@ -44,11 +44,11 @@ export function readOptions(args: readonly string[], known: readonly string[]): 
       positive,
     )
     .option('--concurrencia <n>', 'pedidos HTTP en curso, en todos los programas', integer, 100)
-    .option('--lineas <n>', 'líneas del archivo de send --lote', integer)
+    .option('--lineas <n>', 'líneas del archivo de send --lote', size)
     .option('--espera <lista>', 'mensajes en espera de la fila «espera» (1k,100k,1M)', sizes)
     .option('--intentos <n>', 'intentos en la auditoría de la fila «consultas» (10M)', size)
     .option('--markdown', 'la tabla en Markdown por la salida estándar')
-    .option('--salida <archivo>', 'además, la tabla en Markdown en un archivo')
+    .option('--salida <archivo>', 'además, la tabla en Markdown en un archivo (entre sus marcas «tabla», si las tiene)')
     .option('--perfil', 'en lugar de la tabla: perfil de CPU de un worker que entrega, y qué gastó cada servidor')
     .configureOutput({ writeOut: (text) => process.stderr.write(text) })
     .parse([...args], { from: 'user' })

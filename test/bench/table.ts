@@ -31,6 +31,12 @@ export function markdownTable(heading: readonly string[], results: readonly Meas
   return [...heading.map((text) => `* ${text}`), '', line(COLUMNS), line(rule), ...sections, ''].join('\n')
 }
 
+/** A file with the table in it: between its marks, where it has them, else as the whole of it. */
+export function withTable(file: string, table: string): string {
+  const marked = /(<!-- tabla -->\n)[\s\S]*?(<!-- fin de la tabla -->)/
+  return marked.test(file) ? file.replace(marked, (_, before, after) => before + table + after) : table
+}
+
 /** One row of the table for each line and contender; a contender with several goals goes on in the next one. */
 function cellsOf({ row, contenders, samples, goals: all }: Measured): Cells[] {
   return row.lines.flatMap((line) =>
