@@ -69,13 +69,12 @@ export class Claimer {
     )
     const budget = this.running === 0 ? BYTES_IN_FLIGHT : BYTES_IN_FLIGHT - this.#bytes
     if (candidates.length === 0 || budget <= 0) return 0
-    const callbacks = candidates.filter((lane) => lane.spec.name === CALLBACK_LANE)
+    const isCallbacks = (lane: Lane) => lane.spec.name === CALLBACK_LANE
+    const isDelivering = (lane: Lane) => !isCallbacks(lane)
+    const all = [...this.lanes.values()].filter(isDelivering)
     const shares = [
-      ...shareSlots(
-        candidates.filter((lane) => lane.spec.name !== CALLBACK_LANE),
-        workers.concurrency - this.running,
-      ),
-      ...shareSlots(callbacks, Number.POSITIVE_INFINITY),
+      ...shareSlots(candidates.filter(isDelivering), workers.concurrency - this.running, all),
+      ...shareSlots(candidates.filter(isCallbacks), Number.POSITIVE_INFINITY),
     ]
     if (shares.length === 0) return 0
     for (const { lane } of shares) {

@@ -33,22 +33,46 @@ export class Lane {
 }
 
 /**
- * How many each lane may claim so that all of them together start at most `slots`: everyone an equal share first, what
- * is left to those who want more, the longest unserved first.
+ * How many each lane may claim so that all of them together start at most `slots`.
+ *
+ * Up to its even share of all slots a lane takes what is free, the longest unserved first. Beyond that it must leave a
+ * quarter to those below theirs: otherwise one listener that hangs, with a `concurrencia` as large as the worker's, would
+ * hold every slot until its time-out, and the others wait for it.
+ * @param lanes those that may have work
+ * @param slots free ones
+ * @param all   those that share the slots, with work or without
  */
-export function shareSlots(lanes: readonly Lane[], slots: number): { lane: Lane; n: number }[] {
-  const wanting = lanes.filter((lane) => lane.free > 0).sort((a, b) => a.servedAt - b.servedAt)
-  const shares = wanting.map((lane) => ({ lane, n: 0 }))
+export function shareSlots(
+  lanes: readonly Lane[],
+  slots: number,
+  all: readonly Lane[] = lanes,
+): { lane: Lane; n: number }[] {
+  const total = all.reduce((sum, { running }) => sum + running, slots)
+  const even = Math.max(1, Math.floor(total / all.length))
+  const shares = lanes
+    .filter((lane) => lane.free > 0)
+    .sort((a, b) => a.servedAt - b.servedAt)
+    .map((lane) => ({ lane, n: 0 }))
+  const left = spread(shares, slots, (lane) => Math.min(lane.free, even - lane.running))
+  const below = all.reduce((sum, lane) => sum + Math.max(0, Math.min(lane.spec.concurrency, even) - lane.running), 0)
+  // What was just given went to those below their share, and to nobody else.
+  const kept = Math.min(Math.ceil(total / 4), below - (slots - left))
+  spread(shares, left - kept, (lane) => lane.free)
+  return shares.filter(({ n }) => n > 0)
+}
+
+/** Adds to the shares in even parts, up to what each has room for. @returns what is left of `slots` */
+function spread(shares: readonly { lane: Lane; n: number }[], slots: number, room: (lane: Lane) => number): number {
   let left = slots
   while (left > 0) {
-    const open = shares.filter(({ lane, n }) => n < lane.free)
+    const open = shares.filter(({ lane, n }) => n < room(lane))
     if (open.length === 0) break
     const each = Number.isFinite(left) ? Math.max(1, Math.floor(left / open.length)) : left
     for (const share of open) {
-      const more = Math.min(each, share.lane.free - share.n, left)
+      const more = Math.min(each, room(share.lane) - share.n, left)
       share.n += more
       left -= more
     }
   }
-  return shares.filter(({ n }) => n > 0)
+  return left
 }

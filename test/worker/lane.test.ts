@@ -10,8 +10,8 @@ function lane(name: string, concurrency: number, running = 0, servedAt = 0): Lan
   return made
 }
 
-const shares = (lanes: Lane[], slots: number) =>
-  shareSlots(lanes, slots).map((share) => [share.lane.spec.name, share.n])
+const shares = (lanes: Lane[], slots: number, all = lanes) =>
+  shareSlots(lanes, slots, all).map((share) => [share.lane.spec.name, share.n])
 
 test('all that fit, where there are slots for all', () => {
   expect(shares([lane('a', 10), lane('b', 5, 3)], 100)).toEqual([
@@ -25,10 +25,25 @@ test('a scarce slot is shared evenly, and what one does not want goes to the oth
     ['a', 4],
     ['b', 4],
   ])
-  expect(shares([lane('a', 10, 9), lane('b', 10)], 8)).toEqual([
+  expect(shares([lane('a', 1), lane('b', 10)], 8)).toEqual([
     ['a', 1],
     ['b', 7],
   ])
+})
+
+test('who has more than an even share leaves a quarter to those below theirs, as far as they could use it', () => {
+  const hungry = lane('a', 50)
+  expect(shares([hungry], 8, [hungry, lane('b', 10)])).toEqual([['a', 6]])
+  const hanging = lane('a', 50, 6)
+  expect(shares([hanging], 2, [hanging, lane('b', 10)])).toEqual([])
+  expect(shares([hanging, lane('b', 10)], 2)).toEqual([['b', 2]])
+  expect(shares([hanging], 2, [hanging, lane('b', 1)])).toEqual([['a', 1]])
+  expect(shares([lane('a', 50)], 8)).toEqual([['a', 8]])
+})
+
+test('one slot in all goes to whoever has work', () => {
+  const only = lane('a', 10)
+  expect(shares([only], 1, [only, lane('b', 10)])).toEqual([['a', 1]])
 })
 
 test('with less than a slot for each, the longest unserved come first', () => {
