@@ -8,6 +8,7 @@ import { hostname } from 'node:os'
 import type { Config, ListenerConfig } from '../config/config.ts'
 import { createDeliverer } from '../delivery/http.ts'
 import { ConfigError } from '../errors.ts'
+import type { MetricsServer } from '../panel/metrics-server.ts'
 import { AuditReader } from '../queue/audit-reader.ts'
 import { CALLBACK_LANE } from '../queue/keys.ts'
 import { Queue } from '../queue/queue.ts'
@@ -23,6 +24,7 @@ import { Leases } from './leases.ts'
 import type { Logger } from './log.ts'
 import { Subscriptions } from './match.ts'
 import { type NightlyPurge, startNightlyPurge } from './nightly-purge.ts'
+import { observed } from './observed.ts'
 import { Outage } from './outage.ts'
 import type { WorkerScene } from './scene.ts'
 import { Settler } from './settler.ts'
@@ -77,6 +79,11 @@ export class Worker {
   #failure: Error | undefined
   #beatTimer: NodeJS.Timeout | undefined
   #nightlyPurge: NightlyPurge | undefined
+  #metrics: MetricsServer | undefined
+  /** The last change of `#metrics`: one at a time. */
+  #serving: Promise<void> = Promise.resolve()
+  /** When each loop last turned, on the clock of `performance`. */
+  readonly #turned = { dispatch: 0, claim: 0 }
 
   constructor(options: WorkerOptions) {
     this.#options = options
@@ -137,7 +144,11 @@ export class Worker {
     this.#listen()
     await this.#beat()
     this.#audit.start()
-    if (!once) this.#nightlyPurge = startNightlyPurge(this.#queue, this.#scene)
+    if (!once) {
+      this.#nightlyPurge = startNightlyPurge(this.#queue, this.#scene)
+      this.#serveMetrics()
+      await this.#serving
+    }
     try {
       const loops = Promise.all([this.#dispatchLoop(), this.#claimLoop()])
       if (once) {
@@ -178,6 +189,7 @@ export class Worker {
         'cambiaron los datos de conexión a Redis o Postgres: valen desde el próximo inicio de los workers',
       )
     }
+    if (!this.#options.once && !sameSettings(before.workers.metrics, config.workers.metrics)) this.#serveMetrics()
     this.#setOpen()
     this.#options.log.info({ listeners: config.listeners.size, activo: config.active }, 'configuración recargada')
     this.#claimer.hint()
@@ -205,12 +217,27 @@ export class Worker {
     }
   }
 
+  /** Where `metricas` says, and nowhere when it says nothing. A port that is taken stops no delivery. */
+  #serveMetrics(): void {
+    this.#serving = this.#serving.then(async () => {
+      try {
+        await this.#metrics?.close()
+        this.#metrics = undefined
+        if (!this.#config.workers.metrics || this.#stopping) return
+        const { startMetricsServer } = await import('../panel/metrics-server.ts')
+        const loopAge = () => performance.now() - Math.min(this.#turned.dispatch, this.#turned.claim)
+        this.#metrics = await startMetricsServer(this.#queue, this.#scene, loopAge)
+      } catch (error) {
+        this.#options.log.error({ detalle: (error as Error).message }, 'no se pudieron publicar las métricas')
+      }
+    })
+  }
+
   #openLane(listener: ListenerConfig): void {
     if (!listener.active) return
-    const executor = new DeliveryExecutor(
-      listener,
-      createDeliverer(listener, { version: this.#options.version }),
-      this.#scene,
+    const executor = observed(
+      new DeliveryExecutor(listener, createDeliverer(listener, { version: this.#options.version }), this.#scene),
+      (outcome, seconds) => this.#metrics?.attempt(listener.name, outcome, seconds),
     )
     const spec = laneSpecOf(listener)
     const lane = this.#claimer.lanes.get(listener.name)
@@ -234,6 +261,7 @@ export class Worker {
 
   async #dispatchLoop(): Promise<void> {
     while (!this.#stopping) {
+      this.#turned.dispatch = performance.now()
       const { poll } = this.#config.workers
       if (!this.#claimer.open) {
         await this.#dispatchBell.wait(poll)
@@ -267,6 +295,7 @@ export class Worker {
   async #claimLoop(): Promise<void> {
     let polledAt = Number.NEGATIVE_INFINITY
     while (!this.#stopping) {
+      this.#turned.claim = performance.now()
       const { poll } = this.#config.workers
       if (performance.now() - polledAt >= poll) {
         polledAt = performance.now()
@@ -394,6 +423,8 @@ export class Worker {
     this.#settler.abandon()
     clearTimeout(this.#beatTimer)
     this.#leases.stop()
+    await this.#serving
+    await this.#metrics?.close().catch(() => {})
     try {
       await this.#lastAudit()
     } finally {

@@ -1,0 +1,102 @@
+/** /metrics and /salud of a worker, as Prometheus and a load balancer see them. */
+import { freePort } from '../support/ports.ts'
+import { until } from '../support/until.ts'
+import { expect, test } from '../support/world.ts'
+
+async function get(port: number, path: string) {
+  const response = await fetch(`http://127.0.0.1:${port}${path}`)
+  return { status: response.status, type: response.headers.get('content-type'), text: await response.text() }
+}
+
+/** The value of one line, by its name and labels as Prometheus writes them. */
+function value(text: string, series: string): number | null {
+  const line = text.split('\n').find((each) => each.startsWith(`${series} `))
+  return line === undefined ? null : Number(line.slice(series.length + 1))
+}
+
+test('attempts, durations and depths are told by listener', async ({ world }) => {
+  const port = await freePort()
+  await world.set('workers', { metricas: `127.0.0.1:${port}` })
+  await world.set('reintentos', { esperas: '1h' })
+  await world.listener(() => ({ status: 200 }), { nombre: 'bien' })
+  await world.listener(() => ({ status: 503 }), { nombre: 'mal' })
+  await world.listener(() => ({ status: 422 }), { nombre: 'nunca' })
+  const worker = await world.worker()
+  await worker.logged('métricas')
+  await world.push('esto no es JSON')
+  await world.send('x', { n: 1 })
+  await until(async () => {
+    const { text, type, status } = await get(port, '/metrics')
+    expect([status, type]).toEqual([200, expect.stringContaining('text/plain')])
+    return (
+      value(text, 'resthooks_intentos_total{listener="bien",resultado="exito"}') === 1 &&
+      value(text, 'resthooks_intentos_total{listener="mal",resultado="reintento"}') === 1 &&
+      value(text, 'resthooks_intentos_total{listener="nunca",resultado="fallo"}') === 1 &&
+      value(text, 'resthooks_intento_segundos_count{listener="mal"}') === 1 &&
+      value(text, 'resthooks_entregas{listener="mal",estado="reintentos"}') === 1 &&
+      value(text, 'resthooks_entregas{listener="nunca",estado="fallidas"}') === 1 &&
+      value(text, 'resthooks_entrada{lista="entrada_invalida"}') === 1 &&
+      value(text, 'resthooks_auditoria_pendiente') === 0 &&
+      value(text, 'resthooks_workers_vivos') === 1 &&
+      value(text, 'resthooks_redis_disponible') === 1
+    )
+  })
+  expect(await get(port, '/otra')).toMatchObject({ status: 404 })
+  worker.kill('SIGTERM')
+  expect(await worker.waitExit()).toEqual({ code: 0, signal: null })
+})
+
+test('/salud is 200 while all is well, and 503 with the reason when Postgres cannot be asked', async ({ world }) => {
+  const port = await freePort()
+  await world.set('workers', { metricas: `127.0.0.1:${port}` })
+  const worker = await world.worker()
+  await worker.logged('métricas')
+  const well = await get(port, '/salud')
+  expect(well).toMatchObject({ status: 200, type: 'application/json' })
+  expect(JSON.parse(well.text)).toMatchObject({
+    estado: 'ok',
+    redis: { ok: true },
+    postgres: { ok: true },
+    ciclo: { ok: true, hace_ms: expect.any(Number) },
+  })
+  worker.kill('SIGTERM')
+  await worker.waitExit()
+  await world.setEnv({ REST_HOOKS_DB_PORT: '1' })
+  const without = await world.worker()
+  await without.logged('métricas')
+  const ill = await get(port, '/salud')
+  expect(ill.status).toBe(503)
+  expect(JSON.parse(ill.text)).toMatchObject({
+    estado: 'mal',
+    redis: { ok: true },
+    postgres: { ok: false, detalle: expect.stringContaining('Postgres') },
+  })
+})
+
+test('several workers take a port each, and a reload moves them', async ({ world }) => {
+  const port = await freePort()
+  await world.set('workers', { metricas: `127.0.0.1:${port}` })
+  const [first, second] = [await world.worker(), await world.worker()]
+  const servers = [await first.logged('métricas en'), await second.logged('métricas en')].map(
+    ({ servidor }) => servidor,
+  )
+  expect(new Set(servers).size).toBe(2)
+  const names = await Promise.all(
+    servers.map(async (server) => JSON.parse(await (await fetch(`http://${server}/salud`)).text()).worker),
+  )
+  expect(new Set(names).size).toBe(2)
+  const other = await freePort()
+  await world.set('workers', { metricas: `127.0.0.1:${other}` })
+  await until(async () => (await get(other, '/salud')).status === 200)
+  await expect(get(port, '/salud')).rejects.toThrow()
+})
+
+test('an address that cannot be had stops no delivery', async ({ world }) => {
+  // TEST-NET-3 (RFC 5737): no machine has it.
+  await world.set('workers', { metricas: '203.0.113.1:9464' })
+  const listener = await world.listener(() => ({ status: 200 }))
+  const worker = await world.worker()
+  await worker.logged('no se pudieron publicar las métricas')
+  await world.settled(await world.send('x', { n: 1 }))
+  expect(listener.requests).toHaveLength(1)
+})
