@@ -52,6 +52,21 @@ test('concurrencia is each listener’s own, and the worker’s is the sum of al
   expect(wide.peak).toBeLessThanOrEqual(8)
 })
 
+test('a listener that hangs cannot hold every slot of the worker', async ({ world }) => {
+  const dead = await world.listener(() => 'silence', { nombre: 'colgado', eventos: 'a', concurrencia: 50 })
+  const fine = await world.listener(() => ({ status: 200 }), { nombre: 'sano', eventos: 'b' })
+  await world.set('workers', { concurrencia: 8 })
+  await world.worker()
+  await sendMany(world, 20, 'a')
+  await until(() => dead.pending >= 4)
+  await pause(A_WHILE)
+  const held = dead.requests.length
+  await sendMany(world, 20, 'b')
+  await fine.received(20)
+  // Not because the dead one was given up: its requests are still the same.
+  expect(dead.pending).toBe(held)
+})
+
 test('limite holds for two workers together', async ({ world }) => {
   const listener = await world.listener(() => ({ status: 200 }), { nombre: 'lento', limite: '20/s' })
   await Promise.all([world.worker(), world.worker()])
@@ -104,12 +119,13 @@ test('the breaker opens for all workers, lets one request try, and recovers step
     nombre: 'cortado',
     concurrencia: 4,
     corte_minimo: 4,
-    corte_pausa: '3s',
+    corte_pausa: '1h',
   })
   const { breaker, inFlight } = world.keys.lane('cortado')
   const state = () => world.redis.hget(breaker, 'state')
   const inState = (wanted: string | null) =>
     until(async () => (await state()) === wanted, { what: `breaker ${wanted ?? 'closed'}` })
+  const pausePasses = () => world.redis.hset(breaker, 'until', 1)
   const idle = () => until(async () => listener.pending === 0 && (await world.redis.zcard(inFlight)) === 0)
   await Promise.all([world.worker(), world.worker()])
 
@@ -124,6 +140,7 @@ test('the breaker opens for all workers, lets one request try, and recovers step
   expect(await shown(world, 'cortado')).toMatchObject({ corte: 'abierto', en_curso: 0 })
   expect(listener.requests).toHaveLength(before)
 
+  await pausePasses()
   await inState('half')
   await listener.received(before + 1)
   await pause(A_WHILE)
@@ -134,6 +151,7 @@ test('the breaker opens for all workers, lets one request try, and recovers step
   await pause(A_WHILE)
   expect(listener.requests).toHaveLength(before + 1)
 
+  await pausePasses()
   await inState('half')
   await listener.received(before + 2)
   for (const allowed of [2, 4]) {
