@@ -16,7 +16,6 @@ import { readDeliveries, readMessages, type StoredDelivery, type StoredMessage }
 import type { Scope } from './tables.ts'
 import { readTimeline, type Timeline } from './timeline.ts'
 import { postgresTrouble } from './trouble.ts'
-import { readUnfinished, type Unfinished } from './unfinished.ts'
 
 export type { DatabaseHealth } from './health.ts'
 export type { DeliveryFilters, DeliveryListing, Place } from './listing.ts'
@@ -24,7 +23,6 @@ export type { MissedFilters } from './missed.ts'
 export type { Owed, Wanted } from './owed.ts'
 export type { StoredDelivery, StoredMessage } from './stored.ts'
 export type { AttemptColumns, CallbackColumns, DeliveryColumns, MessageColumns, Timeline } from './timeline.ts'
-export type { Unfinished } from './unfinished.ts'
 
 export interface ServerInfo {
   /** As the server says it: `16.4`. */
@@ -54,8 +52,6 @@ export interface AuditReader {
   schemaVersion(): Promise<number>
   serverInfo(): Promise<ServerInfo>
   health(): Promise<DatabaseHealth>
-  /** Unfinished deliveries and delayed messages, oldest first. */
-  unfinished(): AsyncGenerator<Unfinished>
   /** Unfinished deliveries and delayed messages, by message, about oldest first; bodies of those that are wanted alone. */
   owed(wanted: Wanted): AsyncGenerator<Owed>
   /** Every delivery of these messages. */
@@ -139,7 +135,6 @@ export function openAuditReader(config: AuditConfig, scope: Scope): AuditReader 
       )
       return row!
     },
-    unfinished: () => readUnfinished(ask, schema, scope),
     missed: (filters) => readMissed(ask, schema, scope, filters),
     health: () => ask(async (session) => readHealth(session, schema, await appliedVersion(session, schema))),
     owed: (wanted) => readOwed(ask, schema, scope, wanted),

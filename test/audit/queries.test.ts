@@ -1,4 +1,4 @@
-/** What the audit answers: one message's story, lists, changes, counts, and what is still owed. */
+/** What the audit answers: one message's story, lists, changes and counts. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { AuditBackend } from '../../src/audit/backend.ts'
 import type { AuditEvent } from '../../src/audit/event.ts'
@@ -180,7 +180,7 @@ test('rows that somebody changed by hand, to the microsecond, do not make a page
   for await (const { mensaje_id } of reader.eachDelivery({})) seen.push(mensaje_id)
   expect(seen).toHaveLength(1_500)
   let owed = 0
-  for await (const _ of reader.unfinished()) owed++
+  for await (const _ of reader.owed(() => true)) owed++
   expect(owed).toBe(1_500)
 })
 
@@ -250,63 +250,6 @@ test('knows the server and the schema; a missing one is version 0', async () => 
   const nowhere = openAuditReader(auditConfig(), SCOPE)
   expect(await nowhere.schemaVersion()).toBe(0)
   await nowhere.close()
-})
-
-describe('what is still owed', () => {
-  const all = async () => {
-    const found = []
-    for await (const each of reader.unfinished()) found.push(each)
-    return found
-  }
-
-  test('is every waiting delivery with its message, and every message whose delay runs', async () => {
-    const owed = message({
-      body: Buffer.from([0, 255]),
-      key: 'k',
-      onlyListener: 'a',
-      depth: 1,
-      notBefore: new Date(NOON),
-    })
-    const delayed = message({ id: 'demorado' })
-    const without = message({ id: 'sin-cuerpo' })
-    await backend.write([
-      messageEvent(owed, ['a', 'b'], { at: NOON + 1 }),
-      stateEvent(state(owed.id, 'b', 3, { state: 'reintentando', nextAttemptAt: NOON + 99, reason: 'timeout' })),
-      messageEvent(without, ['a'], { at: NOON + 2, keepBody: false }),
-      messageEvent(delayed, null),
-      stateEvent(state('sin-fila', 'a', 1, { state: 'pendiente' }), NOON + 3),
-      ...delivered('listo', 'e', 'a', 'exitosa', 0),
-      ...delivered('fallido', 'e', 'a', 'fallida', 0),
-    ])
-    const pending = (messageId: string, version = 0) => ({
-      ...state(messageId, 'a', version, { state: 'pendiente' }),
-    })
-    expect(await all()).toEqual([
-      { kind: 'delivery', state: pending(owed.id), message: { message: owed, receivedAt: NOON, bodyKept: true } },
-      {
-        kind: 'delivery',
-        state: pending('sin-cuerpo'),
-        message: { message: { ...without, body: Buffer.alloc(0) }, receivedAt: NOON, bodyKept: false },
-      },
-      { kind: 'delivery', state: pending('sin-fila', 1), message: null },
-      {
-        kind: 'delivery',
-        state: state(owed.id, 'b', 3, { state: 'reintentando', nextAttemptAt: NOON + 99, reason: 'timeout' }),
-        message: { message: owed, receivedAt: NOON, bodyKept: true },
-      },
-      { kind: 'delayed', message: { message: delayed, receivedAt: NOON, bodyKept: true } },
-    ])
-  })
-
-  test('comes whole when it is many pages, each once', async () => {
-    const events = Array.from({ length: 450 }, (_, n) => messageEvent(message(), n % 9 ? ['a', 'b'] : null))
-    await backend.write(events)
-    const keys = (await all()).map((each) =>
-      each.kind === 'delivery' ? each.state.messageId + each.state.listener : each.message.message.id,
-    )
-    expect(keys).toHaveLength(400 * 2 + 50)
-    expect(new Set(keys).size).toBe(keys.length)
-  })
 })
 
 describe('the views', () => {
