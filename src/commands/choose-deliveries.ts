@@ -39,7 +39,7 @@ export function chooseDeliveries(
 }
 
 /** Why nothing was done with these ids, each that has nothing in the wanted states. */
-export async function explainIds(audit: AuditReader, ids: readonly string[], filters: DeliveryFilters, hint: Hint) {
+export async function explainIds(audit: AuditReader, ids: readonly string[], filters: DeliveryFilters, hints: Hints) {
   const problems: Problem[] = []
   for (const id of ids) {
     const deliveries = (await audit.storedDeliveries([id])).filter(
@@ -47,18 +47,28 @@ export async function explainIds(audit: AuditReader, ids: readonly string[], fil
     )
     if (deliveries.some(({ state }) => filters.states?.includes(state))) continue
     const states = [...new Set(deliveries.map(({ state }) => state))]
-    const motivo = deliveries.length > 0 ? hint(states) : await withoutDeliveries(audit, id, filters)
-    problems.push({ mensaje_id: id, listener: filters.listener ?? '', motivo })
+    const motivo = deliveries.length > 0 ? hints.ended(states) : await withoutDeliveries(audit, id, filters, hints)
+    if (motivo !== null) problems.push({ mensaje_id: id, listener: filters.listener ?? '', motivo })
   }
   return problems
 }
 
-export type Hint = (states: readonly DeliveryStateName[]) => string
+export interface Hints {
+  /** Of a message whose deliveries are in these states, none of them wanted. */
+  readonly ended: (states: readonly DeliveryStateName[]) => string
+  /** Of a message whose demora runs; null: the command deals with it. */
+  readonly delayed: string | null
+}
 
-async function withoutDeliveries(audit: AuditReader, id: string, { listener }: DeliveryFilters): Promise<string> {
+async function withoutDeliveries(
+  audit: AuditReader,
+  id: string,
+  { listener }: DeliveryFilters,
+  { delayed }: Hints,
+): Promise<string | null> {
   const timeline = await audit.message(id)
   if (timeline === null) return 'la auditoría no conoce ese mensaje: revise el id'
-  if (timeline.message?.listeners === null) return 'espera su demora: todavía no tiene entregas'
+  if (timeline.message?.listeners === null) return delayed
   return listener === undefined ? 'ningún listener lo recibe' : `no tiene entrega para «${listener}»`
 }
 

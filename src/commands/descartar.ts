@@ -14,7 +14,7 @@ export function descartar(program: Command, context: Context): void {
     program
       .command('descartar')
       .description('abandona entregas fallidas o en espera; queda en la auditoría como «descartada»')
-      .argument('[ids...]', 'mensajes: sus entregas fallidas y en espera')
+      .argument('[ids...]', 'mensajes: sus entregas fallidas y en espera; los que esperan su --demora, enteros')
       .option('--fallidas', 'las entregas fallidas que cumplan los filtros'),
   )
     .option('--simulacro', 'muestra qué se descartaría, sin hacerlo (la auditoría en espera se escribe igual)')
@@ -32,9 +32,12 @@ export function descartar(program: Command, context: Context): void {
       await withRedisExplained(config, () => drainAudit(queue, backend))
       const unknown =
         selection.kind === 'ids'
-          ? await explainIds(audit, selection.ids, selection.filters, (states) => `ya terminó: ${states.join(', ')}`)
+          ? await explainIds(audit, selection.ids, selection.filters, {
+              delayed: null,
+              ended: (states) => `ya terminó: ${states.join(', ')}`,
+            })
           : []
-      const scene = { queue, audit, backend, simulate: options.simulacro === true, note: print.note }
+      const scene = { config, queue, audit, backend, simulate: options.simulacro === true, note: print.note }
       const { tally, running } = await withRedisExplained(config, () => discard(scene, selection, limit))
       await showTally(tally, unknown, 'descartadas', options, { en_curso: running })
       if (running > 0) print.note(`${running} tenían un pedido en curso, que puede llegar igual a su listener.`)

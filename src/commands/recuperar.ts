@@ -20,6 +20,11 @@ export function recuperar(program: Command, context: Context): void {
     )
     .option('--simulacro', 'muestra qué se recuperaría, sin hacerlo (la auditoría en espera se escribe igual)')
     .option('--json', 'un documento JSON')
+    .addHelpText(
+      'after',
+      '\nVuelven al final de su cola, con sus intentos hechos. No vuelven las pausas (repita «resthooks pausar») ni los ' +
+        'callbacks que esperaban.',
+    )
     .action(async (options: Options) => {
       const simulate = options.simulacro === true
       const recovery = await run(context, simulate)

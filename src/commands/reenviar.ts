@@ -63,9 +63,11 @@ async function selectionOf(ids: readonly string[], options: Options, context: Co
 /** Ids that have nothing to be sent again, each with its reason; asked before anything changes. */
 async function unanswered(context: Context, selection: Selection) {
   if (selection.kind !== 'ids') return []
-  return explainIds(await context.audit(), selection.ids, selection.filters, (states) =>
-    states.includes('pendiente') || states.includes('reintentando')
-      ? 'todavía espera en la cola: se entrega sola (si Redis la perdió: resthooks recuperar)'
-      : 'ya se entregó; para enviarlo otra vez agregue --estado exitosa',
-  )
+  return explainIds(await context.audit(), selection.ids, selection.filters, {
+    delayed: 'espera su demora: se entrega sola',
+    ended: (states) =>
+      states.includes('pendiente') || states.includes('reintentando')
+        ? 'todavía espera en la cola: se entrega sola (si Redis la perdió: resthooks recuperar)'
+        : 'ya se entregó; para enviarlo otra vez agregue --estado exitosa',
+  })
 }

@@ -3,6 +3,7 @@
  * script; what the operations mean is written at the head of each script in `lua/`.
  */
 import { OperationFailed } from '../errors.ts'
+import { writeDispatched } from './audit-stream.ts'
 import { CALLBACK_LANE, type LaneKeys } from './keys.ts'
 import type { MaintenanceLock } from './maintenance-lock.ts'
 import type { Queue } from './queue.ts'
@@ -114,6 +115,22 @@ export class QueueAdmin {
     const head = [this.#lock.value, messagePrefix, reason, lanes.names.length]
     const codes = checked(await this.#scripts.discard(keys.length, ...keys, ...head, ...args))
     return codes.map((code) => DISCARD_RESULTS[code]!)
+  }
+
+  /**
+   * Gives up a message whose demora runs.
+   * @param receivedAt when it was first taken, ms since epoch
+   * @param listeners  those that would get it
+   * @returns false when it does not wait any more
+   * @throws OperationFailed when the lock was lost
+   */
+  async cancel(id: string, receivedAt: number, listeners: readonly string[], reason: string): Promise<boolean> {
+    const { maintenance, delayed, audit, messagePrefix } = this.#queue.keys
+    const dispatched = writeDispatched({ id, listeners, keepBody: true, receivedAt })
+    const states = listeners.map((listener) => stateEvent(id, listener))
+    const args = [this.#lock.value, messagePrefix, id, dispatched, reason, ...states]
+    const [code] = checked([await this.#scripts.cancel(3, maintenance, delayed, audit, ...args)])
+    return code === 1
   }
 
   /** Tells the workers that there is something to claim: a hint. */

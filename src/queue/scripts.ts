@@ -5,6 +5,7 @@
 import type { Redis } from 'ioredis'
 import acknowledge from './lua/acknowledge.lua'
 import beat from './lua/beat.lua'
+import cancel from './lua/cancel.lua'
 import claim from './lua/claim.lua'
 import common from './lua/common.lua'
 import discard from './lua/discard.lua'
@@ -36,6 +37,7 @@ export interface Scripts {
   readonly hold: Script
   readonly restore: Script
   readonly discard: Script
+  readonly cancel: Script
 }
 
 const SOURCES: Readonly<Record<keyof Scripts, string>> = {
@@ -52,6 +54,7 @@ const SOURCES: Readonly<Record<keyof Scripts, string>> = {
   hold,
   restore,
   discard,
+  cancel,
 }
 
 /** Defines them all on the client; the text travels only when one is first used. */

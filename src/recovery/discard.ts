@@ -6,14 +6,17 @@
  */
 import type { AuditBackend } from '../audit/backend.ts'
 import type { AuditReader, StoredDelivery } from '../audit/queries.ts'
+import type { Config } from '../config/config.ts'
 import { type DiscardedItem, QueueAdmin } from '../queue/admin.ts'
 import { takeMaintenanceLock } from '../queue/maintenance-lock.ts'
 import type { Queue } from '../queue/queue.ts'
+import { Subscriptions } from '../worker/match.ts'
 import { drainAudit } from './drain.ts'
 import { type DeliveryKey, partsOf, type Selection } from './selection.ts'
 import { Tally } from './tally.ts'
 
 export interface DiscardScene {
+  readonly config: Config
   readonly queue: Queue
   readonly audit: AuditReader
   readonly backend: AuditBackend
@@ -53,6 +56,7 @@ class Discarder {
   async run(selection: Selection, limit: number): Promise<{ tally: Tally; running: number }> {
     const { queue, backend, audit } = this.#scene
     await drainAudit(queue, backend)
+    if (selection.kind === 'ids') await this.#cancel(selection.ids, selection.filters.listener)
     for await (const part of partsOf(audit, selection, limit)) {
       const deliveries = await this.#deliveriesOf(part)
       const rest = await this.#discard(deliveries, (delivery) => (waits(delivery) ? 'waiting' : 'ended'))
@@ -64,6 +68,21 @@ class Discarder {
       }
     }
     return { tally: this.#tally, running: this.#running }
+  }
+
+  /** Messages whose demora runs have no deliveries yet: those that they would have are given up. */
+  async #cancel(ids: readonly string[], only: string | undefined): Promise<void> {
+    const { audit, config } = this.#scene
+    const subscriptions = new Subscriptions(config.listeners.values())
+    for (const id of ids) {
+      const message = (await audit.message(id))?.message
+      if (!message || message.listeners !== null) continue
+      const names = subscriptions.of(message.evento, message.solo_listener).map(({ name }) => name)
+      if (only !== undefined) this.#tally.problem(id, only, DELAYED_WHOLE)
+      else if (!this.#admin || (await this.#admin.cancel(id, message.recibido.getTime(), names, REASON))) {
+        for (const name of names.length > 0 ? names : [NOBODY]) this.#tally.done(name)
+      } else this.#tally.problem(id, '', MOVING)
+    }
   }
 
   async #deliveriesOf(keys: readonly DeliveryKey[]): Promise<StoredDelivery[]> {
@@ -97,6 +116,9 @@ class Discarder {
   }
 }
 
+const DELAYED_WHOLE = 'espera su demora: se descarta entero, sin --listener'
+/** In the tally, for a message that no listener would get. */
+const NOBODY = '(ninguno)'
 const MOVING = 'volvió a la cola en este momento: repita el comando'
 
 function waits({ state }: StoredDelivery): boolean {

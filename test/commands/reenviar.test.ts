@@ -192,6 +192,26 @@ test('what ended between the audit and Redis is not given up; what Redis lost is
   await becomes(world, lost, 'uno', 'descartada')
 })
 
+test('a message whose demora runs is given up whole, and can be sent after all', async ({ world }) => {
+  const listener = await world.listener(() => ({ status: 200 }), { nombre: 'uno' })
+  await world.worker()
+  const id = await world.send('x', { n: 1 }, ['--demora', '1h'])
+  await until(async () => (await world.redis.zcard(world.keys.delayed)) === 1)
+  expect(await run(world, ['reenviar', id])).toMatchObject({
+    code: 1,
+    problemas: [{ motivo: expect.stringContaining('demora') }],
+  })
+  expect(await run(world, ['descartar', id, '--simulacro'])).toMatchObject({ code: 0, descartadas: 1 })
+  expect(await run(world, ['descartar', id])).toMatchObject({ code: 0, descartadas: 1, omitidas: 0 })
+  await becomes(world, id, 'uno', 'descartada')
+  expect(await world.redis.zcard(world.keys.delayed)).toBe(0)
+  await clean(world)
+  expect(await run(world, ['recuperar'])).toMatchObject({ code: 0, demoradas: 0, pendientes: 0 })
+  expect(await run(world, ['reenviar', id])).toMatchObject({ code: 0, reenviadas: 1 })
+  await becomes(world, id, 'uno', 'exitosa')
+  expect(listener.requests).toHaveLength(1)
+})
+
 test.each([
   [['reenviar'], /--fallidas/],
   [['reenviar', '--listener', 'uno'], /--fallidas/],
