@@ -29,6 +29,8 @@ export interface AttemptEvent {
   readonly at: number
   readonly attempt: AttemptRecord
   readonly state: DeliveryState | null
+  /** Id of the row that stood for this attempt while its outcome was unknown: it goes. */
+  readonly replaces: string | null
 }
 
 /** A delivery changed without a request: lease expired for good, discarded, sent again, its listener removed… */

@@ -9,9 +9,9 @@ import type { AuditConfig } from '../config/config.ts'
 import type { AuditBackend } from './backend.ts'
 import { insertParameters, parts } from './columns.ts'
 import { type Database, openDatabase, type Session } from './database.ts'
-import { textRules } from './encoding.ts'
+import { type TextRules, textRules } from './encoding.ts'
 import type { AuditEvent } from './event.ts'
-import { createPartitions } from './migrate.ts'
+import { createPartitions, identifier } from './migrate.ts'
 import { keepRejected } from './rejected.ts'
 import { type Rows, rowsOf } from './rows.ts'
 import { type Scope, type TableWriter, tableWriters } from './tables.ts'
@@ -82,6 +82,25 @@ async function writeBatch(
   // Always in this order, for every writer and for crear_particiones: nobody waits in a circle.
   for (const table of ['messages', 'deliveries', 'attempts', 'callbacks'] as const) {
     await insertRows(session, writers[table] as TableWriter<unknown>, rows[table as keyof Rows])
+  }
+  await removeReplaced(session, schema, scope, events, rules)
+}
+
+/** A worker that was given up told its outcome after all: the row that stood for its attempt goes. Rare. */
+async function removeReplaced(
+  session: Session,
+  schema: string,
+  scope: Scope,
+  events: readonly AuditEvent[],
+  { key }: TextRules,
+): Promise<void> {
+  for (const event of events) {
+    if (event.type !== 'attempt' || event.replaces === null) continue
+    await session.query(
+      `DELETE FROM ${identifier(schema)}.intento
+        WHERE mensaje_id = $1 AND id = $2 AND instancia = $3 AND proyecto = $4`,
+      [event.attempt.messageId, event.replaces, scope.instancia, scope.proyecto].map((text) => key(text)),
+    )
   }
 }
 

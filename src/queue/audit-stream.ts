@@ -2,7 +2,8 @@
  * How an audit event is written in the stream, by this program and by its scripts, and read back.
  *
  * An entry's fields: `t` type (m, a, s, c), `at` Redis time in ms, `j` what the writer knows as JSON, `e` the envelope
- * (m), `s` what the script decided about the delivery (a, s): `state|version|attempts|next|reason`.
+ * (m), `s` what the script decided about the delivery (a, s): `state|version|attempts|next|reason`, or `-id`: nothing, the
+ * lease was lost, and this attempt's own row replaces the one with that id.
  */
 import { isUtf8 } from 'node:buffer'
 import type { AttemptRecord, AuditEvent, CallbackRecord, DeliveryState, DeliveryStateName } from '../audit/event.ts'
@@ -78,11 +79,13 @@ export function readEvent(fields: ReadonlyMap<string, Buffer>): AuditEvent {
       const responseBody =
         body !== undefined ? Buffer.from(body, 'utf8') : body64 !== undefined ? Buffer.from(body64, 'base64') : null
       const state = stateOf(fields, rest.messageId, rest.listener)
+      const replaced = textOf(fields, 's')
       return {
         type: 'attempt',
         at,
         attempt: { ...rest, responseBody, nextAttemptAt: state?.nextAttemptAt ?? null },
         state,
+        replaces: replaced.startsWith('-') ? replaced.slice(1) : null,
       }
     }
     case 's': {
@@ -99,7 +102,7 @@ export function readEvent(fields: ReadonlyMap<string, Buffer>): AuditEvent {
 
 function stateOf(fields: ReadonlyMap<string, Buffer>, messageId: string, listener: string): DeliveryState | null {
   const text = textOf(fields, 's')
-  if (text === '') return null
+  if (text === '' || text.startsWith('-')) return null
   const [state, version, attempts, next, ...reason] = text.split('|')
   return {
     messageId,

@@ -242,6 +242,15 @@ describe('a delivery', () => {
     expect(intento).toMatchObject([{ resultado: 'fallo' }])
   })
 
+  test('takes the place of the row that stood for it while its worker was given up', async () => {
+    const { id } = message()
+    const lost = attempt(id, 'a', { id: `${id}~a~1`, error: 'sin_resultado', worker: '' })
+    const told = attempt(id, 'a')
+    await backend.write([attemptEvent(lost, null)])
+    await backend.write([{ ...attemptEvent(told, null), replaces: lost.id }])
+    expect(await sql`SELECT id, error FROM intento`).toMatchObject([{ id: told.id, error: null }])
+  })
+
   test('of one project is not another project’s', async () => {
     const other = createPostgresBackend(config, { ...SCOPE, proyecto: 'otro' })
     await backend.write([messageEvent(message({ id: 'mismo' }), ['a']), stateEvent(state('mismo', 'a', 1))])

@@ -36,12 +36,30 @@ local function fail_here(lane, id, number, version, reason)
   release_body(remaining, prefix, id)
 end
 
+-- The attempt whose worker never told its outcome: its request may have been made, so it has a row. Should that worker live and
+-- settle after all, its own row takes the place of this one.
+local function tell_lost(lane, id, number, since, state)
+  if not lane.audited then return end
+  local j = cjson.encode({
+    id = lost_attempt_id(id, lane.name, number), messageId = id, listener = lane.name, number = number, request = 1,
+    startedAt = since, durationMs = now - since, phases = cjson.null, method = '', url = '', ip = cjson.null,
+    requestHeaders = { ['X-Resthooks-Intento'] = tostring(number) }, status = cjson.null, responseHeaders = cjson.null,
+    responseTruncated = false, error = 'sin_resultado', result = 'reintento', worker = '',
+    errorDetail = 'el worker murió o quedó detenido antes de dejar el resultado; el pedido pudo haber llegado',
+  })
+  redis.call('XADD', audit, '*', 't', 'a', 'at', now, 'j', j, 's', state)
+end
+
 -- Leases that ran out. At most 100 a call: the rest is found by the next one.
 local function rescue(lane)
   local failed = 0
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', lane.in_flight, '-inf', now, 'LIMIT', 0, 100)) do
+  local expired = redis.call('ZRANGEBYSCORE', lane.in_flight, '-inf', now, 'WITHSCORES', 'LIMIT', 0, 100)
+  for i = 1, #expired, 2 do
+    local id, since = expired[i], tonumber(expired[i + 1]) - duration
     local made, number, expiries, version = read_state(lane.deliveries, id)
     number, expiries = number + 1, expiries + 1
+    version = version + 1
+    tell_lost(lane, id, number, since, state_text('pendiente', version, number, nil, 'el worker no dejó resultado: se entrega de nuevo'))
     if expiries >= 3 then
       fail_here(lane, id, number, version, 'el arriendo venció 3 veces sin resultado: la entrega tumba o cuelga al worker')
       failed = failed + 1

@@ -45,3 +45,8 @@ end
 local function queue_callback(queue, prefix, id, job)
   if redis.call('SET', prefix .. id, job, 'NX') then redis.call('RPUSH', queue, id) end
 end
+
+-- Id of the audit row of an attempt whose outcome never came.
+local function lost_attempt_id(id, listener, number)
+  return id .. '~' .. listener .. '~' .. string.format('%d', number)
+end

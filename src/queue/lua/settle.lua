@@ -74,7 +74,8 @@ while at <= #ARGV do
   local made, _, _, version, held = read_state(lane.deliveries, id)
   local current = held == fence and fence > 0
   local due = verdict == 'retry' and now + delay or nil
-  local state = ''
+  -- `-id`: stale; the row that stood for this attempt while nobody knew its outcome goes.
+  local state = '-' .. lost_attempt_id(id, lane.name, number)
   if current then state = state_text(STATE[verdict], version + 1, number, due, reason) end
   for i = 1, events do
     local kind = ARGV[at]
