@@ -151,7 +151,8 @@ class Exchange implements Dispatcher.DispatchHandler {
   #fail(error: unknown, stage: Stage): void {
     const lost = this.#reused && this.#firstByteAt === 0 && isConnectionLoss(error)
     // An answer that broke off beyond what is kept anyway is whole for us.
-    if (this.#status !== null && this.#received > this.#rawLimit()) this.#finish(null)
+    if (this.#status !== null && (this.#received > this.#rawLimit() || HAS_NO_BODY.has(this.#status)))
+      this.#finish(null)
     else this.#finish(networkTrouble(error, stage), lost)
   }
 
@@ -189,6 +190,9 @@ class Exchange implements Dispatcher.DispatchHandler {
     else settle(kept.body, kept.truncated)
   }
 }
+
+/** RFC 9110 §15.3.5: a body that comes all the same does not take the answer back. */
+const HAS_NO_BODY: ReadonlySet<number> = new Set([204, 205])
 
 const WHILE: Readonly<Record<Stage, string>> = {
   dns: 'mientras se resolvía el nombre',
