@@ -7,6 +7,7 @@ import type { WorkerScene } from './scene.ts'
 
 interface Lease extends Held {
   readonly abort: AbortController
+  /** By the clock that nobody sets: a lease must not be forgotten because the machine's time was put back. */
   renewedAt: number
 }
 
@@ -40,7 +41,7 @@ export class Leases {
   /** @returns what aborts the work when the lease is lost */
   hold({ lane, id, fence }: Claimed): AbortSignal {
     const abort = new AbortController()
-    this.#held.set(keyOf(lane, id, fence), { lane, id, fence, abort, renewedAt: Date.now() })
+    this.#held.set(keyOf(lane, id, fence), { lane, id, fence, abort, renewedAt: performance.now() })
     return abort.signal
   }
 
@@ -58,7 +59,7 @@ export class Leases {
   }
 
   async #renew(): Promise<void> {
-    const now = Date.now()
+    const now = performance.now()
     const due = [...this.#held.values()].filter((lease) => now - lease.renewedAt >= this.#interval * 0.5)
     if (due.length === 0) return
     try {

@@ -1,0 +1,27 @@
+import { afterEach, expect, test, vi } from 'vitest'
+import type { Claimed, Held, Queue } from '../../src/queue/queue.ts'
+import { Leases } from '../../src/worker/leases.ts'
+import type { WorkerScene } from '../../src/worker/scene.ts'
+import { until } from '../support/until.ts'
+
+afterEach(() => void vi.useRealTimers())
+
+test('leases are renewed on time when the clock of the machine is put back an hour', async () => {
+  const renewed: Held[] = []
+  const queue = {
+    renew: async (held: readonly Held[]) => {
+      renewed.push(...held)
+      return []
+    },
+  } as unknown as Queue
+  const scene = { config: () => ({ workers: { lease: 400 } }) } as unknown as WorkerScene
+  const leases = new Leases(queue, scene)
+  leases.start()
+  try {
+    leases.hold({ lane: 'a', id: 'm', fence: 1 } as Claimed)
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() - 3_600_000 })
+    await until(() => renewed.length >= 3, { timeout: 3000 })
+  } finally {
+    leases.stop()
+  }
+})
