@@ -1,5 +1,5 @@
 /** `npm run bench`: measures the rows that were asked for, in one run on the same servers, and prints one table. */
-import { readFile, rm, writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { headingOf } from './heading.ts'
 import { type Measured, measureRow } from './measure.ts'
 import { readOptions } from './options.ts'
@@ -70,6 +70,4 @@ function say(text: string): void {
 
 async function end(): Promise<void> {
   await bench?.end()
-  const bundles = process.env.RESTHOOKS_BENCH_PROGRAMAS
-  if (bundles) await rm(bundles, { recursive: true, force: true })
 }

@@ -1,4 +1,5 @@
 /** Builds the program, the benchmark and its peers, and runs the benchmark: Node 20 does not read TypeScript by itself. */
+import { rmSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { build as bundle } from 'esbuild'
@@ -9,6 +10,8 @@ const peers = (await readdir(new URL('peers/', import.meta.url))).filter((name) 
 // Inside of node_modules, where the packages that the bundles leave out are found. Each run has its own: two may run at once.
 const outdir = `${root}node_modules/.cache/resthooks/bench-${process.pid}`
 process.env.RESTHOOKS_BENCH_PROGRAMAS = outdir
+// Whatever way it ends: also by a wrong option.
+process.once('exit', () => rmSync(outdir, { recursive: true, force: true }))
 
 await Promise.all([
   build(),
