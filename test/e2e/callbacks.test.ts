@@ -2,7 +2,7 @@
 import { chmod, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
-import { spawnWorker } from '../support/cli.ts'
+import { spawnWorker, type Worker } from '../support/cli.ts'
 import { startListener } from '../support/listener.ts'
 import { until } from '../support/until.ts'
 import { expect, test, type World } from '../support/world.ts'
@@ -31,19 +31,26 @@ async function pidsOf(world: World, prefix: string): Promise<number[]> {
     .map((name) => Number(name.slice(prefix.length + 1)))
 }
 
-/** A test that fails half-way must not leave its sleeping programs behind. */
-function endAtLast(world: World, ...prefixes: string[]) {
-  onTestFinished(async () => {
-    for (const prefix of prefixes) {
-      for (const pid of await pidsOf(world, prefix).catch(() => [])) {
-        try {
-          process.kill(pid, 'SIGKILL')
-        } catch {
-          // It has ended, as it should.
-        }
+/**
+ * Workers whose callbacks outlive them: at the end of the block the workers go, and then the programs whose pids lie in the
+ * folder as `PREFIX.PID`.
+ */
+function hangingWorkers(world: World, ...prefixes: string[]) {
+  const workers: Worker[] = []
+  return {
+    start: async () => {
+      const worker = await world.worker()
+      workers.push(worker)
+      return worker
+    },
+    [Symbol.asyncDispose]: async () => {
+      for (const worker of workers) worker.kill('SIGKILL')
+      await Promise.all(workers.map((worker) => worker.waitExit()))
+      for (const pid of (await Promise.all(prefixes.map((prefix) => pidsOf(world, prefix)))).flat()) {
+        if (await isRunning(pid)) process.kill(pid, 'SIGKILL')
       }
-    }
-  })
+    },
+  }
 }
 
 test('the three forms are told the same outcome, and each is audited', async ({ world }) => {
@@ -118,15 +125,15 @@ test('a callback that fails is retried by the default strategy; given up, ver an
 test('a callback whose worker is killed runs again with the next one', { timeout: 60_000 }, async ({ world }) => {
   const text = 'touch "corrida.$$"; [ "$(ls corrida.* | wc -l)" -ge 2 ] && exit 0\nexec sleep 50'
   const exec = await script(world, 'cortado.sh', text)
-  endAtLast(world, 'corrida')
+  await using workers = hangingWorkers(world, 'corrida')
   await world.listener(() => ({ status: 200 }), { on_success: `exec:${exec}` })
   await world.set('workers', { arriendo: '1s' })
-  const doomed = await world.worker()
+  const doomed = await workers.start()
   const id = await world.send('x', { n: 1 })
   await until(async () => (await pidsOf(world, 'corrida')).length === 1)
   doomed.kill('SIGKILL')
   await doomed.waitExit()
-  await world.worker()
+  await workers.start()
   await world.settled(id, { timeout: 40_000 })
   expect(await pidsOf(world, 'corrida')).toHaveLength(2)
   const ran = await world.callbacks(id)
@@ -182,11 +189,11 @@ test('callbacks that hang delay no delivery, ten run at once, and after 30 s the
 }, async ({ world }) => {
   const child = `sh -c 'trap "" TERM; touch "nieto.$$"; while :; do sleep 1; done' &`
   const exec = await script(world, 'colgar.sh', `touch "colgado.$$"\n${child}\nwait`)
-  endAtLast(world, 'colgado', 'nieto')
+  await using workers = hangingWorkers(world, 'colgado', 'nieto')
   await world.set('workers', { concurrencia: 1 })
   await world.set('reintentos', { esperas: '1h' })
   await world.listener(() => ({ status: 200 }), { nombre: 'a', on_success: `exec:${exec}` })
-  await world.worker()
+  await workers.start()
   const input = Array.from({ length: 12 }, (_, n) => `{"evento":"x","datos":${n}}`).join('\n')
   const ids = (await world.cli(['send', '--lote'], { input })).stdout.trimEnd().split('\n')
   await until(async () => {
