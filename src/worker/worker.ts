@@ -119,7 +119,8 @@ export class Worker {
         this.#claimer.hint([CALLBACK_LANE, settlement.lane.name])
       if (applied && settlement.verdict === 'retry')
         this.#dueAt(settlement.lane.name, this.#scene.now() + settlement.delay)
-      if (settlement.lane.strict) this.#claimer.hint([settlement.lane.name])
+      // What a strict order or a recovering breaker held back may go on now.
+      if ((this.#claimer.lanes.get(settlement.lane.name)?.left ?? 0) > 0) this.#claimer.hint([settlement.lane.name])
       this.#active()
       this.#claimBell.ring()
       this.#audit.ring()

@@ -12,19 +12,29 @@ local function allow_when_full(key)
   redis.call('HDEL', key, '')
 end
 
--- State of a delivery that was claimed at least once: `made:number:expiries:version:fence`.
+-- State of a delivery that was claimed at least once: `made:number:expiries:version:fence`, or the fence alone where all the
+-- rest is 0, as for most.
 --   made      attempts that count for the strategy       number   the last attempt number given out
 --   expiries  leases lost in a row without an outcome    version  rises with every audited change
 --   fence     of the claim that holds it now, 0 = nobody's
-local function read_state(key, id)
-  local text = redis.call('HGET', key, id)
+local function parse_state(text)
   if not text then return 0, 0, 0, 0, 0 end
-  local made, number, expiries, version, fence = string.match(text, '^(%d+):(%d+):(%d+):(%d+):(%d+)$')
-  return tonumber(made), tonumber(number), tonumber(expiries), tonumber(version), tonumber(fence)
+  local first, number, expiries, version, fence = string.match(text, '^(%d+):(%d+):(%d+):(%d+):(%d+)$')
+  if not first then return 0, 0, 0, 0, tonumber(text) end
+  return tonumber(first), tonumber(number), tonumber(expiries), tonumber(version), tonumber(fence)
+end
+
+local function state_of(made, number, expiries, version, fence)
+  if made == 0 and number == 0 and expiries == 0 and version == 0 then return string.format('%d', fence) end
+  return string.format('%d:%d:%d:%d:%d', made, number, expiries, version, fence)
+end
+
+local function read_state(key, id)
+  return parse_state(redis.call('HGET', key, id))
 end
 
 local function write_state(key, id, made, number, expiries, version, fence)
-  redis.call('HSET', key, id, string.format('%d:%d:%d:%d:%d', made, number, expiries, version, fence))
+  redis.call('HSET', key, id, state_of(made, number, expiries, version, fence))
 end
 
 -- One delivery of the message has ended; the body goes with the last one.

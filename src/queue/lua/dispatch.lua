@@ -18,6 +18,8 @@ local now = clock()
 local duplicates, refused, count = 0, 0, 0
 local next_arg = 4 + listeners
 local envelopes = redis.call('LRANGE', batch, 0, -1)
+local queued = {}
+for number = 1, listeners do queued[number] = {} end
 while next_arg <= #ARGV do
   local kind, id, event, targets = ARGV[next_arg], ARGV[next_arg + 1], ARGV[next_arg + 2], ARGV[next_arg + 3]
   next_arg = next_arg + 4
@@ -31,9 +33,12 @@ while next_arg <= #ARGV do
     redis.call('LPUSH', invalid, raw)
     refused = refused + 1
   else
-    local present = redis.call('GET', prefix .. id)
-    if present then
-      if present == raw then
+    -- Without a listener there is nothing to keep, but the id may still be another message's.
+    local stored = targets ~= ''
+    local fresh
+    if stored then fresh = redis.call('SET', prefix .. id, raw, 'NX') else fresh = redis.call('EXISTS', prefix .. id) == 0 end
+    if not fresh then
+      if redis.call('GET', prefix .. id) == raw then
         duplicates = duplicates + 1
       else
         redis.call('LPUSH', invalid, raw)
@@ -41,19 +46,23 @@ while next_arg <= #ARGV do
       end
     else
       if kind == 'w' then
-        redis.call('SET', prefix .. id, raw)
         redis.call('ZADD', delayed, targets, id)
-      elseif targets ~= '' then
-        redis.call('SET', prefix .. id, raw)
+      elseif stored then
         local fan_out = 0
         for number in string.gmatch(targets, '%d+') do
           fan_out = fan_out + 1
-          if redis.call('RPUSH', KEYS[7 + number], id) == 1 then redis.call('SADD', names_seen, ARGV[3 + number]) end
+          local ids = queued[tonumber(number)]
+          ids[#ids + 1] = id
         end
         if fan_out > 1 then redis.call('HSET', remaining, id, fan_out) end
       end
       redis.call('XADD', audit, '*', 't', 'm', 'at', now, 'j', event, 'e', raw)
     end
+  end
+end
+for number, ids in ipairs(queued) do
+  if #ids > 0 and redis.call('RPUSH', KEYS[7 + number], unpack(ids)) == #ids then
+    redis.call('SADD', names_seen, ARGV[3 + number])
   end
 end
 redis.call('LTRIM', batch, count, -1)

@@ -17,13 +17,14 @@ allow_when_full(paused)
 local STATE = { ok = 'exitosa', retry = 'reintentando', failed = 'fallida', gone = 'fallida', requeue = 'pendiente' }
 
 -- Failures in a sliding window, counted in two halves: the older one fades with time. Opens at `threshold` percent of at
--- least `minimum`; half open, one success starts a ramp that doubles up to the concurrency, one failure opens again.
-local function breaker(lane, ok)
+-- least `minimum`; half open, each success doubles the ramp up to the concurrency, one failure opens again.
+local function breaker(lane)
   local held = redis.call('HMGET', lane.breaker, 'state', 'ramp', 'since', 'ok', 'ko', 'old_ok', 'old_ko')
   local state = held[1] or 'closed'
+  if state == 'open' then return end
   if state == 'half' then
-    local ramp = tonumber(held[2] or 1) * 2
-    if not ok then
+    local ramp = tonumber(held[2] or 1) * 2 ^ math.min(lane.good, 20)
+    if lane.bad > 0 then
       redis.call('HSET', lane.breaker, 'state', 'open', 'until', now + lane.pause, 'opened', now)
     elseif ramp > lane.concurrency then
       redis.call('DEL', lane.breaker)
@@ -32,7 +33,6 @@ local function breaker(lane, ok)
     end
     return
   end
-  if state == 'open' then return end
   local since, half = tonumber(held[3] or now), lane.window / 2
   local good, bad = tonumber(held[4] or 0), tonumber(held[5] or 0)
   local old_good, old_bad = tonumber(held[6] or 0), tonumber(held[7] or 0)
@@ -41,10 +41,10 @@ local function breaker(lane, ok)
   elseif now - since >= half then
     since, old_good, old_bad, good, bad = since + half, good, bad, 0, 0
   end
-  if ok then good = good + 1 else bad = bad + 1 end
+  good, bad = good + lane.good, bad + lane.bad
   local share = 1 - (now - since) / half
   local failures, all = bad + old_bad * share, good + bad + (old_good + old_bad) * share
-  if not ok and all >= lane.minimum and failures * 100 >= lane.threshold * all then
+  if lane.bad > 0 and all >= lane.minimum and failures * 100 >= lane.threshold * all then
     redis.call('DEL', lane.breaker)
     redis.call('HSET', lane.breaker, 'state', 'open', 'until', now + lane.pause, 'opened', now)
   else
@@ -61,22 +61,44 @@ for i = 1, lanes do
     queue = KEYS[k], in_flight = KEYS[k + 1], deliveries = KEYS[k + 2], retries = KEYS[k + 3], failed = KEYS[k + 4],
     breaker = KEYS[k + 5], name = ARGV[at], threshold = tonumber(ARGV[at + 1]), minimum = tonumber(ARGV[at + 2]),
     window = tonumber(ARGV[at + 3]), pause = tonumber(ARGV[at + 4]), concurrency = tonumber(ARGV[at + 5]),
+    -- What this call does to the lane: states by id, ids whose lease ends, ids that end for good, news for the breaker.
+    ids = {}, states = {}, unleased = {}, ended = {}, good = 0, bad = 0,
   }
   at = at + 6
 end
 
+-- What can be told of all deliveries of a lane in one command is read before, and written after, going through them.
+local first = at
+while at <= #ARGV do
+  local lane = by_number[tonumber(ARGV[at])]
+  lane.ids[#lane.ids + 1] = ARGV[at + 1]
+  at = at + 11 + 2 * tonumber(ARGV[at + 10])
+end
+for _, lane in ipairs(by_number) do
+  if #lane.ids > 0 then
+    for i, state in ipairs(redis.call('HMGET', lane.deliveries, unpack(lane.ids))) do lane.states[lane.ids[i]] = state end
+  end
+end
+local fan_out = redis.call('HLEN', remaining) > 0
+local bodies = {}
+
 local answer = {}
+at = first
 while at <= #ARGV do
   local lane, id, fence, verdict = by_number[tonumber(ARGV[at])], ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 3]
   local number, delay, reason, signal = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5]), ARGV[at + 6], ARGV[at + 7]
   local callback, job, events = ARGV[at + 8], ARGV[at + 9], tonumber(ARGV[at + 10])
   at = at + 11
-  local made, _, _, version, held = read_state(lane.deliveries, id)
+  local made, _, _, version, held = parse_state(lane.states[id])
   local current = held == fence and fence > 0
   local due = verdict == 'retry' and now + delay or nil
-  -- `-id`: stale; the row that stood for this attempt while nobody knew its outcome goes.
-  local state = '-' .. lost_attempt_id(id, lane.name, number)
-  if current then state = state_text(STATE[verdict], version + 1, number, due, reason) end
+  local state
+  if current then
+    state = state_text(STATE[verdict], version + 1, number, due, reason)
+  else
+    -- Stale; the row that stood for this attempt while nobody knew its outcome goes.
+    state = '-' .. lost_attempt_id(id, lane.name, number)
+  end
   for i = 1, events do
     local kind = ARGV[at]
     redis.call('XADD', audit, '*', 't', kind, 'at', now, 'j', ARGV[at + 1], 's', (i == events and kind == 'a') and state or '')
@@ -87,7 +109,9 @@ while at <= #ARGV do
     redis.call('XADD', audit, '*', 't', 's', 'at', now, 'j', cjson.encode({ m = id, l = lane.name }), 's', state)
   end
   if current then
-    redis.call('ZREM', lane.in_flight, id)
+    -- Whatever else this call says of the same delivery is stale.
+    lane.states[id] = false
+    lane.unleased[#lane.unleased + 1] = id
     if verdict == 'retry' then
       write_state(lane.deliveries, id, made + 1, number, 0, version + 1, 0)
       redis.call('ZADD', lane.retries, due, id)
@@ -95,14 +119,25 @@ while at <= #ARGV do
       write_state(lane.deliveries, id, made, number, 0, version + 1, 0)
       redis.call('LPUSH', lane.queue, id)
     else
-      redis.call('HDEL', lane.deliveries, id)
+      lane.ended[#lane.ended + 1] = id
       if verdict ~= 'ok' then redis.call('ZADD', lane.failed, now, id) end
       if verdict == 'gone' then redis.call('HSET', paused, lane.name, '0 410') end
       if callback ~= '' then queue_callback(callbacks, prefix, callback, job) end
-      release_body(remaining, prefix, id)
+      if fan_out then
+        release_body(remaining, prefix, id)
+      else
+        bodies[#bodies + 1] = prefix .. id
+      end
     end
-    if signal ~= '' and lane.threshold > 0 then breaker(lane, signal == 'ok') end
+    if signal == 'ok' then lane.good = lane.good + 1 elseif signal == 'ko' then lane.bad = lane.bad + 1 end
   end
   answer[#answer + 1] = current and 1 or 0
 end
+
+for _, lane in ipairs(by_number) do
+  if #lane.unleased > 0 then redis.call('ZREM', lane.in_flight, unpack(lane.unleased)) end
+  if #lane.ended > 0 then redis.call('HDEL', lane.deliveries, unpack(lane.ended)) end
+  if lane.threshold > 0 and lane.good + lane.bad > 0 then breaker(lane) end
+end
+if #bodies > 0 then redis.call('UNLINK', unpack(bodies)) end
 return answer
