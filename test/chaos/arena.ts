@@ -230,7 +230,8 @@ export class Arena {
   /** Of all lanes together. */
   async depths(): Promise<Record<string, number>> {
     const { keys, client } = this
-    const lanes = [...this.cast.names, '@callbacks'].map((name) => keys.lane(name))
+    const named = Object.keys(this.sections).flatMap((section) => /^listener (.*)/.exec(section)?.[1] ?? [])
+    const lanes = [...new Set([...this.cast.names, ...named]), '@callbacks'].map((name) => keys.lane(name))
     const sum = async (counts: Promise<number>[]) => (await Promise.all(counts)).reduce((a, b) => a + b, 0)
     return {
       entrada: await client.llen(keys.inbox),

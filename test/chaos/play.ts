@@ -34,7 +34,7 @@ export async function play(fault: Fault, stage: Stage): Promise<Figures> {
     const plan = { messages: MESSAGES, over: OVER_MS, ...fault.traffic }
     const flowing = traffic.run({ messages: Math.round(plan.messages * stage.scale), over: plan.over })
     flowing.catch(() => {})
-    if (plan.messages > 0)
+    if (plan.messages > 0 && !fault.startsLate)
       await until(() => arena.wire.requests.length > 0, { timeout: 20_000, what: 'the first delivery' })
     await fault.inflict(arena)
     await flowing
@@ -42,12 +42,17 @@ export async function play(fault: Fault, stage: Stage): Promise<Figures> {
     const extra = (await fault.verify?.(arena)) ?? []
     await arena.stop()
     const figures = await balance(arena, traffic, fault.rules)
-    return { ...figures, notes: arena.notes, violations: [...figures.violations, ...extra] }
+    const violations = [...figures.violations, ...extra]
+    return { ...figures, notes: arena.notes, violations, logs: violations.length > 0 ? logsOf(arena) : '' }
   } catch (error) {
-    const tail = arena.history.map(({ output, child }) => `— worker ${child.pid}\n${output.slice(-1500)}`).join('\n')
-    throw new Error(`${(error as Error).message}\n${arena.notes.join('; ')}\n${tail}`, { cause: error })
+    throw new Error(`${(error as Error).message}\n${arena.notes.join('; ')}\n${logsOf(arena)}`, { cause: error })
   } finally {
     await arena.tearDown()
     await fault.end?.()
   }
+}
+
+/** The ends of the workers' logs. */
+function logsOf(arena: Arena): string {
+  return arena.history.map(({ output, child }) => `— worker ${child.pid}\n${output.slice(-2500)}`).join('\n')
 }

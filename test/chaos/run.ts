@@ -90,6 +90,7 @@ function tell({ fault, figures, failure, seconds }: Row): void {
   )
   for (const each of notes ?? []) say(`    (${each})`)
   for (const each of violations.slice(0, 12)) say(`    ${each}`)
+  if (figures.logs) say(figures.logs)
 }
 
 function say(text: string): void {

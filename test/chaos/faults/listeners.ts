@@ -4,7 +4,7 @@
  */
 import { createServer as createTls } from 'node:https'
 import type { AddressInfo } from 'node:net'
-import { createGzip } from 'node:zlib'
+import { gzipSync } from 'node:zlib'
 import { makeCertificates, opensslMissing } from '../../delivery/certificates.ts'
 import type { Arena } from '../arena.ts'
 import type { Cast, Role } from '../cast.ts'
@@ -58,23 +58,26 @@ const gigabyte: Behaviour = (request, response) => {
   return undefined
 }
 
+/** 256 MB in a quarter of one: packed once, as packing takes longer than a listener may. */
+const packed = lazily(() => {
+  const part = gzipSync(Buffer.alloc(16 * 1024 * 1024))
+  return Buffer.concat(Array.from({ length: 16 }, () => part))
+})
+
 const bomb: Behaviour = (request, response) => {
   request.status = 200
   request.answeredAt = Date.now()
   response.writeHead(200, { 'content-encoding': 'gzip' })
-  const gzip = createGzip()
-  gzip.pipe(response)
-  const zeros = Buffer.alloc(1024 * 1024)
-  let left = 200
-  const more = () => {
-    while (left-- > 0 && !response.destroyed) if (!gzip.write(zeros)) return
-    if (left <= 0) gzip.end()
-  }
-  gzip.on('drain', more)
-  gzip.on('error', () => {})
-  response.once('close', () => gzip.destroy())
-  more()
+  response.end(packed())
   return undefined
+}
+
+function lazily<T>(make: () => T): () => T {
+  let made: T | undefined
+  return () => {
+    made ??= make()
+    return made
+  }
 }
 
 const loop: Behaviour = () => ({ status: 302, headers: { location: '/otra-vez' } })
@@ -123,7 +126,7 @@ const BROKEN: Readonly<Record<string, Behaviour>> = {
 const broken: readonly Role[] = Object.entries(BROKEN).map(([name, behaviour]) => ({
   name,
   behaviour,
-  settings: { eventos: '*', concurrencia: 4, espera_total: '2s', corte_porcentaje: 0 },
+  settings: { eventos: '*', concurrencia: 4, espera_total: '4s', corte_porcentaje: 0 },
   wants: () => true,
   expects: () => 'exitosa',
 }))

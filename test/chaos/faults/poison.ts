@@ -119,10 +119,10 @@ export const poisonFaults: readonly Fault[] = [
     },
     verify: async (arena) => {
       const rows = (await arena.sql`
-        SELECT m.id, m.listeners, array_agg(e.estado) AS estados FROM ${arena.sql(arena.schema)}.mensaje m
+        SELECT m.id, string_agg(e.estado, ' ') AS estados FROM ${arena.sql(arena.schema)}.mensaje m
           LEFT JOIN ${arena.sql(arena.schema)}.entrega e ON e.mensaje_id = m.id
-         WHERE m.id LIKE 'raro-%' GROUP BY 1, 2`) as unknown as { id: string; estados: string[] }[]
-      const open = rows.filter(({ estados }) => estados.some((each) => each && !['exitosa', 'fallida'].includes(each)))
+         WHERE m.id LIKE 'raro-%' GROUP BY 1`) as unknown as { id: string; estados: string | null }[]
+      const open = rows.filter(({ estados }) => /pendiente|reintentando/.test(estados ?? ''))
       return [
         ...(rows.length === 13 ? [] : [`${rows.length} of 13 strange messages are in the audit`]),
         ...open.map(({ id, estados }) => `${id}: ${estados}`),
@@ -143,10 +143,11 @@ export const poisonFaults: readonly Fault[] = [
         sordo: '#!/bin/sh\nexec <&-\nexit 0\n',
         charla: '#!/bin/sh\nyes | head -c 100000000\n',
       }
+      const { url } = await arena.wire.listener('avisos', () => ({ status: 200 }))
       for (const [name, text] of Object.entries(programs)) {
         const file = await callbackProgram(arena, `${name}.sh`, text)
         arena.sections[`listener cb_${name}`] = {
-          url: arena.wire.listeners.find((each) => each.name === 'rapido')!.url,
+          url,
           eventos: `callback.${name}`,
           on_success: `exec:${file}`,
         }
@@ -209,7 +210,7 @@ export const poisonFaults: readonly Fault[] = [
   },
   {
     name: 'veneno: configuración rota, y la misma de vuelta, sin parar',
-    mixable: true,
+    rules: { mayRefuse: [3] },
     inflict: async (arena) => {
       for (let i = 0; i < 4; i++) {
         await writeFile(

@@ -1,4 +1,5 @@
 /** Redis loses everything in the middle of a run: `recuperar` brings back what Postgres knows as unfinished, and only that. */
+import { until } from '../../support/until.ts'
 import type { Arena } from '../arena.ts'
 import { type Fault, sleep } from './fault.ts'
 
@@ -14,23 +15,37 @@ export const recoveryFaults: readonly Fault[] = [
     short: true,
     traffic: { messages: 400, over: 4000 },
     inflict: (arena) => flushAndRecover(arena, 1),
+    rules: { flushed: true },
     verify: checkKnown,
   },
   {
     name: 'recuperar: FLUSHALL, kill -9 de todos, y recuperar dos veces a la vez',
     traffic: { messages: 400, over: 4000 },
     inflict: async (arena) => {
-      await sleep(1200)
+      await someUnfinished(arena)
       await arena.killHard([...arena.workers])
       await flushAndRecover(arena, 2)
       arena.start(2)
     },
+    rules: { flushed: true },
     verify: checkKnown,
   },
 ]
 
+/** Until Postgres knows of deliveries that have ended and of some that have not. */
+async function someUnfinished(arena: Arena): Promise<void> {
+  const enough = async () => {
+    const [row] = (await arena.sql`
+      SELECT count(*) FILTER (WHERE estado IN ('pendiente', 'reintentando'))::int AS open,
+             count(*) FILTER (WHERE estado = 'exitosa')::int AS ended
+        FROM ${arena.sql(arena.schema)}.entrega`) as unknown as [{ open: number; ended: number }]
+    return row.open >= 10 && row.ended >= 10
+  }
+  await until(enough, { timeout: 20_000, every: 20, what: 'unfinished deliveries in Postgres' })
+}
+
 async function flushAndRecover(arena: Arena, times: number): Promise<void> {
-  await sleep(arena.dice.between(1000, 1800))
+  await someUnfinished(arena)
   arena.noteCrash(Math.max(2, arena.workers.length))
   await arena.client.flushall()
   const flushedAt = Date.now()

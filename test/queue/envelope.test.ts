@@ -1,0 +1,146 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import type { Message } from '../../src/message.ts'
+import { decodeEnvelope, EnvelopeError, encodeEnvelope, stampEnvelope } from '../../src/queue/envelope.ts'
+
+const NOW = new Date('2026-11-24T20:00:00Z')
+const decode = (text: string | Buffer) => decodeEnvelope(Buffer.from(text as string), () => 'hecho', NOW)
+const bodyOf = (text: string) => decode(text).message.body.toString('utf8')
+
+/** JSON as people and programs write it: text, not values, so that what a parser would lose is there. */
+const blank = fc.stringMatching(/^[ \t\n\r]{0,3}$/)
+const stringText = fc.oneof(
+  fc.string().map((text) => JSON.stringify(text)),
+  fc.string({ unit: 'grapheme' }).map((text) => JSON.stringify(text)),
+  fc.constantFrom('"\\u00e9"', '"\\/"', '"\\ud83d\\ude00"', '"\\ud800"', '"\\u0000"', '"{\\"datos\\":1}"', '"]"', '""'),
+)
+const numberText = fc.oneof(
+  fc.stringMatching(/^-?[1-9]\d{15,25}$/),
+  fc.stringMatching(/^-?[1-9]\d{0,3}\.\d{1,30}$/),
+  fc.constantFrom('0', '-0', '1e400', '1E+2', '0.1000', '12345678901234567890'),
+)
+const { value: jsonText } = fc.letrec<{ value: string }>((tie) => ({
+  value: fc.oneof(
+    { maxDepth: 4 },
+    fc.constantFrom('null', 'true', 'false'),
+    numberText,
+    stringText,
+    fc
+      .tuple(blank, fc.array(fc.tuple(blank, tie('value'), blank), { maxLength: 4 }))
+      .map(([space, items]) => `[${space}${items.map((parts) => parts.join('')).join(',')}]`),
+    fc
+      .tuple(
+        blank,
+        fc.array(
+          fc.tuple(blank, fc.oneof(stringText, fc.constantFrom('"a"', '"datos"', '"id"')), blank, tie('value'), blank),
+          { maxLength: 4 },
+        ),
+      )
+      .map(([space, members]) => `{${space}${members.map(([a, k, b, v, c]) => `${a}${k}${b}:${v}${c}`).join(',')}}`),
+  ),
+}))
+
+describe('datos', () => {
+  test('keeps every byte, wherever it stands and whatever it is', () => {
+    fc.assert(
+      fc.property(jsonText, blank, blank, fc.boolean(), (text, before, after, last) => {
+        const datos = `"datos"${before}:${before}${text}${after}`
+        const rest = '"evento" : "e", "cabeceras": {"datos": "no"}'
+        const entry = last ? `{${rest},${datos}}` : `${before}{${datos},${rest}}${after}`
+        expect(bodyOf(entry)).toBe(text)
+      }),
+      { numRuns: 1000 },
+    )
+  })
+
+  test.each([
+    ['20 digits', '12345678901234567890'],
+    ['key order and repeated keys', '{"b":1,"a":2,"b":3}'],
+    ['escapes as they were written', '"\\u00e9\\/\\u0041"'],
+    ['zeros that say nothing', '1.000'],
+    ['more than a double', '1e999'],
+  ])('%s', (_, text) => expect(bodyOf(`{"evento":"e","datos":${text}}`)).toBe(text))
+
+  test('of a repeated key the last one counts, as for every other key', () => {
+    expect(bodyOf('{"evento":"e","datos":1,"datos":[2]}')).toBe('[2]')
+  })
+
+  test('its own key may be written with escapes', () => {
+    expect(bodyOf('{"evento":"e","d\\u0061tos":7}')).toBe('7')
+  })
+
+  test('deeper than any use is not understood, rather than a stack that overflows', () => {
+    const deep = `${'['.repeat(5000)}${']'.repeat(5000)}`
+    expect(() => decode(`{"evento":"e","datos":${deep}}`)).toThrow(EnvelopeError)
+  })
+})
+
+const ids = fc.stringMatching(/^[\x21-\x7e]{1,40}$/)
+const names = fc.string({ minLength: 1, maxLength: 40, unit: 'grapheme' }).filter((text) => !/\p{Cc}/u.test(text))
+const texts = fc.option(fc.string({ unit: 'grapheme' }), { nil: null })
+const dates = fc.date({ min: new Date(0), max: new Date('2100-01-01'), noInvalidDate: true })
+const messages: fc.Arbitrary<Message> = fc.record({
+  id: ids,
+  event: names,
+  body: fc.oneof(
+    fc.uint8Array({ maxLength: 200 }).map((bytes) => Buffer.from(bytes)),
+    fc.string({ unit: 'grapheme' }).map((text) => Buffer.from(text)),
+    fc.constant(Buffer.from('\ufeffcon marca', 'utf8')),
+  ),
+  contentType: fc.string(),
+  method: fc.option(fc.stringMatching(/^[A-Z]{1,10}$/), { nil: null }),
+  path: texts,
+  headers: fc.dictionary(fc.stringMatching(/^[A-Za-z-]{1,12}$/), fc.string()).map((headers) => ({ ...headers })),
+  createdAt: dates,
+  key: texts,
+  origin: texts,
+  onlyListener: texts,
+  notBefore: fc.option(dates, { nil: null }),
+  depth: fc.nat(10),
+})
+
+describe('a whole envelope', () => {
+  test('what is written is read back the same, bytes that are no text included', () => {
+    fc.assert(
+      fc.property(messages, (message) => {
+        expect(decode(encodeEnvelope(message)).message).toEqual(message)
+      }),
+      { numRuns: 500 },
+    )
+  })
+
+  test('the stamp of a delayed entry changes id and times, never the body', () => {
+    fc.assert(
+      fc.property(jsonText, fc.boolean(), (text, hasId) => {
+        const raw = `{"evento":"e",${hasId ? '"id":"viejo",' : ''}"demora":"5m","datos":${text}}`
+        const due = new Date('2026-11-24T20:05:00Z')
+        const stamped = decode(stampEnvelope(Buffer.from(raw), 'nuevo', 123, due))
+        expect(stamped).toMatchObject({ delay: null, receivedAt: 123, hasId: true })
+        expect(stamped.message).toMatchObject({ id: 'nuevo', notBefore: due })
+        expect(stamped.message.body.toString('utf8')).toBe(text)
+      }),
+    )
+  })
+
+  test('nothing whatever makes it fail otherwise than by saying why', () => {
+    const understood = (raw: Buffer) => {
+      try {
+        decodeEnvelope(raw, () => 'hecho', NOW)
+      } catch (error) {
+        expect(error).toBeInstanceOf(EnvelopeError)
+      }
+    }
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => understood(Buffer.from(bytes))),
+      { numRuns: 500 },
+    )
+    const keys = fc.constantFrom('v', 'id', 'evento', 'cuerpo', 'cuerpo_base64', 'datos', 'metodo', 'ruta', 'cabeceras')
+    const more = fc.constantFrom('creado', 'clave', 'demora', 'no_antes_de', 'listener', 'recibido', 'profundidad', 'x')
+    fc.assert(
+      fc.property(fc.array(fc.tuple(fc.oneof(keys, more), jsonText), { maxLength: 8 }), (members) =>
+        understood(Buffer.from(`{"evento":"e",${members.map(([key, text]) => `"${key}":${text}`).join(',')}}`)),
+      ),
+      { numRuns: 1000 },
+    )
+  })
+})

@@ -1,0 +1,272 @@
+/** Random sequences of operations on the real scripts and on the model: after each, both hold the same. */
+import fc from 'fast-check'
+import { expect } from 'vitest'
+import { pause, resume } from '../../src/queue/pauses.ts'
+import type { LaneSpec, Queue, Verdict } from '../../src/queue/queue.ts'
+import { Model } from './model.ts'
+import { envelopeOf, expireLeases, keysLeft, laneOf, settlementOf, test } from './scene.ts'
+
+const LANES = ['libre', 'otro', 'estricto'] as const
+type LaneName = (typeof LANES)[number]
+
+type Operation =
+  | { readonly kind: 'enqueue'; readonly id: number; readonly targets: readonly LaneName[] }
+  | { readonly kind: 'dispatch' | 'crash' }
+  | { readonly kind: 'claim'; readonly lanes: readonly LaneName[]; readonly n: number }
+  | { readonly kind: 'settle'; readonly outcomes: readonly { readonly pick: number; readonly verdict: Verdict }[] }
+  | { readonly kind: 'renew' | 'release'; readonly pick: number }
+  | { readonly kind: 'expire' | 'due' | 'pause' | 'resume'; readonly lane: LaneName }
+
+const lane = fc.constantFrom(...LANES)
+const pick = fc.nat(1000)
+const verdict = fc.constantFrom<Verdict>('ok', 'ok', 'retry', 'retry', 'failed', 'requeue', 'gone')
+const operation: fc.Arbitrary<Operation> = fc.oneof(
+  {
+    weight: 6,
+    arbitrary: fc.record({ kind: fc.constant('enqueue' as const), id: fc.nat(12), targets: fc.subarray([...LANES]) }),
+  },
+  {
+    weight: 4,
+    arbitrary: fc.record({ kind: fc.constantFrom('dispatch' as const, 'dispatch' as const, 'crash' as const) }),
+  },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      kind: fc.constant('claim' as const),
+      lanes: fc.subarray([...LANES], { minLength: 1 }),
+      n: fc.integer({ min: 1, max: 5 }),
+    }),
+  },
+  {
+    weight: 8,
+    arbitrary: fc.record({
+      kind: fc.constant('settle' as const),
+      outcomes: fc.array(fc.record({ pick, verdict }), { minLength: 1, maxLength: 6 }),
+    }),
+  },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constantFrom('renew' as const, 'release' as const), pick }) },
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      kind: fc.constantFrom(
+        'expire' as const,
+        'expire' as const,
+        'due' as const,
+        'due' as const,
+        'pause' as const,
+        'resume' as const,
+        'resume' as const,
+      ),
+      lane,
+    }),
+  },
+)
+
+interface Grip {
+  readonly lane: LaneName
+  readonly id: string
+  readonly fence: number
+  readonly claim: number
+  readonly number: number
+}
+
+class Player {
+  readonly model = new Model(LANES.map((name) => ({ name, strict: name === 'estricto' })))
+  readonly #queue: Queue
+  readonly #specs: Readonly<Record<LaneName, LaneSpec>>
+  /** Everything that any worker ever claimed: an old grip is a worker that was taken for dead. */
+  readonly #grips: Grip[] = []
+  /** Where each message goes is the configuration's to say, so the same one always goes the same way. */
+  readonly #targets = new Map<string, readonly LaneName[]>()
+
+  constructor(queue: Queue) {
+    this.#queue = queue
+    this.#specs = { libre: laneOf('libre'), otro: laneOf('otro'), estricto: laneOf('estricto', { strict: true }) }
+  }
+
+  async play(operation: Operation): Promise<void> {
+    const { model } = this
+    const queue = this.#queue
+    switch (operation.kind) {
+      case 'enqueue': {
+        const id = `m${operation.id}`
+        const targets = this.#targets.get(id) ?? operation.targets
+        this.#targets.set(id, targets)
+        model.inbox.push({ id, targets })
+        await queue.enqueue([envelopeOf(id)])
+        return
+      }
+      case 'crash':
+        // Taken, and its worker is gone before it dispatches; its lease runs out.
+        model.take()
+        await queue.take()
+        if (model.batch.length > 0) await queue.redis.hset(queue.keys.dispatchLease, 'until', 0, 'takes', 0)
+        return
+      case 'dispatch': {
+        model.take()
+        const { fence, envelopes } = await queue.take()
+        expect(envelopes.map(String)).toEqual(model.batch.map(({ id }) => envelopeOf(id)))
+        if (fence === 0) return
+        const items = model.batch.map(({ id, targets }) => ({
+          kind: 'dispatch' as const,
+          id,
+          event: '{}',
+          listeners: targets,
+        }))
+        expect(await queue.dispatch(fence - 1, items)).toBeNull()
+        expect(await queue.dispatch(fence, items)).toMatchObject({ duplicates: model.dispatch(), refused: 0 })
+        return
+      }
+      case 'claim': {
+        const expected = model.claim(operation.lanes, operation.n)
+        const wants = operation.lanes.map((name) => ({ lane: this.#specs[name], n: operation.n }))
+        const { lanes } = await queue.claim(wants, 60_000, 1e6)
+        for (const [i, { items, failed }] of lanes.entries()) {
+          expect(failed).toBe(expected.lanes[i]!.failed)
+          expect(items.map(({ id }) => id)).toEqual(expected.lanes[i]!.ids)
+          for (const { id, fence, number, raw } of items) {
+            expect(String(raw)).toBe(envelopeOf(id))
+            this.#grips.push({ lane: operation.lanes[i]!, id, fence, claim: expected.claim, number })
+          }
+        }
+        return
+      }
+      case 'settle': {
+        if (this.#grips.length === 0) return
+        const outcomes = operation.outcomes.map(({ pick: at, verdict: each }) => ({
+          grip: this.#grip(at)!,
+          verdict: each,
+        }))
+        const applied = outcomes.map(({ grip, verdict: each }) =>
+          model.settle(grip.lane, grip.id, grip.claim, grip.number + 1, each),
+        )
+        const settlements = outcomes.map(({ grip, verdict: each }) =>
+          settlementOf(this.#specs[grip.lane], grip, each, { delay: 3_600_000 }),
+        )
+        expect(await queue.settle(settlements)).toEqual(applied)
+        return
+      }
+      case 'renew': {
+        const grip = this.#grip(operation.pick)
+        if (!grip) return
+        const renewed = model.renew(grip.lane, grip.id, grip.claim)
+        expect(await queue.renew([grip], 60_000)).toEqual(renewed ? [] : [grip])
+        return
+      }
+      case 'release': {
+        const grip = this.#grip(operation.pick)
+        if (!grip) return
+        // A worker gives back all that one claim brought.
+        const together = this.#grips.filter(({ lane: name, fence }) => name === grip.lane && fence === grip.fence)
+        model.release(
+          grip.lane,
+          together.map(({ id }) => id),
+          grip.claim,
+        )
+        await queue.release(together)
+        return
+      }
+      case 'expire':
+        model.expire(operation.lane)
+        await expireLeases(queue, operation.lane)
+        return
+      case 'due': {
+        model.makeDue(operation.lane)
+        const { retries } = queue.lane(operation.lane)
+        for (const id of await queue.redis.zrange(retries, '0', '-1')) await queue.redis.zadd(retries, 1, id)
+        return
+      }
+      case 'pause':
+        model.lanes.get(operation.lane)!.paused = true
+        await pause(queue, [operation.lane], null)
+        return
+      case 'resume':
+        model.lanes.get(operation.lane)!.paused = false
+        await resume(queue, [operation.lane])
+        return
+    }
+  }
+
+  async compare(): Promise<void> {
+    const { model } = this
+    const { redis, keys } = this.#queue
+    for (const [name, expected] of model.lanes) {
+      const of = this.#queue.lane(name)
+      const [queue, inFlight, retries, failed, deliveries] = await Promise.all([
+        redis.lrange(of.queue, 0, -1),
+        redis.zrange(of.inFlight, '0', '-1'),
+        redis.zrange(of.retries, '0', '-1'),
+        redis.zrange(of.failed, '0', '-1'),
+        redis.hgetall(of.deliveries),
+      ])
+      expect(queue, `queue of ${name}`).toEqual(expected.queue)
+      expect(new Set(inFlight), `in flight of ${name}`).toEqual(new Set(expected.inFlight.keys()))
+      expect(new Set(retries), `retries of ${name}`).toEqual(new Set(expected.retries.keys()))
+      expect(new Set(failed), `failed of ${name}`).toEqual(expected.failed)
+      const held = Object.fromEntries(
+        Object.entries(deliveries).map(([id, text]) => {
+          // The fence alone where all the rest is 0.
+          const [made, number, expiries, version, fence] = (text.includes(':') ? text : `0:0:0:0:${text}`)
+            .split(':')
+            .map(Number)
+          return [id, { made, number, expiries, version, held: fence! > 0 }]
+        }),
+      )
+      const wanted = Object.fromEntries(
+        [...expected.deliveries].map(([id, { claim, ...state }]) => [id, { ...state, held: claim !== null }]),
+      )
+      expect(held, `deliveries of ${name}`).toEqual(wanted)
+    }
+    expect(await redis.xlen(keys.audit)).toBe(model.audited)
+    const bodies = (await keysLeft(this.#queue)).filter((key) => key.startsWith(keys.messagePrefix))
+    expect(new Set(bodies.map((key) => key.slice(keys.messagePrefix.length)))).toEqual(new Set(model.left.keys()))
+    const remaining = Object.entries(await redis.hgetall(keys.remaining)).map(([id, count]) => [id, Number(count)])
+    for (const [id, count] of remaining) expect(model.left.get(String(id)), `remaining of ${id}`).toBe(count)
+    // Bodies and deliveries belong together: none without the other.
+    expect([...model.left.values()].reduce((sum, count) => sum + count, 0)).toBe(model.unfinished)
+  }
+
+  /** Settles everything there is, whatever the state it was left in. */
+  async finish(): Promise<void> {
+    // The first one may be a batch that a crash left behind.
+    await this.play({ kind: 'dispatch' })
+    await this.play({ kind: 'dispatch' })
+    for (const name of LANES) await this.play({ kind: 'resume', lane: name })
+    for (let round = 0; this.model.unfinished > 0; round++) {
+      if (round > 500) throw new Error('the queue does not come to an end')
+      for (const name of LANES) {
+        await this.play({ kind: 'expire', lane: name })
+        await this.play({ kind: 'due', lane: name })
+        const before = this.#grips.length
+        await this.play({ kind: 'claim', lanes: [name], n: 5 })
+        const outcomes = this.#grips.slice(before).map((_, i) => ({ pick: before + i, verdict: 'ok' as const }))
+        await this.play({ kind: 'settle', outcomes })
+      }
+    }
+  }
+
+  #grip(at: number): Grip | undefined {
+    return this.#grips.length === 0 ? undefined : this.#grips[at % this.#grips.length]
+  }
+}
+
+test('whatever workers do to it, the queue does what the model does, and comes to an end with nothing left', async ({
+  queue,
+}) => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(operation, { minLength: 1, maxLength: 60 }), async (operations) => {
+      const left = await keysLeft(queue)
+      if (left.length > 0) await queue.redis.unlink(left)
+      const player = new Player(queue)
+      for (const each of operations) {
+        await player.play(each)
+        await player.compare()
+      }
+      await player.finish()
+      await player.compare()
+      const stay = /:(listeners|valla|auditoria|fallidas:\w+)$/
+      expect((await keysLeft(queue)).filter((key) => !stay.test(key))).toEqual([])
+    }),
+    { numRuns: Number(process.env.RESTHOOKS_PRUEBAS_SECUENCIAS ?? 60) },
+  )
+}, 120_000)

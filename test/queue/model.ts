@@ -1,0 +1,216 @@
+/**
+ * The queue as it should be, in memory and with nothing but arrays and maps: what the scripts are held against.
+ *
+ * Time is reduced to what matters: a lease holds or has run out, a retry waits or is due.
+ */
+import type { Verdict } from '../../src/queue/queue.ts'
+
+export interface ModelDelivery {
+  made: number
+  number: number
+  expiries: number
+  version: number
+  /** Which claim holds it, null: nobody. */
+  claim: number | null
+}
+
+export interface ModelLane {
+  readonly name: string
+  readonly strict: boolean
+  queue: string[]
+  /** id → whether its lease has run out. */
+  inFlight: Map<string, boolean>
+  /** id → whether it is due. */
+  retries: Map<string, boolean>
+  failed: Set<string>
+  deliveries: Map<string, ModelDelivery>
+  paused: boolean
+}
+
+export interface ModelClaim {
+  readonly claim: number
+  readonly lanes: readonly { readonly ids: readonly string[]; readonly failed: number }[]
+}
+
+const LOST_AT_MOST = 3
+const NEW: ModelDelivery = { made: 0, number: 0, expiries: 0, version: 0, claim: null }
+
+export class Model {
+  readonly lanes: ReadonlyMap<string, ModelLane>
+  inbox: { id: string; targets: readonly string[] }[] = []
+  batch: { id: string; targets: readonly string[] }[] = []
+  /** Deliveries left, by message that has its body in Redis. */
+  left = new Map<string, number>()
+  /** Events in the audit stream. */
+  audited = 0
+  #claims = 0
+
+  constructor(lanes: readonly { name: string; strict: boolean }[]) {
+    this.lanes = new Map(
+      lanes.map(({ name, strict }) => [
+        name,
+        {
+          name,
+          strict,
+          queue: [],
+          inFlight: new Map(),
+          retries: new Map(),
+          failed: new Set(),
+          deliveries: new Map(),
+          paused: false,
+        },
+      ]),
+    )
+  }
+
+  take(): void {
+    if (this.batch.length > 0) return
+    this.batch = this.inbox
+    this.inbox = []
+  }
+
+  /** @returns how many were copies of what is still being delivered */
+  dispatch(): number {
+    let duplicates = 0
+    for (const { id, targets } of this.batch) {
+      if (this.left.has(id)) {
+        duplicates += 1
+        continue
+      }
+      this.audited += 1
+      if (targets.length > 0) this.left.set(id, targets.length)
+      for (const target of targets) this.lanes.get(target)!.queue.push(id)
+    }
+    this.batch = []
+    return duplicates
+  }
+
+  /** @param n at most, of each lane */
+  claim(names: readonly string[], n: number): ModelClaim {
+    const claim = ++this.#claims
+    const lanes = names.map((name) => {
+      const lane = this.lanes.get(name)!
+      const failed = this.#rescue(lane)
+      const ids = this.#pick(lane, n)
+      for (const id of ids) {
+        lane.deliveries.set(id, { ...(lane.deliveries.get(id) ?? NEW), claim })
+        lane.inFlight.set(id, false)
+      }
+      return { ids, failed }
+    })
+    return { claim, lanes }
+  }
+
+  /** @returns whether the claim still held */
+  settle(name: string, id: string, claim: number, number: number, verdict: Verdict): boolean {
+    const lane = this.lanes.get(name)!
+    const delivery = lane.deliveries.get(id)
+    this.audited += 1
+    if (delivery?.claim !== claim) return false
+    const { made, version } = delivery
+    lane.inFlight.delete(id)
+    switch (verdict) {
+      case 'retry':
+        lane.deliveries.set(id, { made: made + 1, number, expiries: 0, version: version + 1, claim: null })
+        lane.retries.set(id, false)
+        break
+      case 'requeue':
+        lane.deliveries.set(id, { made, number, expiries: 0, version: version + 1, claim: null })
+        lane.queue.unshift(id)
+        break
+      default:
+        this.#end(lane, id, verdict !== 'ok')
+        if (verdict === 'gone') lane.paused = true
+    }
+    return true
+  }
+
+  holds(name: string, id: string, claim: number): boolean {
+    return this.lanes.get(name)!.deliveries.get(id)?.claim === claim
+  }
+
+  renew(name: string, id: string, claim: number): boolean {
+    if (!this.holds(name, id, claim)) return false
+    this.lanes.get(name)!.inFlight.set(id, false)
+    return true
+  }
+
+  /** From the last one on, each to the front. */
+  release(name: string, ids: readonly string[], claim: number): void {
+    const lane = this.lanes.get(name)!
+    for (const id of ids.toReversed()) {
+      if (!this.holds(name, id, claim)) continue
+      const delivery = lane.deliveries.get(id)!
+      lane.inFlight.delete(id)
+      if (delivery.number === 0 && delivery.version === 0 && delivery.expiries === 0) lane.deliveries.delete(id)
+      else lane.deliveries.set(id, { ...delivery, claim: null })
+      lane.queue.unshift(id)
+    }
+  }
+
+  expire(name: string): void {
+    const { inFlight } = this.lanes.get(name)!
+    for (const id of inFlight.keys()) inFlight.set(id, true)
+  }
+
+  makeDue(name: string): void {
+    const { retries } = this.lanes.get(name)!
+    for (const id of retries.keys()) retries.set(id, true)
+  }
+
+  /** Nothing can be forgotten: what is not final is somewhere. */
+  get unfinished(): number {
+    let count = 0
+    for (const { queue, inFlight, retries } of this.lanes.values()) count += queue.length + inFlight.size + retries.size
+    return count
+  }
+
+  #rescue(lane: ModelLane): number {
+    let failed = 0
+    for (const id of [...lane.inFlight.keys()].filter((each) => lane.inFlight.get(each)).sort()) {
+      const before = lane.deliveries.get(id)!
+      const after = {
+        ...before,
+        number: before.number + 1,
+        expiries: before.expiries + 1,
+        version: before.version + 1,
+        claim: null,
+      }
+      this.audited += 1
+      lane.inFlight.delete(id)
+      if (after.expiries >= LOST_AT_MOST) {
+        this.audited += 1
+        this.#end(lane, id, true)
+        failed += 1
+      } else {
+        lane.deliveries.set(id, after)
+        if (lane.strict) lane.queue.unshift(id)
+        else lane.queue.push(id)
+      }
+    }
+    return failed
+  }
+
+  #pick(lane: ModelLane, wanted: number): string[] {
+    if (lane.paused) return []
+    const n = lane.strict ? Math.min(wanted, 1 - lane.inFlight.size) : wanted
+    if (n <= 0) return []
+    const due = [...lane.retries.keys()].filter((id) => lane.retries.get(id)).sort()
+    const holdsBack = lane.strict && lane.retries.size > 0
+    const waiting = lane.queue.length
+    // Half for the retries, and more where fewer are new.
+    const most = holdsBack ? 1 : waiting === 0 ? n : Math.max(Math.ceil(n / 2), n - waiting)
+    const ids = due.slice(0, most)
+    for (const id of ids) lane.retries.delete(id)
+    if (lane.strict && lane.retries.size > 0) return ids
+    return [...ids, ...lane.queue.splice(0, n - ids.length)]
+  }
+
+  #end(lane: ModelLane, id: string, failed: boolean): void {
+    lane.deliveries.delete(id)
+    if (failed) lane.failed.add(id)
+    const left = this.left.get(id)! - 1
+    if (left === 0) this.left.delete(id)
+    else this.left.set(id, left)
+  }
+}
