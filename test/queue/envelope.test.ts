@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Message } from '../../src/message.ts'
-import { decodeEnvelope, EnvelopeError, encodeEnvelope, stampEnvelope } from '../../src/queue/envelope.ts'
+import { decodeEnvelope, EnvelopeError, stampEnvelope } from '../../src/queue/envelope.ts'
+import { encodeEnvelope } from '../../src/queue/envelope-write.ts'
 
 const NOW = new Date('2026-11-24T20:00:00Z')
 const decode = (text: string | Buffer) => decodeEnvelope(Buffer.from(text as string), () => 'hecho', NOW)

@@ -1,0 +1,326 @@
+/** Each script by itself: what it answers and what it leaves behind. */
+import { describe, expect } from 'vitest'
+import { CALLBACK_LANE } from '../../src/queue/keys.ts'
+import type { Claimed, LaneSpec, Queue } from '../../src/queue/queue.ts'
+import { until } from '../support/until.ts'
+import { audited, dispatched, envelopeOf, expireLeases, keysLeft, laneOf, settlementOf, test } from './scene.ts'
+
+const LEASE = 60_000
+const lane = laneOf('a')
+
+async function claimed(queue: Queue, from: LaneSpec, n: number): Promise<readonly Claimed[]> {
+  return (await queue.claim([{ lane: from, n }], LEASE, 1e9)).lanes[0]!.items
+}
+
+const idsOf = (items: readonly { id: string }[]) => items.map(({ id }) => id)
+const noLease = (queue: Queue) => queue.redis.hset(queue.keys.dispatchLease, 'until', 0)
+
+describe('take', () => {
+  test('one dispatcher at a time; when it is dead another one takes the same batch, and the dead one is refused', async ({
+    queue,
+  }) => {
+    await queue.enqueue(['uno', 'dos'])
+    const first = await queue.take()
+    expect(first.envelopes.map(String)).toEqual(['uno', 'dos'])
+    await queue.enqueue(['tres'])
+    const busy = await queue.take()
+    expect(busy).toMatchObject({ fence: 0, envelopes: [], left: 1 })
+    expect(busy.nextAt! - busy.now).toBeGreaterThan(1000)
+    await noLease(queue)
+    const second = await queue.take()
+    expect(second.envelopes.map(String)).toEqual(['uno', 'dos'])
+    expect(second.fence).toBeGreaterThan(first.fence)
+    const items = [{ kind: 'invalid' } as const, { kind: 'invalid' } as const]
+    expect(await queue.dispatch(first.fence, items)).toBeNull()
+    expect(await queue.dispatch(second.fence, items)).toMatchObject({ refused: 2 })
+    expect((await queue.take()).envelopes.map(String)).toEqual(['tres'])
+  })
+
+  test('what kills its dispatcher is found by working one at a time, set aside, and the rest goes on', async ({
+    queue,
+  }) => {
+    await queue.enqueue(['veneno', 'bueno'])
+    const sizes: number[] = []
+    let aside = 0
+    for (let deaths = 0; aside === 0; deaths++) {
+      expect(deaths).toBeLessThan(10)
+      const taken = await queue.take()
+      aside += taken.setAside
+      sizes.push(taken.envelopes.length)
+      await noLease(queue)
+    }
+    expect(sizes).toEqual([2, 2, 1, 1, 1])
+    expect(await queue.redis.lrange(queue.keys.inboxInvalid, 0, -1)).toEqual(['veneno'])
+    const { envelopes, fence } = await queue.take()
+    expect(envelopes.map(String)).toEqual(['bueno'])
+    await queue.dispatch(fence, [{ kind: 'dispatch', id: 'b', event: '{}', listeners: ['a'] }])
+    expect(idsOf(await claimed(queue, lane, 10))).toEqual(['b'])
+  })
+
+  test('a batch is bounded by bytes as well as by number, and always has one', async ({ queue }) => {
+    const large = 'x'.repeat(5 * 1024 * 1024)
+    await queue.enqueue([large, large, large])
+    const { envelopes, left } = await queue.take()
+    expect([envelopes.length, left]).toEqual([2, 1])
+  })
+
+  test('a message with a demora waits, keeps its body, and comes back once', async ({ queue }) => {
+    await queue.enqueue(['m'])
+    const { fence, now } = await queue.take()
+    const item = { kind: 'wait', id: 'm', event: '{}', dueAt: now + 300, envelope: Buffer.from('sellado') } as const
+    await queue.dispatch(fence, [item])
+    const early = await queue.take()
+    expect(early.fence).toBe(0)
+    expect(early.nextAt).toBe(now + 300)
+    const due = await until(async () => {
+      const taken = await queue.take()
+      return taken.fence > 0 ? taken : null
+    })
+    expect(due.envelopes.map(String)).toEqual(['sellado'])
+    await queue.dispatch(due.fence, [{ kind: 'dispatch', id: 'm', event: '{}', listeners: [] }])
+    expect((await keysLeft(queue)).filter((key) => /mensaje:|demoradas/.test(key))).toEqual([])
+  })
+})
+
+describe('dispatch', () => {
+  test('the same message again while it is being delivered is dropped; another one with its id is set aside', async ({
+    queue,
+  }) => {
+    await dispatched(queue, ['m'], ['a'])
+    await queue.enqueue([envelopeOf('m'), '{"id":"m","evento":"otro"}'])
+    const { fence } = await queue.take()
+    const item = { kind: 'dispatch', id: 'm', event: '{}', listeners: ['a'] } as const
+    expect(await queue.dispatch(fence, [item, item])).toMatchObject({ duplicates: 1, refused: 1 })
+    expect(await queue.redis.lrange(queue.keys.inboxInvalid, 0, -1)).toEqual(['{"id":"m","evento":"otro"}'])
+    expect(idsOf(await claimed(queue, lane, 10))).toEqual(['m'])
+  })
+
+  test('one body for all, gone with the last delivery', async ({ queue }) => {
+    await dispatched(queue, ['m'], ['a', 'b'])
+    const body = `${queue.keys.messagePrefix}m`
+    const b = laneOf('b')
+    await queue.settle([settlementOf(lane, (await claimed(queue, lane, 1))[0]!, 'ok')])
+    expect(await queue.redis.exists(body)).toBe(1)
+    await queue.settle([settlementOf(b, (await claimed(queue, b, 1))[0]!, 'failed')])
+    expect(await queue.redis.exists(body)).toBe(0)
+    expect((await keysLeft(queue)).filter((key) => /}:(restan|entregas|en_curso|cola)/.test(key))).toEqual([])
+  })
+})
+
+describe('claim', () => {
+  test('retries and new ones share the slots half and half', async ({ queue }) => {
+    await dispatched(queue, ['r1', 'r2', 'r3', 'r4', 'n1', 'n2', 'n3', 'n4'], ['a'])
+    const first = await claimed(queue, lane, 4)
+    await queue.settle(first.map((item) => settlementOf(lane, item, 'retry')))
+    expect(idsOf(await claimed(queue, lane, 4))).toEqual(['r1', 'r2', 'n1', 'n2'])
+    expect(idsOf(await claimed(queue, lane, 10))).toEqual(['r3', 'r4', 'n3', 'n4'])
+  })
+
+  test('in strict order one at a time, and a retry holds back those behind it', async ({ queue }) => {
+    const strict = laneOf('e', { strict: true })
+    await dispatched(queue, ['m1', 'm2', 'm3'], ['e'])
+    const [one] = await claimed(queue, strict, 10)
+    expect(await claimed(queue, strict, 10)).toEqual([])
+    await queue.settle([settlementOf(strict, one!, 'retry', { delay: 300 })])
+    expect(await claimed(queue, strict, 10)).toEqual([])
+    const again = await until(async () => (await claimed(queue, strict, 10))[0])
+    expect(again.id).toBe('m1')
+    // Its worker dies: it comes first again, not last.
+    await expireLeases(queue, 'e')
+    const third = (await claimed(queue, strict, 10))[0]!
+    expect([third.id, third.number]).toEqual(['m1', 2])
+    await queue.settle([settlementOf(strict, third, 'ok')])
+    expect(idsOf(await claimed(queue, strict, 10))).toEqual(['m2'])
+  })
+
+  test('a lease lost three times is the end: failed, audited, told to on_failure, and its body goes', async ({
+    queue,
+  }) => {
+    const told = laneOf('a', { failureJob: '{"mensaje":"{id}"}' })
+    await dispatched(queue, ['veneno', 'bueno'], ['a'])
+    for (let time = 1; time <= 3; time++) {
+      expect(idsOf(await claimed(queue, told, 10))).toContain('veneno')
+      const bueno = queue.lane('a').inFlight
+      await queue.redis.zadd(bueno, 1, 'veneno')
+    }
+    const { lanes } = await queue.claim([{ lane: told, n: 10 }], LEASE, 1e9)
+    expect(lanes[0]).toMatchObject({ failed: 1, items: [] })
+    expect(await queue.redis.zrange(queue.lane('a').failed, '0', '-1')).toEqual(['veneno'])
+    const states = (await audited(queue)).filter(({ s }) => s?.startsWith('fallida'))
+    expect(states).toHaveLength(1)
+    expect(states[0]!.s).toMatch(/^fallida\|4\|3\|\|.*venció 3 veces/)
+    const [callback] = (await queue.claim([{ lane: laneOf(CALLBACK_LANE), n: 1 }], LEASE, 1e9)).lanes[0]!.items
+    expect(String(callback!.raw)).toBe('{"mensaje":"veneno"}')
+    expect(await queue.redis.exists(`${queue.keys.messagePrefix}veneno`)).toBe(0)
+  })
+
+  test('a delivery whose body is gone is failed at once, and those beside it are not', async ({ queue }) => {
+    await dispatched(queue, ['perdido', 'entero'], ['a'])
+    await queue.redis.del(`${queue.keys.messagePrefix}perdido`)
+    const { lanes } = await queue.claim([{ lane, n: 10 }], LEASE, 1e9)
+    expect(lanes[0]).toMatchObject({ failed: 1 })
+    expect(idsOf(lanes[0]!.items)).toEqual(['entero'])
+  })
+
+  test('bytes are bounded over all lanes, and what did not fit keeps its place', async ({ queue }) => {
+    await dispatched(queue, ['m1', 'm2', 'm3'], ['a', 'b'])
+    const size = envelopeOf('m1').length
+    const wants = [lane, laneOf('b')].map((each) => ({ lane: each, n: 10 }))
+    const { lanes } = await queue.claim(wants, LEASE, size * 2)
+    expect(lanes.map(({ items }) => idsOf(items))).toEqual([['m1', 'm2'], []])
+    expect(await queue.redis.lrange(queue.lane('a').queue, 0, -1)).toEqual(['m3'])
+    expect(await queue.redis.lrange(queue.lane('b').queue, 0, -1)).toEqual(['m1', 'm2', 'm3'])
+    expect((await claimed(queue, laneOf('b'), 1))[0]!.id).toBe('m1')
+  })
+
+  test('limite: a tenth of a period at once, and then as fast as it says', async ({ queue }) => {
+    const limited = laneOf('a', { rateLimit: { count: 50, per: 1000 } })
+    await dispatched(
+      queue,
+      Array.from({ length: 40 }, (_, i) => `m${i}`),
+      ['a'],
+    )
+    const start = performance.now()
+    const times: number[] = []
+    while (times.length < 40) {
+      const { lanes, now } = await queue.claim([{ lane: limited, n: 40 }], LEASE, 1e9)
+      for (const _ of lanes[0]!.items) times.push(performance.now() - start)
+      if (times.length === 5) expect(lanes[0]!.nextAt! - now).toBeLessThanOrEqual(20)
+      await new Promise((resolve) => setTimeout(resolve, 5))
+    }
+    expect(times.filter((time) => time < 15).length).toBeLessThanOrEqual(6)
+    // 35 further ones at 50 a second.
+    expect(times.at(-1)!).toBeGreaterThan(650)
+  })
+})
+
+describe('renew and release', () => {
+  test('a lost lease is told, and what was given back stands in its old order with nothing counted', async ({
+    queue,
+  }) => {
+    await dispatched(queue, ['m1', 'm2', 'm3'], ['a'])
+    const [one, two, three] = await claimed(queue, lane, 3)
+    await queue.redis.zadd(queue.lane('a').inFlight, 1, 'm2')
+    await claimed(queue, lane, 1)
+    expect(await queue.renew([one!, two!, three!], LEASE)).toEqual([two])
+    await queue.release([one!, two!, three!])
+    expect(await queue.redis.lrange(queue.lane('a').queue, 0, -1)).toEqual(['m1', 'm3'])
+    const again = await claimed(queue, lane, 2)
+    expect(again.map(({ id, number, version }) => [id, number, version])).toEqual([
+      ['m1', 0, 0],
+      ['m3', 0, 0],
+    ])
+  })
+})
+
+describe('settle', () => {
+  test('a stale worker changes nothing, and its request is audited all the same', async ({ queue }) => {
+    await dispatched(queue, ['m'], ['a'])
+    const [stale] = await claimed(queue, lane, 1)
+    await expireLeases(queue, 'a')
+    const [current] = await claimed(queue, lane, 1)
+    const before = await queue.redis.xlen(queue.keys.audit)
+    expect(await queue.settle([settlementOf(lane, stale!, 'ok', { callback: { id: 'c', job: '{}' } })])).toEqual([
+      false,
+    ])
+    expect(await queue.redis.xlen(queue.keys.audit)).toBe(before + 1)
+    expect(await queue.redis.llen(queue.lane(CALLBACK_LANE).queue)).toBe(0)
+    expect(await queue.renew([current!], LEASE)).toEqual([])
+    // Sent twice, because the first answer was lost: the second time it is stale.
+    expect(await queue.settle([settlementOf(lane, current!, 'ok')])).toEqual([true])
+    expect(await queue.settle([settlementOf(lane, current!, 'ok')])).toEqual([false])
+  })
+
+  test('a callback is queued once, whatever happens', async ({ queue }) => {
+    await dispatched(queue, ['m1', 'm2'], ['a'])
+    const items = await claimed(queue, lane, 2)
+    const callback = { id: 'm1~a~1', job: '{}' }
+    await queue.settle(items.map((item) => settlementOf(lane, item, 'failed', { callback })))
+    expect(await queue.redis.llen(queue.lane(CALLBACK_LANE).queue)).toBe(1)
+  })
+
+  test('410 holds the listener until somebody resumes it', async ({ queue }) => {
+    await dispatched(queue, ['m1', 'm2'], ['a'])
+    const [one] = await claimed(queue, lane, 1)
+    await queue.settle([settlementOf(lane, one!, 'gone')])
+    expect(await claimed(queue, lane, 1)).toEqual([])
+    expect(await queue.redis.hgetall(queue.keys.paused)).toEqual({ a: '0 410' })
+  })
+})
+
+describe('the breaker', () => {
+  const pause = 400
+  const breaking = laneOf('a', { concurrency: 4, breaker: { threshold: 50, minimum: 4, window: 60_000, pause } })
+  const state = (queue: Queue) => queue.redis.hgetall(queue.lane('a').breaker)
+
+  async function outcomes(queue: Queue, health: readonly ('ok' | 'ko')[]): Promise<void> {
+    for (const each of health) {
+      const [item] = await claimed(queue, breaking, 1)
+      if (!item) throw new Error('nothing may be claimed')
+      await queue.settle([settlementOf(breaking, item, each === 'ok' ? 'ok' : 'retry', { health: each, delay: 1e6 })])
+    }
+  }
+
+  test('opens at its share of failures but not before its minimum, tries one, opens again, recovers in steps', async ({
+    queue,
+  }) => {
+    await dispatched(
+      queue,
+      Array.from({ length: 40 }, (_, i) => `m${i}`),
+      ['a'],
+    )
+    await outcomes(queue, ['ko', 'ko', 'ko'])
+    expect(await state(queue)).not.toHaveProperty('state')
+    await outcomes(queue, ['ko'])
+    expect(await state(queue)).toMatchObject({ state: 'open' })
+
+    const { lanes, now } = await queue.claim([{ lane: breaking, n: 4 }], LEASE, 1e9)
+    expect(lanes[0]!.items).toEqual([])
+    expect(lanes[0]!.nextAt! - now).toBeGreaterThan(0)
+    const probe = async () => {
+      const items = await until(async () => {
+        const found = await claimed(queue, breaking, 4)
+        return found.length > 0 ? found : null
+      })
+      // Half open: one alone.
+      expect(items).toHaveLength(1)
+      expect(await claimed(queue, breaking, 4)).toEqual([])
+      return items[0]!
+    }
+    await queue.settle([settlementOf(breaking, await probe(), 'retry', { health: 'ko', delay: 1e6 })])
+    expect(await state(queue)).toMatchObject({ state: 'open' })
+
+    await queue.settle([settlementOf(breaking, await probe(), 'ok', { health: 'ok' })])
+    const two = await claimed(queue, breaking, 4)
+    expect(two).toHaveLength(2)
+    await queue.settle(two.map((item) => settlementOf(breaking, item, 'ok', { health: 'ok' })))
+    await until(async () => Object.keys(await state(queue)).length === 0)
+    expect(await claimed(queue, breaking, 4)).toHaveLength(4)
+  })
+
+  test('stays closed below its share', async ({ queue }) => {
+    await dispatched(
+      queue,
+      Array.from({ length: 40 }, (_, i) => `m${i}`),
+      ['a'],
+    )
+    await outcomes(queue, ['ok', 'ko', 'ok', 'ok', 'ko', 'ok', 'ok', 'ko', 'ok', 'ok'])
+    expect(await state(queue)).not.toHaveProperty('state')
+  })
+})
+
+test('enqueue_once: the same key is enqueued once, and each sender gets the first id', async ({ queue }) => {
+  const ids = await Promise.all(['a', 'b', 'c'].map((id) => queue.enqueueOnce('k', id, envelopeOf(id))))
+  expect(new Set(ids).size).toBe(1)
+  expect(await queue.redis.llen(queue.keys.inbox)).toBe(1)
+  expect(await queue.redis.ttl(`${queue.keys.dedupePrefix}k`)).toBeGreaterThan(86_000)
+})
+
+test('scripts come back by themselves after SCRIPT FLUSH', async ({ queue }) => {
+  await dispatched(queue, ['m1', 'm2'], ['a'])
+  await queue.redis.script('FLUSH')
+  const items = await claimed(queue, lane, 2)
+  await queue.redis.script('FLUSH')
+  const applied = await Promise.all(items.map((item) => queue.settle([settlementOf(lane, item, 'ok')])))
+  expect(applied).toEqual([[true], [true]])
+})
