@@ -55,7 +55,7 @@ export async function build() {
     minifySyntax: true,
     define: { ...define, 'import.meta.url': '__importMetaUrl' },
     banner: { js: 'const __importMetaUrl=require("node:url").pathToFileURL(__filename).href;' },
-    plugins: [lateChildProcess],
+    plugins: [lateChildProcess, fewCommands],
   })
   const outputFiles = [...program.outputFiles, ...send.outputFiles]
   // The entries last: they must never name a chunk that is not there yet.
@@ -83,6 +83,28 @@ const lateChildProcess = {
     build.onLoad({ filter: /.*/, namespace: 'late' }, () => ({
       contents: "exports.spawn = (...args) => require('child_process').spawn(...args)",
     }))
+  },
+}
+
+/** Redis commands that `send` and ioredis's own connecting use; a test runs every form of `send` through this bundle. */
+const SEND_COMMANDS = new Set(
+  'auth client eval evalsha hello info lpush ping publish quit script select sentinel subscribe time unsubscribe'.split(
+    ' ',
+  ),
+)
+
+/** ioredis makes four functions for each of the 400 commands it knows when it is loaded; `send` wants a dozen. */
+const fewCommands = {
+  name: 'few-commands',
+  /** @param {import('esbuild').PluginBuild} build */
+  setup(build) {
+    build.onLoad({ filter: /@ioredis[\\/]commands[\\/]built[\\/]commands\.json$/ }, async ({ path }) => {
+      const all = Object.entries(JSON.parse(await readFile(path, 'utf8')))
+      return {
+        loader: 'json',
+        contents: JSON.stringify(Object.fromEntries(all.filter(([name]) => SEND_COMMANDS.has(name)))),
+      }
+    })
   },
 }
 

@@ -21,8 +21,6 @@ export type Commands = Readonly<Record<string, () => Promise<Definition>>>
 
 /** Runs one command line and sets the process's exit code. */
 export async function main(given: readonly string[], commands: Commands): Promise<void> {
-  // `resthooks auditoria | head` closes the pipe early: that is no error.
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
   const words = tobaSpelling(given)
   const context = new Context()
   const program = speakSpanish(new Command('resthooks'))

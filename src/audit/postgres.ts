@@ -11,6 +11,7 @@ import { insertParameters, parts } from './columns.ts'
 import { type Database, openDatabase, type Session } from './database.ts'
 import { type TextRules, textRules } from './encoding.ts'
 import type { AuditEvent } from './event.ts'
+import { lockLostAttempts, lostAttempts, removeReplaced } from './lost-attempts.ts'
 import { createPartitions, identifier } from './migrate.ts'
 import { keepRejected } from './rejected.ts'
 import { type Rows, rowsOf } from './rows.ts'
@@ -79,29 +80,13 @@ async function writeBatch(
   const rules = textRules(session.encoding, strict)
   const rows = rowsOf(events, rules)
   const writers = tableWriters(schema, scope, rules)
+  const lost = lostAttempts(events)
+  if (lost) await lockLostAttempts(session, schema)
   // Always in this order, for every writer and for crear_particiones: nobody waits in a circle.
   for (const table of ['messages', 'deliveries', 'attempts', 'callbacks'] as const) {
     await insertRows(session, writers[table] as TableWriter<unknown>, rows[table as keyof Rows])
   }
-  await removeReplaced(session, schema, scope, events, rules)
-}
-
-/** A worker that was given up told its outcome after all: the row that stood for its attempt goes. Rare. */
-async function removeReplaced(
-  session: Session,
-  schema: string,
-  scope: Scope,
-  events: readonly AuditEvent[],
-  { key }: TextRules,
-): Promise<void> {
-  for (const event of events) {
-    if (event.type !== 'attempt' || event.replaces === null) continue
-    await session.query(
-      `DELETE FROM ${identifier(schema)}.intento
-        WHERE mensaje_id = $1 AND id = $2 AND instancia = $3 AND proyecto = $4`,
-      [event.attempt.messageId, event.replaces, scope.instancia, scope.proyecto].map((text) => key(text)),
-    )
-  }
+  if (lost) await removeReplaced(session, schema, scope, lost, rules)
 }
 
 async function insertRows<Row>(

@@ -37,7 +37,7 @@ export function estado(program: Command, context: Context): void {
         const state = await read(context)
         if (options.json) print.json(state)
         else {
-          if (options.vigilar && print.isInteractive()) process.stdout.write('\u001b[H\u001b[2J')
+          if (options.vigilar && print.isInteractive()) print.stdout().write('\u001b[H\u001b[2J')
           await show(state)
         }
         if (!options.vigilar) return

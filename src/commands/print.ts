@@ -2,11 +2,34 @@
  * How results reach the terminal or the next program: results on stdout, everything else on stderr, colour only where
  * a person looks at it.
  */
+import { writeSync } from 'node:fs'
 import type Table from 'cli-table3'
+
+let watched = false
+
+/** Our stdout. `resthooks auditoria | head` closes the pipe early: that is no error. */
+export function stdout(): NodeJS.WriteStream {
+  if (!watched) {
+    watched = true
+    process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
+  }
+  return process.stdout
+}
 
 /** A result line on stdout. */
 export function line(text = ''): void {
-  process.stdout.write(`${text}\n`)
+  stdout().write(`${text}\n`)
+}
+
+/** The one result line of a command that must start fast: making Node's stream for it costs more than the line. */
+export function onlyLine(text: string): void {
+  try {
+    writeSync(1, `${text}\n`)
+  } catch (error) {
+    // A pipe that is full or closed: the stream knows how to wait, and how to end.
+    if (!['EAGAIN', 'EPIPE'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error
+    line(text)
+  }
 }
 
 /** Something to know that is not the result, on stderr. */

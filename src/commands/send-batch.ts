@@ -7,7 +7,8 @@ import { createInterface } from 'node:readline'
 import type { Config } from '../config/config.ts'
 import { OperationFailed, UsageError } from '../errors.ts'
 import { newId } from '../id.ts'
-import { decodeEnvelope, ENVELOPE_KEYS, EnvelopeError, encodeEnvelope } from '../queue/envelope.ts'
+import { decodeEnvelope, ENVELOPE_KEYS, EnvelopeError } from '../queue/envelope.ts'
+import { encodeEnvelope } from '../queue/envelope-write.ts'
 import { redisTrouble } from '../queue/redis.ts'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
@@ -174,7 +175,7 @@ function checkLineJson(body: Buffer): void {
 /** Waits where the reader of our stdout is slower than we are. */
 function write(text: string): Promise<void> {
   return new Promise((resolve) => {
-    if (text === '' || process.stdout.write(text)) resolve()
-    else process.stdout.once('drain', resolve)
+    if (text === '' || print.stdout().write(text)) resolve()
+    else print.stdout().once('drain', resolve)
   })
 }

@@ -5,7 +5,7 @@ import type { Config } from '../config/config.ts'
 import { UsageError } from '../errors.ts'
 import { newId } from '../id.ts'
 import type { Message } from '../message.ts'
-import { encodeEnvelope, hasControl } from '../queue/envelope.ts'
+import { encodeEnvelope, hasControl } from '../queue/envelope-write.ts'
 import { redisTrouble } from '../queue/redis.ts'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
@@ -55,7 +55,7 @@ export function send(program: Command, context: Context): void {
       const patience = options.esperar === undefined ? null : await durationOption('--esperar', options.esperar)
       if (isInactive(config)) return
       const id = await enqueue(context, config, message, options.demora)
-      print.line(id)
+      print.onlyLine(id)
       if (patience !== null) {
         const { awaitOutcomes } = await import('./await-outcomes.ts')
         await awaitOutcomes(context, [id], patience)

@@ -1,11 +1,13 @@
 /**
- * The envelope: a message as it lies in Redis (INTERFACE §4), written by `send` or by any other program.
+ * Reading an envelope: a message as it lies in Redis (INTERFACE §4), written by `send` (`envelope-write.ts`) or by any other
+ * program.
  *
  * Decoding keeps the body byte for byte, so `datos` is cut out of the source text and never parsed and printed again:
  * 20-digit numbers, key order, escapes and duplicate keys survive.
  */
 import { visit } from 'jsonc-parser'
 import type { Message } from '../message.ts'
+import { hasControl } from './envelope-write.ts'
 
 /** Why an entry cannot be understood, in Spanish. */
 export class EnvelopeError extends Error {
@@ -89,27 +91,6 @@ export function decodeEnvelope(raw: Buffer, makeId: () => string, now: Date): En
   }
 }
 
-/** Writes a message as an entry of the queue; a body that is not UTF-8 travels as base64. */
-export function encodeEnvelope(message: Message): string {
-  const text = isUtf8(message.body) ? message.body.toString('utf8') : null
-  return JSON.stringify({
-    v: 1,
-    id: message.id,
-    evento: message.event,
-    ...(text === null ? { cuerpo_base64: message.body.toString('base64') } : { cuerpo: text }),
-    tipo_contenido: message.contentType,
-    metodo: message.method ?? undefined,
-    ruta: message.path ?? undefined,
-    cabeceras: Object.keys(message.headers).length > 0 ? message.headers : undefined,
-    creado: message.createdAt.toISOString(),
-    clave: message.key ?? undefined,
-    no_antes_de: message.notBefore?.toISOString(),
-    listener: message.onlyListener ?? undefined,
-    origen: message.origin ?? undefined,
-    profundidad: message.depth > 0 ? message.depth : undefined,
-  })
-}
-
 /**
  * The same entry with its id, its first reception and its absolute due time written at the end, where they win over
  * earlier ones. The rest stays as it is: a delayed entry is stored again and must keep its bytes.
@@ -127,16 +108,6 @@ function decodeUtf8(raw: Buffer): string {
     return decoder.decode(raw)
   } catch {
     throw new EnvelopeError('no es texto UTF-8')
-  }
-}
-
-function isUtf8(bytes: Buffer): boolean {
-  try {
-    decoder.decode(bytes)
-    // A leading BOM would be swallowed on the way back.
-    return !(bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf)
-  } catch {
-    return false
   }
 }
 
@@ -262,11 +233,6 @@ function delayOf(value: unknown): number {
   if (amount === undefined)
     throw new EnvelopeError(`"demora" no es una duración (500ms, 5s, 10m, 2h, 7d): ${show(value)}`)
   return Math.round(Number(amount) * UNITS[unit ?? 's']!)
-}
-
-/** Control characters do not belong in a name. */
-export function hasControl(text: string): boolean {
-  return /\p{Cc}/u.test(text)
 }
 
 function show(value: unknown): string {

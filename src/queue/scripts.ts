@@ -57,14 +57,16 @@ const SOURCES: Readonly<Record<keyof Scripts, string>> = {
   cancel,
 }
 
-/** Defines them all on the client; the text travels only when one is first used. */
+/** Each is defined on the client when it is first used: `send` uses one of them at most. */
 export function scriptsOf(redis: Redis): Scripts {
   const commands = redis as unknown as Record<string, Script>
   const scripts: Partial<Record<keyof Scripts, Script>> = {}
   for (const [name, source] of Object.entries(SOURCES) as [keyof Scripts, string][]) {
     const command = `resthooks_${name}`
-    redis.defineCommand(command, { lua: `${common}\n${source}` })
-    scripts[name] = (...args) => commands[`${command}Buffer`]!(...args)
+    scripts[name] = (...args) => {
+      if (!commands[`${command}Buffer`]) redis.defineCommand(command, { lua: `${common}\n${source}` })
+      return commands[`${command}Buffer`]!(...args)
+    }
   }
   return scripts as Scripts
 }

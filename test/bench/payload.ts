@@ -1,6 +1,6 @@
 /** The messages of the benchmark: a JSON body of 1 KB, as a purchase or a supplier has it. */
 import { ulid } from 'ulid'
-import { encodeEnvelope } from '../../src/queue/envelope.ts'
+import { encodeEnvelope } from '../../src/queue/envelope-write.ts'
 
 export const BODY_BYTES = 1024
 
