@@ -77,7 +77,7 @@ export class Arena {
   readonly notes: string[] = []
   /** Messages that the ledger judges; all of them unless a fault says otherwise. */
   judges: (id: string) => boolean = () => true
-  /** What Postgres knew when Redis lost everything. */
+  /** What Postgres knew, and when, after Redis had lost everything. */
   flush: { at: number; known: readonly { mensaje_id: string; listener: string; estado: string }[] } | undefined
   #close: (() => Promise<void>)[] = []
   /** Every worker ever started, for what their logs say. */

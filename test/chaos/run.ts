@@ -7,15 +7,22 @@
  *   --semilla N     the dice of an earlier run
  *   --escala X      X times the messages
  *   --vueltas N     N times over, each with a further seed
+ *   --sin-limites   without measuring memory, log and times, which takes minutes
+ *   --mensajes N    waiting messages of those measurements (1000000)
  */
 import { parseArgs } from 'node:util'
 import { startPostgres } from '../support/postgres-server.ts'
+import { type Bound, measureBounds } from './bounds.ts'
 import { atEnd, endAll } from './endings.ts'
 import { allFaults } from './faults/all.ts'
-import { play } from './play.ts'
+import type { Fault } from './faults/fault.ts'
+import { play, type Stage } from './play.ts'
 import { copyProgram } from './program.ts'
 import { diceOf } from './random.ts'
-import { type Row, tableOf } from './table.ts'
+import { boundsTable, type Row, tableOf } from './table.ts'
+
+/** Faults of the short form that are played side by side. */
+const AT_ONCE = 3
 
 const { values: options } = parseArgs({
   options: {
@@ -24,6 +31,8 @@ const { values: options } = parseArgs({
     semilla: { type: 'string' },
     escala: { type: 'string', default: '1' },
     vueltas: { type: 'string', default: '1' },
+    'sin-limites': { type: 'boolean', default: false },
+    mensajes: { type: 'string', default: '1000000' },
   },
 })
 
@@ -53,30 +62,55 @@ async function run(): Promise<number> {
   const rows: Row[] = []
   for (let round = 0; round < Number(options.vueltas); round++) {
     const seed = firstSeed + round
-    for (const fault of faults) {
-      const start = Date.now()
-      const stage = { program, postgres, dice: diceOf(seed), scale: Number(options.escala) }
-      const row = await play(fault, stage).then(
-        (figures): Row => ({ fault: fault.name, figures, seconds: (Date.now() - start) / 1000 }),
-        (error: Error): Row => ({
-          fault: fault.name,
-          figures: null,
-          failure: error.message,
-          seconds: (Date.now() - start) / 1000,
-        }),
-      )
+    const one = async (fault: Fault) => {
+      const row = await figuresOf(fault, { program, postgres, dice: diceOf(seed), scale: Number(options.escala) })
       rows.push(row)
       tell(row)
     }
+    // Most of a minute of chaos is waiting for leases and for signs of life: the short form waits for several at once.
+    const together = options.corto ? faults.filter(({ alone }) => !alone) : []
+    await inParallel(together, AT_ONCE, one)
+    for (const fault of faults) if (!together.includes(fault)) await one(fault)
   }
-  say(`\n${tableOf(rows)}`)
+  const bounds = await boundsOf({ program, postgres, dice: diceOf(firstSeed), scale: 1 })
+  if (rows.length > 0) say(`\n${tableOf(rows)}`)
+  if (bounds.length > 0) say(`\n${boundsTable(bounds)}`)
   const bad = rows.filter(({ figures }) => !figures || figures.violations.length > 0)
-  say(
-    bad.length === 0
-      ? `${rows.length} fallos, nada perdido`
-      : `${bad.length} de ${rows.length} con problemas (semilla ${firstSeed})`,
-  )
-  return bad.length === 0 ? 0 : 1
+  const beyond = bounds.filter(({ holds }) => !holds)
+  if (bad.length + beyond.length === 0) say(`${rows.length} fallos y ${bounds.length} límites: nada perdido`)
+  else
+    say(
+      `${bad.length} de ${rows.length} fallos y ${beyond.length} de ${bounds.length} límites con problemas (semilla ${firstSeed})`,
+    )
+  return bad.length + beyond.length === 0 ? 0 : 1
+}
+
+async function figuresOf(fault: Fault, stage: Stage): Promise<Row> {
+  const start = Date.now()
+  const seconds = () => (Date.now() - start) / 1000
+  try {
+    const figures = await play(fault, stage)
+    return { fault: fault.name, figures, seconds: seconds() }
+  } catch (error) {
+    return { fault: fault.name, figures: null, failure: (error as Error).message, seconds: seconds() }
+  }
+}
+
+async function inParallel<T>(items: readonly T[], atOnce: number, work: (item: T) => Promise<void>): Promise<void> {
+  const left = [...items]
+  const lane = async () => {
+    for (let item = left.shift(); item !== undefined; item = left.shift()) await work(item)
+  }
+  await Promise.all(Array.from({ length: atOnce }, lane))
+}
+
+async function boundsOf(stage: Stage): Promise<Bound[]> {
+  const wanted = options.solo ? options.solo.includes('límites') : !options.corto && !options['sin-limites']
+  if (!wanted) return []
+  const waiting = Number(options.mensajes)
+  return measureBounds(stage, { waiting, attempts: Math.round(waiting / 5) }).catch((error: Error) => [
+    { what: 'límites', measured: error.message.slice(0, 200), promised: 'medidos', holds: false },
+  ])
 }
 
 function tell({ fault, figures, failure, seconds }: Row): void {

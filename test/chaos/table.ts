@@ -1,5 +1,6 @@
 /** The figures, as a person reads them. */
 import Table from 'cli-table3'
+import type { Bound } from './bounds.ts'
 import type { Figures } from './ledger.ts'
 
 export interface Row {
@@ -38,6 +39,17 @@ export function tableOf(rows: readonly Row[]): string {
     const back = recovery === null ? '—' : `${(recovery / 1000).toFixed(2)} s`
     const verdict = violations.length === 0 ? 'bien' : `FALLA (${violations.length})`
     table.push([fault, messages, deliveries, lost, duplicates, unrecorded, mismatches, back, time, verdict])
+  }
+  return table.toString()
+}
+
+export function boundsTable(bounds: readonly Bound[]): string {
+  const table = new Table({
+    head: ['límite', 'medido', 'prometido', ''],
+    style: { head: [], border: [], compact: true },
+  })
+  for (const { what, measured, promised, holds } of bounds) {
+    table.push([what, measured, promised, holds ? 'bien' : 'FALLA'])
   }
   return table.toString()
 }

@@ -18,7 +18,7 @@ function insist(arena: Arena, statement: string): Promise<unknown> {
   return until(run, { timeout: 20_000, every: 100, what: statement })
 }
 
-export const postgresFaults: readonly Fault[] = [
+const faults: readonly Fault[] = [
   {
     name: 'postgres: no está al arrancar',
     mixable: true,
@@ -58,7 +58,6 @@ export const postgresFaults: readonly Fault[] = [
   },
   {
     name: 'postgres: pg_terminate_backend en bucle',
-    short: true,
     mixable: true,
     inflict: async (arena) => {
       for (let i = 0; i < 30; i++) {
@@ -198,3 +197,6 @@ async function pidsOf(postmaster: number): Promise<number[]> {
   }
   return pids
 }
+
+/** Everybody shares the one Postgres: whoever harms it has it alone. */
+export const postgresFaults: readonly Fault[] = faults.map((fault) => ({ ...fault, alone: true }))

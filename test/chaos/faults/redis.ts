@@ -14,7 +14,6 @@ const SURE = { redisArgs: ['--appendfsync', 'always'] }
 export const redisFaults: readonly Fault[] = [
   {
     name: 'redis: reinicio con AOF',
-    short: true,
     mixable: true,
     inflict: async (arena) => {
       await sleep(arena.dice.between(300, 1200))
@@ -124,7 +123,6 @@ export const redisFaults: readonly Fault[] = [
   },
   {
     name: 'redis: SCRIPT FLUSH en bucle',
-    short: true,
     mixable: true,
     inflict: async (arena) => {
       for (let i = 0; i < 60; i++) {
@@ -175,6 +173,7 @@ export const redisFaults: readonly Fault[] = [
   },
   {
     name: 'redis: memoria llena y el dueño de la auditoría muerto',
+    alone: true,
     rules: { except: ['tropieza'] },
     traffic: { messages: 300, over: 3000 },
     patience: 90_000,

@@ -5,7 +5,6 @@ import { type Fault, sleep } from './fault.ts'
 export const workerFaults: readonly Fault[] = [
   {
     name: 'workers: kill -9 de uno',
-    short: true,
     mixable: true,
     inflict: async (arena) => {
       await sleep(arena.dice.between(300, 900))
@@ -46,7 +45,6 @@ export const workerFaults: readonly Fault[] = [
   },
   {
     name: 'workers: tormenta de SIGTERM',
-    short: true,
     mixable: true,
     workers: 3,
     traffic: { over: 6000 },
