@@ -17,6 +17,8 @@ import { Signal } from './signal.ts'
 const BATCH = 1000
 /** A batch of large messages is shorter: what is read at once is held in memory several times over. */
 const BATCH_BYTES = 8 * 1024 * 1024
+/** Nothing is known about their size yet: after a long outage there may be a gigabyte of large ones. */
+const FIRST_BATCH = 50
 /** A smaller batch than this waits a moment for company, so that a steady trickle does not cost a transaction a row. */
 const WORTHWHILE = 300
 const GATHER_MS = 25
@@ -38,7 +40,7 @@ export class AuditWriter {
   readonly #outage: Outage
   readonly bell = new Signal()
   #stopping = false
-  #count = BATCH
+  #count = FIRST_BATCH
   /** After a start, a failure, or an inheritance: what was read and not written comes first. */
   #pendingFirst = true
 
