@@ -142,7 +142,8 @@ test('OAuth2: one token for several messages', async ({ world }) => {
   await writeFile(world.ini, (await readFile(world.ini, 'utf8')).replace('/oauth2/token', '/token'))
   await world.setEnv({ HUARPE_CLAVE: 'muy-secreta-3' })
   await delivered(world, ['muy-secreta-3', 'token-que-nadie-debe-ver'])
-  await delivered(world, [])
+  // By the same worker: each has a token of its own.
+  await world.settled(await world.send('proveedor.alta', SUPPLIER))
   expect(server.requests.filter(({ url }) => url === '/token')).toHaveLength(1)
   expect(server.requests.filter(({ url }) => url === '/api/')).toHaveLength(2)
 })
