@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import postgres, { type Sql } from 'postgres'
+import { ulid } from 'ulid'
 import { type Keys, keysOf } from '../../src/queue/keys.ts'
 import { type CliResult, cleanEnvironment, spawnProgram, type Worker } from '../support/cli.ts'
 import { envText, type IniSections, iniText } from '../support/config-files.ts'
@@ -21,7 +22,8 @@ import type { Dice } from './random.ts'
 import type { Traffic } from './traffic.ts'
 import { Wire } from './wire.ts'
 
-export const LEASE_MS = 3_000
+/** Short enough to wait for, long enough that a busy machine renews in time. */
+export const LEASE_MS = 5_000
 /** Requests in flight of one worker at most. */
 export const SLOTS = 20
 
@@ -79,6 +81,7 @@ export class Arena {
   judges: (id: string) => boolean = () => true
   /** What Postgres knew, and when, after Redis had lost everything. */
   flush: { at: number; known: readonly { mensaje_id: string; listener: string; estado: string }[] } | undefined
+  readonly #stopping = new Set<Worker>()
   #close: (() => Promise<void>)[] = []
   /** Every worker ever started, for what their logs say. */
   readonly history: Worker[] = []
@@ -88,7 +91,7 @@ export class Arena {
     this.postgres = database
     this.dice = dice
     this.options = options
-    const tag = `${Date.now().toString(36)}${dice.between(0, 1e6).toString(36)}`
+    const tag = ulid().toLowerCase()
     this.instancia = `caos_${tag}`
     this.schema = `caos_${tag}`
     this.keys = keysOf(this.instancia, 'proyecto')
@@ -208,12 +211,16 @@ export class Arena {
 
   /** SIGTERM: an orderly end. @throws when the exit code is not 0 */
   async stop(victims: readonly Worker[] = [...this.workers], patience = 30_000): Promise<void> {
-    for (const victim of victims) victim.kill('SIGTERM')
+    // A second signal would end it at once: two faults of a mixture may want the same worker to stop.
+    for (const victim of victims.filter((each) => !this.#stopping.has(each))) {
+      this.#stopping.add(victim)
+      victim.kill('SIGTERM')
+    }
     const ends = await Promise.all(victims.map((victim) => victim.waitExit(patience)))
     this.#forget(victims)
     ends.forEach(({ code, signal }, i) => {
       // One that had not even begun knows no signals yet: there is nothing that it could leave behind.
-      if (code !== 0 && victims[i]!.log.length > 0)
+      if (code !== 0 && signal !== 'SIGKILL' && victims[i]!.log.length > 0)
         throw new Error(`SIGTERM: worker ended with ${code ?? signal}:\n${victims[i]!.output.slice(-2000)}`)
     })
   }

@@ -21,9 +21,6 @@ import { copyProgram } from './program.ts'
 import { diceOf } from './random.ts'
 import { boundsTable, type Row, tableOf } from './table.ts'
 
-/** Faults of the short form that are played side by side. */
-const AT_ONCE = 3
-
 const { values: options } = parseArgs({
   options: {
     corto: { type: 'boolean', default: false },
@@ -46,6 +43,12 @@ for (const [signal, code] of [
   })
 }
 
+process.once('uncaughtException', async (error) => {
+  say(`error de la suite: ${error.stack}`)
+  await endAll()
+  process.exit(1)
+})
+
 const code = await run().finally(endAll)
 process.exit(code)
 
@@ -62,15 +65,11 @@ async function run(): Promise<number> {
   const rows: Row[] = []
   for (let round = 0; round < Number(options.vueltas); round++) {
     const seed = firstSeed + round
-    const one = async (fault: Fault) => {
+    for (const fault of faults) {
       const row = await figuresOf(fault, { program, postgres, dice: diceOf(seed), scale: Number(options.escala) })
       rows.push(row)
       tell(row)
     }
-    // Most of a minute of chaos is waiting for leases and for signs of life: the short form waits for several at once.
-    const together = options.corto ? faults.filter(({ alone }) => !alone) : []
-    await inParallel(together, AT_ONCE, one)
-    for (const fault of faults) if (!together.includes(fault)) await one(fault)
   }
   const bounds = await boundsOf({ program, postgres, dice: diceOf(firstSeed), scale: 1 })
   if (rows.length > 0) say(`\n${tableOf(rows)}`)
@@ -94,14 +93,6 @@ async function figuresOf(fault: Fault, stage: Stage): Promise<Row> {
   } catch (error) {
     return { fault: fault.name, figures: null, failure: (error as Error).message, seconds: seconds() }
   }
-}
-
-async function inParallel<T>(items: readonly T[], atOnce: number, work: (item: T) => Promise<void>): Promise<void> {
-  const left = [...items]
-  const lane = async () => {
-    for (let item = left.shift(); item !== undefined; item = left.shift()) await work(item)
-  }
-  await Promise.all(Array.from({ length: atOnce }, lane))
 }
 
 async function boundsOf(stage: Stage): Promise<Bound[]> {

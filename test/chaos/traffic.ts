@@ -83,6 +83,8 @@ export class Traffic {
       else this.doubtful.add(id)
     })
     const ended = exitOf(child)
+    // A sender that was ended takes no more; what it had not told is nobody's.
+    child.stdin.on('error', () => {})
     await paced(count, over, (i) => {
       const { event, body } = this.#next()
       const id = `${sender}-${i}`

@@ -22,6 +22,6 @@ const pool = alone.filter(({ mixable }) => mixable)
 
 export const allFaults: readonly Fault[] = [
   ...alone,
-  mixedFault(pool, 'mezcla al azar', 2, true),
+  mixedFault(pool, 'mezcla al azar', 1, true),
   mixedFault(pool, 'mezcla al azar, larga', 5, false),
 ]

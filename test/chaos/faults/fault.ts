@@ -8,8 +8,6 @@ export interface Fault {
   readonly name: string
   /** Also in the one-minute form. */
   readonly short?: boolean
-  /** Harms what all faults share: nothing else is played meanwhile. */
-  readonly alone?: boolean
   /** May be mixed at random with others. */
   readonly mixable?: boolean
   readonly arena?: ArenaOptions | (() => Promise<ArenaOptions>)

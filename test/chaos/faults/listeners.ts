@@ -168,7 +168,6 @@ async function healthyIsQuick(arena: Arena): Promise<readonly string[]> {
 export const listenerFaults: readonly Fault[] = [
   {
     name: 'listeners: respuestas rotas',
-    short: true,
     arena: { cast: brokenCast, ini: { workers: { concurrencia: 60 } } },
     traffic: { messages: 40, over: 2500 },
     patience: 90_000,

@@ -9,7 +9,6 @@ export function mixedFault(pool: readonly Fault[], name: string, rounds: number,
   return {
     name,
     short,
-    alone: true,
     workers: 3,
     arena: { redisArgs: ['--appendfsync', 'always'] },
     traffic: { messages: 300 + 150 * rounds, over: 4000 + 4000 * rounds },

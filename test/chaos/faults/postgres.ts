@@ -18,7 +18,7 @@ function insist(arena: Arena, statement: string): Promise<unknown> {
   return until(run, { timeout: 20_000, every: 100, what: statement })
 }
 
-const faults: readonly Fault[] = [
+export const postgresFaults: readonly Fault[] = [
   {
     name: 'postgres: no está al arrancar',
     mixable: true,
@@ -197,6 +197,3 @@ async function pidsOf(postmaster: number): Promise<number[]> {
   }
   return pids
 }
-
-/** Everybody shares the one Postgres: whoever harms it has it alone. */
-export const postgresFaults: readonly Fault[] = faults.map((fault) => ({ ...fault, alone: true }))

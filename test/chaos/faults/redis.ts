@@ -1,6 +1,6 @@
 /** Redis that stops, dies, hangs, forgets its scripts, is full, or loses the audit's group. */
 import { until } from '../../support/until.ts'
-import type { Arena } from '../arena.ts'
+import { type Arena, LEASE_MS } from '../arena.ts'
 import { type Fault, sleep } from './fault.ts'
 
 /** All workers at once lose sight of what they have in flight: it may be made twice. */
@@ -54,7 +54,7 @@ export const redisFaults: readonly Fault[] = [
       await sleep(1000)
       await arena.killHard([arena.dice.pick(arena.workers)])
       arena.start()
-      await sleep(3500)
+      await sleep(LEASE_MS)
       await arena.redis.start()
       noteOutage(arena)
       arena.healed()
@@ -79,13 +79,13 @@ export const redisFaults: readonly Fault[] = [
     },
   },
   {
-    name: 'redis: SIGSTOP de 5 s',
+    name: 'redis: SIGSTOP más largo que el arriendo',
     mixable: true,
     inflict: async (arena) => {
       await sleep(arena.dice.between(300, 1200))
       noteOutage(arena)
       arena.redis.process.kill('SIGSTOP')
-      await sleep(5000)
+      await sleep(LEASE_MS + 1500)
       arena.redis.process.kill('SIGCONT')
       noteOutage(arena)
       arena.healed()
@@ -173,7 +173,6 @@ export const redisFaults: readonly Fault[] = [
   },
   {
     name: 'redis: memoria llena y el dueño de la auditoría muerto',
-    alone: true,
     rules: { except: ['tropieza'] },
     traffic: { messages: 300, over: 3000 },
     patience: 90_000,

@@ -59,7 +59,6 @@ export const workerFaults: readonly Fault[] = [
   },
   {
     name: 'workers: SIGSTOP más largo que el arriendo',
-    short: true,
     mixable: true,
     workers: 2,
     traffic: { over: 5000 },
@@ -68,7 +67,7 @@ export const workerFaults: readonly Fault[] = [
       const frozen = arena.dice.pick(arena.workers)
       arena.noteCrash(1)
       frozen.kill('SIGSTOP')
-      await sleep(LEASE_MS * 2 + arena.dice.between(0, 1000))
+      await sleep(LEASE_MS + 2000 + arena.dice.between(0, 1000))
       frozen.kill('SIGCONT')
       // What it had in flight is made by the other one; its own late outcome is a second request, audited.
       arena.noteCrash(1)
