@@ -13,6 +13,7 @@ import { isRedisOutage, redisTrouble } from '../queue/redis.ts'
 import type { Logger } from './log.ts'
 import { Outage } from './outage.ts'
 import { Signal } from './signal.ts'
+import { pause } from './timing.ts'
 
 const BATCH = 1000
 /** A batch of large messages is shorter: what is read at once is held in memory several times over. */
@@ -141,8 +142,4 @@ function nextCount(entries: readonly AuditEntry[]): number {
   let bytes = 1
   for (const { raw } of entries) for (const value of raw.values()) bytes += value.length
   return Math.max(1, Math.min(BATCH, entries.length * 2 + 16, Math.floor((BATCH_BYTES * entries.length) / bytes)))
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
 }

@@ -8,6 +8,7 @@
 import type { Queue, Settlement } from '../queue/queue.ts'
 import { isRedisOutage, redisTrouble } from '../queue/redis.ts'
 import type { WorkerScene } from './scene.ts'
+import { pause } from './timing.ts'
 
 const AT_MOST = 300
 const AT_MOST_BYTES = 4 * 1024 * 1024
@@ -101,8 +102,4 @@ export class Settler {
       this.#settled(batch[0]!, false)
     }
   }
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
 }

@@ -18,7 +18,7 @@ import { CALLBACK_SPEC, CallbackExecutor } from './callback-executor.ts'
 import { Claimer } from './claimer.ts'
 import { DeliveryExecutor, laneSpecOf } from './delivery-executor.ts'
 import { Dispatcher } from './dispatcher.ts'
-import { BEAT_MS, beat, sayGoodbye } from './heartbeat.ts'
+import { sayGoodbye } from './heartbeat.ts'
 import { Lane } from './lane.ts'
 import { Leases } from './leases.ts'
 import type { Logger } from './log.ts'
@@ -26,9 +26,11 @@ import { Subscriptions } from './match.ts'
 import { type NightlyPurge, startNightlyPurge } from './nightly-purge.ts'
 import { observed } from './observed.ts'
 import { Outage } from './outage.ts'
+import { Pulse } from './pulse.ts'
 import type { WorkerScene } from './scene.ts'
 import { Settler } from './settler.ts'
 import { Signal } from './signal.ts'
+import { clamp, pause, waitWhile, within } from './timing.ts'
 
 export interface WorkerOptions {
   readonly config: Config
@@ -64,20 +66,18 @@ export class Worker {
   readonly #dispatcher: Dispatcher
   readonly #claimer: Claimer
   readonly #audit: AuditThread
+  readonly #pulse: Pulse
   readonly #dispatchBell = new Signal()
   readonly #claimBell = new Signal()
   readonly #stopBell = new Signal()
-  readonly #startedAt = Date.now()
   #config: Config
   #subscriptions: Subscriptions
   #clockOffset = 0
   #stopping = false
-  #backlogged = false
   /** Passes in a row that found nothing, since anything last happened. */
   #emptyDispatches = 0
   #emptyClaims = 0
   #failure: Error | undefined
-  #beatTimer: NodeJS.Timeout | undefined
   #nightlyPurge: NightlyPurge | undefined
   #metrics: MetricsServer | undefined
   /** The last change of `#metrics`: one at a time. */
@@ -128,6 +128,16 @@ export class Worker {
     this.#dispatcher = new Dispatcher(this.#queue, this.#scene)
     this.#claimer = new Claimer(this.#queue, this.#scene, this.#leases, this.#settler, this.#claimBell)
     this.#audit = new AuditThread(this.#scene)
+    this.#pulse = new Pulse(this.#queue, this.#scene, {
+      clock: (now) => {
+        this.#clockOffset = now - Date.now()
+      },
+      inherited: () => this.#audit.inherited(),
+      backlog: () => {
+        this.#setOpen()
+        this.#lookEverywhere()
+      },
+    })
     this.#subscriptions = new Subscriptions(this.#config.listeners.values())
     this.#claimer.lanes.set(CALLBACK_LANE, new Lane(CALLBACK_SPEC, new CallbackExecutor(this.#queue, this.#scene)))
     for (const listener of this.#config.listeners.values()) this.#openLane(listener)
@@ -143,7 +153,7 @@ export class Worker {
     log.info({ listeners: this.#config.listeners.size, activo: this.#config.active }, 'worker en marcha')
     this.#leases.start()
     this.#listen()
-    await this.#beat()
+    await this.#pulse.start()
     this.#audit.start()
     if (!once) {
       this.#nightlyPurge = startNightlyPurge(this.#queue, this.#scene)
@@ -193,6 +203,11 @@ export class Worker {
     if (!this.#options.once && !sameSettings(before.workers.metrics, config.workers.metrics)) this.#serveMetrics()
     this.#setOpen()
     this.#options.log.info({ listeners: config.listeners.size, activo: config.active }, 'configuración recargada')
+    this.#lookEverywhere()
+  }
+
+  /** Whatever was known about where work waits no longer holds. */
+  #lookEverywhere(): void {
     this.#claimer.hint()
     this.#dispatchBell.ring()
     this.#claimBell.ring()
@@ -252,7 +267,7 @@ export class Worker {
   }
 
   #setOpen(): void {
-    this.#claimer.open = this.#config.active && !this.#backlogged && !this.#stopping
+    this.#claimer.open = this.#config.active && !this.#pulse.backlogged && !this.#stopping
   }
 
   #dueAt(name: string, at: number): void {
@@ -303,7 +318,7 @@ export class Worker {
         this.#claimer.hint()
       }
       try {
-        if (this.#claimer.running >= BUSY) await timeout(GATHER_MS)
+        if (this.#claimer.running >= BUSY) await pause(GATHER_MS)
         const started = await this.#claimer.pass()
         if (started > 0) {
           this.#active()
@@ -327,12 +342,10 @@ export class Worker {
     const limited = () =>
       [...this.#claimer.lanes.values()].some(({ spec, left, nextAt }) => spec.rateLimit && left > 0 && nextAt !== null)
     while (!this.#stopping && this.#config.active && !this.#failure) {
-      await timeout(QUIET_LOOK_MS)
+      await pause(QUIET_LOOK_MS)
       if (this.#leases.size > 0 || this.#settler.size > 0) continue
       if (this.#emptyDispatches >= 2 && this.#emptyClaims >= 2 && !limited()) return
-      this.#claimer.hint()
-      this.#dispatchBell.ring()
-      this.#claimBell.ring()
+      this.#lookEverywhere()
     }
   }
 
@@ -370,45 +383,6 @@ export class Worker {
     this.#subscriber.on('ready', subscribe)
   }
 
-  async #beat(): Promise<void> {
-    try {
-      const { now, alive } = await beat(this.#queue, this.#scene, this.#startedAt)
-      this.#clockOffset = now - Date.now()
-      const reader = new AuditReader(this.#queue, this.#scene.worker)
-      const taken = await reader.inherit(alive).catch((error) => {
-        // Broken off half-way: what was taken over until then is this worker's, and nobody else will read it.
-        this.#audit.inherited()
-        throw error
-      })
-      if (taken > 0) this.#audit.inherited()
-      await this.#watchBacklog(reader)
-    } catch {
-      // The loops report the outage.
-    }
-    if (!this.#stopping) this.#beatTimer = setTimeout(() => void this.#beat(), BEAT_MS)
-  }
-
-  /** Above `max_pendientes` the audit stream may fill Redis: stop delivering, and say so, until it is down again. */
-  async #watchBacklog(reader: AuditReader): Promise<void> {
-    const { maxPending } = this.#config.audit
-    const depth = await reader.depth()
-    const backlogged = maxPending > 0 && depth > (this.#backlogged ? maxPending * 0.9 : maxPending)
-    if (backlogged !== this.#backlogged) {
-      this.#backlogged = backlogged
-      this.#setOpen()
-      const told = { pendientes: depth, max_pendientes: maxPending }
-      if (backlogged)
-        this.#scene.log.error(
-          told,
-          'la auditoría pendiente superó max_pendientes: se dejan de tomar mensajes hasta que Postgres se ponga al día',
-        )
-      else this.#scene.log.info(told, 'la auditoría está al día otra vez: se siguen tomando mensajes')
-      this.#claimer.hint()
-      this.#claimBell.ring()
-      this.#dispatchBell.ring()
-    }
-  }
-
   async #finish(): Promise<void> {
     this.#stopping = true
     this.#nightlyPurge?.stop()
@@ -422,7 +396,7 @@ export class Worker {
     await waitWhile(busy, LAST_SETTLE_MS)
     await within(LAST_SETTLE_MS, this.#settler.drain())
     this.#settler.abandon()
-    clearTimeout(this.#beatTimer)
+    this.#pulse.stop()
     this.#leases.stop()
     await this.#serving
     await this.#metrics?.close().catch(() => {})
@@ -468,27 +442,4 @@ function untilReady(redis: Queue['redis']): Promise<void> {
 
 function sameSettings(a: unknown, b: unknown): boolean {
   return JSON.stringify(a) === JSON.stringify(b)
-}
-
-function clamp(value: number, least: number, most: number): number {
-  return Math.min(Math.max(value, least), Math.max(most, least))
-}
-
-async function waitWhile(condition: () => boolean, ms: number): Promise<void> {
-  const end = Date.now() + ms
-  while (condition() && Date.now() < end) await timeout(10)
-}
-
-/** Waits for `work`, `ms` at most. */
-async function within(ms: number, work: Promise<void>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  const patience = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms)
-  })
-  await Promise.race([work, patience])
-  clearTimeout(timer)
-}
-
-function timeout(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
 }

@@ -1,0 +1,75 @@
+/**
+ * What a worker does every few seconds besides its work: it gives a sign of life, reads Redis's clock, takes over the audit
+ * entries of dead workers, and watches how much audit waits for Postgres.
+ */
+import { AuditReader } from '../queue/audit-reader.ts'
+import type { Queue } from '../queue/queue.ts'
+import { BEAT_MS, beat } from './heartbeat.ts'
+import type { WorkerScene } from './scene.ts'
+
+export interface PulseEvents {
+  /** Redis time, ms since epoch. */
+  clock(now: number): void
+  /** Audit entries of a dead worker are this one's now. */
+  inherited(): void
+  /** `backlogged` changed. */
+  backlog(): void
+}
+
+export class Pulse {
+  readonly #queue: Queue
+  readonly #scene: WorkerScene
+  readonly #events: PulseEvents
+  readonly #startedAt = Date.now()
+  #timer: NodeJS.Timeout | undefined
+  #stopped = false
+  /** More audit waits than `max_pendientes` allows. */
+  backlogged = false
+
+  constructor(queue: Queue, scene: WorkerScene, events: PulseEvents) {
+    this.#queue = queue
+    this.#scene = scene
+    this.#events = events
+  }
+
+  /** Resolves after the first beat. */
+  async start(): Promise<void> {
+    try {
+      const { now, alive } = await beat(this.#queue, this.#scene, this.#startedAt)
+      this.#events.clock(now)
+      const reader = new AuditReader(this.#queue, this.#scene.worker)
+      const taken = await reader.inherit(alive).catch((error) => {
+        // Broken off half-way: what was taken over until then is this worker's, and nobody else will read it.
+        this.#events.inherited()
+        throw error
+      })
+      if (taken > 0) this.#events.inherited()
+      await this.#watchBacklog(reader)
+    } catch {
+      // The loops report the outage.
+    }
+    if (!this.#stopped) this.#timer = setTimeout(() => void this.start(), BEAT_MS)
+  }
+
+  stop(): void {
+    this.#stopped = true
+    clearTimeout(this.#timer)
+  }
+
+  /** Above `max_pendientes` the audit stream may fill Redis: stop delivering, and say so, until it is down again. */
+  async #watchBacklog(reader: AuditReader): Promise<void> {
+    const { maxPending } = this.#scene.config().audit
+    const depth = await reader.depth()
+    const backlogged = maxPending > 0 && depth > (this.backlogged ? maxPending * 0.9 : maxPending)
+    if (backlogged === this.backlogged) return
+    this.backlogged = backlogged
+    const told = { pendientes: depth, max_pendientes: maxPending }
+    if (backlogged)
+      this.#scene.log.error(
+        told,
+        'la auditoría pendiente superó max_pendientes: se dejan de tomar mensajes hasta que Postgres se ponga al día',
+      )
+    else this.#scene.log.info(told, 'la auditoría está al día otra vez: se siguen tomando mensajes')
+    this.#events.backlog()
+  }
+}
