@@ -196,6 +196,12 @@ export class Arena {
     this.#close.push(atEnd(() => child.kill('SIGKILL')))
   }
 
+  /** One that runs, drawn by the dice; waits while another fault has stopped them all. */
+  async anyWorker(): Promise<Worker> {
+    await until(() => this.workers.length > 0, { what: 'a worker that runs' })
+    return this.dice.pick(this.workers)
+  }
+
   /** Waits until these workers are at work. */
   async up(workers: readonly Worker[]): Promise<void> {
     await Promise.all(workers.map((worker) => worker.logged('worker en marcha')))

@@ -24,7 +24,9 @@ export function mixedFault(pool: readonly Fault[], name: string, rounds: number,
           if (!drawn.some((other) => other.name.split(':')[0] === family)) drawn.push(fault)
         }
         arena.notes.push(drawn.map(({ name: each }) => each).join(' + '))
-        await Promise.all(drawn.map((fault) => fault.inflict(arena)))
+        // All of them to their end, also where one breaks: nobody may go on in an arena that is being taken down.
+        const ends = await Promise.allSettled(drawn.map((fault) => fault.inflict(arena)))
+        for (const end of ends) if (end.status === 'rejected') throw end.reason
         await sleep(arena.dice.between(0, 800))
         while (arena.workers.length < 2) arena.start()
       }

@@ -52,7 +52,7 @@ export const redisFaults: readonly Fault[] = [
       noteOutage(arena)
       await arena.redis.kill('SIGKILL')
       await sleep(1000)
-      await arena.killHard([arena.dice.pick(arena.workers)])
+      await arena.killHard([await arena.anyWorker()])
       arena.start()
       await sleep(LEASE_MS)
       await arena.redis.start()

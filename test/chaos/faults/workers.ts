@@ -8,7 +8,7 @@ export const workerFaults: readonly Fault[] = [
     mixable: true,
     inflict: async (arena) => {
       await sleep(arena.dice.between(300, 900))
-      await arena.killHard([arena.dice.pick(arena.workers)])
+      await arena.killHard([await arena.anyWorker()])
       arena.start()
     },
   },
@@ -38,7 +38,7 @@ export const workerFaults: readonly Fault[] = [
     inflict: async (arena) => {
       for (let i = 0; i < 8; i++) {
         await sleep(arena.dice.between(50, 700))
-        await arena.killHard([arena.dice.pick(arena.workers)])
+        await arena.killHard([await arena.anyWorker()])
         arena.start()
       }
     },
@@ -51,7 +51,7 @@ export const workerFaults: readonly Fault[] = [
     inflict: async (arena) => {
       for (let i = 0; i < 5; i++) {
         await sleep(arena.dice.between(100, 900))
-        const victims = i % 2 === 0 ? [arena.dice.pick(arena.workers)] : [...arena.workers]
+        const victims = i % 2 === 0 ? [await arena.anyWorker()] : [...arena.workers]
         await arena.stop(victims)
         arena.start(victims.length)
       }
@@ -64,7 +64,7 @@ export const workerFaults: readonly Fault[] = [
     traffic: { over: 5000 },
     inflict: async (arena) => {
       await sleep(arena.dice.between(400, 1200))
-      const frozen = arena.dice.pick(arena.workers)
+      const frozen = await arena.anyWorker()
       arena.noteCrash(1)
       frozen.kill('SIGSTOP')
       await sleep(LEASE_MS + 2000 + arena.dice.between(0, 1000))
@@ -84,7 +84,7 @@ export const workerFaults: readonly Fault[] = [
       arena.noteCrash(arena.workers.length)
       for (const worker of arena.workers) worker.kill('SIGSTOP')
       await sleep(LEASE_MS + 1500)
-      await arena.killHard([dead!])
+      await arena.killHard(dead ? [dead] : [])
       for (const worker of frozen) worker.kill('SIGCONT')
       arena.noteCrash(frozen.length)
       arena.start()
