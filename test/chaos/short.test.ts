@@ -1,7 +1,7 @@
 /** The one-minute form of the chaos suite, where every change is tested. */
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { cleanEnvironment } from '../support/cli.ts'
 
 test('nothing is lost in a minute of chaos', { timeout: 400_000 }, async () => {
@@ -10,6 +10,8 @@ test('nothing is lost in a minute of chaos', { timeout: 400_000 }, async () => {
     env: cleanEnvironment(),
     stdio: ['ignore', 'pipe', 'pipe'],
   })
+  // It ends its servers and workers by itself.
+  onTestFinished(() => void child.kill('SIGTERM'))
   let output = ''
   for (const stream of [child.stdout, child.stderr]) {
     stream.on('data', (data) => {
