@@ -43,7 +43,7 @@ export async function connectOnce(config: RedisConfig): Promise<Redis> {
 }
 
 /**
- * A client that connects again for ever, at most every second. Commands fail at once while it is away: whoever calls
+ * A client that connects again for ever, twice a second at most. Commands fail at once while it is away: whoever calls
  * decides what to do about it.
  */
 export function connectForever(config: RedisConfig, onError: (error: Error) => void, label: string): Redis {
@@ -56,8 +56,8 @@ export function connectForever(config: RedisConfig, onError: (error: Error) => v
     // rejection that ends the process.
     autoResubscribe: false,
     maxRetriesPerRequest: 0,
-    retryStrategy: (times) => jittered(Math.min(50 * 2 ** Math.min(times, 6), 1000)),
-    sentinelRetryStrategy: (times) => jittered(Math.min(50 * 2 ** Math.min(times, 6), 1000)),
+    retryStrategy: (times) => jittered(Math.min(50 * 2 ** Math.min(times, 6), 500)),
+    sentinelRetryStrategy: (times) => jittered(Math.min(50 * 2 ** Math.min(times, 6), 500)),
     // After a failover the old master answers READONLY: connect again, to whoever is the master now.
     reconnectOnError: (error) => (/^READONLY/.test(error.message) ? 1 : false),
     commandTimeout: COMMAND_TIMEOUT,

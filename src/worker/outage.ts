@@ -23,7 +23,7 @@ export class Outage {
     return this.#since !== null
   }
 
-  /** @returns ms to wait before the next try: from 50 ms doubling to 1 s, with jitter */
+  /** @returns ms to wait before the next try: from 50 ms doubling to half a second, with jitter */
   failed(error: Error): number {
     const now = Date.now()
     if (this.#since === null) {
@@ -42,7 +42,7 @@ export class Outage {
       )
     }
     this.#failures += 1
-    return Math.min(1000, 50 * 2 ** Math.min(this.#failures - 1, 5)) * (0.75 + Math.random() / 2)
+    return Math.min(500, 50 * 2 ** Math.min(this.#failures - 1, 5)) * (0.75 + Math.random() / 2)
   }
 
   worked(): void {
