@@ -69,7 +69,9 @@ export class Worker {
   readonly #pulse: Pulse
   readonly #dispatchBell = new Signal()
   readonly #claimBell = new Signal()
-  readonly #stopBell = new Signal()
+  /** End the pauses of an outage: one each, a bell wakes one loop alone. */
+  readonly #dispatchResume = new Signal()
+  readonly #claimResume = new Signal()
   #config: Config
   #subscriptions: Subscriptions
   #clockOffset = 0
@@ -178,7 +180,7 @@ export class Worker {
     if (this.#stopping) return
     this.#stopping = true
     this.#claimer.open = false
-    for (const bell of [this.#dispatchBell, this.#claimBell, this.#stopBell]) bell.ring()
+    for (const bell of [this.#dispatchBell, this.#claimBell, this.#dispatchResume, this.#claimResume]) bell.ring()
   }
 
   /** Puts a new configuration in force; deliveries under way end under the old one. */
@@ -291,7 +293,7 @@ export class Worker {
         if (more) continue
         await this.#dispatchBell.wait(nextAt === null ? poll : clamp(nextAt - this.#scene.now(), 5, poll))
       } catch (error) {
-        await this.#stopBell.wait(this.#redisFailed(error))
+        await this.#dispatchResume.wait(this.#redisFailed(error))
       }
     }
   }
@@ -329,7 +331,7 @@ export class Worker {
         const untilPoll = Math.max(1, polledAt + poll - performance.now())
         await this.#claimBell.wait(nextAt === null ? untilPoll : clamp(nextAt - this.#scene.now(), 1, untilPoll))
       } catch (error) {
-        await this.#stopBell.wait(this.#redisFailed(error))
+        await this.#claimResume.wait(this.#redisFailed(error))
       }
     }
   }
@@ -381,6 +383,11 @@ export class Worker {
     }
     if (this.#subscriber.status === 'ready') subscribe()
     this.#subscriber.on('ready', subscribe)
+    // Redis is back: the pause of the outage is over at once.
+    this.#queue.redis.on('ready', () => {
+      this.#dispatchResume.ring()
+      this.#claimResume.ring()
+    })
   }
 
   async #finish(): Promise<void> {
