@@ -38,6 +38,7 @@ for (const [signal, code] of [
   ['SIGTERM', 143],
 ] as const) {
   process.once(signal, async () => {
+    say(`interrumpido (${signal}): se cierra todo`)
     await endAll()
     process.exit(code)
   })
