@@ -149,14 +149,8 @@ async function enqueue(context: Context, config: Config, message: Message, delay
   try {
     let timed = message
     if (delay !== undefined) {
-      // Due times are Redis's: this machine's clock may be wrong.
-      const [seconds, micros] = await queue.redis.time()
-      timed = {
-        ...message,
-        notBefore: new Date(
-          Number(seconds) * 1000 + Math.ceil(Number(micros) / 1000) + (await durationOption('--demora', delay)),
-        ),
-      }
+      // Due times are Redis's: this machine's clock may be wrong. Plus the part of a millisecond that `now` leaves off.
+      timed = { ...message, notBefore: new Date((await queue.now()) + 1 + (await durationOption('--demora', delay))) }
     }
     const envelope = encodeEnvelope(timed)
     if (timed.key !== null) return await queue.enqueueOnce(timed.key, timed.id, envelope)

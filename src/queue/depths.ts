@@ -37,8 +37,8 @@ export interface Depths {
 /** @param configured names that are listed even when nothing waits for them */
 export async function readDepths(queue: Queue, configured: Iterable<string>): Promise<Depths> {
   const { redis, keys } = queue
-  const [time, inbox, invalid, dispatching, delayed, audit, oldest, seen, held] = await Promise.all([
-    redis.time(),
+  const [now, inbox, invalid, dispatching, delayed, audit, oldest, seen, held] = await Promise.all([
+    queue.now(),
     redis.llen(keys.inbox),
     redis.llen(keys.inboxInvalid),
     redis.llen(keys.dispatching),
@@ -48,7 +48,6 @@ export async function readDepths(queue: Queue, configured: Iterable<string>): Pr
     redis.smembers(keys.listeners),
     pauses(queue),
   ])
-  const now = Number(time[0]) * 1000 + Math.floor(Number(time[1]) / 1000)
   const names = [...new Set([...configured, ...seen])].sort()
   const lane = (name: string) => laneDepth(queue, name, now, held)
   const [callbacks, ...listeners] = await Promise.all([lane(CALLBACK_LANE), ...names.map(lane)])

@@ -26,7 +26,7 @@ const FRONT = 5_000
 /** @param listeners names whose queues are looked at, besides those that Redis knows by itself */
 export async function gatherLiveIds(queue: Queue, listeners: Iterable<string>): Promise<LiveIds> {
   const { redis, keys } = queue
-  const [seconds, micros] = await redis.time()
+  const since = await queue.now()
   const ids = new IdSet()
   await delayed(queue, ids)
   await envelopes(queue, keys.inbox, ids)
@@ -34,7 +34,7 @@ export async function gatherLiveIds(queue: Queue, listeners: Iterable<string>): 
   const names = new Set([...listeners, ...(await redis.smembers(keys.listeners))])
   for (const name of names) await lane(queue, name, ids)
   return {
-    since: Number(seconds) * 1000 + Math.floor(Number(micros) / 1000),
+    since,
     hasMessage: (id) => ids.has(keyOf(id, '')),
     hasDelivery: (id, listener) => ids.has(keyOf(id, listener)),
   }

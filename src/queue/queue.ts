@@ -117,6 +117,12 @@ export class Queue {
     return keys
   }
 
+  /** Redis's clock, whole ms since epoch: the one that decides about due times. */
+  async now(): Promise<number> {
+    const [seconds, micros] = await this.redis.time()
+    return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000)
+  }
+
   /** Puts envelopes into the inbox, in order, and wakes the workers. Safe with Redis when it returns. */
   async enqueue(envelopes: readonly (string | Buffer)[]): Promise<void> {
     if (envelopes.length === 0) return

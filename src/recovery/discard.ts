@@ -1,54 +1,30 @@
-/**
- * `descartar`: gives failed or waiting deliveries up, audited.
- *
- * A waiting one is given up only where Redis still holds it. Where it does not, either it has ended meanwhile, which the audit
- * tells once it is up to date, or Redis lost it: then it is given up too.
- */
-import type { AuditBackend } from '../audit/backend.ts'
-import type { AuditReader, StoredDelivery } from '../audit/queries.ts'
-import type { Config } from '../config/config.ts'
-import { type DiscardedItem, QueueAdmin } from '../queue/admin.ts'
-import { takeMaintenanceLock } from '../queue/maintenance-lock.ts'
-import type { Queue } from '../queue/queue.ts'
+import type { StoredDelivery } from '../audit/queries.ts'
+import type { DiscardedItem, QueueAdmin } from '../queue/admin.ts'
 import { Subscriptions } from '../worker/match.ts'
 import { drainAudit } from './drain.ts'
+import { type MaintenanceScene, underLock } from './scene.ts'
 import { type DeliveryKey, partsOf, type Selection } from './selection.ts'
 import { Tally } from './tally.ts'
-
-export interface DiscardScene {
-  readonly config: Config
-  readonly queue: Queue
-  readonly audit: AuditReader
-  readonly backend: AuditBackend
-  readonly simulate: boolean
-  readonly note: (text: string) => void
-}
 
 const LOCK_PATIENCE = 60_000
 const REASON = 'descartada a mano'
 
 /** @returns `running`: how many had a request under way, which may still reach the listener */
 export async function discard(
-  scene: DiscardScene,
+  scene: MaintenanceScene,
   selection: Selection,
   limit: number,
 ): Promise<{ tally: Tally; running: number }> {
-  if (scene.simulate) return new Discarder(scene, null).run(selection, limit)
-  const lock = await takeMaintenanceLock(scene.queue, 'descartar', LOCK_PATIENCE, scene.note)
-  try {
-    return await new Discarder(scene, new QueueAdmin(scene.queue, lock)).run(selection, limit)
-  } finally {
-    await lock.release()
-  }
+  return underLock(scene, 'descartar', LOCK_PATIENCE, (admin) => new Discarder(scene, admin).run(selection, limit))
 }
 
 class Discarder {
-  readonly #scene: DiscardScene
+  readonly #scene: MaintenanceScene
   readonly #admin: QueueAdmin | null
   readonly #tally = new Tally()
   #running = 0
 
-  constructor(scene: DiscardScene, admin: QueueAdmin | null) {
+  constructor(scene: MaintenanceScene, admin: QueueAdmin | null) {
     this.#scene = scene
     this.#admin = admin
   }

@@ -1,35 +1,14 @@
-/**
- * `recuperar`: puts into Redis what the audit knows as unfinished and Redis does not hold.
- *
- * The order matters. First, what Redis holds; then the audit is brought up to date with everything that ended before that;
- * only then it is asked what is unfinished. So whatever is unfinished there and was not seen in Redis is lost, unless it came
- * to be after the first look, which its time of dispatch tells.
- */
-import type { AuditBackend } from '../audit/backend.ts'
-import type { AuditReader, Owed, StoredDelivery, StoredMessage } from '../audit/queries.ts'
-import type { Config } from '../config/config.ts'
-import { QueueAdmin, type RestoredItem, type RestoredMessage } from '../queue/admin.ts'
+import type { Owed, StoredDelivery, StoredMessage } from '../audit/queries.ts'
+import type { QueueAdmin, RestoredItem, RestoredMessage } from '../queue/admin.ts'
 import { stampEnvelope } from '../queue/envelope.ts'
 import { encodeEnvelope } from '../queue/envelope-write.ts'
 import { IdSet } from '../queue/id-set.ts'
 import { gatherLiveIds } from '../queue/live-ids.ts'
-import { takeMaintenanceLock } from '../queue/maintenance-lock.ts'
-import type { Queue } from '../queue/queue.ts'
 import { callbackJob } from '../worker/callback-job.ts'
 import { Batches } from './batches.ts'
 import { drainAudit } from './drain.ts'
+import { type MaintenanceScene, underLock } from './scene.ts'
 import { type Problem, Tally } from './tally.ts'
-
-export interface RecoverScene {
-  readonly config: Config
-  readonly queue: Queue
-  readonly audit: AuditReader
-  readonly backend: AuditBackend
-  /** Count only; nothing is put into Redis. */
-  readonly simulate: boolean
-  /** Told to the person, on the way. */
-  readonly note: (text: string) => void
-}
 
 export interface Recovery {
   /** By listener: what was put back. */
@@ -50,18 +29,12 @@ const LOCK_PATIENCE = 10 * 60_000
 const ACCEPTED = 'el listener la había aceptado y Redis perdió el resultado'
 
 /** @throws OperationFailed when another maintenance command does not end, Unavailable when Redis or Postgres goes away */
-export async function recover(scene: RecoverScene): Promise<Recovery> {
-  if (scene.simulate) return new Recoverer(scene, null).run()
-  const lock = await takeMaintenanceLock(scene.queue, 'recuperar', LOCK_PATIENCE, scene.note)
-  try {
-    return await new Recoverer(scene, new QueueAdmin(scene.queue, lock)).run()
-  } finally {
-    await lock.release()
-  }
+export async function recover(scene: MaintenanceScene): Promise<Recovery> {
+  return underLock(scene, 'recuperar', LOCK_PATIENCE, (admin) => new Recoverer(scene, admin).run())
 }
 
 class Recoverer {
-  readonly #scene: RecoverScene
+  readonly #scene: MaintenanceScene
   readonly #admin: QueueAdmin | null
   readonly #listeners = new Map<string, { pendientes: number; reintentos: number }>()
   readonly #tally = new Tally()
@@ -71,7 +44,7 @@ class Recoverer {
   #accepted = 0
   #recent = 0
 
-  constructor(scene: RecoverScene, admin: QueueAdmin | null) {
+  constructor(scene: MaintenanceScene, admin: QueueAdmin | null) {
     this.#scene = scene
     this.#admin = admin
   }

@@ -1,57 +1,32 @@
-/**
- * `reenviar`: deliveries that had ended, or never were, go back to the queue from the audit.
- *
- * The audit is brought up to date first, and nobody else puts anything back meanwhile: what it says of an ended delivery is
- * then the last word, but for whether Redis holds it, which the script asks itself.
- */
-import type { AuditBackend } from '../audit/backend.ts'
-import type { AuditReader, StoredDelivery, StoredMessage } from '../audit/queries.ts'
-import type { Config } from '../config/config.ts'
-import { QueueAdmin, type RestoredItem, type RestoredMessage } from '../queue/admin.ts'
+import type { StoredDelivery, StoredMessage } from '../audit/queries.ts'
+import type { QueueAdmin, RestoredItem, RestoredMessage } from '../queue/admin.ts'
 import { encodeEnvelope } from '../queue/envelope-write.ts'
-import { takeMaintenanceLock } from '../queue/maintenance-lock.ts'
-import type { Queue } from '../queue/queue.ts'
 import { Batches } from './batches.ts'
 import { drainAudit } from './drain.ts'
+import { type MaintenanceScene, underLock } from './scene.ts'
 import { type DeliveryKey, partsOf, type Selection } from './selection.ts'
 import { Tally } from './tally.ts'
-
-export interface ResendScene {
-  readonly config: Config
-  readonly queue: Queue
-  readonly audit: AuditReader
-  readonly backend: AuditBackend
-  readonly simulate: boolean
-  readonly note: (text: string) => void
-}
 
 const LOCK_PATIENCE = 60_000
 const REASON = 'reenviada'
 const REASON_MISSED = 'enviada después: no la había recibido'
 
-export async function resend(scene: ResendScene, selection: Selection, limit: number): Promise<Tally> {
-  if (scene.simulate) return new Resender(scene, null).run(selection, limit)
-  const lock = await takeMaintenanceLock(scene.queue, 'reenviar', LOCK_PATIENCE, scene.note)
-  try {
-    return await new Resender(scene, new QueueAdmin(scene.queue, lock)).run(selection, limit)
-  } finally {
-    await lock.release()
-  }
+export async function resend(scene: MaintenanceScene, selection: Selection, limit: number): Promise<Tally> {
+  return underLock(scene, 'reenviar', LOCK_PATIENCE, (admin) => new Resender(scene, admin).run(selection, limit))
 }
 
 class Resender {
-  readonly #scene: ResendScene
+  readonly #scene: MaintenanceScene
   readonly #admin: QueueAdmin | null
   readonly #tally = new Tally()
 
-  constructor(scene: ResendScene, admin: QueueAdmin | null) {
+  constructor(scene: MaintenanceScene, admin: QueueAdmin | null) {
     this.#scene = scene
     this.#admin = admin
   }
 
   async run(selection: Selection, limit: number): Promise<Tally> {
     const { queue, backend, audit } = this.#scene
-    await drainAudit(queue, backend)
     await drainAudit(queue, backend)
     const batches = new Batches((messages) => this.#restore(messages))
     for await (const part of partsOf(audit, selection, limit)) {

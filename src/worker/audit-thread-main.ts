@@ -10,6 +10,7 @@ import type { FromThread, ThreadData, ToThread } from './audit-thread.ts'
 import { AuditWriter } from './audit-writer.ts'
 import { createLog } from './log.ts'
 import { Outage } from './outage.ts'
+import { within } from './timing.ts'
 
 /** Partitions are made months ahead: a look now and then is enough, and soon again after a failure. */
 const PARTITIONS_EVERY_MS = 6 * 3_600_000
@@ -47,7 +48,7 @@ async function keepPartitions(): Promise<void> {
 
 async function finish(patience: number): Promise<void> {
   writer.stop()
-  await Promise.race([running, new Promise((resolve) => setTimeout(resolve, patience))])
+  await within(patience, running)
   let failure: ResthooksError | null = null
   try {
     await writer.drain(patience)

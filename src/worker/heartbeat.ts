@@ -28,8 +28,7 @@ export async function beat(
   scene: WorkerScene,
   startedAt: number,
 ): Promise<{ now: number; alive: Set<string> }> {
-  const [seconds, micros] = await queue.redis.time()
-  const now = Number(seconds) * 1000 + Math.floor(Number(micros) / 1000)
+  const now = await queue.now()
   const info: WorkerInfo = {
     worker: scene.worker,
     host: hostname(),

@@ -4,6 +4,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { ConfigError } from '../errors.ts'
 import { createLog } from './log.ts'
+import { pause } from './timing.ts'
 
 const RESTART_MS = 1_000
 const MAX_RESTART_MS = 30_000
@@ -43,7 +44,7 @@ export async function superviseProcesses(count: number): Promise<void> {
       }
       log.error({ worker: child.pid, codigo: code, senal: signal }, 'un worker terminó por su cuenta: se inicia otro')
       delay = Date.now() - startedAt > STEADY_MS ? RESTART_MS : Math.min(delay * 2, MAX_RESTART_MS)
-      await new Promise((resolve) => setTimeout(resolve, delay))
+      await pause(delay)
     }
   }
   const stop = (signal: NodeJS.Signals) => {
