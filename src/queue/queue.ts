@@ -80,6 +80,8 @@ export interface Settlement {
   /** What the breaker learns. */
   readonly health: 'ok' | 'ko' | null
   readonly callback: { readonly id: string; readonly job: string } | null
+  /** An envelope that goes into the inbox in the same step (`evento:` callbacks): repeated or lost, neither can happen. */
+  readonly message: string | null
   readonly events: readonly { readonly type: 'a' | 'c'; readonly json: string }[]
 }
 
@@ -217,12 +219,12 @@ export class Queue {
 
   /** @returns for each, whether it was applied; false: the lease was lost, and only the audit took it */
   async settle(settlements: readonly Settlement[]): Promise<readonly boolean[]> {
-    const { audit, remaining, paused, messagePrefix } = this.keys
-    const keys = [audit, remaining, this.lane(CALLBACK_LANE).queue, paused]
+    const { audit, remaining, paused, inbox, messagePrefix } = this.keys
+    const keys = [audit, remaining, this.lane(CALLBACK_LANE).queue, paused, inbox]
     const lanes = new Map<string, number>()
     const laneArgs: (string | number)[] = []
     const args: (string | number)[] = []
-    for (const { lane, id, fence, verdict, number, delay, reason, health, callback, events } of settlements) {
+    for (const { lane, id, fence, verdict, number, delay, reason, health, callback, message, events } of settlements) {
       let laneNumber = lanes.get(lane.name)
       if (laneNumber === undefined) {
         laneNumber = lanes.size + 1
@@ -239,7 +241,7 @@ export class Queue {
         laneArgs.push(lane.concurrency)
       }
       args.push(laneNumber, id, fence, verdict, number, Math.round(delay), reason, health ?? '')
-      args.push(callback?.id ?? '', callback?.job ?? '', events.length)
+      args.push(callback?.id ?? '', callback?.job ?? '', message ?? '', events.length)
       for (const { type, json } of events) args.push(type, json)
     }
     const answer = await this.#scripts.settle(keys.length, ...keys, messagePrefix, lanes.size, ...laneArgs, ...args)

@@ -8,7 +8,7 @@ import { decide } from '../delivery/retry.ts'
 import { writeCallback } from '../queue/audit-stream.ts'
 import { encodeEnvelope } from '../queue/envelope-write.ts'
 import { CALLBACK_LANE } from '../queue/keys.ts'
-import type { Claimed, LaneSpec, Queue, Settlement, Verdict } from '../queue/queue.ts'
+import type { Claimed, LaneSpec, Settlement, Verdict } from '../queue/queue.ts'
 import { type CallbackJob, callbackJob } from './callback-job.ts'
 import type { Executor } from './lane.ts'
 import type { WorkerScene } from './scene.ts'
@@ -27,14 +27,18 @@ export const CALLBACK_SPEC: LaneSpec = {
   failureJob: null,
 }
 
-type Result = { readonly ok: boolean; readonly detail: string | null; readonly final: boolean }
+interface Result {
+  readonly ok: boolean
+  readonly detail: string | null
+  readonly final: boolean
+  /** An envelope that goes to the inbox together with this outcome. */
+  readonly message?: string
+}
 
 export class CallbackExecutor implements Executor {
-  readonly #queue: Queue
   readonly #scene: WorkerScene
 
-  constructor(queue: Queue, scene: WorkerScene) {
-    this.#queue = queue
+  constructor(scene: WorkerScene) {
     this.#scene = scene
   }
 
@@ -94,6 +98,7 @@ export class CallbackExecutor implements Executor {
       reason: record.detail ?? '',
       health: null,
       callback: null,
+      message: result.message ?? null,
       events: [{ type: 'c', json: writeCallback(record) }],
     }
   }
@@ -102,41 +107,40 @@ export class CallbackExecutor implements Executor {
 
   async #run(spec: CallbackSpec, claimed: Claimed, job: CallbackJob, signal: AbortSignal): Promise<Result> {
     const { instancia, proyecto } = this.#scene.config()
-    if (spec.kind === 'event') return this.#sendEvent(spec.event, claimed.id, job)
+    if (spec.kind === 'event') return eventResult(spec.event, claimed.id, job, this.#scene.now())
     const { runCallback } = await import('../delivery/callback.ts')
     const told = { id: claimed.id, json: claimed.raw, variables: callbackJob.variables(job, instancia, proyecto) }
     const result = await runCallback(spec, told, { version: this.#scene.version, signal })
     return result.ok ? { ok: true, detail: result.detail, final: false } : result
   }
+}
 
-  async #sendEvent(event: string, callbackId: string, job: CallbackJob): Promise<Result> {
-    if (job.profundidad >= MAX_DEPTH) {
-      return {
-        ok: false,
-        final: true,
-        detail: `${MAX_DEPTH} eventos encadenados por callbacks: es un ciclo; revise on_success y on_failure`,
-      }
+/** The message of an `evento:` callback. It is sent with the callback's own outcome: once, whatever dies in between. */
+function eventResult(event: string, callbackId: string, job: CallbackJob, now: number): Result {
+  if (job.profundidad >= MAX_DEPTH) {
+    return {
+      ok: false,
+      final: true,
+      detail: `${MAX_DEPTH} eventos encadenados por callbacks: es un ciclo; revise on_success y on_failure`,
     }
-    const id = callbackJob.eventMessageId(callbackId)
-    await this.#queue.enqueue([
-      encodeEnvelope({
-        id,
-        event,
-        body: Buffer.from(JSON.stringify(job)),
-        contentType: 'application/json',
-        method: null,
-        path: null,
-        headers: {},
-        createdAt: job.fecha ? new Date(job.fecha) : new Date(this.#scene.now()),
-        key: null,
-        origin: `callback ${job.tipo} de ${job.listener}`,
-        onlyListener: null,
-        notBefore: null,
-        depth: job.profundidad + 1,
-      }),
-    ])
-    return { ok: true, detail: `mensaje ${id}`, final: false }
   }
+  const id = callbackJob.eventMessageId(callbackId)
+  const message = encodeEnvelope({
+    id,
+    event,
+    body: Buffer.from(JSON.stringify(job)),
+    contentType: 'application/json',
+    method: null,
+    path: null,
+    headers: {},
+    createdAt: job.fecha ? new Date(job.fecha) : new Date(now),
+    key: null,
+    origin: `callback ${job.tipo} de ${job.listener}`,
+    onlyListener: null,
+    notBefore: null,
+    depth: job.profundidad + 1,
+  })
+  return { ok: true, detail: `mensaje ${id}`, final: false, message }
 }
 
 /** Callbacks age from the outcome that they tell of. */

@@ -78,7 +78,7 @@ function forLostDelivery(listener: string): string {
   return JSON.stringify(job)
 }
 
-/** The id of the message that an `evento:` callback sends: the same in every attempt, so that it is sent once. */
+/** The id of the message that an `evento:` callback sends: derived, so that the audit of the callback names it. */
 function eventMessageId(callbackId: string): string {
   return createHash('sha256').update(callbackId).digest('hex').slice(0, 32)
 }

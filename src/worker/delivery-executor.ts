@@ -106,6 +106,7 @@ export class DeliveryExecutor implements Executor {
             last,
           })
         : null,
+      message: null,
       events,
     }
   }

@@ -70,9 +70,9 @@ export class Settler {
   #nextBatch(): Settlement[] {
     let bytes = 0
     let count = 0
-    for (const { events, callback } of this.#waiting) {
+    for (const { events, callback, message } of this.#waiting) {
       for (const { json } of events) bytes += json.length
-      bytes += callback?.job.length ?? 0
+      bytes += (callback?.job.length ?? 0) + (message?.length ?? 0)
       if (count > 0 && (bytes > AT_MOST_BYTES || count >= AT_MOST)) break
       count += 1
     }

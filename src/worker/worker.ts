@@ -119,6 +119,7 @@ export class Worker {
       }
       if (applied && (settlement.callback || settlement.verdict === 'requeue'))
         this.#claimer.hint([CALLBACK_LANE, settlement.lane.name])
+      if (applied && settlement.message !== null) this.#dispatchBell.ring()
       if (applied && settlement.verdict === 'retry')
         this.#dueAt(settlement.lane.name, this.#scene.now() + settlement.delay)
       // What a strict order or a recovering breaker held back may go on now.
@@ -141,7 +142,7 @@ export class Worker {
       },
     })
     this.#subscriptions = new Subscriptions(this.#config.listeners.values())
-    this.#claimer.lanes.set(CALLBACK_LANE, new Lane(CALLBACK_SPEC, new CallbackExecutor(this.#queue, this.#scene)))
+    this.#claimer.lanes.set(CALLBACK_LANE, new Lane(CALLBACK_SPEC, new CallbackExecutor(this.#scene)))
     for (const listener of this.#config.listeners.values()) this.#openLane(listener)
   }
 

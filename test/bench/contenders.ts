@@ -105,7 +105,7 @@ export async function bullmqRate(bench: Bench, mode: AuditMode, who: string): Pr
       }
     },
     end: async () => {
-      await bench.sql`DROP SCHEMA ${bench.sql(schema)} CASCADE`
+      await bench.sql`DROP SCHEMA IF EXISTS ${bench.sql(schema)} CASCADE`
     },
   }
 }
@@ -153,7 +153,7 @@ export async function graphileRate(bench: Bench, who: string): Promise<Contender
       }
     },
     end: async () => {
-      await bench.sql`DROP SCHEMA ${bench.sql(auditSchema)}, ${bench.sql(jobSchema)} CASCADE`
+      await bench.sql`DROP SCHEMA IF EXISTS ${bench.sql(auditSchema)}, ${bench.sql(jobSchema)} CASCADE`
     },
   }
 }

@@ -59,6 +59,7 @@ export function settlementOf(
     reason: '',
     health: null,
     callback: null,
+    message: null,
     events: [{ type: 'a', json: `{"id":"${id}"}` }],
     ...more,
   }

@@ -239,6 +239,22 @@ describe('settle', () => {
     expect(await queue.redis.llen(queue.lane(CALLBACK_LANE).queue)).toBe(1)
   })
 
+  test('the message of an outcome reaches the inbox once, and only from the worker that holds the lease', async ({
+    queue,
+  }) => {
+    await dispatched(queue, ['m'], ['a'])
+    const [stale] = await claimed(queue, lane, 1)
+    await expireLeases(queue, 'a')
+    const [current] = await claimed(queue, lane, 1)
+    const message = envelopeOf('aviso')
+    await queue.settle([settlementOf(lane, stale!, 'ok', { message })])
+    expect(await queue.redis.llen(queue.keys.inbox)).toBe(0)
+    await queue.settle([settlementOf(lane, current!, 'ok', { message })])
+    // Told again, because the first answer was lost.
+    await queue.settle([settlementOf(lane, current!, 'ok', { message })])
+    expect(await queue.redis.lrange(queue.keys.inbox, 0, -1)).toEqual([message])
+  })
+
   test('410 holds the listener until somebody resumes it', async ({ queue }) => {
     await dispatched(queue, ['m1', 'm2'], ['a'])
     const [one] = await claimed(queue, lane, 1)

@@ -1,15 +1,15 @@
 -- settle: record the attempts that just ended and move their deliveries on, all or nothing.
--- KEYS 1 audit STREAM  2 remaining HASH  3 queue of the callback lane  4 paused HASH
+-- KEYS 1 audit STREAM  2 remaining HASH  3 queue of the callback lane  4 paused HASH  5 inbox LIST
 --      then seven for each lane, as in claim: queue, in flight, deliveries, retries, failed, breaker, rate
 -- ARGV 1 message key prefix   2 number of lanes L   then six for each lane: listener, breaker threshold percent (0 = none),
 --      minimum, window ms, pause ms, concurrency
 --      then for each attempt: lane number, id, fence, verdict, attempt number, delay ms, reason, breaker (ok|ko|''),
---      callback id, callback job ('' = none), number of events E, then E times: type (a|c), event (JSON)
+--      callback id, callback job ('' = none), message for the inbox ('' = none), number of events E, then E times: type (a|c), event (JSON)
 --      verdicts: ok, retry (after the delay), failed, gone (failed, and the listener is paused for good), requeue (at once, not counted)
 -- →    one per attempt: 1 applied, 0 stale (lease lost to another worker; audited all the same)
 --
 -- The events are written whatever the fence says: the request did happen, whoever holds the lease now.
-local audit, remaining, callbacks, paused = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local audit, remaining, callbacks, paused, inbox = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local prefix, lanes = ARGV[1], tonumber(ARGV[2])
 local now = clock()
 allow_when_full(paused)
@@ -56,7 +56,7 @@ end
 local at = 3
 local by_number = {}
 for i = 1, lanes do
-  local k = 5 + (i - 1) * 7
+  local k = 6 + (i - 1) * 7
   by_number[i] = {
     queue = KEYS[k], in_flight = KEYS[k + 1], deliveries = KEYS[k + 2], retries = KEYS[k + 3], failed = KEYS[k + 4],
     breaker = KEYS[k + 5], name = ARGV[at], threshold = tonumber(ARGV[at + 1]), minimum = tonumber(ARGV[at + 2]),
@@ -72,7 +72,7 @@ local first = at
 while at <= #ARGV do
   local lane = by_number[tonumber(ARGV[at])]
   lane.ids[#lane.ids + 1] = ARGV[at + 1]
-  at = at + 11 + 2 * tonumber(ARGV[at + 10])
+  at = at + 12 + 2 * tonumber(ARGV[at + 11])
 end
 for _, lane in ipairs(by_number) do
   if #lane.ids > 0 then
@@ -87,8 +87,8 @@ at = first
 while at <= #ARGV do
   local lane, id, fence, verdict = by_number[tonumber(ARGV[at])], ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 3]
   local number, delay, reason, signal = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5]), ARGV[at + 6], ARGV[at + 7]
-  local callback, job, events = ARGV[at + 8], ARGV[at + 9], tonumber(ARGV[at + 10])
-  at = at + 11
+  local callback, job, message, events = ARGV[at + 8], ARGV[at + 9], ARGV[at + 10], tonumber(ARGV[at + 11])
+  at = at + 12
   local made, _, _, version, held = parse_state(lane.states[id])
   local current = held == fence and fence > 0
   local due = verdict == 'retry' and now + delay or nil
@@ -123,6 +123,7 @@ while at <= #ARGV do
       if verdict ~= 'ok' then redis.call('ZADD', lane.failed, now, id) end
       if verdict == 'gone' then redis.call('HSET', paused, lane.name, '0 410') end
       if callback ~= '' then queue_callback(callbacks, prefix, callback, job) end
+      if message ~= '' then redis.call('LPUSH', inbox, message) end
       if fan_out then
         release_body(remaining, prefix, id)
       else

@@ -138,7 +138,7 @@ async function bullmq(bench: Bench, who: string, hole: string | null): Promise<C
       }
     },
     end: async () => {
-      await bench.sql`DROP SCHEMA ${bench.sql(schema)} CASCADE`
+      await bench.sql`DROP SCHEMA IF EXISTS ${bench.sql(schema)} CASCADE`
     },
   }
 }

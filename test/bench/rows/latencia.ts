@@ -102,7 +102,7 @@ async function bullmq(bench: Bench, listener: Program, url: string): Promise<Con
       }
     },
     end: async () => {
-      await bench.sql`DROP SCHEMA ${bench.sql(schema)} CASCADE`
+      await bench.sql`DROP SCHEMA IF EXISTS ${bench.sql(schema)} CASCADE`
     },
   }
 }

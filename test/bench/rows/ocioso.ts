@@ -90,7 +90,7 @@ async function bullmq(bench: Bench): Promise<Contender> {
       }
     },
     end: async () => {
-      await bench.sql`DROP SCHEMA ${bench.sql(schema)} CASCADE`
+      await bench.sql`DROP SCHEMA IF EXISTS ${bench.sql(schema)} CASCADE`
     },
   }
 }

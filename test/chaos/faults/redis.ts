@@ -146,8 +146,6 @@ export const redisFaults: readonly Fault[] = [
   },
   {
     name: 'redis: memoria llena (noeviction)',
-    // An `evento:` callback is a sending like any other: refused, and given up when its short retries here are over.
-    rules: { except: ['tropieza'] },
     traffic: { messages: 300, over: 3000 },
     inflict: async (arena) => {
       await sleep(500)
@@ -173,7 +171,6 @@ export const redisFaults: readonly Fault[] = [
   },
   {
     name: 'redis: memoria llena y el dueño de la auditoría muerto',
-    rules: { except: ['tropieza'] },
     traffic: { messages: 300, over: 3000 },
     patience: 90_000,
     inflict: async (arena) => {
