@@ -7,13 +7,14 @@ import { createInterface } from 'node:readline'
 import type { Config } from '../config/config.ts'
 import { OperationFailed, UsageError } from '../errors.ts'
 import { newId } from '../id.ts'
+import type { Message, Millis } from '../message.ts'
 import { decodeEnvelope, ENVELOPE_KEYS, EnvelopeError } from '../queue/envelope.ts'
 import { encodeEnvelope } from '../queue/envelope-write.ts'
 import { redisTrouble } from '../queue/redis.ts'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
 import { requestProblems } from './request-problems.ts'
-import { durationOption, isInactive, originOf, type SendOptions } from './send.ts'
+import { dueAfter, durationOption, isInactive, originOf, type SendOptions } from './send.ts'
 import { checkJson, isJsonType } from './send-body.ts'
 
 const BLOCK_LINES = 500
@@ -23,9 +24,9 @@ const OWN_KEYS = new Set(['recibido', 'profundidad'])
 const KNOWN_KEYS = new Set<string>(ENVELOPE_KEYS.filter((key) => !OWN_KEYS.has(key)))
 
 interface Line {
-  readonly id: string
-  readonly key: string | null
-  readonly envelope: string
+  readonly message: Message
+  /** Counted from when the block is enqueued; null where the line has none. */
+  readonly delay: Millis | null
 }
 
 export async function sendBatch(
@@ -70,7 +71,7 @@ export async function sendBatch(
       // Latin-1 keeps every byte; whether they are UTF-8 is the envelope's to judge.
       const line = reader.read(Buffer.from(text, 'latin1'))
       block.push(line)
-      bytes += line.envelope.length
+      bytes += text.length
     } catch (error) {
       if (!(error instanceof EnvelopeError)) throw error
       bad += 1
@@ -92,16 +93,24 @@ async function enqueueBlock(
   queue: Awaited<ReturnType<Context['queue']>>,
   block: readonly (Line | null)[],
 ): Promise<(string | null)[]> {
+  const now = block.some((line) => line !== null && line.delay !== null) ? await queue.now() : 0
   const sent: (string | null)[] = []
   let plain: string[] = []
   for (const line of block) {
-    if (line?.key) {
+    if (line === null) {
+      sent.push(null)
+      continue
+    }
+    const { message, delay } = line
+    const { id, key } = message
+    const envelope = encodeEnvelope(delay === null ? message : { ...message, notBefore: dueAfter(now, delay) })
+    if (key) {
       await queue.enqueue(plain)
       plain = []
-      sent.push(await queue.enqueueOnce(line.key, line.id, line.envelope))
+      sent.push(await queue.enqueueOnce(key, id, envelope))
     } else {
-      if (line) plain.push(line.envelope)
-      sent.push(line?.id ?? null)
+      plain.push(envelope)
+      sent.push(id)
     }
   }
   await queue.enqueue(plain)
@@ -122,7 +131,7 @@ class LineReader {
   read(given: Buffer): Line {
     const raw = this.#withEvent(given)
     const { message, delay } = decodeEnvelope(raw, newId, new Date())
-    const { key, onlyListener } = message
+    const { onlyListener } = message
     if (onlyListener !== null && !this.#config.listeners.has(onlyListener)) {
       throw new EnvelopeError(`el listener «${onlyListener}» no está en resthooks.ini`)
     }
@@ -132,12 +141,7 @@ class LineReader {
       if (problems.length > 0) throw new EnvelopeError(problems.join('; '))
     }
     if (message.body.length > 0 && isJsonType(contentType)) checkLineJson(message.body)
-    const notBefore = delay === null ? message.notBefore : new Date(Date.now() + delay)
-    return {
-      id: message.id,
-      key,
-      envelope: encodeEnvelope({ ...message, notBefore, origin: message.origin ?? this.#origin }),
-    }
+    return { message: { ...message, origin: message.origin ?? this.#origin }, delay }
   }
 
   /** Gives a line without `evento` the one of the command line; unknown keys are refused here, where somebody reads it. */

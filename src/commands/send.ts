@@ -4,7 +4,7 @@ import type { Command } from 'commander'
 import type { Config } from '../config/config.ts'
 import { UsageError } from '../errors.ts'
 import { newId } from '../id.ts'
-import type { Message } from '../message.ts'
+import type { Message, Millis } from '../message.ts'
 import { encodeEnvelope, hasControl } from '../queue/envelope-write.ts'
 import { redisTrouble } from '../queue/redis.ts'
 import type { Context } from './context.ts'
@@ -73,6 +73,14 @@ export function isInactive(config: Config): boolean {
 /** Host and program that sends, for the audit. */
 export function originOf(): string {
   return `${hostname()} resthooks send`
+}
+
+/**
+ * When a message with a delay is due. @param now Redis's clock, which decides (this machine's may be wrong), in whole ms:
+ * hence the one more
+ */
+export function dueAfter(now: number, delay: Millis): Date {
+  return new Date(now + 1 + delay)
 }
 
 /** @throws UsageError when the text is not a duration */
@@ -149,8 +157,7 @@ async function enqueue(context: Context, config: Config, message: Message, delay
   try {
     let timed = message
     if (delay !== undefined) {
-      // Due times are Redis's: this machine's clock may be wrong. Plus the part of a millisecond that `now` leaves off.
-      timed = { ...message, notBefore: new Date((await queue.now()) + 1 + (await durationOption('--demora', delay))) }
+      timed = { ...message, notBefore: dueAfter(await queue.now(), await durationOption('--demora', delay)) }
     }
     const envelope = encodeEnvelope(timed)
     if (timed.key !== null) return await queue.enqueueOnce(timed.key, timed.id, envelope)

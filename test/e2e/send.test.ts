@@ -66,6 +66,32 @@ test('--demora holds a message back for that time', async ({ world }) => {
   expect(listener.requests[1]!.at - sentAt).toBeGreaterThanOrEqual(3000)
 })
 
+test.for([
+  ['--demora', ['send', 'x', '{}', '--demora', '10m'], ''],
+  [
+    'a line of --lote',
+    ['send', '--lote'],
+    '{"evento":"x","demora":"10m"}\n{"evento":"x","demora":"10m","clave":"k"}\n',
+  ],
+] as const)("%s counts from Redis's clock, whatever this machine's says", async ([, args, input], { world }) => {
+  await writeFile(
+    join(world.folder, 'reloj.cjs'),
+    'const real = Date.now\nDate.now = () => real() + 3600e3\n' +
+      'globalThis.Date = class extends Date { constructor(...all) { super(...(all.length ? all : [Date.now()])) } }\n',
+  )
+  const env = { NODE_OPTIONS: `--require ${join(world.folder, 'reloj.cjs')}` }
+  const before = Date.now()
+  expect(await world.cli(args, { input, env })).toMatchObject({ code: 0, stderr: '' })
+  const entries = await waiting(world)
+  for (const entry of entries) {
+    expect(Date.parse(String(entry.creado)) - before).toBeGreaterThanOrEqual(3600e3)
+    const due = Date.parse(String(entry.no_antes_de))
+    expect(due - before).toBeGreaterThanOrEqual(600_000)
+    expect(due - Date.now()).toBeLessThanOrEqual(600_001)
+  }
+  expect(entries).toHaveLength(input === '' ? 1 : 2)
+})
+
 test('--listener sends to that one alone', async ({ world }) => {
   const one = await world.listener(() => ({ status: 200 }), { nombre: 'uno' })
   const two = await world.listener(() => ({ status: 200 }), { nombre: 'dos' })
