@@ -6,7 +6,8 @@
  * 20-digit numbers, key order, escapes and duplicate keys survive.
  */
 import { visit } from 'jsonc-parser'
-import type { Message } from '../message.ts'
+import { parseDuration } from '../config/quantities.ts'
+import type { Message, Millis } from '../message.ts'
 import { hasControl } from './envelope-write.ts'
 
 /** Why an entry cannot be understood, in Spanish. */
@@ -225,14 +226,10 @@ function dateOf(entry: Record<string, unknown>, key: string): Date | null {
   return date
 }
 
-const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
-
-/** The durations of INTERFACE §1. The queue may not load the configuration's parser for an entry of a foreign program. */
-function delayOf(value: unknown): number {
-  const [, amount, unit] = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)?$/.exec(String(value)) ?? []
-  if (amount === undefined)
-    throw new EnvelopeError(`"demora" no es una duración (500ms, 5s, 10m, 2h, 7d): ${show(value)}`)
-  return Math.round(Number(amount) * UNITS[unit ?? 's']!)
+function delayOf(value: unknown): Millis {
+  const delay = typeof value === 'string' || typeof value === 'number' ? parseDuration(String(value)) : null
+  if (delay === null) throw new EnvelopeError(`"demora" no es una duración (500ms, 5s, 10m, 2h, 7d): ${show(value)}`)
+  return delay
 }
 
 function show(value: unknown): string {

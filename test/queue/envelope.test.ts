@@ -100,6 +100,24 @@ const messages: fc.Arbitrary<Message> = fc.record({
   depth: fc.nat(10),
 })
 
+describe('demora', () => {
+  const delayOf = (text: string) => decode(`{"evento":"e","demora":${text}}`).delay
+
+  test.each([
+    ['"500ms"', 500],
+    ['"1h30m"', 5_400_000],
+    ['"30"', 30_000],
+    ['1.5', 1500],
+    ['0', 0],
+  ])('%s is %d ms, as the configuration reads it', (text, millis) => expect(delayOf(text)).toBe(millis))
+
+  test('null is none', () => expect(delayOf('null')).toBeNull())
+
+  test.each(['"pronto"', '-5', '1e30', 'true', '["5s"]', '""'])('%s is not understood', (text) =>
+    expect(() => delayOf(text)).toThrow('"demora" no es una duración'),
+  )
+})
+
 describe('a whole envelope', () => {
   test('what is written is read back the same, bytes that are no text included', () => {
     fc.assert(
