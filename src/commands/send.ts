@@ -83,11 +83,13 @@ export function dueAfter(now: number, delay: Millis): Date {
   return new Date(now + 1 + delay)
 }
 
-/** @throws UsageError when the text is not a duration */
+/** @throws UsageError when the text is not a duration, or one beyond ten years */
 export async function durationOption(option: string, text: string): Promise<number> {
-  const { parseDuration } = await import('../config/quantities.ts')
-  const duration = parseDuration(text)
-  if (duration === null) throw new UsageError(`${option} ${text}: no es una duración (500ms, 5s, 10m, 2h, 7d)`)
+  const { parseDelay } = await import('../config/quantities.ts')
+  const duration = parseDelay(text)
+  if (duration === null) {
+    throw new UsageError(`${option} ${text}: no es una duración (500ms, 5s, 10m, 2h, hasta 3650d)`)
+  }
   return duration
 }
 

@@ -21,6 +21,14 @@ export function parseDuration(text: string): Millis | null {
   return Number.isSafeInteger(millis) ? millis : null
 }
 
+const LONGEST_DELAY: Millis = 3650 * 86_400_000
+
+/** Like `parseDuration`, for how long a message waits: null also beyond ten years, as a date would soon be none any more. */
+export function parseDelay(text: string): Millis | null {
+  const delay = parseDuration(text)
+  return delay === null || delay > LONGEST_DELAY ? null : delay
+}
+
 /** `64k`, `1M`, `2G` (powers of 1024); bare is bytes. Null when it is none of these. */
 export function parseSize(text: string): Bytes | null {
   const match = SIZE.exec(text.trim())

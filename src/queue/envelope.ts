@@ -6,7 +6,7 @@
  * 20-digit numbers, key order, escapes and duplicate keys survive.
  */
 import { visit } from 'jsonc-parser'
-import { parseDuration } from '../config/quantities.ts'
+import { parseDelay } from '../config/quantities.ts'
 import type { Message, Millis } from '../message.ts'
 import { hasControl } from './envelope-write.ts'
 
@@ -227,8 +227,9 @@ function dateOf(entry: Record<string, unknown>, key: string): Date | null {
 }
 
 function delayOf(value: unknown): Millis {
-  const delay = typeof value === 'string' || typeof value === 'number' ? parseDuration(String(value)) : null
-  if (delay === null) throw new EnvelopeError(`"demora" no es una duración (500ms, 5s, 10m, 2h, 7d): ${show(value)}`)
+  const delay = typeof value === 'string' || typeof value === 'number' ? parseDelay(String(value)) : null
+  if (delay === null)
+    throw new EnvelopeError(`"demora" no es una duración (500ms, 5s, 10m, 2h, hasta 3650d): ${show(value)}`)
   return delay
 }
 

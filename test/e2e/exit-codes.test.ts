@@ -25,6 +25,7 @@ test.for([
   ['no event', ['send']],
   ['data that is not JSON', ['send', 'x', '{no es json}']],
   ['a duration that is none', ['send', 'x', '{}', '--demora', 'mañana']],
+  ['a delay beyond any date', ['send', 'x', '{}', '--demora', '8000000000000']],
   ['a header without a colon', ['send', 'x', '{}', '--cabecera', 'X-Sola']],
   ['a file that is not there', ['send', 'x', '@no-existe.json']],
 ] as const)('2: %s', async ([, args], { world }) => {

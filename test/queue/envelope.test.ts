@@ -113,8 +113,9 @@ describe('demora', () => {
 
   test('null is none', () => expect(delayOf('null')).toBeNull())
 
-  test.each(['"pronto"', '-5', '1e30', 'true', '["5s"]', '""'])('%s is not understood', (text) =>
-    expect(() => delayOf(text)).toThrow('"demora" no es una duración'),
+  test.each(['"pronto"', '-5', '1e30', '"8000000000000"', '"3651d"', 'true', '["5s"]', '""'])(
+    '%s is not understood',
+    (text) => expect(() => delayOf(text)).toThrow('"demora" no es una duración'),
   )
 })
 
