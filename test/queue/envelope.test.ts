@@ -70,10 +70,36 @@ describe('datos', () => {
     expect(bodyOf('{"evento":"e","d\\u0061tos":7}')).toBe('7')
   })
 
-  test('deeper than any use is not understood, rather than a stack that overflows', () => {
-    const deep = `${'['.repeat(5000)}${']'.repeat(5000)}`
-    expect(() => decode(`{"evento":"e","datos":${deep}}`)).toThrow(EnvelopeError)
+  test('however deep it is, wherever it stands: no stack overflows', () => {
+    const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`
+    expect(bodyOf(`{"evento":"e","datos":${deep}}`)).toBe(deep)
+    expect(bodyOf(`{"datos":${deep},"evento":"e"}`)).toBe(deep)
   })
+
+  test.each([
+    ['a header of that name', '{"evento":"e","cabeceras":{"a":"b","datos":"c"},"datos":[1]}', '[1]'],
+    ['text that looks like it', '{"evento":"e","ruta":"x,\\"datos\\":1}","datos":[1]}', '[1]'],
+    ['text that looks like the end', '{"evento":"e","datos":"}","id":"x"}', '"}"'],
+    ['members after it', '{"evento":"e","datos":{"a":1},"id":"x"}', '{"a":1}'],
+    ['a second one after it', '{"evento":"e","datos":1,"datos":2,"id":"x"}', '2'],
+    ['a second one inside it', '{"evento":"e","datos":{"b":1,"datos":2}}', '{"b":1,"datos":2}'],
+    ['one with escapes before it', '{"evento":"e","d\\u0061tos":1,"datos":2}', '2'],
+    ['one with escapes after it', '{"evento":"e","datos":1,"d\\u0061tos":2}', '2'],
+    ['a length that is wrong', '{"evento":"e","largo":2,"datos":[1]}', '[1]'],
+    ['a length that is right, and members after it', '{"evento":"e","largo":3,"datos":[1],"id":"x"}', '[1]'],
+    ['a length that is no number', '{"evento":"e","largo":"3","datos":[1]}', '[1]'],
+    ['blanks around it', '{"evento":"e","datos": [1]\n}\n', '[1]'],
+  ])('%s', (_, entry, datos) => expect(bodyOf(entry)).toBe(datos))
+
+  test.each([
+    ['not JSON', '{"evento":"e","datos":[1}'],
+    ['a BOM before it', '{"evento":"e","datos":\ufeff1}'],
+    ['something after the entry', '{"evento":"e","datos":1} 2'],
+    ['nothing', '{"evento":"e","datos":}'],
+    ['beside cuerpo', '{"evento":"e","cuerpo":"x","datos":1}'],
+    ['before cuerpo', '{"evento":"e","datos":1,"cuerpo":"x"}'],
+    ['bytes that are no text', Buffer.from('{"evento":"e","datos":"\xff"}', 'latin1')],
+  ])('%s is not understood', (_, entry) => expect(() => decode(entry)).toThrow(EnvelopeError))
 })
 
 const ids = fc.stringMatching(/^[\x21-\x7e]{1,40}$/)
@@ -86,9 +112,13 @@ const messages: fc.Arbitrary<Message> = fc.record({
   body: fc.oneof(
     fc.uint8Array({ maxLength: 200 }).map((bytes) => Buffer.from(bytes)),
     fc.string({ unit: 'grapheme' }).map((text) => Buffer.from(text)),
-    fc.constant(Buffer.from('\ufeffcon marca', 'utf8')),
+    fc.constantFrom('\ufeffcon marca', '\ufeff{}', '{"a":1', '').map((text) => Buffer.from(text)),
+    fc.tuple(blank, jsonText, blank).map((parts) => Buffer.from(parts.join(''))),
   ),
-  contentType: fc.string(),
+  contentType: fc.oneof(
+    fc.string(),
+    fc.constantFrom('application/json', 'application/json; charset=utf-8', 'application/vnd.siu+json', 'text/plain'),
+  ),
   method: fc.option(fc.stringMatching(/^[A-Z]{1,10}$/), { nil: null }),
   path: texts,
   headers: fc.dictionary(fc.stringMatching(/^[A-Za-z-]{1,12}$/), fc.string()).map((headers) => ({ ...headers })),
@@ -119,6 +149,22 @@ describe('demora', () => {
   )
 })
 
+const plain: Message = {
+  id: 'x',
+  event: 'e',
+  body: Buffer.from(''),
+  contentType: 'application/json',
+  method: null,
+  path: null,
+  headers: {},
+  createdAt: NOW,
+  key: null,
+  origin: null,
+  onlyListener: null,
+  notBefore: null,
+  depth: 0,
+}
+
 describe('a whole envelope', () => {
   test('what is written is read back the same, bytes that are no text included', () => {
     fc.assert(
@@ -127,6 +173,27 @@ describe('a whole envelope', () => {
       }),
       { numRuns: 500 },
     )
+  })
+
+  test('a body of JSON stands there as it is, at the end, and the rest only where it says something', () => {
+    const message = { ...plain, body: Buffer.from('{"a":"\\u00e9","a":12345678901234567890}') }
+    expect(encodeEnvelope(message)).toBe(
+      '{"id":"x","evento":"e","creado":"2026-11-24T20:00:00.000Z","largo":39,"datos":{"a":"\\u00e9","a":12345678901234567890}}',
+    )
+  })
+
+  test('the stamp of an entry of ours keeps body and form, as often as it is stamped', () => {
+    fc.assert(
+      fc.property(messages, (message) => {
+        const due = new Date('2026-11-24T20:05:00Z')
+        const first = stampEnvelope(Buffer.from(encodeEnvelope(message)), 'uno', 1, new Date(0))
+        const stamped = decode(stampEnvelope(first, 'otro', 123, due))
+        expect(stamped).toMatchObject({ delay: null, receivedAt: 123, hasId: true })
+        expect(stamped.message).toEqual({ ...message, id: 'otro', notBefore: due })
+      }),
+    )
+    const json = { ...plain, body: Buffer.from('[1]') }
+    expect(stampEnvelope(Buffer.from(encodeEnvelope(json)), 'otro', 1, NOW).toString()).toMatch(/,"datos":\[1\]\}$/)
   })
 
   test('the stamp of a delayed entry changes id and times, never the body', () => {

@@ -1,5 +1,6 @@
 /** Each script by itself: what it answers and what it leaves behind. */
 import { describe, expect } from 'vitest'
+import { AuditReader } from '../../src/queue/audit-reader.ts'
 import { CALLBACK_LANE } from '../../src/queue/keys.ts'
 import type { Claimed, LaneSpec, Queue } from '../../src/queue/queue.ts'
 import { until } from '../support/until.ts'
@@ -60,8 +61,28 @@ describe('take', () => {
   test('a batch is bounded by bytes as well as by number, and always has one', async ({ queue }) => {
     const large = 'x'.repeat(5 * 1024 * 1024)
     await queue.enqueue([large, large, large])
-    const { envelopes, left } = await queue.take()
+    const { envelopes, left, fence } = await queue.take()
     expect([envelopes.length, left]).toEqual([2, 1])
+    await queue.dispatch(fence, [{ kind: 'invalid' }, { kind: 'invalid' }])
+  })
+
+  test('what the bytes leave out stands in its old order, however many were looked at', async ({ queue }) => {
+    const sizes = [1, 4, 5, 1, 2, 1, 1, 1]
+    const entries = sizes.map((size, i) => `${i}${'x'.repeat(size * 1024 * 1024)}`)
+    await queue.enqueue(entries)
+    const seen: string[][] = []
+    for (let count = 0; count < entries.length; count = seen.flat().length) {
+      const { envelopes, fence } = await queue.take()
+      seen.push(envelopes.map((raw) => raw.toString('latin1', 0, 1)))
+      await queue.dispatch(
+        fence,
+        envelopes.map(() => ({ kind: 'invalid' })),
+      )
+    }
+    expect(seen).toEqual([
+      ['0', '1', '2'],
+      ['3', '4', '5', '6', '7'],
+    ])
   })
 
   test('a message with a demora waits, keeps its body, and comes back once', async ({ queue }) => {
@@ -210,6 +231,45 @@ describe('renew and release', () => {
       ['m1', 0, 0],
       ['m3', 0, 0],
     ])
+  })
+})
+
+describe('acknowledge', () => {
+  const ids = async (queue: Queue) =>
+    (await queue.redis.xrange(queue.keys.audit, '-', '+')).map(([, fields]) => fields[1])
+  const written = async (queue: Queue, names: string) => {
+    for (const name of names) await queue.redis.xadd(queue.keys.audit, '*', 'n', name)
+  }
+
+  test('goes with what is older, unless another worker or nobody has it yet', async ({ queue }) => {
+    const [one, other] = [new AuditReader(queue, 'uno'), new AuditReader(queue, 'otro')]
+    await one.fresh(1) // makes the group
+    await written(queue, 'abcdefg')
+    const first = await one.fresh(2)
+    const second = await other.fresh(2)
+    const third = await one.fresh(2)
+    await one.acknowledge(third)
+    expect(await ids(queue)).toEqual(['a', 'b', 'c', 'd', 'g'])
+    await one.acknowledge(first)
+    expect(await ids(queue)).toEqual(['c', 'd', 'g'])
+    await other.acknowledge(second)
+    expect(await ids(queue)).toEqual(['g'])
+    await one.acknowledge(await one.fresh(10))
+    expect(await ids(queue)).toEqual([])
+  })
+
+  test('in a group that was destroyed meanwhile removes its own entries and no others', async ({ queue }) => {
+    const [one, other] = [new AuditReader(queue, 'uno'), new AuditReader(queue, 'otro')]
+    await one.fresh(1)
+    await written(queue, 'abcd')
+    await other.fresh(2)
+    const mine = await one.fresh(1)
+    await queue.redis.xgroup('DESTROY', queue.keys.audit, 'postgres')
+    await one.acknowledge(mine)
+    expect(await ids(queue)).toEqual(['a', 'b', 'd'])
+    await one.fresh(1) // makes it anew
+    await one.acknowledge(mine)
+    expect(await ids(queue)).toEqual(['a', 'b', 'd'])
   })
 })
 
