@@ -7,6 +7,7 @@
 import type { CallbackSpec } from '../config/config.ts'
 import type { Millis } from '../message.ts'
 import { runProgram } from './program.ts'
+import type { StopSignal } from './stop-signal.ts'
 
 /** How long a callback may take. */
 export const CALLBACK_LIMIT: Millis = 30_000
@@ -33,7 +34,7 @@ export type CallbackOutcome =
 export async function runCallback(
   spec: Exclude<CallbackSpec, { kind: 'event' }>,
   input: CallbackInput,
-  about: { readonly version: string; readonly signal: AbortSignal; readonly limit?: Millis },
+  about: { readonly version: string; readonly signal: StopSignal; readonly limit?: Millis },
 ): Promise<CallbackOutcome> {
   const limit = about.limit ?? CALLBACK_LIMIT
   if (spec.kind === 'exec') return runProgram(spec.argv, input, about.signal, limit)

@@ -1,5 +1,6 @@
 /** One end for a whole attempt: its time is up, or the worker wants it stopped, whichever comes first. */
 import type { Millis } from '../message.ts'
+import type { StopSignal } from './stop-signal.ts'
 import { Trouble } from './trouble.ts'
 
 export class Deadline {
@@ -8,11 +9,11 @@ export class Deadline {
   /** Called when it comes; whoever is at work now. */
   onEnd: ((trouble: Trouble) => void) | null = null
   readonly #timer: NodeJS.Timeout
-  readonly #signal: AbortSignal
+  readonly #signal: StopSignal
   readonly #aborted = () => this.#end(new Trouble('interrumpido', 'el worker interrumpió el pedido'))
 
   /** @param name what the limit is called in the text of a time-out: the setting that a person would change */
-  constructor(limit: Millis, signal: AbortSignal, name = 'espera_total') {
+  constructor(limit: Millis, signal: StopSignal, name = 'espera_total') {
     this.#signal = signal
     this.#timer = setTimeout(() => {
       this.#end(new Trouble('timeout', `${name} (${limit} ms) agotada`))

@@ -6,6 +6,7 @@
  */
 import type { AttemptRecord } from '../audit/event.ts'
 import type { Message, Millis } from '../message.ts'
+import type { StopSignal } from './stop-signal.ts'
 
 /** What the attempt means for the delivery; whether a `retry` is still granted is the strategy's (`retry.ts`). */
 export type Outcome =
@@ -33,7 +34,7 @@ export interface Deliverer {
    * @param number the attempt's number, ≥ 1, for `X-Resthooks-Intento`
    * @param signal aborts the request (lease lost, drain over): the result is then a `retry` with error `interrumpido`
    */
-  attempt(message: Message, number: number, signal: AbortSignal): Promise<AttemptResult>
+  attempt(message: Message, number: number, signal: StopSignal): Promise<AttemptResult>
   /** Closes idle sockets now and the busy ones at their end. */
   close(): Promise<void>
 }

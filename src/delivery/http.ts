@@ -19,6 +19,7 @@ import { follow, isRedirect } from './redirect.ts'
 import { type BuiltRequest, buildRequest, prepare, type RequestTemplate } from './request.ts'
 import type { Slot } from './sockets.ts'
 import { Sockets } from './sockets.ts'
+import { Stopper, type StopSignal } from './stop-signal.ts'
 import { networkTrouble, Trouble, type TroubleReport } from './trouble.ts'
 
 /**
@@ -57,7 +58,7 @@ class HttpDeliverer implements Deliverer {
     )
   }
 
-  async attempt(message: Message, number: number, signal: AbortSignal): Promise<AttemptResult> {
+  async attempt(message: Message, number: number, signal: StopSignal): Promise<AttemptResult> {
     const requests: RequestRecord[] = []
     const deadline = new Deadline(this.#listener.totalTimeout, signal)
     try {
@@ -230,7 +231,7 @@ class HttpDeliverer implements Deliverer {
   /** One POST to the token endpoint, with a deadline of its own: it serves every request that waits. */
   async #fetchToken(url: string, headers: readonly string[], body: Buffer) {
     const target = new URL(url)
-    const deadline = new Deadline(this.#listener.totalTimeout, new AbortController().signal)
+    const deadline = new Deadline(this.#listener.totalTimeout, new Stopper())
     const sockets = this.#socketsFor(target.origin, target.origin === this.#template.origin)
     const slot: Slot = sockets.take()
     try {

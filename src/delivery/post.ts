@@ -8,6 +8,7 @@ import { exchange } from './exchange.ts'
 import { headerText } from './headers.ts'
 import { classify, reasonOf } from './outcome.ts'
 import { Sockets } from './sockets.ts'
+import type { StopSignal } from './stop-signal.ts'
 
 const CONNECT: Millis = 5000
 const NO_RULES = { retryIf: [], noRetryIf: [] }
@@ -16,7 +17,7 @@ export async function post(
   address: string,
   input: CallbackInput,
   version: string,
-  signal: AbortSignal,
+  signal: StopSignal,
   limit: Millis,
 ): Promise<CallbackOutcome> {
   const url = new URL(address)

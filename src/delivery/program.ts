@@ -6,6 +6,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import type { Bytes, Millis } from '../message.ts'
 import type { CallbackInput, CallbackOutcome } from './callback.ts'
+import type { StopSignal } from './stop-signal.ts'
 
 /** Output kept, of both streams together; the rest is read and dropped, so that the program does not block. */
 const MAX_OUTPUT: Bytes = 4096
@@ -19,7 +20,7 @@ const INHERITED = /^(PATH|HOME|LANG|LC_[A-Z]+|TZ|TMPDIR)$/
 export function runProgram(
   argv: readonly string[],
   input: CallbackInput,
-  signal: AbortSignal,
+  signal: StopSignal,
   limit: Millis,
 ): Promise<CallbackOutcome> {
   const [program = '', ...args] = argv
@@ -38,7 +39,7 @@ function watch(
   child: ChildProcess,
   program: string,
   input: CallbackInput,
-  signal: AbortSignal,
+  signal: StopSignal,
   limit: Millis,
 ): Promise<CallbackOutcome> {
   return new Promise((resolve) => {

@@ -5,6 +5,7 @@
 import type { CallbackRecord } from '../audit/event.ts'
 import type { CallbackSpec } from '../config/config.ts'
 import { decide } from '../delivery/retry.ts'
+import type { StopSignal } from '../delivery/stop-signal.ts'
 import { writeCallback } from '../queue/audit-stream.ts'
 import { encodeEnvelope } from '../queue/envelope-write.ts'
 import { CALLBACK_LANE } from '../queue/keys.ts'
@@ -42,7 +43,7 @@ export class CallbackExecutor implements Executor {
     this.#scene = scene
   }
 
-  async execute(claimed: Claimed, signal: AbortSignal): Promise<Settlement> {
+  async execute(claimed: Claimed, signal: StopSignal): Promise<Settlement> {
     const config = this.#scene.config()
     const attempt = claimed.number + 1
     let job: CallbackJob | null = null
@@ -105,7 +106,7 @@ export class CallbackExecutor implements Executor {
 
   async close(): Promise<void> {}
 
-  async #run(spec: CallbackSpec, claimed: Claimed, job: CallbackJob, signal: AbortSignal): Promise<Result> {
+  async #run(spec: CallbackSpec, claimed: Claimed, job: CallbackJob, signal: StopSignal): Promise<Result> {
     const { instancia, proyecto } = this.#scene.config()
     if (spec.kind === 'event') return eventResult(spec.event, claimed.id, job, this.#scene.now())
     const { runCallback } = await import('../delivery/callback.ts')

@@ -3,6 +3,7 @@ import type { AttemptRecord } from '../audit/event.ts'
 import type { ListenerConfig } from '../config/config.ts'
 import type { AttemptResult, Deliverer, Outcome } from '../delivery/delivery.ts'
 import { decide } from '../delivery/retry.ts'
+import type { StopSignal } from '../delivery/stop-signal.ts'
 import type { Message } from '../message.ts'
 import { writeAttempt } from '../queue/audit-stream.ts'
 import { decodeEnvelope } from '../queue/envelope.ts'
@@ -35,7 +36,7 @@ export class DeliveryExecutor implements Executor {
     this.#scene = scene
   }
 
-  async execute(claimed: Claimed, signal: AbortSignal): Promise<Settlement> {
+  async execute(claimed: Claimed, signal: StopSignal): Promise<Settlement> {
     const number = claimed.number + 1
     let message: Message | null = null
     let result: AttemptResult

@@ -1,11 +1,12 @@
 /**
  * One listener's slots in one worker: what it may start, what runs, and what becomes of it. A lane never waits for another.
  */
+import type { StopSignal } from '../delivery/stop-signal.ts'
 import type { Claimed, LaneSpec, Settlement } from '../queue/queue.ts'
 
 /** Does the work of one claimed delivery; never rejects. */
 export interface Executor {
-  execute(claimed: Claimed, signal: AbortSignal): Promise<Settlement>
+  execute(claimed: Claimed, signal: StopSignal): Promise<Settlement>
   close(): Promise<void>
 }
 

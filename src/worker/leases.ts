@@ -2,11 +2,12 @@
  * The leases of everything this worker holds, from the claim until its outcome is in Redis. They are renewed four times
  * within their life; where one is lost all the same, the request is aborted, since another worker makes it now.
  */
+import { Stopper, type StopSignal } from '../delivery/stop-signal.ts'
 import type { Claimed, Held, Queue } from '../queue/queue.ts'
 import type { WorkerScene } from './scene.ts'
 
 interface Lease extends Held {
-  readonly abort: AbortController
+  readonly stopper: Stopper
   /** By the clock that nobody sets: a lease must not be forgotten because the machine's time was put back. */
   renewedAt: number
 }
@@ -39,10 +40,10 @@ export class Leases {
   }
 
   /** @returns what aborts the work when the lease is lost */
-  hold({ lane, id, fence }: Claimed): AbortSignal {
-    const abort = new AbortController()
-    this.#held.set(keyOf(lane, id, fence), { lane, id, fence, abort, renewedAt: performance.now() })
-    return abort.signal
+  hold({ lane, id, fence }: Claimed): StopSignal {
+    const stopper = new Stopper()
+    this.#held.set(keyOf(lane, id, fence), { lane, id, fence, stopper, renewedAt: performance.now() })
+    return stopper
   }
 
   drop({ lane, id, fence }: Held): void {
@@ -50,8 +51,8 @@ export class Leases {
   }
 
   /** Aborts all that runs; each then ends with an outcome of its own. */
-  abortAll(reason: string): void {
-    for (const lease of this.#held.values()) lease.abort.abort(new Error(reason))
+  abortAll(): void {
+    for (const lease of this.#held.values()) lease.stopper.abort()
   }
 
   get #interval(): number {
@@ -71,7 +72,7 @@ export class Leases {
           const lease = this.#held.get(keyOf(lane, id, fence))
           if (!lease) continue
           this.#held.delete(keyOf(lane, id, fence))
-          lease.abort.abort(new Error('se perdió el arriendo de la entrega'))
+          lease.stopper.abort()
           this.#scene.log.warn({ id, listener: lane }, 'se perdió el arriendo de una entrega: otro worker la hace')
         }
       }

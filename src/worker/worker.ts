@@ -400,7 +400,7 @@ export class Worker {
     if (busy())
       log.info({ en_curso: this.#leases.size, drenaje_ms: drain }, 'cerrando: se espera a las entregas en curso')
     await waitWhile(busy, drain)
-    this.#leases.abortAll('el worker se detiene')
+    this.#leases.abortAll()
     await waitWhile(busy, LAST_SETTLE_MS)
     await within(LAST_SETTLE_MS, this.#settler.drain())
     this.#settler.abandon()
