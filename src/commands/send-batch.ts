@@ -1,7 +1,7 @@
 /**
  * `send --lote`: one message a line. A bad line is told with its number and enqueues nothing of itself; the rest goes on.
  *
- * Lines are read, enqueued and answered in blocks, so a file of any length needs the memory of a block.
+ * Lines are read, enqueued and answered in blocks, so a file of any length needs the memory of two.
  */
 import { createInterface } from 'node:readline'
 import type { Config } from '../config/config.ts'
@@ -53,12 +53,20 @@ export async function sendBatch(
   let number = 0
   let block: (Line | null)[] = []
   let bytes = 0
-  const flush = async () => {
-    const sent = await enqueueBlock(queue, block).catch((error) => {
+  // One block is on its way to Redis while the next one is read.
+  let sending: Promise<void> = Promise.resolve()
+  const send = async (lines: readonly (Line | null)[]) => {
+    const sent = await enqueueBlock(queue, lines).catch((error) => {
       throw redisTrouble(error, config.redis)
     })
     await write(sent.map((id) => `${id ?? ''}\n`).join(''))
     if (patience !== null) ids.push(...sent.filter((id) => id !== null))
+  }
+  const flush = async () => {
+    await sending
+    sending = send(block)
+    // Awaited before the next block and at the end: a failure in between is not nobody's.
+    sending.catch(() => {})
     block = []
     bytes = 0
   }
@@ -81,6 +89,7 @@ export async function sendBatch(
     if (block.length >= BLOCK_LINES || bytes >= BLOCK_BYTES) await flush()
   }
   await flush()
+  await sending
   if (patience !== null) {
     const { awaitOutcomes } = await import('./await-outcomes.ts')
     await awaitOutcomes(context, ids, patience)
