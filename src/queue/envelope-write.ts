@@ -1,26 +1,54 @@
-/** Writing an envelope (INTERFACE §4). Apart from reading it, which needs a parser that `send` would load in vain. */
+/** Writing an envelope (INTERFACE §4). Apart from reading it, which `send` would load in vain. */
 import { isUtf8 } from 'node:buffer'
 import type { Message } from '../message.ts'
 
-/** Writes a message as an entry of the queue; a body that is not UTF-8 travels as base64. */
+/** Before `datos` where it is the last member. */
+export const DATOS = ',"datos":'
+
+/**
+ * Writes a message as an entry of the queue, without what has its default. A body that is JSON stands there as it is: with
+ * its quotes escaped it takes a fifth more of Redis's memory. Any other text is `cuerpo`, and bytes travel as base64.
+ */
 export function encodeEnvelope(message: Message): string {
-  const text = travelsAsText(message.body) ? message.body.toString('utf8') : null
-  return JSON.stringify({
-    v: 1,
+  const { body, contentType } = message
+  const text = travelsAsText(body) ? body.toString('utf8') : null
+  const json = text !== null && isJson(text, contentType)
+  const members = {
     id: message.id,
     evento: message.event,
-    ...(text === null ? { cuerpo_base64: message.body.toString('base64') } : { cuerpo: text }),
-    tipo_contenido: message.contentType,
+    tipo_contenido: json && contentType === 'application/json' ? undefined : contentType,
     metodo: message.method ?? undefined,
     ruta: message.path ?? undefined,
-    cabeceras: Object.keys(message.headers).length > 0 ? message.headers : undefined,
+    cabeceras: hasMembers(message.headers) ? message.headers : undefined,
     creado: message.createdAt.toISOString(),
     clave: message.key ?? undefined,
     no_antes_de: message.notBefore?.toISOString(),
     listener: message.onlyListener ?? undefined,
     origen: message.origin ?? undefined,
     profundidad: message.depth > 0 ? message.depth : undefined,
-  })
+    // Whoever reads it need not look for the end of `datos`.
+    largo: json ? body.length : undefined,
+    cuerpo: json || text === null ? undefined : text,
+    cuerpo_base64: text === null ? body.toString('base64') : undefined,
+  }
+  const head = JSON.stringify(members)
+  return json ? `${head.slice(0, -1)}${DATOS}${text}}` : head
+}
+
+/** Blanks around it are the listener's too, but no part of a JSON value. */
+function isJson(text: string, contentType: string): boolean {
+  if (!/[/+]json\s*(;|$)/i.test(contentType) || text.trim().length < text.length) return false
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function hasMembers(map: Readonly<Record<string, string>>): boolean {
+  for (const _ in map) return true
+  return false
 }
 
 /** A leading BOM would be swallowed on the way back. */

@@ -1,21 +1,18 @@
 /**
  * Reading an envelope: a message as it lies in Redis (INTERFACE §4), written by `send` (`envelope-write.ts`) or by any other
  * program.
- *
- * Decoding keeps the body byte for byte, so `datos` is cut out of the source text and never parsed and printed again:
- * 20-digit numbers, key order, escapes and duplicate keys survive.
  */
-import { visit } from 'jsonc-parser'
 import { parseDelay } from '../config/quantities.ts'
 import type { Message, Millis } from '../message.ts'
+import { type Entry, EnvelopeError, overwriteMembers, readEntry } from './envelope-json.ts'
 import { hasControl } from './envelope-write.ts'
 
-/** Why an entry cannot be understood, in Spanish. */
-export class EnvelopeError extends Error {
-  override readonly name = 'EnvelopeError'
-}
+export { EnvelopeError }
 
-/** The keys of an envelope. `recibido` and `profundidad` are the program's own. */
+/**
+ * The keys of an envelope. `recibido` and `profundidad` are the program's own, as is `largo`, how many bytes `datos` takes:
+ * that one means something only where the rest of the entry is as this program writes it.
+ */
 export const ENVELOPE_KEYS = [
   'v',
   'id',
@@ -47,8 +44,6 @@ export interface Envelope {
   readonly receivedAt: number | null
 }
 
-const MAX_DEPTH = 1000
-
 /**
  * Reads an entry of the queue.
  * @param raw    the bytes of the entry
@@ -57,8 +52,7 @@ const MAX_DEPTH = 1000
  * @throws EnvelopeError when the entry cannot be understood
  */
 export function decodeEnvelope(raw: Buffer, makeId: () => string, now: Date): Envelope {
-  const source = decodeUtf8(raw)
-  const entry = parseObject(source)
+  const { members: entry, datos } = readEntry(raw)
   const version = entry.v ?? 1
   if (version !== 1) throw new EnvelopeError(`v = ${show(version)}: esta versión del programa entiende v = 1`)
 
@@ -68,7 +62,7 @@ export function decodeEnvelope(raw: Buffer, makeId: () => string, now: Date): En
   if (event.length > 255 || hasControl(event))
     throw new EnvelopeError('"evento" tiene más de 255 caracteres o caracteres de control')
 
-  const { body, contentType } = bodyOf(entry, source)
+  const { body, contentType } = bodyOf(entry, datos)
   const declared = optionalText(entry, 'tipo_contenido')
   return {
     hasId: id !== null,
@@ -93,55 +87,29 @@ export function decodeEnvelope(raw: Buffer, makeId: () => string, now: Date): En
 }
 
 /**
- * The same entry with its id, its first reception and its absolute due time written at the end, where they win over
- * earlier ones. The rest stays as it is: a delayed entry is stored again and must keep its bytes.
+ * The same entry with its id, its first reception and its absolute due time, over earlier ones. The rest stays as it is: a
+ * delayed entry is stored again and must keep its bytes.
  */
 export function stampEnvelope(raw: Buffer, id: string, receivedAt: number, notBefore: Date): Buffer {
-  const end = raw.lastIndexOf('}')
-  const stamp = JSON.stringify({ id, demora: null, no_antes_de: notBefore.toISOString(), recibido: receivedAt })
-  return Buffer.concat([raw.subarray(0, end), Buffer.from(`,${stamp.slice(1)}`)])
+  return overwriteMembers(raw, { id, demora: null, no_antes_de: notBefore.toISOString(), recibido: receivedAt })
 }
 
-const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
+type Members = Entry['members']
 
-function decodeUtf8(raw: Buffer): string {
-  try {
-    return decoder.decode(raw)
-  } catch {
-    throw new EnvelopeError('no es texto UTF-8')
+function bodyOf(entry: Members, datos: Buffer | null): { body: Buffer; contentType: string } {
+  const { cuerpo: text = null, cuerpo_base64: base64 = null } = entry
+  const present = Number(datos !== null) + Number(text !== null) + Number(base64 !== null)
+  if (present > 1) {
+    const names = [text !== null && 'cuerpo', base64 !== null && 'cuerpo_base64', datos !== null && 'datos']
+    throw new EnvelopeError(`tiene ${names.filter(Boolean).join(' y ')}: sólo puede llevar uno`)
   }
-}
-
-function parseObject(source: string): Record<string, unknown> {
-  let value: unknown
-  try {
-    value = JSON.parse(source)
-  } catch (error) {
-    throw new EnvelopeError(`no es JSON: ${(error as Error).message}`)
-  }
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw new EnvelopeError('no es un objeto JSON')
-  return value as Record<string, unknown>
-}
-
-function bodyOf(entry: Record<string, unknown>, source: string): { body: Buffer; contentType: string } {
-  const present = ['cuerpo', 'cuerpo_base64', 'datos'].filter(
-    (key) => Object.hasOwn(entry, key) && (key === 'datos' || entry[key] !== null),
-  )
-  if (present.length > 1) throw new EnvelopeError(`tiene ${present.join(' y ')}: sólo puede llevar uno`)
-  switch (present[0]) {
-    case 'cuerpo':
-      if (typeof entry.cuerpo !== 'string') throw new EnvelopeError('"cuerpo" no es texto; para JSON use "datos"')
-      if (!entry.cuerpo.isWellFormed())
-        throw new EnvelopeError('"cuerpo" tiene un carácter Unicode incompleto; use "cuerpo_base64"')
-      return { body: Buffer.from(entry.cuerpo, 'utf8'), contentType: 'application/json' }
-    case 'cuerpo_base64':
-      return { body: base64Of(entry.cuerpo_base64), contentType: 'application/octet-stream' }
-    case 'datos':
-      return { body: Buffer.from(memberText(source, 'datos'), 'utf8'), contentType: 'application/json' }
-    default:
-      return { body: Buffer.alloc(0), contentType: '' }
-  }
+  if (datos !== null) return { body: datos, contentType: 'application/json' }
+  if (base64 !== null) return { body: base64Of(base64), contentType: 'application/octet-stream' }
+  if (text === null) return { body: Buffer.alloc(0), contentType: '' }
+  if (typeof text !== 'string') throw new EnvelopeError('"cuerpo" no es texto; para JSON use "datos"')
+  if (!text.isWellFormed())
+    throw new EnvelopeError('"cuerpo" tiene un carácter Unicode incompleto; use "cuerpo_base64"')
+  return { body: Buffer.from(text, 'utf8'), contentType: 'application/json' }
 }
 
 function base64Of(value: unknown): Buffer {
@@ -149,36 +117,6 @@ function base64Of(value: unknown): Buffer {
     throw new EnvelopeError('"cuerpo_base64" no es base64')
   }
   return Buffer.from(value, 'base64')
-}
-
-/** The source text of a member of the outermost object; of the last one where the key is repeated, as JSON.parse takes it. */
-function memberText(source: string, key: string): string {
-  let depth = 0
-  let wanted = false
-  let start = 0
-  let found = ''
-  const begin = (offset: number) => {
-    if (depth === 1 && wanted) start = offset
-    depth += 1
-    if (depth > MAX_DEPTH) throw new EnvelopeError(`"${key}" anida más de ${MAX_DEPTH} niveles`)
-  }
-  const end = (offset: number, length: number) => {
-    depth -= 1
-    if (depth === 1 && wanted) found = source.slice(start, offset + length)
-  }
-  visit(source, {
-    onObjectBegin: begin,
-    onArrayBegin: begin,
-    onObjectEnd: end,
-    onArrayEnd: end,
-    onObjectProperty: (name) => {
-      if (depth === 1) wanted = name === key
-    },
-    onLiteralValue: (_, offset, length) => {
-      if (depth === 1 && wanted) found = source.slice(offset, offset + length)
-    },
-  })
-  return found
 }
 
 function idOf(value: unknown): string {
@@ -190,7 +128,7 @@ function idOf(value: unknown): string {
   return id
 }
 
-function methodOf(entry: Record<string, unknown>): string | null {
+function methodOf(entry: Members): string | null {
   const method = optionalText(entry, 'metodo')
   if (method !== null && !/^[A-Za-z]{1,20}$/.test(method))
     throw new EnvelopeError(`"metodo" ${show(method)} no es un método HTTP`)
@@ -211,14 +149,14 @@ function headersOf(value: unknown): Record<string, string> {
   return headers
 }
 
-function optionalText(entry: Record<string, unknown>, key: string): string | null {
+function optionalText(entry: Members, key: string): string | null {
   const value = entry[key]
   if (value === undefined || value === null) return null
   if (typeof value !== 'string') throw new EnvelopeError(`"${key}" no es texto`)
   return value
 }
 
-function dateOf(entry: Record<string, unknown>, key: string): Date | null {
+function dateOf(entry: Members, key: string): Date | null {
   const text = optionalText(entry, key)
   if (text === null) return null
   const date = new Date(text)

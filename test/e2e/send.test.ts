@@ -20,11 +20,9 @@ test('the id alone is printed, from an argument, stdin and a file', async ({ wor
   for (const run of runs) expect(run).toMatchObject({ code: 0, stderr: '', stdout: expect.stringMatching(ULID) })
   expect(await waiting(world)).toMatchObject(
     runs.map(({ stdout }, n) => ({
-      v: 1,
       id: stdout.trim(),
       evento: 'x',
-      cuerpo: JSON.stringify({ de: ['argumento', 'stdin', 'archivo'][n] }),
-      tipo_contenido: 'application/json',
+      datos: { de: ['argumento', 'stdin', 'archivo'][n] },
       origen: expect.any(String),
     })),
   )
@@ -51,7 +49,7 @@ test('the same --clave enqueues once and prints the first id again', async ({ wo
   const other = await world.send('x', { n: 3 }, ['--clave', 'compra-88214'])
   expect(again).toBe(first)
   expect(other).not.toBe(first)
-  expect(await waiting(world)).toMatchObject([{ cuerpo: '{"n":1}' }, { cuerpo: '{"n":3}' }])
+  expect(await waiting(world)).toMatchObject([{ datos: { n: 1 } }, { datos: { n: 3 } }])
 })
 
 test('--demora holds a message back for that time', async ({ world }) => {
@@ -129,9 +127,7 @@ test('--lote without a bad line exits 0, one id a line in the same order', async
   expect(run).toMatchObject({ code: 0, stderr: '' })
   const entries = await waiting(world)
   expect(run.stdout.trimEnd().split('\n')).toEqual(entries.map(({ id }) => id))
-  expect(entries.map((entry) => entry.datos ?? JSON.parse(String(entry.cuerpo)))).toEqual(
-    Array.from({ length: 500 }, (_, n) => ({ n })),
-  )
+  expect(entries.map(({ datos }) => datos)).toEqual(Array.from({ length: 500 }, (_, n) => ({ n })))
 })
 
 test('--esperar exits 0 when every delivery succeeded and 1 when one failed', async ({ world }) => {
