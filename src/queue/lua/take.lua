@@ -44,19 +44,11 @@ if size > 0 then
 end
 if size == 0 then
   takes, single = 1, false
-  -- Several in one command, but not too many: what they weigh is known once they are taken.
   local total = 0
   while size < most and total < bytes do
-    local taken = redis.call('RPOP', inbox, math.min(16, most - size))
-    if not taken then break end
-    local count = 0
-    while count < #taken and total < bytes do
-      count = count + 1
-      total = total + #taken[count]
-    end
-    for back = #taken, count + 1, -1 do redis.call('RPUSH', inbox, table.remove(taken)) end
-    redis.call('RPUSH', batch, unpack(taken))
-    size = size + count
+    local raw = redis.call('LMOVE', inbox, batch, 'RIGHT', 'RIGHT')
+    if not raw then break end
+    size, total = size + 1, total + #raw
   end
   if size == 0 then return { 0, now, wait, 0, aside } end
 end
