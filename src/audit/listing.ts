@@ -3,12 +3,15 @@
  *
  * Newest first by `creado`, which never changes, so that paging is stable; following goes by `actualizado`.
  */
-import { arrayLiteral } from './columns.ts'
-import type { Parameter, Session } from './database.ts'
-import { type TextRules, textRules } from './encoding.ts'
+import type { Session } from './database.ts'
+import { textRules } from './encoding.ts'
 import type { DeliveryStateName } from './event.ts'
-import { identifier } from './migrate.ts'
+import { eventNames } from './event-names.ts'
+import { byMessage, isRare, walk } from './listing-by-event.ts'
+import { type Listing, type Page, pageOf } from './listing-sql.ts'
 import type { Scope } from './tables.ts'
+
+export type { Place } from './listing-sql.ts'
 
 /** All that are given must hold. */
 export interface DeliveryFilters {
@@ -35,103 +38,31 @@ export interface DeliveryListing {
   readonly actualizado: Date
 }
 
-/** A listing's place in an order by time. */
-export interface Place {
-  readonly at: Date
-  readonly messageId: string
-  readonly listener: string
-}
-
 /**
  * One page.
- * @param order `newest`: by `creado` downwards; `oldest`: upwards; `changes`: by `actualizado` upwards
- * @param after the last row of the page before
+ *
+ * An event is its message's, in another table: the deliveries are gone through in their order and each is asked for its
+ * event, which soon fills a page where the event is common. Where a first part does not fill it, and few messages are of that
+ * event, it starts from those messages instead.
  */
 export async function listDeliveries(
   session: Session,
   schema: string,
   scope: Scope,
   filters: DeliveryFilters,
-  { order, limit, after }: { order: 'newest' | 'oldest' | 'changes'; limit: number; after?: Place | undefined },
+  page: Page,
 ): Promise<DeliveryListing[]> {
-  const rules = textRules(session.encoding)
-  const names = filters.event === undefined ? null : await eventNames(session, schema, scope, filters.event, rules)
-  if (names?.length === 0) return []
-  const sql = new Conditions()
-  sql.add('e.instancia = ?', rules.key(scope.instancia))
-  sql.add('e.proyecto = ?', rules.key(scope.proyecto))
-  if (filters.listener !== undefined) sql.add('e.listener = ?', rules.key(filters.listener))
-  if (filters.messageId !== undefined) sql.add('e.mensaje_id = ?', rules.key(filters.messageId))
-  if (filters.since) sql.add('e.creado >= ?', filters.since)
-  if (filters.until) sql.add('e.creado < ?', filters.until)
-  if (filters.states) {
-    sql.add('e.estado = ANY (?::text[])', arrayLiteral(filters.states))
-    // Said again in the words of the partial index.
-    if (!filters.states.includes('exitosa')) sql.add(`e.estado <> 'exitosa'`)
+  const listing: Listing = { schema, scope, filters, order: page.order, rules: textRules(session.encoding) }
+  if (filters.event === undefined) return pageOf(session, listing, page)
+  const names = await eventNames(session, listing, filters.event)
+  if (names.length === 0) return []
+  const found: DeliveryListing[] = []
+  let rare: boolean | null = null
+  for await (const { deliveries, isLast } of walk(session, listing, names, page)) {
+    found.push(...deliveries)
+    if (isLast || found.length >= page.limit) break
+    rare ??= await isRare(session, listing, names)
+    if (rare) return byMessage(session, listing, names, page)
   }
-  const time = order === 'changes' ? 'actualizado' : 'creado'
-  const [than, way] = order === 'newest' ? ['<', 'DESC'] : ['>', 'ASC']
-  if (after) {
-    sql.add(`e.${time} ${than}= ?`, after.at)
-    sql.add(`(e.${time}, e.mensaje_id, e.listener) ${than} (?, ?, ?)`, after.at, after.messageId, after.listener)
-  }
-  const table = (name: string) => `${identifier(schema)}.${name}`
-  const ofMessage = `FROM ${table('mensaje')} m WHERE m.id = e.mensaje_id AND m.instancia = e.instancia AND m.proyecto = e.proyecto`
-  if (names) sql.add(`EXISTS (SELECT ${ofMessage} AND m.evento = ANY (?::text[]))`, arrayLiteral(names))
-  return session.query<DeliveryListing>(
-    `SELECT e.mensaje_id, (SELECT m.evento ${ofMessage} ORDER BY m.recibido DESC LIMIT 1) AS evento, e.listener,
-            e.estado, e.intentos, e.proximo_intento, e.motivo, e.creado, e.actualizado
-       FROM (SELECT e.* FROM ${table('entrega')} e WHERE ${sql.text}
-              ORDER BY e.${time} ${way}, e.mensaje_id ${way}, e.listener ${way} LIMIT ${Math.trunc(limit)}) e
-      ORDER BY e.${time} ${way}, e.mensaje_id ${way}, e.listener ${way}`,
-    sql.parameters,
-  )
-}
-
-/** More distinct events than this are no vocabulary: somebody puts ids into their names. */
-const MOST_NAMES = 2_000
-
-/**
- * The events that a pattern means, by hopping from name to name along the index: a pattern such as `*.alta` then costs as
- * many steps as there are names, not as there are messages.
- */
-async function eventNames(session: Session, schema: string, scope: Scope, pattern: string, rules: TextRules) {
-  if (!pattern.includes('*')) return [rules.text(pattern)]
-  const prefix = rules.text(pattern.slice(0, pattern.indexOf('*')))
-  const like = rules
-    .text(pattern)
-    .replace(/[\\%_]/g, '\\$&')
-    .replaceAll('*', '%')
-  const next = (bound: string) =>
-    `SELECT min(evento) FROM ${identifier(schema)}.mensaje WHERE instancia = $1 AND proyecto = $2 AND evento ${bound}`
-  const rows = await session.query<{ evento: string }>(
-    `WITH RECURSIVE nombre (evento, paso) AS (
-       SELECT (${next('>= $3')}), 1
-       UNION ALL
-       SELECT (${next('> nombre.evento')}), paso + 1 FROM nombre
-        WHERE evento IS NOT NULL AND left(evento, length($3)) = $3 AND paso <= ${MOST_NAMES}
-     ) SELECT evento FROM nombre WHERE evento LIKE $4`,
-    [rules.key(scope.instancia), rules.key(scope.proyecto), prefix, like],
-  )
-  if (rows.length <= MOST_NAMES) return rows.map(({ evento }) => evento)
-  const all = await session.query<{ evento: string }>(
-    `SELECT DISTINCT evento FROM ${identifier(schema)}.mensaje
-      WHERE instancia = $1 AND proyecto = $2 AND evento >= $3 AND evento LIKE $4`,
-    [rules.key(scope.instancia), rules.key(scope.proyecto), prefix, like],
-  )
-  return all.map(({ evento }) => evento)
-}
-
-/** Conditions joined by AND, their `?` numbered as they come. */
-class Conditions {
-  readonly parameters: Parameter[] = []
-  readonly #parts: string[] = []
-
-  add(condition: string, ...values: Parameter[]) {
-    this.#parts.push(condition.replaceAll('?', () => `$${this.parameters.push(values.shift()!)}`))
-  }
-
-  get text(): string {
-    return this.#parts.join(' AND ')
-  }
+  return found.slice(0, page.limit)
 }

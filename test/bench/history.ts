@@ -1,7 +1,8 @@
 /**
  * A year of audit, written by Postgres itself into the real schema.
  *
- * Four of five messages took one attempt and the fifth took two; one in two hundred failed for good. Bodies are short:
+ * Four of five messages took one attempt and the fifth took two; one in two hundred failed for good (never a COMMON_EVENT,
+ * by the arithmetic). Bodies are short:
  * what is measured looks rows up, and 10 million bodies of 1 KB would only fill the disk.
  */
 import type { Installation } from './installation.ts'
@@ -15,10 +16,14 @@ export const EVENTS = [
   'compra.autorizada',
   'persona.alta',
 ]
+/** A sixth of all, and none of them failed. */
+export const COMMON_EVENT = 'compra.alta'
 export const LISTENERS = ['diaguita', 'pilaga', 'mapuche', 'guarani', 'portal']
 /** Comes a handful of times a year, none of them of late. */
 export const RARE_EVENT = 'ejercicio.cierre'
 const RARE_TIMES = 5
+/** A listener with an event of its own, one of two hundred messages: it never gets any other. */
+export const APART = { event: 'pago.emitido', listener: 'tesoreria' }
 const INSTANCIA = 'banco'
 const MONTHS = 13
 /** Messages in one statement. */
@@ -42,7 +47,8 @@ export async function writeHistory(
   const numbers = (from: number, to: number) => `
     WITH numero AS (SELECT n, ${at} AS ms FROM generate_series(${from}, ${to}) AS n),
     m AS (SELECT n, to_timestamp(ms / 1000.0) AS cuando, ${ulidSql('ms', 'n')} AS id,
-                 ${rareOr(pick(EVENTS, 'n'), messages)} AS evento, ${pick(LISTENERS, 'n / 7')} AS listener,
+                 ${rareOr(apartOr('event', pick(EVENTS, 'n')), messages)} AS evento,
+                 ${apartOr('listener', pick(LISTENERS, 'n / 7'))} AS listener,
                  n % 200 = 0 AS fallida, n % 5 = 0 AS dos
             FROM numero)`
   const inserts = [
@@ -100,6 +106,10 @@ function ulidSql(ms: string, number: string): string {
 
 function pick(names: readonly string[], number: string): string {
   return `(ARRAY[${names.map((name) => `'${name}'`).join(',')}])[1 + (${number}) % ${names.length}]`
+}
+
+function apartOr(what: 'event' | 'listener', usual: string): string {
+  return `CASE WHEN n % 200 = 100 THEN '${APART[what]}' ELSE ${usual} END`
 }
 
 /** The rare event in the middle of each fifth of the year. */

@@ -1,5 +1,5 @@
 /** Reading a large audit: whole commands, as a person at a terminal waits for them. */
-import { EVENTS, LISTENERS, RARE_EVENT, writeHistory } from '../history.ts'
+import { APART, COMMON_EVENT, EVENTS, LISTENERS, RARE_EVENT, writeHistory } from '../history.ts'
 import { Installation } from '../installation.ts'
 import type { Row } from '../row.ts'
 import { timesOf, together } from '../timed.ts'
@@ -12,6 +12,10 @@ const LINES = [
   { key: 'auditoria', label: 'auditoria' },
   { key: 'evento', label: 'auditoria --evento' },
   { key: 'raro', label: 'auditoria --evento (uno de cinco veces al año)' },
+  { key: 'ausente', label: 'auditoria --evento (uno que no existe)' },
+  { key: 'raroAjeno', label: 'auditoria --evento (el raro) --listener (que no lo recibe)' },
+  { key: 'ajeno', label: 'auditoria --evento --listener (que recibe sólo otro)' },
+  { key: 'sinFallos', label: 'auditoria --evento --estado fallida (nunca falló)' },
   { key: 'patron', label: "auditoria --evento '*.alta'" },
   { key: 'fallidas', label: 'auditoria --listener --estado fallida' },
   { key: 'ver', label: 'ver ID' },
@@ -25,7 +29,10 @@ export const consultas: Row = {
   goals: () => LINES.map(({ key }) => ({ kind: 'at most', line: key, who: OWN, value: MOST_MS }) as const),
   contenders: async (bench) => {
     await bench.fresh()
-    const sections = LISTENERS.map((name) => [`listener ${name}`, { url: `${bench.nginx.url}/${name}` }])
+    const sections = [...LISTENERS, APART.listener].map((name) => [
+      `listener ${name}`,
+      { url: `${bench.nginx.url}/${name}` },
+    ])
     const installation = await Installation.create(bench, Object.fromEntries(sections))
     await writeHistory(bench, installation, bench.options.attempts, (text) =>
       process.stderr.write(`consultas: ${text}\n`),
@@ -38,6 +45,10 @@ export const consultas: Row = {
       auditoria: ['auditoria'],
       evento: ['auditoria', '--evento', EVENTS[0]!],
       raro: ['auditoria', '--evento', RARE_EVENT],
+      ausente: ['auditoria', '--evento', 'nadie.lo.envia'],
+      raroAjeno: ['auditoria', '--evento', RARE_EVENT, '--listener', APART.listener],
+      ajeno: ['auditoria', '--evento', COMMON_EVENT, '--listener', APART.listener],
+      sinFallos: ['auditoria', '--evento', COMMON_EVENT, '--estado', 'fallida'],
       patron: ['auditoria', '--evento', '*.alta'],
       fallidas: ['auditoria', '--listener', LISTENERS[0]!, '--estado', 'fallida'],
       ver: ['ver', message!.mensaje_id],
