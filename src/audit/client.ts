@@ -7,6 +7,8 @@ import type { Socket } from 'node:net'
 import postgres from 'postgres'
 import type { AuditConfig } from '../config/config.ts'
 import type { Millis } from '../message.ts'
+import { GrowingBuffer } from './binary-rows.ts'
+import { copyIn } from './copy.ts'
 import { openSocket } from './socket.ts'
 
 /** Text for everything but what the driver converts well by itself. */
@@ -16,6 +18,8 @@ export interface Client {
   /** Opens a transaction with a BEGIN and a SELECT of `encoding`; connects before where needed. */
   begin(statements: string): Promise<string>
   query(text: string, parameters: readonly Parameter[]): Promise<object[]>
+  /** `COPY … FROM STDIN`, in an open transaction, of what `fill` appends. */
+  copy(statement: string, fill: (rows: GrowingBuffer) => void): Promise<void>
   /** Ends the transaction. */
   end(statement: 'COMMIT' | 'ROLLBACK'): Promise<void>
   /** Says good-bye to the server, within a second. */
@@ -68,6 +72,7 @@ export function openClient(config: AuditConfig): Client {
     onnotice: () => {},
     connection: { application_name: 'resthooks' },
   }
+  const rows = new GrowingBuffer()
   const sql = postgres(options as unknown as postgres.Options<Record<string, never>>)
   return {
     begin: async (statements) => {
@@ -77,6 +82,12 @@ export function openClient(config: AuditConfig): Client {
       return results[1]![0]!.encoding
     },
     query: async (text, parameters) => await sql.unsafe(text, parameters as never[]),
+    copy: async (statement, fill) => {
+      rows.clear()
+      fill(rows)
+      // When this fails half-way the socket may still hold the bytes; then nobody uses this client again.
+      await copyIn(socket!, statement, rows.content)
+    },
     end: async (statement) => {
       await sql.unsafe(statement)
     },

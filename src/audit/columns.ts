@@ -8,12 +8,12 @@
 /** How one column is made of a row. */
 export interface Column<Row> {
   readonly name: string
-  /** The element type that the array is sent as. */
-  readonly type: 'text' | 'int4' | 'int8' | 'int2' | 'float8' | 'bool' | 'jsonb'
-  /** The SQL that makes the column's value of the element `$`; `$` itself when absent. */
-  readonly as?: string
-  readonly of: (row: Row) => string | number | boolean | null
+  /** `instant`: milliseconds since epoch, stored as timestamptz; `jsonb`: its text. */
+  readonly type: 'text' | 'int2' | 'int4' | 'int8' | 'bool' | 'jsonb' | 'bytea' | 'instant'
+  readonly of: (row: Row) => Value
 }
+
+export type Value = string | number | boolean | Buffer | null
 
 /** A column that is the same in every row. */
 export interface Constant {
@@ -21,14 +21,11 @@ export interface Constant {
   readonly value: string
 }
 
-/** Milliseconds since epoch, sent as a number, stored as timestamptz. */
-export function instant<Row>(name: string, of: (row: Row) => number | null): Column<Row> {
-  return { name, type: 'float8', as: 'to_timestamp($ / 1000.0)', of }
-}
-
-/** Bytes, sent in base64: a third shorter than the hexadecimal of bytea's own text form, and nothing in it to escape. */
-export function bytes<Row>(name: string, of: (row: Row) => Buffer | null): Column<Row> {
-  return { name, type: 'text', as: `decode($, 'base64')`, of: (row) => of(row)?.toString('base64') ?? null }
+/** What is not sent as its own type: the element type of the array, and the SQL that makes the value of the element `$`. */
+const SENT_AS: Partial<Record<Column<never>['type'], { readonly type: string; readonly as: string }>> = {
+  instant: { type: 'float8', as: 'to_timestamp($ / 1000.0)' },
+  // A third shorter than the hexadecimal of bytea's own text form, and nothing in it to escape.
+  bytea: { type: 'text', as: `decode($, 'base64')` },
 }
 
 /** `INSERT INTO table (…) SELECT … FROM unnest($1::text[], …) AS sent (…)`, to be followed by `ON CONFLICT`. */
@@ -39,9 +36,9 @@ export function insertInto<Row>(
 ): string {
   const names = columns.map(({ name }) => name)
   const all = [...names, ...constants.map(({ name }) => name)]
-  const values = columns.map(({ name, as }) => (as ?? '$').replaceAll('$', `sent.${name}`))
+  const values = columns.map(({ name, type }) => (SENT_AS[type]?.as ?? '$').replaceAll('$', `sent.${name}`))
   const same = constants.map((_, index) => `$${columns.length + index + 1}::text`)
-  const arrays = columns.map(({ type }, index) => `$${index + 1}::${type}[]`)
+  const arrays = columns.map(({ type }, index) => `$${index + 1}::${SENT_AS[type]?.type ?? type}[]`)
   return `INSERT INTO ${table} (${all}) SELECT ${[...values, ...same]} FROM unnest(${arrays}) AS sent (${names})`
 }
 
@@ -55,15 +52,13 @@ export function insertParameters<Row>(
 }
 
 /** `{"a","b",NULL}`. */
-export function arrayLiteral<Item>(
-  items: readonly Item[],
-  of: (item: Item) => string | number | boolean | null = String,
-): string {
+export function arrayLiteral<Item>(items: readonly Item[], of: (item: Item) => Value = String): string {
   return `{${items.map((item) => element(of(item))).join(',')}}`
 }
 
-function element(value: string | number | boolean | null): string {
+function element(value: Value): string {
   if (value === null) return 'NULL'
+  if (Buffer.isBuffer(value)) return value.toString('base64')
   if (typeof value === 'string') return `"${value.replace(/["\\]/g, '\\$&')}"`
   return String(value)
 }

@@ -18,6 +18,7 @@ const NOT_UNICODE = /[\0\u{D800}-\u{DFFF}]/gu
 const NOT_LATIN1 = /[\0]|[^\0-\u{FF}]/gu
 /** Beyond printable ASCII: cheaper to look for than what follows. */
 const SUSPECT = /[^\t\n\r -~]/
+const UNSAFE_JSON = /[^ -~]|\\u/
 const NOT_ASCII = /[\0]|[^\0-\u{7F}]/gu
 
 /**
@@ -29,7 +30,12 @@ export function textRules(serverEncoding: string, strict = false): TextRules {
   const unfit = unfitFor(serverEncoding)
   const text = escaper(strict ? NOT_ASCII : (unfit ?? NOT_UNICODE))
   const key = escaper(unfit ?? NOT_ASCII)
-  return { text, key, json: (value) => JSON.stringify(mapStrings(value, text)) }
+  const json = (value: unknown) => {
+    const plain = JSON.stringify(value)
+    // Of an escape only `\u` may be one that jsonb refuses, and ASCII fits everywhere.
+    return UNSAFE_JSON.test(plain) ? JSON.stringify(mapStrings(value, text)) : plain
+  }
+  return { text, key, json }
 }
 
 /** What `TextRules.key` escaped, for names that may not contain a backslash of their own. */

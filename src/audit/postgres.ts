@@ -7,6 +7,7 @@
  */
 import type { AuditConfig } from '../config/config.ts'
 import type { AuditBackend } from './backend.ts'
+import { encodeRows, Unencodable } from './binary-rows.ts'
 import { insertParameters, parts } from './columns.ts'
 import { type Database, openDatabase, type Session } from './database.ts'
 import { textRules } from './encoding.ts'
@@ -14,9 +15,9 @@ import type { AuditEvent } from './event.ts'
 import { lockLostAttempts, lostAttempts, removeReplaced } from './lost-attempts.ts'
 import { createPartitions } from './migrate.ts'
 import { keepRejected } from './rejected.ts'
-import { type Rows, rowsOf } from './rows.ts'
+import { rowsOf } from './rows.ts'
 import { type Scope, type TableWriter, tableWriters } from './tables.ts'
-import { isContentRefusal, isEncodingRefusal, isWorthRepeating, postgresTrouble } from './trouble.ts'
+import { isContentRefusal, isEncodingRefusal, isNotSupported, isWorthRepeating, postgresTrouble } from './trouble.ts'
 
 export type { Scope } from './tables.ts'
 
@@ -36,17 +37,31 @@ export function createPostgresBackend(config: AuditConfig, scope: Scope): AuditB
     }
   }
   return {
-    write: (events) => explained(() => writeOrHalve(database, config.schema, scope, events)),
+    write: (events) => explained(() => write(database, config.schema, scope, events)),
     ensurePartitions: () =>
       explained(() => repeated(() => database.transaction((session) => createPartitions(session, config.schema)))),
     close: () => database.close(),
   }
 }
 
-async function writeOrHalve(database: Database, schema: string, scope: Scope, events: readonly AuditEvent[]) {
+async function write(database: Database, schema: string, scope: Scope, events: readonly AuditEvent[]) {
   if (events.length === 0) return
   try {
-    await repeated(() => database.transaction((session) => writeBatch(session, schema, scope, events, false)))
+    return await database.transaction((session) => writeBatch(session, schema, scope, events, 'copy'))
+  } catch (error) {
+    if (!isWorthInserting(error)) throw error
+  }
+  await writeOrHalve(database, schema, scope, events)
+}
+
+/** Of a COPY: a row is there already, or is not to be there at all; or COPY itself is what is not allowed. */
+function isWorthInserting(error: unknown): boolean {
+  return error instanceof Unencodable || isContentRefusal(error) || isWorthRepeating(error) || isNotSupported(error)
+}
+
+async function writeOrHalve(database: Database, schema: string, scope: Scope, events: readonly AuditEvent[]) {
+  try {
+    await repeated(() => database.transaction((session) => writeBatch(session, schema, scope, events, 'insert')))
   } catch (error) {
     if (!isContentRefusal(error)) throw error
     if (events.length === 1) return writeAlone(database, schema, scope, events[0]!, error as Error)
@@ -61,7 +76,9 @@ async function writeAlone(database: Database, schema: string, scope: Scope, even
   let reason = refusal
   if (isEncodingRefusal(refusal)) {
     try {
-      return await repeated(() => database.transaction((session) => writeBatch(session, schema, scope, [event], true)))
+      return await repeated(() =>
+        database.transaction((session) => writeBatch(session, schema, scope, [event], 'plain')),
+      )
     } catch (error) {
       if (!isContentRefusal(error)) throw error
       reason = error as Error
@@ -70,32 +87,44 @@ async function writeAlone(database: Database, schema: string, scope: Scope, even
   await database.transaction((session) => keepRejected(session, schema, scope, event, reason))
 }
 
-async function writeBatch(
-  session: Session,
-  schema: string,
-  scope: Scope,
-  events: readonly AuditEvent[],
-  strict: boolean,
-): Promise<void> {
-  const rules = textRules(session.encoding, strict)
-  const rows = rowsOf(events, rules)
+/** `copy` what is new and insert the rest; `insert` all; or insert all of it as `plain` ASCII. */
+type Way = 'copy' | 'insert' | 'plain'
+
+async function writeBatch(session: Session, schema: string, scope: Scope, events: readonly AuditEvent[], way: Way) {
+  const rules = textRules(session.encoding, way === 'plain')
+  const { messages, deliveries, attempts, callbacks } = rowsOf(events, rules)
   const writers = tableWriters(schema, scope, rules)
   const lost = lostAttempts(events)
   if (lost) await lockLostAttempts(session, schema)
-  // Always in this order, for every writer and for crear_particiones: nobody waits in a circle.
-  for (const table of ['messages', 'deliveries', 'attempts', 'callbacks'] as const) {
-    await insertRows(session, writers[table] as TableWriter<unknown>, rows[table as keyof Rows])
+  const rows = async <Row>(writer: TableWriter<Row>, all: readonly Row[], isNew: (row: Row) => boolean) => {
+    if (way === 'copy') await copyRows(session, writer, all.filter(isNew))
+    await insertRows(session, writer, way === 'copy' ? all.filter((row) => !isNew(row)) : all)
   }
+  // Always in this order, for every writer and for crear_particiones: nobody waits in a circle.
+  await rows(writers.messages, messages, ({ isNew }) => isNew)
+  await rows(writers.deliveries, deliveries, ({ isNew }) => isNew)
+  await rows(writers.attempts, attempts, () => lost === null)
+  await rows(writers.callbacks, callbacks, () => false)
   if (lost) await removeReplaced(session, schema, scope, lost, rules)
+}
+
+async function copyRows<Row>(
+  session: Session,
+  { columns, constants, copy, size }: TableWriter<Row>,
+  rows: readonly Row[],
+) {
+  for (const part of parts(rows, Number.POSITIVE_INFINITY, BYTES_A_STATEMENT, size)) {
+    await session.copy(copy, (bytes) => encodeRows(bytes, columns, constants, part))
+  }
 }
 
 async function insertRows<Row>(
   session: Session,
-  { columns, constants, sql, size }: TableWriter<Row>,
+  { columns, constants, insert, size }: TableWriter<Row>,
   rows: readonly Row[],
 ) {
   for (const part of parts(rows, ROWS_A_STATEMENT, BYTES_A_STATEMENT, size)) {
-    await session.query(sql, insertParameters(columns, constants, part))
+    await session.query(insert, insertParameters(columns, constants, part))
   }
 }
 

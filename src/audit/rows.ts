@@ -24,6 +24,8 @@ export interface MessageRow {
   readonly receivedAt: number
   readonly listeners: number | null
   readonly body: Buffer | null
+  /** Nothing of it was written before, unless this is a repetition: not so of a delayed message, which comes twice. */
+  readonly isNew: boolean
 }
 
 /** A row of `entrega`. */
@@ -39,16 +41,20 @@ export interface DeliveryRow {
   readonly createdAt: number
   readonly updatedAt: number
   readonly version: number
+  /** Its beginning is in this batch: nothing of it was written before, unless this is a repetition. */
+  readonly isNew: boolean
 }
 
 /** A row of `intento`. */
-export interface AttemptRow extends AttemptRecord {
+export interface AttemptRow {
   readonly key: string
+  readonly attempt: AttemptRecord
 }
 
 /** A row of `callback`. */
-export interface CallbackRow extends CallbackRecord {
+export interface CallbackRow {
   readonly key: string
+  readonly callback: CallbackRecord
   /** ms since epoch. */
   readonly at: number
 }
@@ -65,39 +71,35 @@ export function rowsOf(events: readonly AuditEvent[], rules: TextRules): Rows {
   const deliveries = new Map<string, DeliveryRow>()
   const attempts = new Map<string, AttemptRow>()
   const callbacks = new Map<string, CallbackRow>()
-  const keyOf = (...parts: (string | number)[]) =>
-    parts.map((part) => (typeof part === 'string' ? rules.key(part) : part)).join('\0')
-
-  const addState = (state: DeliveryState, at: number) => {
-    const key = keyOf(state.messageId, state.listener)
-    const row = { ...state, key, createdAt: at, updatedAt: at }
+  const addState = (state: DeliveryState, at: number, isNew: boolean) => {
+    const key = `${rules.key(state.messageId)}\0${rules.key(state.listener)}`
     const known = deliveries.get(key)
-    deliveries.set(key, known ? merged(known, row) : row)
+    deliveries.set(key, known ? merged(known, state, at, isNew) : deliveryRow(key, state, at, at, isNew))
   }
 
   for (const event of events) {
     switch (event.type) {
       case 'message': {
-        const row = messageRow(event, keyOf(event.message.id, event.receivedAt))
+        const row = messageRow(event, `${rules.key(event.message.id)}\0${event.receivedAt}`)
         const known = messages.get(row.key)
         if (!known || (known.listeners === null && row.listeners !== null)) messages.set(row.key, row)
-        for (const listener of event.listeners ?? []) addState(firstState(event.message.id, listener), event.at)
+        for (const listener of event.listeners ?? []) addState(firstState(event.message.id, listener), event.at, true)
         break
       }
       case 'attempt': {
         const { attempt, state } = event
-        const key = keyOf(attempt.messageId, attempt.id, attempt.request, attempt.startedAt)
-        if (!attempts.has(key)) attempts.set(key, { ...attempt, key })
-        if (state) addState(state, event.at)
+        const key = `${rules.key(attempt.messageId)}\0${rules.key(attempt.id)}\0${attempt.request}\0${attempt.startedAt}`
+        if (!attempts.has(key)) attempts.set(key, { key, attempt })
+        if (state) addState(state, event.at, false)
         break
       }
       case 'state':
-        addState(event.state, event.at)
+        addState(event.state, event.at, false)
         break
       case 'callback': {
         const { callback } = event
-        const key = keyOf(callback.messageId, callback.id, callback.attempt)
-        if (!callbacks.has(key)) callbacks.set(key, { ...callback, key, at: event.at })
+        const key = `${rules.key(callback.messageId)}\0${rules.key(callback.id)}\0${callback.attempt}`
+        if (!callbacks.has(key)) callbacks.set(key, { key, callback, at: event.at })
         break
       }
     }
@@ -111,17 +113,35 @@ export function rowsOf(events: readonly AuditEvent[], rules: TextRules): Rows {
 }
 
 function messageRow({ message, receivedAt, listeners, keepBody }: MessageEvent, key: string): MessageRow {
-  return { key, message, receivedAt, listeners: listeners?.length ?? null, body: keepBody ? message.body : null }
+  return {
+    key,
+    message,
+    receivedAt,
+    listeners: listeners?.length ?? null,
+    body: keepBody ? message.body : null,
+    isNew: message.notBefore === null,
+  }
 }
 
 function firstState(messageId: string, listener: string): DeliveryState {
   return { messageId, listener, state: 'pendiente', attempts: 0, nextAttemptAt: null, reason: null, version: 0 }
 }
 
-/** The newer state, created at the earlier time. The upsert of `postgres.ts` says the same in SQL. */
-function merged(a: DeliveryRow, b: DeliveryRow): DeliveryRow {
-  const newer = a.version !== b.version ? a.version < b.version : a.updatedAt < b.updatedAt
-  return { ...(newer ? b : a), createdAt: Math.min(a.createdAt, b.createdAt) }
+function deliveryRow(
+  key: string,
+  { messageId, listener, state, attempts, nextAttemptAt, reason, version }: DeliveryState,
+  createdAt: number,
+  updatedAt: number,
+  isNew: boolean,
+): DeliveryRow {
+  return { key, messageId, listener, state, attempts, nextAttemptAt, reason, createdAt, updatedAt, version, isNew }
+}
+
+/** The newer state, created at the earlier time. The upsert of `tables.ts` says the same in SQL. */
+function merged(known: DeliveryRow, state: DeliveryState, at: number, isNew: boolean): DeliveryRow {
+  const newer = known.version !== state.version ? known.version < state.version : known.updatedAt < at
+  const createdAt = Math.min(known.createdAt, at)
+  return deliveryRow(known.key, newer ? state : known, createdAt, newer ? at : known.updatedAt, known.isNew || isNew)
 }
 
 function sorted<Row extends { readonly key: string }>(rows: ReadonlyMap<string, Row>): Row[] {

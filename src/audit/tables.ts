@@ -2,7 +2,8 @@
  * The tables that the audit writes: their columns, where each value comes from, and what happens to a row that is
  * already there.
  */
-import { bytes, type Column, type Constant, insertInto, instant } from './columns.ts'
+import { copyInto } from './binary-rows.ts'
+import { type Column, type Constant, insertInto } from './columns.ts'
 import type { TextRules } from './encoding.ts'
 import { identifier } from './migrate.ts'
 import type { AttemptRow, CallbackRow, DeliveryRow, MessageRow, Rows } from './rows.ts'
@@ -16,7 +17,10 @@ export interface Scope {
 export interface TableWriter<Row> {
   readonly columns: readonly Column<Row>[]
   readonly constants: readonly Constant[]
-  readonly sql: string
+  /** COPY of rows that are not there yet. */
+  readonly copy: string
+  /** INSERT of rows that may be there. */
+  readonly insert: string
   /** Bytes of a row, roughly. */
   readonly size: (row: Row) => number
 }
@@ -42,14 +46,18 @@ function messageWriter(schema: string, scope: Scope, rules: TextRules): TableWri
     { name: 'ruta', type: 'text', of: ({ message }) => text(message.path) },
     { name: 'cabeceras', type: 'jsonb', of: ({ message }) => rules.json(message.headers) },
     { name: 'tipo_contenido', type: 'text', of: ({ message }) => text(message.contentType) },
-    bytes('cuerpo', ({ body }) => body),
+    { name: 'cuerpo', type: 'bytea', of: ({ body }) => body },
     { name: 'clave', type: 'text', of: ({ message }) => text(message.key) },
     { name: 'origen', type: 'text', of: ({ message }) => text(message.origin) },
     { name: 'listeners', type: 'int4', of: ({ listeners }) => listeners },
     // A foreign program may give a time that is none; the message counts more than that.
-    instant('creado', ({ message, receivedAt }) => valid(message.createdAt.getTime()) ?? receivedAt),
-    instant('recibido', ({ receivedAt }) => receivedAt),
-    instant('no_antes_de', ({ message }) => valid(message.notBefore?.getTime())),
+    {
+      name: 'creado',
+      type: 'instant',
+      of: ({ message, receivedAt }) => valid(message.createdAt.getTime()) ?? receivedAt,
+    },
+    { name: 'recibido', type: 'instant', of: ({ receivedAt }) => receivedAt },
+    { name: 'no_antes_de', type: 'instant', of: ({ message }) => valid(message.notBefore?.getTime()) },
     { name: 'solo_listener', type: 'text', of: ({ message }) => text(message.onlyListener) },
     { name: 'profundidad', type: 'int2', of: ({ message }) => message.depth },
   ]
@@ -57,8 +65,9 @@ function messageWriter(schema: string, scope: Scope, rules: TextRules): TableWri
   return {
     columns,
     constants,
+    copy: copyInto(`${identifier(schema)}.mensaje`, columns, constants),
     // A delayed message comes twice: first without listeners, then with them; only then is it known who wants its body.
-    sql: `${insertInto(`${identifier(schema)}.mensaje AS old`, columns, constants)}
+    insert: `${insertInto(`${identifier(schema)}.mensaje AS old`, columns, constants)}
       ON CONFLICT (id, instancia, proyecto, recibido) DO UPDATE SET listeners = excluded.listeners, cuerpo = excluded.cuerpo
         WHERE old.listeners IS NULL AND excluded.listeners IS NOT NULL`,
     size: ({ message, body }) => 500 + (body?.length ?? 0) * 2 + message.event.length,
@@ -72,10 +81,10 @@ function deliveryWriter(schema: string, scope: Scope, rules: TextRules): TableWr
     { name: 'listener', type: 'text', of: ({ listener }) => rules.key(listener) },
     { name: 'estado', type: 'text', of: ({ state }) => state },
     { name: 'intentos', type: 'int4', of: ({ attempts }) => attempts },
-    instant('proximo_intento', ({ nextAttemptAt }) => nextAttemptAt),
+    { name: 'proximo_intento', type: 'instant', of: ({ nextAttemptAt }) => nextAttemptAt },
     { name: 'motivo', type: 'text', of: ({ reason }) => text(reason) },
-    instant('creado', ({ createdAt }) => createdAt),
-    instant('actualizado', ({ updatedAt }) => updatedAt),
+    { name: 'creado', type: 'instant', of: ({ createdAt }) => createdAt },
+    { name: 'actualizado', type: 'instant', of: ({ updatedAt }) => updatedAt },
     { name: 'version', type: 'int8', of: ({ version }) => version },
   ]
   const newer = '(old.version, old.actualizado) < (excluded.version, excluded.actualizado)'
@@ -86,8 +95,9 @@ function deliveryWriter(schema: string, scope: Scope, rules: TextRules): TableWr
   return {
     columns,
     constants,
+    copy: copyInto(`${identifier(schema)}.entrega`, columns, constants),
     // A state may arrive before the message that it belongs to: the older event then only tells when it all began.
-    sql: `${insertInto(`${identifier(schema)}.entrega AS old`, columns, constants)}
+    insert: `${insertInto(`${identifier(schema)}.entrega AS old`, columns, constants)}
       ON CONFLICT (mensaje_id, listener, instancia, proyecto)
       DO UPDATE SET creado = least(old.creado, excluded.creado), ${taken}
         WHERE ${newer} OR excluded.creado < old.creado`,
@@ -99,55 +109,58 @@ function attemptWriter(schema: string, scope: Scope, rules: TextRules): TableWri
   const text = optional(rules.text)
   const json = (value: unknown) => (value === null ? null : rules.json(value))
   const columns: Column<AttemptRow>[] = [
-    { name: 'id', type: 'text', of: ({ id }) => rules.key(id) },
-    { name: 'mensaje_id', type: 'text', of: ({ messageId }) => rules.key(messageId) },
-    { name: 'listener', type: 'text', of: ({ listener }) => rules.key(listener) },
-    { name: 'numero', type: 'int4', of: ({ number }) => number },
-    { name: 'pedido', type: 'int2', of: ({ request }) => request },
-    instant('inicio', ({ startedAt }) => startedAt),
-    { name: 'duracion_ms', type: 'int4', of: ({ durationMs }) => Math.round(durationMs) },
-    { name: 'fases', type: 'jsonb', of: ({ phases }) => json(phases) },
-    { name: 'metodo', type: 'text', of: ({ method }) => rules.text(method) },
-    { name: 'url', type: 'text', of: ({ url }) => rules.text(url) },
-    { name: 'ip', type: 'text', of: ({ ip }) => ip },
-    { name: 'pedido_cabeceras', type: 'jsonb', of: ({ requestHeaders }) => json(requestHeaders) },
-    { name: 'http_estado', type: 'int4', of: ({ status }) => status },
-    { name: 'respuesta_cabeceras', type: 'jsonb', of: ({ responseHeaders }) => json(responseHeaders) },
-    bytes('respuesta_cuerpo', ({ responseBody }) => responseBody),
-    { name: 'respuesta_truncada', type: 'bool', of: ({ responseTruncated }) => responseTruncated },
-    { name: 'error', type: 'text', of: ({ error }) => text(error) },
-    { name: 'error_detalle', type: 'text', of: ({ errorDetail }) => text(errorDetail) },
-    { name: 'resultado', type: 'text', of: ({ result }) => result },
-    instant('proximo_intento', ({ nextAttemptAt }) => nextAttemptAt),
-    { name: 'worker', type: 'text', of: ({ worker }) => rules.text(worker) },
+    { name: 'id', type: 'text', of: ({ attempt: { id } }) => rules.key(id) },
+    { name: 'mensaje_id', type: 'text', of: ({ attempt: { messageId } }) => rules.key(messageId) },
+    { name: 'listener', type: 'text', of: ({ attempt: { listener } }) => rules.key(listener) },
+    { name: 'numero', type: 'int4', of: ({ attempt: { number } }) => number },
+    { name: 'pedido', type: 'int2', of: ({ attempt: { request } }) => request },
+    { name: 'inicio', type: 'instant', of: ({ attempt: { startedAt } }) => startedAt },
+    { name: 'duracion_ms', type: 'int4', of: ({ attempt: { durationMs } }) => Math.round(durationMs) },
+    { name: 'fases', type: 'jsonb', of: ({ attempt: { phases } }) => json(phases) },
+    { name: 'metodo', type: 'text', of: ({ attempt: { method } }) => rules.text(method) },
+    { name: 'url', type: 'text', of: ({ attempt: { url } }) => rules.text(url) },
+    { name: 'ip', type: 'text', of: ({ attempt: { ip } }) => ip },
+    { name: 'pedido_cabeceras', type: 'jsonb', of: ({ attempt: { requestHeaders } }) => json(requestHeaders) },
+    { name: 'http_estado', type: 'int4', of: ({ attempt: { status } }) => status },
+    { name: 'respuesta_cabeceras', type: 'jsonb', of: ({ attempt: { responseHeaders } }) => json(responseHeaders) },
+    { name: 'respuesta_cuerpo', type: 'bytea', of: ({ attempt: { responseBody } }) => responseBody },
+    { name: 'respuesta_truncada', type: 'bool', of: ({ attempt: { responseTruncated } }) => responseTruncated },
+    { name: 'error', type: 'text', of: ({ attempt: { error } }) => text(error) },
+    { name: 'error_detalle', type: 'text', of: ({ attempt: { errorDetail } }) => text(errorDetail) },
+    { name: 'resultado', type: 'text', of: ({ attempt: { result } }) => result },
+    { name: 'proximo_intento', type: 'instant', of: ({ attempt: { nextAttemptAt } }) => nextAttemptAt },
+    { name: 'worker', type: 'text', of: ({ attempt: { worker } }) => rules.text(worker) },
   ]
   const constants = scopeConstants(scope, rules)
   return {
     columns,
     constants,
-    sql: `${insertInto(`${identifier(schema)}.intento`, columns, constants)} ON CONFLICT DO NOTHING`,
-    size: ({ responseBody, errorDetail }) => 1000 + (responseBody?.length ?? 0) * 2 + (errorDetail?.length ?? 0),
+    copy: copyInto(`${identifier(schema)}.intento`, columns, constants),
+    insert: `${insertInto(`${identifier(schema)}.intento`, columns, constants)} ON CONFLICT DO NOTHING`,
+    size: ({ attempt: { responseBody, errorDetail } }) =>
+      1000 + (responseBody?.length ?? 0) * 2 + (errorDetail?.length ?? 0),
   }
 }
 
 function callbackWriter(schema: string, scope: Scope, rules: TextRules): TableWriter<CallbackRow> {
   const columns: Column<CallbackRow>[] = [
-    { name: 'id', type: 'text', of: ({ id }) => rules.key(id) },
-    { name: 'mensaje_id', type: 'text', of: ({ messageId }) => rules.key(messageId) },
-    { name: 'listener', type: 'text', of: ({ listener }) => rules.key(listener) },
-    { name: 'tipo', type: 'text', of: ({ type }) => type },
-    { name: 'destino', type: 'text', of: ({ target }) => rules.text(target) },
-    { name: 'intento', type: 'int4', of: ({ attempt }) => attempt },
-    { name: 'resultado', type: 'text', of: ({ result }) => result },
-    { name: 'detalle', type: 'text', of: ({ detail }) => optional(rules.text)(detail) },
-    instant('fecha', ({ at }) => at),
+    { name: 'id', type: 'text', of: ({ callback: { id } }) => rules.key(id) },
+    { name: 'mensaje_id', type: 'text', of: ({ callback: { messageId } }) => rules.key(messageId) },
+    { name: 'listener', type: 'text', of: ({ callback: { listener } }) => rules.key(listener) },
+    { name: 'tipo', type: 'text', of: ({ callback: { type } }) => type },
+    { name: 'destino', type: 'text', of: ({ callback: { target } }) => rules.text(target) },
+    { name: 'intento', type: 'int4', of: ({ callback: { attempt } }) => attempt },
+    { name: 'resultado', type: 'text', of: ({ callback: { result } }) => result },
+    { name: 'detalle', type: 'text', of: ({ callback: { detail } }) => optional(rules.text)(detail) },
+    { name: 'fecha', type: 'instant', of: ({ at }) => at },
   ]
   const constants = scopeConstants(scope, rules)
   return {
     columns,
     constants,
-    sql: `${insertInto(`${identifier(schema)}.callback`, columns, constants)} ON CONFLICT DO NOTHING`,
-    size: ({ detail }) => 300 + (detail?.length ?? 0),
+    copy: copyInto(`${identifier(schema)}.callback`, columns, constants),
+    insert: `${insertInto(`${identifier(schema)}.callback`, columns, constants)} ON CONFLICT DO NOTHING`,
+    size: ({ callback: { detail } }) => 300 + (detail?.length ?? 0),
   }
 }
 

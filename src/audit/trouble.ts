@@ -33,6 +33,11 @@ export function isEncodingRefusal(error: unknown): boolean {
   return ['22021', '22P05'].includes(sqlState(error) ?? '')
 }
 
+/** Another way may do: COPY into a table with row security, for one. */
+export function isNotSupported(error: unknown): boolean {
+  return sqlState(error) === '0A000'
+}
+
 /** Two writers met; the same transaction works when run again. */
 export function isWorthRepeating(error: unknown): boolean {
   return ['40P01', '40001'].includes(sqlState(error) ?? '')
