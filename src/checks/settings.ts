@@ -1,5 +1,6 @@
 /** Each setting with its value and where it came from. Secrets are never shown. */
-import type { Config, ListenerConfig, Origin } from '../config/config.ts'
+import { callbackText } from '../config/callback.ts'
+import type { AuthConfig, Config, ListenerConfig, Origin, RetryStrategy, StatusRule } from '../config/config.ts'
 import { formatDuration, formatSize } from '../config/quantities.ts'
 import { isSecret } from '../config/vocabulary.ts'
 
@@ -14,7 +15,7 @@ export interface SettingRow {
 export function settingRows(config: Config): SettingRow[] {
   return [...config.origins].map(([name, origin]) => ({
     ajuste: name,
-    valor: shown(config, name),
+    valor: shown(config, name, origin.written),
     origen: originText(origin),
   }))
 }
@@ -32,11 +33,12 @@ export function originText(origin: Origin): string {
   }
 }
 
-function shown(config: Config, name: string): string | null {
+/** @param written for what the configuration holds in another form: the client of a listener, a strategy that nobody uses */
+function shown(config: Config, name: string, written: string | null): string | null {
   const at = name.lastIndexOf('.')
   const [section, key] = [name.slice(0, Math.max(0, at)), name.slice(at + 1)]
-  const value = settingOf(config, section, key)
-  if (value === undefined || value === null || value === '') return null
+  const value = settingOf(config, section, key) ?? (written && withoutPassword(written))
+  if (value === null || value === '') return null
   if (isSecret(key)) return '***'
   return typeof value === 'boolean' ? (value ? '1' : '0') : String(value)
 }
@@ -46,8 +48,18 @@ function settingOf(config: Config, section: string, key: string): unknown {
   if (section === 'redis_config') return REDIS[key]?.(config.redis)
   if (section === 'auditoria') return AUDIT[key]?.(config.audit)
   if (section === 'workers') return WORKERS[key]?.(config.workers)
+  if (section === 'reintentos') return STRATEGY[key]?.(config.defaultStrategy)
+  if (section.startsWith('reintentos ')) {
+    const strategy = strategyNamed(config, section.slice('reintentos '.length))
+    return strategy && STRATEGY[key]?.(strategy)
+  }
   const listener = section.startsWith('listener ') ? config.listeners.get(section.slice('listener '.length)) : undefined
   return listener && LISTENER[key]?.(listener)
+}
+
+/** Those that no listener uses are not part of the configuration. */
+function strategyNamed({ listeners }: Config, name: string): RetryStrategy | undefined {
+  return [...listeners.values()].map(({ strategy }) => strategy).find((strategy) => strategy.name === name)
 }
 
 type Shower<T> = Readonly<Record<string, (from: T) => unknown>>
@@ -85,6 +97,17 @@ const WORKERS: Shower<Config['workers']> = {
   metricas: ({ metrics }) => metrics && `${metrics.host}:${metrics.port}`,
 }
 
+const STRATEGY: Shower<RetryStrategy> = {
+  estrategia: ({ kind }) => kind,
+  esperas: (strategy) => (strategy.kind === 'lista' ? strategy.delays.map(formatDuration).join(', ') : null),
+  jitter: ({ jitter }) => `${Math.round(jitter * 100)}%`,
+  vencimiento: ({ expiry }) => formatDuration(expiry),
+  espera_inicial: (strategy) => (strategy.kind === 'lista' ? null : formatDuration(strategy.first)),
+  factor: (strategy) => (strategy.kind === 'exponencial' ? strategy.factor : null),
+  espera_maxima: (strategy) => ('max' in strategy ? formatDuration(strategy.max) : null),
+  intentos: (strategy) => (strategy.kind === 'lista' ? null : strategy.attempts),
+}
+
 const LISTENER: Shower<ListenerConfig> = {
   activo: ({ active }) => active,
   eventos: ({ events }) => events.join(', '),
@@ -96,9 +119,17 @@ const LISTENER: Shower<ListenerConfig> = {
   cabeceras: ({ headers }) => headers.length || null,
   secreto: ({ secrets }) => secrets.length || null,
   auth_tipo: ({ auth }) => auth.kind,
-  auth_usuario: ({ auth }) => (auth.kind === 'basic' || auth.kind === 'digest' ? auth.username : null),
+  auth_usuario: ({ auth }) => usernameOf(auth),
   auth_password: ({ auth }) => auth.kind !== 'ninguna' || null,
   auth_token: ({ auth }) => auth.kind === 'bearer' || auth.kind === 'api_key' || null,
+  auth_parametro: ({ auth }) =>
+    auth.kind !== 'api_key' ? null : auth.place.in === 'header' ? `cabecera:${auth.place.name}` : auth.place.name,
+  auth_url: ({ auth }) => (auth.kind === 'oauth2' ? withoutPassword(auth.tokenUrl) : null),
+  auth_alcance: ({ auth }) => (auth.kind === 'oauth2' ? auth.scope : null),
+  cert_file: ({ tls }) => tls.client && 'certificado leído',
+  key_file: ({ tls }) => tls.client && 'clave leída',
+  cert_pwd: ({ tls }) => tls.client?.passphrase,
+  ca_cert: ({ tls }) => tls.ca && 'certificado leído',
   espera_conexion: ({ connectTimeout }) => formatDuration(connectTimeout),
   espera_total: ({ totalTimeout }) => formatDuration(totalTimeout),
   max_respuesta: ({ maxResponse }) => formatSize(maxResponse),
@@ -108,8 +139,26 @@ const LISTENER: Shower<ListenerConfig> = {
   limite: ({ rateLimit }) => rateLimit && `${rateLimit.count} cada ${formatDuration(rateLimit.per)}`,
   orden: ({ order }) => order,
   reintentos: ({ strategy }) => strategy.name,
+  reintentar_si: ({ retryIf }) => retryIf.map(ruleText).join(', '),
+  no_reintentar_si: ({ noRetryIf }) => noRetryIf.map(ruleText).join(', '),
+  corte_porcentaje: ({ breaker }) => breaker?.threshold ?? 0,
+  corte_minimo: ({ breaker }) => breaker?.minimum,
+  corte_ventana: ({ breaker }) => breaker && formatDuration(breaker.window),
+  corte_pausa: ({ breaker }) => breaker && formatDuration(breaker.pause),
+  on_success: ({ onSuccess }) => onSuccess && callbackText(onSuccess),
+  on_failure: ({ onFailure }) => onFailure && callbackText(onFailure),
   auditar_cuerpo: ({ auditBody }) => auditBody,
   auditar_respuesta: ({ auditResponse }) => auditResponse,
+}
+
+function usernameOf(auth: AuthConfig): string | null {
+  if (auth.kind === 'basic' || auth.kind === 'digest') return auth.username
+  return auth.kind === 'oauth2' ? auth.clientId : null
+}
+
+function ruleText(rule: StatusRule): string {
+  if (rule.kind === 'network') return 'red'
+  return rule.kind === 'status' ? String(rule.status) : `${rule.hundreds}xx`
 }
 
 function withoutPassword(url: string): string {

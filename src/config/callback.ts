@@ -19,6 +19,20 @@ export const callback: Kind<CallbackSpec> = kind(
   ),
 )
 
+/** A callback's target for the audit and for people: a password or a token in its URL is none of their business. */
+export function callbackText(spec: CallbackSpec): string {
+  switch (spec.kind) {
+    case 'exec':
+      return `exec:${spec.argv.join(' ')}`
+    case 'http': {
+      const url = new URL(spec.url)
+      return `${url.origin}${url.pathname}${url.search ? '?***' : ''}`
+    }
+    case 'event':
+      return `evento:${spec.event}`
+  }
+}
+
 function parseCallback(text: string): CallbackSpec | null {
   if (/^https?:/i.test(text)) {
     const url = httpUrl.read([text])

@@ -19,7 +19,7 @@ export interface Config {
   /** By name, in the order of the file; inactive ones included. */
   readonly listeners: ReadonlyMap<string, ListenerConfig>
   /** Where each value came from, keyed `section.key` (`redis_config.host`), for `verificar`. */
-  readonly origins: ReadonlyMap<string, Origin>
+  readonly origins: ReadonlyMap<string, Source>
   /** Accepted, but worth telling: a setting without effect, a file readable by others that holds a secret. */
   readonly warnings: readonly string[]
 }
@@ -37,6 +37,9 @@ export type Origin =
   | { readonly kind: 'env-file'; readonly file: string; readonly variable: string }
   | { readonly kind: 'ini'; readonly file: string; readonly line: number | null }
   | { readonly kind: 'default' }
+
+/** Where a value came from, and how it is written there (`${VAR}` not replaced; null for a default). */
+export type Source = Origin & { readonly written: string | null }
 
 export interface RedisConfig {
   readonly host: string

@@ -4,7 +4,7 @@
  *
  * Synchronous on purpose: `send` does this on every call, and a handful of small files is read fastest that way.
  */
-import type { Config, Origin } from './config.ts'
+import type { Config, Source } from './config.ts'
 import { parseEnv } from './env.ts'
 import { findFile, isReadableByOthers, readFile, type TextFile } from './files.ts'
 import { type IniFile, parseIni } from './ini.ts'
@@ -64,7 +64,7 @@ function readAll(options: LoadOptions): { config: Config; problems: Problems; tr
   const context: Context = {
     problems,
     variables: new Variables(options.environment ?? process.env, env),
-    origins: new Map<string, Origin>(),
+    origins: new Map<string, Source>(),
     watched: new Set<string>([iniText, envText].filter((file) => file !== null).map(({ path }) => path)),
     tried: new Set<string>(),
     cwd: where.cwd,

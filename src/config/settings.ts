@@ -3,7 +3,7 @@
  * whether it is what the setting accepts; and where it came from, for `verificar`.
  */
 import { dirname } from 'node:path'
-import type { Origin } from './config.ts'
+import type { Origin, Source } from './config.ts'
 import type { IniFile, IniSection } from './ini.ts'
 import type { Kind } from './kinds.ts'
 import { type Place, type Problems, quoted, suggestion } from './problems.ts'
@@ -14,7 +14,7 @@ import { isSecret } from './vocabulary.ts'
 export interface Context {
   readonly problems: Problems
   readonly variables: Variables
-  readonly origins: Map<string, Origin>
+  readonly origins: Map<string, Source>
   /** Every file that was opened, or that a setting names. */
   readonly watched: Set<string>
   /** Where a cliente.ini was looked for. */
@@ -151,7 +151,10 @@ export function setting<T, F>(reader: Reader, key: string, kind: Kind<T>, fallba
 
 export function remember(reader: Reader, key: string, found: Written | null): void {
   const name = reader.section === '' ? key : `${reader.section}.${key}`
-  reader.context.origins.set(name, found?.origin ?? { kind: 'default' })
+  reader.context.origins.set(
+    name,
+    found ? { ...found.origin, written: found.shown } : { kind: 'default', written: null },
+  )
 }
 
 /** Reports the keys of a section that mean nothing there. */

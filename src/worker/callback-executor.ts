@@ -3,6 +3,7 @@
  * strategy, audited) and apart from them, so that a callback that hangs delays nobody.
  */
 import type { CallbackRecord } from '../audit/event.ts'
+import { callbackText } from '../config/callback.ts'
 import type { CallbackSpec } from '../config/config.ts'
 import { decide } from '../delivery/retry.ts'
 import type { StopSignal } from '../delivery/stop-signal.ts'
@@ -53,7 +54,7 @@ export class CallbackExecutor implements Executor {
       job = JSON.parse(claimed.raw.toString('utf8')) as CallbackJob
       const listener = config.listeners.get(job.listener)
       const spec = (job.tipo === 'on_success' ? listener?.onSuccess : listener?.onFailure) ?? null
-      target = spec ? targetText(spec) : ''
+      target = spec ? callbackText(spec) : ''
       result = spec
         ? await this.#run(spec, claimed, job, signal)
         : {
@@ -148,18 +149,4 @@ function eventResult(event: string, callbackId: string, job: CallbackJob, now: n
 function firstAt(job: CallbackJob | null, now: number): number {
   const time = job?.fecha ? Date.parse(job.fecha) : Number.NaN
   return Number.isFinite(time) ? time : now
-}
-
-/** The target as the audit shows it: a password or a token in a URL is none of its business. */
-function targetText(spec: CallbackSpec): string {
-  switch (spec.kind) {
-    case 'exec':
-      return `exec:${spec.argv.join(' ')}`
-    case 'http': {
-      const url = new URL(spec.url)
-      return `${url.origin}${url.pathname}${url.search ? '?***' : ''}`
-    }
-    case 'event':
-      return `evento:${spec.event}`
-  }
 }

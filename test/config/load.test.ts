@@ -16,7 +16,7 @@ describe('precedence: environment, instalador.env, resthooks.ini, default', () =
     const config = place.load({ environment: { REST_HOOKS_REDIS_HOST: 'environment' } })
     expect(config.redis).toMatchObject({ host: 'environment', port: 2, db: 1, username: null })
     const origins = ['host', 'port', 'base', 'usuario'].map((key) => config.origins.get(`redis_config.${key}`))
-    expect(origins).toEqual([
+    expect(origins).toMatchObject([
       { kind: 'environment', variable: 'REST_HOOKS_REDIS_HOST' },
       { kind: 'env-file', file: join(place.path, 'instalador.env'), variable: 'REST_HOOKS_REDIS_PORT' },
       { kind: 'ini', file: join(place.path, 'resthooks.ini'), line: 4 },
