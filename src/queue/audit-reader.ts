@@ -13,7 +13,8 @@ export interface AuditEntry {
   readonly raw: ReadonlyMap<string, Buffer>
 }
 
-const GROUP = 'postgres'
+/** All writers of the audit are consumers of this group. */
+export const AUDIT_GROUP = 'postgres'
 
 export class AuditReader {
   readonly #queue: Queue
@@ -50,7 +51,7 @@ export class AuditReader {
 
   acknowledge(entries: readonly AuditEntry[]): Promise<void> {
     return this.#queue.acknowledge(
-      GROUP,
+      AUDIT_GROUP,
       entries.map(({ streamId }) => streamId),
     )
   }
@@ -67,21 +68,24 @@ export class AuditReader {
    */
   async inherit(alive: ReadonlySet<string>): Promise<number> {
     const { redis, keys } = this.#queue
-    const consumers = (await this.#orNewGroup(() => redis.xinfo('CONSUMERS', keys.audit, GROUP), [])) as unknown[][]
+    const consumers = (await this.#orNewGroup(
+      () => redis.xinfo('CONSUMERS', keys.audit, AUDIT_GROUP),
+      [],
+    )) as unknown[][]
     let taken = 0
     for (const fields of consumers) {
       const name = String(fields[fields.indexOf('name') + 1])
       if (name === this.#consumer || alive.has(name)) continue
       for (;;) {
-        const pending = (await redis.xpending(keys.audit, GROUP, '-', '+', 500, name)) as [string, ...unknown[]][]
+        const pending = (await redis.xpending(keys.audit, AUDIT_GROUP, '-', '+', 500, name)) as [string, ...unknown[]][]
         if (pending.length === 0) break
         const ids = pending.map(([id]) => id)
-        await redis.xclaim(keys.audit, GROUP, this.#consumer, 0, ...ids, 'JUSTID')
+        await redis.xclaim(keys.audit, AUDIT_GROUP, this.#consumer, 0, ...ids, 'JUSTID')
         taken += ids.length
         // An entry deleted meanwhile cannot be claimed and would come again for ever.
-        await redis.xack(keys.audit, GROUP, ...(await this.#missing(ids)))
+        await redis.xack(keys.audit, AUDIT_GROUP, ...(await this.#missing(ids)))
       }
-      await this.#queue.forgetConsumer(GROUP, name)
+      await this.#queue.forgetConsumer(AUDIT_GROUP, name)
     }
     return taken
   }
@@ -96,7 +100,7 @@ export class AuditReader {
   async #read(from: '0' | '>', count: number): Promise<readonly AuditEntry[]> {
     const { redis, keys } = this.#queue
     const answer = (await this.#orNewGroup(
-      () => redis.xreadgroupBuffer('GROUP', GROUP, this.#consumer, 'COUNT', count, 'STREAMS', keys.audit, from),
+      () => redis.xreadgroupBuffer('GROUP', AUDIT_GROUP, this.#consumer, 'COUNT', count, 'STREAMS', keys.audit, from),
       null,
     )) as [Buffer, [Buffer, Buffer[] | null][]][] | null
     const entries = answer?.[0]?.[1] ?? []
@@ -110,7 +114,7 @@ export class AuditReader {
     } catch (error) {
       if (!/^NOGROUP|no such key/i.test((error as Error).message)) throw error
       const { redis, keys } = this.#queue
-      await redis.xgroup('CREATE', keys.audit, GROUP, '0', 'MKSTREAM').catch((failure: Error) => {
+      await redis.xgroup('CREATE', keys.audit, AUDIT_GROUP, '0', 'MKSTREAM').catch((failure: Error) => {
         if (!/^BUSYGROUP/.test(failure.message)) throw failure
       })
       return empty

@@ -13,6 +13,7 @@ import dispatch from './lua/dispatch.lua'
 import enqueueOnce from './lua/enqueue-once.lua'
 import forgetConsumer from './lua/forget-consumer.lua'
 import hold from './lua/hold.lua'
+import look from './lua/look.lua'
 import release from './lua/release.lua'
 import renew from './lua/renew.lua'
 import restore from './lua/restore.lua'
@@ -35,6 +36,7 @@ export interface Scripts {
   readonly beat: Script
   readonly forgetConsumer: Script
   readonly hold: Script
+  readonly look: Script
   readonly restore: Script
   readonly discard: Script
   readonly cancel: Script
@@ -52,6 +54,7 @@ const SOURCES: Readonly<Record<keyof Scripts, string>> = {
   beat,
   forgetConsumer,
   hold,
+  look,
   restore,
   discard,
   cancel,

@@ -9,6 +9,7 @@ import { connectForever, isRedisOutage, redisTrouble } from '../queue/redis.ts'
 import type { FromThread, ThreadData, ToThread } from './audit-thread.ts'
 import { AuditWriter } from './audit-writer.ts'
 import { createLog } from './log.ts'
+import { LONGEST_SLEEP } from './loop.ts'
 import { Outage } from './outage.ts'
 import { within } from './timing.ts'
 
@@ -16,7 +17,7 @@ import { within } from './timing.ts'
 const PARTITIONS_EVERY_MS = 6 * 3_600_000
 const PARTITIONS_RETRY_MS = 60_000
 
-const { instancia, proyecto, redis, audit, poll, worker } = workerData as ThreadData
+const { instancia, proyecto, redis, audit, worker } = workerData as ThreadData
 const log = createLog({ host: hostname(), pid: process.pid, proyecto: `${instancia}:${proyecto}` })
 const queue = new Queue(
   connectForever(redis, () => {}, 'auditoria'),
@@ -29,7 +30,8 @@ const writer = new AuditWriter(new AuditReader(queue, worker), backend, {
   redis,
   // The deliveries' own connection reports the same outage: one line is enough.
   redisOutage: new Outage(log.child({}, { level: 'silent' }), 'Redis'),
-  poll,
+  // Whoever writes an event of this worker rings, and its lookout does for those of others.
+  poll: LONGEST_SLEEP,
   asleep: () => tell({ kind: 'asleep' }),
 })
 

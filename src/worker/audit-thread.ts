@@ -18,7 +18,6 @@ export interface ThreadData {
   readonly proyecto: string
   readonly redis: RedisConfig
   readonly audit: AuditConfig
-  readonly poll: Millis
   readonly worker: string
 }
 
@@ -47,8 +46,8 @@ export class AuditThread {
   }
 
   start(): void {
-    const { instancia, proyecto, redis, audit, workers } = this.#scene.config()
-    const data: ThreadData = { instancia, proyecto, redis, audit, poll: workers.poll, worker: this.#scene.worker }
+    const { instancia, proyecto, redis, audit } = this.#scene.config()
+    const data: ThreadData = { instancia, proyecto, redis, audit, worker: this.#scene.worker }
     const thread = new Thread(join(packageRoot(), 'dist', 'audit-thread.js'), { workerData: data })
     thread.on('message', (message: FromThread) => {
       if (message.kind === 'asleep') this.#asleep = true

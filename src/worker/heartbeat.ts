@@ -1,5 +1,6 @@
 /** A worker's sign of life, for `estado` and for those who inherit from the dead. */
 import { hostname } from 'node:os'
+import { writeBeat } from '../queue/beat.ts'
 import type { Queue } from '../queue/queue.ts'
 import type { WorkerScene } from './scene.ts'
 
@@ -22,36 +23,42 @@ export interface WorkerInfo {
   readonly en_curso: number
 }
 
-/** Writes the beat and @returns Redis's clock and the workers that are alive, this one included. */
-export async function beat(
-  queue: Queue,
-  scene: WorkerScene,
-  startedAt: number,
-): Promise<{ now: number; alive: Set<string> }> {
-  const now = await queue.now()
-  const info: WorkerInfo = {
+export interface Beat {
+  /** Redis time, ms since epoch. */
+  readonly now: number
+  /** Workers that give signs of life, this one included. */
+  readonly alive: ReadonlySet<string>
+  /** A worker that is not alive has a name among the readers of the audit. */
+  readonly deadReaders: boolean
+  /** Audit events that are not in the backend yet. */
+  readonly audit: number
+}
+
+/** Gives a sign of life, and forgets those who have given none for an hour. */
+export async function beat(queue: Queue, scene: WorkerScene, startedAt: number): Promise<Beat> {
+  const description: Omit<WorkerInfo, 'visto'> = {
     worker: scene.worker,
     host: hostname(),
     pid: process.pid,
     version: scene.version,
     desde: startedAt,
-    visto: now,
     en_curso: scene.inFlight(),
   }
-  await queue.beat(scene.worker, JSON.stringify(info))
-  const workers = await readWorkers(queue)
+  const { now, workers: known, readers, audit } = await writeBeat(queue, scene.worker, description)
+  const workers = parseWorkers(known)
   const forgotten = workers.filter(({ visto }) => now - visto > FORGET_AFTER_MS).map(({ worker }) => worker)
   if (forgotten.length > 0) await queue.redis.hdel(queue.keys.workers, ...forgotten)
-  return {
-    now,
-    alive: new Set(workers.filter(({ visto }) => now - visto <= DEAD_AFTER_MS).map(({ worker }) => worker)),
-  }
+  const alive = new Set(workers.filter(({ visto }) => now - visto <= DEAD_AFTER_MS).map(({ worker }) => worker))
+  return { now, alive, deadReaders: readers.some((name) => !alive.has(name)), audit }
 }
 
 /** Every worker that is known, dead ones too. */
 export async function readWorkers(queue: Queue): Promise<WorkerInfo[]> {
-  const all = await queue.redis.hgetall(queue.keys.workers)
-  return Object.values(all).flatMap((text) => {
+  return parseWorkers(await queue.redis.hvals(queue.keys.workers))
+}
+
+function parseWorkers(texts: readonly string[]): WorkerInfo[] {
+  return texts.flatMap((text) => {
     try {
       return [JSON.parse(text) as WorkerInfo]
     } catch {

@@ -35,16 +35,10 @@ export class Pulse {
   /** Resolves after the first beat. */
   async start(): Promise<void> {
     try {
-      const { now, alive } = await beat(this.#queue, this.#scene, this.#startedAt)
+      const { now, alive, deadReaders, audit } = await beat(this.#queue, this.#scene, this.#startedAt)
       this.#events.clock(now)
-      const reader = new AuditReader(this.#queue, this.#scene.worker)
-      const taken = await reader.inherit(alive).catch((error) => {
-        // Broken off half-way: what was taken over until then is this worker's, and nobody else will read it.
-        this.#events.inherited()
-        throw error
-      })
-      if (taken > 0) this.#events.inherited()
-      await this.#watchBacklog(reader)
+      if (deadReaders) await this.#inherit(alive)
+      this.#watchBacklog(audit)
     } catch {
       // The loops report the outage.
     }
@@ -56,10 +50,18 @@ export class Pulse {
     clearTimeout(this.#timer)
   }
 
+  async #inherit(alive: ReadonlySet<string>): Promise<void> {
+    const taken = await new AuditReader(this.#queue, this.#scene.worker).inherit(alive).catch((error) => {
+      // Broken off half-way: what was taken over until then is this worker's, and nobody else will read it.
+      this.#events.inherited()
+      throw error
+    })
+    if (taken > 0) this.#events.inherited()
+  }
+
   /** Above `max_pendientes` the audit stream may fill Redis: stop delivering, and say so, until it is down again. */
-  async #watchBacklog(reader: AuditReader): Promise<void> {
+  #watchBacklog(depth: number): void {
     const { maxPending } = this.#scene.config().audit
-    const depth = await reader.depth()
     const backlogged = maxPending > 0 && depth > (this.backlogged ? maxPending * 0.9 : maxPending)
     if (backlogged === this.backlogged) return
     this.backlogged = backlogged

@@ -1,7 +1,7 @@
 /**
  * One worker process: dispatches, claims, delivers, settles and writes the audit, until it is told to stop.
  *
- * The parts run as loops of their own and wake each other by bells; a bell is a hint, `sondeo` is the guarantee.
+ * The parts run as loops of their own and wake each other by bells; a bell is a hint, the lookout's `sondeo` the guarantee.
  */
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
@@ -15,22 +15,26 @@ import { Queue } from '../queue/queue.ts'
 import { connectForever, connectOnce, redisTrouble } from '../queue/redis.ts'
 import { AuditThread } from './audit-thread.ts'
 import { CALLBACK_SPEC, CallbackExecutor } from './callback-executor.ts'
+import { ClaimLoop } from './claim-loop.ts'
 import { Claimer } from './claimer.ts'
 import { DeliveryExecutor, laneSpecOf } from './delivery-executor.ts'
-import { Dispatcher } from './dispatcher.ts'
+import { DispatchLoop } from './dispatch-loop.ts'
+import { Dispatcher, type DispatchPass } from './dispatcher.ts'
 import { sayGoodbye } from './heartbeat.ts'
 import { Lane } from './lane.ts'
 import { Leases } from './leases.ts'
 import type { Logger } from './log.ts'
+import { Lookout } from './lookout.ts'
 import { Subscriptions } from './match.ts'
 import { type NightlyPurge, startNightlyPurge } from './nightly-purge.ts'
 import { observed } from './observed.ts'
 import { Outage } from './outage.ts'
 import { Pulse } from './pulse.ts'
+import { untilQuiet } from './quiet.ts'
 import type { WorkerScene } from './scene.ts'
 import { Settler } from './settler.ts'
 import { Signal } from './signal.ts'
-import { clamp, pause, waitWhile, within } from './timing.ts'
+import { waitWhile, within } from './timing.ts'
 
 export interface WorkerOptions {
   readonly config: Config
@@ -45,10 +49,6 @@ const LAST_SETTLE_MS = 5_000
 const LAST_AUDIT_MS = 3_000
 /** For the first connection, after a probe that worked. */
 const CONNECT_PATIENCE_MS = 5_000
-/** With so many requests under way, a free slot waits a moment for others: one claim for many costs as much as for one. */
-const BUSY = 16
-const GATHER_MS = 1
-const QUIET_LOOK_MS = 5
 /** Told to the other workers after a dispatch: there is something to claim. */
 const WAKE_CLAIMS = 'c'
 
@@ -63,29 +63,20 @@ export class Worker {
   readonly #subscriber: ReturnType<typeof connectForever>
   readonly #leases: Leases
   readonly #settler: Settler
-  readonly #dispatcher: Dispatcher
   readonly #claimer: Claimer
+  readonly #dispatching: DispatchLoop
+  readonly #claiming: ClaimLoop
+  readonly #lookout: Lookout
   readonly #audit: AuditThread
   readonly #pulse: Pulse
-  readonly #dispatchBell = new Signal()
-  readonly #claimBell = new Signal()
-  /** End the pauses of an outage: one each, a bell wakes one loop alone. */
-  readonly #dispatchResume = new Signal()
-  readonly #claimResume = new Signal()
   #config: Config
-  #subscriptions: Subscriptions
   #clockOffset = 0
   #stopping = false
-  /** Passes in a row that found nothing, since anything last happened. */
-  #emptyDispatches = 0
-  #emptyClaims = 0
   #failure: Error | undefined
   #nightlyPurge: NightlyPurge | undefined
   #metrics: MetricsServer | undefined
   /** The last change of `#metrics`: one at a time. */
   #serving: Promise<void> = Promise.resolve()
-  /** When each loop last turned, on the clock of `performance`. */
-  readonly #turned = { dispatch: 0, claim: 0 }
 
   constructor(options: WorkerOptions) {
     this.#options = options
@@ -119,17 +110,37 @@ export class Worker {
       }
       if (applied && (settlement.callback || settlement.verdict === 'requeue'))
         this.#claimer.hint([CALLBACK_LANE, settlement.lane.name])
-      if (applied && settlement.message !== null) this.#dispatchBell.ring()
+      if (applied && settlement.message !== null) this.#dispatching.bell.ring()
       if (applied && settlement.verdict === 'retry')
         this.#dueAt(settlement.lane.name, this.#scene.now() + settlement.delay)
       // What a strict order or a recovering breaker held back may go on now.
       if ((this.#claimer.lanes.get(settlement.lane.name)?.left ?? 0) > 0) this.#claimer.hint([settlement.lane.name])
       this.#active()
-      this.#claimBell.ring()
+      this.#claiming.bell.ring()
       this.#audit.ring()
     })
-    this.#dispatcher = new Dispatcher(this.#queue, this.#scene)
-    this.#claimer = new Claimer(this.#queue, this.#scene, this.#leases, this.#settler, this.#claimBell)
+    const claimBell = new Signal()
+    this.#claimer = new Claimer(this.#queue, this.#scene, this.#leases, this.#settler, claimBell)
+    const events = { active: () => this.#active(), failed: (error: unknown) => this.#redisFailed(error) }
+    const subscriptions = new Subscriptions(this.#config.listeners.values())
+    this.#dispatching = new DispatchLoop(new Dispatcher(this.#queue, this.#scene), subscriptions, this.#scene, {
+      ...events,
+      open: () => this.#claimer.open,
+      passed: (pass) => this.#dispatched(pass),
+    })
+    this.#claiming = new ClaimLoop(this.#claimer, claimBell, this.#scene, events)
+    this.#lookout = new Lookout(this.#queue, this.#scene, () => this.#claimer.lanes.keys(), {
+      ...events,
+      seen: ({ now, inbox, lanes, audit }) => {
+        this.#clockOffset = now - Date.now()
+        if (inbox) this.#dispatching.bell.ring()
+        if (lanes.length > 0) {
+          this.#claimer.hint(lanes)
+          this.#claiming.bell.ring()
+        }
+        if (audit > 0) this.#audit.ring()
+      },
+    })
     this.#audit = new AuditThread(this.#scene)
     this.#pulse = new Pulse(this.#queue, this.#scene, {
       clock: (now) => {
@@ -141,7 +152,6 @@ export class Worker {
         this.#lookEverywhere()
       },
     })
-    this.#subscriptions = new Subscriptions(this.#config.listeners.values())
     this.#claimer.lanes.set(CALLBACK_LANE, new Lane(CALLBACK_SPEC, new CallbackExecutor(this.#scene)))
     for (const listener of this.#config.listeners.values()) this.#openLane(listener)
   }
@@ -164,9 +174,16 @@ export class Worker {
       await this.#serving
     }
     try {
-      const loops = Promise.all([this.#dispatchLoop(), this.#claimLoop()])
+      const loops = Promise.all([this.#dispatching.run(), this.#claiming.run(), this.#lookout.run()])
       if (once) {
-        await this.#untilQuiet()
+        await untilQuiet({
+          dispatch: this.#dispatching,
+          claim: this.#claiming,
+          claimer: this.#claimer,
+          busy: () => this.#leases.size > 0 || this.#settler.size > 0,
+          over: () => this.#stopping || !this.#config.active || this.#failure !== undefined,
+          lookEverywhere: () => this.#lookEverywhere(),
+        })
         this.stop()
       }
       await loops
@@ -181,14 +198,14 @@ export class Worker {
     if (this.#stopping) return
     this.#stopping = true
     this.#claimer.open = false
-    for (const bell of [this.#dispatchBell, this.#claimBell, this.#dispatchResume, this.#claimResume]) bell.ring()
+    for (const loop of [this.#dispatching, this.#claiming, this.#lookout]) loop.stop()
   }
 
   /** Puts a new configuration in force; deliveries under way end under the old one. */
   reload(config: Config): void {
     const before = this.#config
     this.#config = config
-    this.#subscriptions = new Subscriptions(config.listeners.values())
+    this.#dispatching.subscriptions = new Subscriptions(config.listeners.values())
     for (const [name, lane] of this.#claimer.lanes) {
       if (name === CALLBACK_LANE || config.listeners.get(name)?.active) continue
       this.#claimer.lanes.delete(name)
@@ -212,8 +229,8 @@ export class Worker {
   /** Whatever was known about where work waits no longer holds. */
   #lookEverywhere(): void {
     this.#claimer.hint()
-    this.#dispatchBell.ring()
-    this.#claimBell.ring()
+    this.#dispatching.bell.ring()
+    this.#claiming.bell.ring()
   }
 
   async #firstContact(): Promise<void> {
@@ -244,7 +261,7 @@ export class Worker {
         this.#metrics = undefined
         if (!this.#config.workers.metrics || this.#stopping) return
         const { startMetricsServer } = await import('../panel/metrics-server.ts')
-        const loopAge = () => performance.now() - Math.min(this.#turned.dispatch, this.#turned.claim)
+        const loopAge = () => performance.now() - Math.min(this.#dispatching.turnedAt, this.#claiming.turnedAt)
         this.#metrics = await startMetricsServer(this.#queue, this.#scene, loopAge)
       } catch (error) {
         this.#options.log.error({ detalle: (error as Error).message }, 'no se pudieron publicar las métricas')
@@ -278,83 +295,18 @@ export class Worker {
     if (lane && (lane.nextAt === null || at < lane.nextAt)) lane.nextAt = at
   }
 
-  async #dispatchLoop(): Promise<void> {
-    while (!this.#stopping) {
-      this.#turned.dispatch = performance.now()
-      const { poll } = this.#config.workers
-      if (!this.#claimer.open) {
-        await this.#dispatchBell.wait(poll)
-        continue
-      }
-      try {
-        const { more, moved, nextAt } = await this.#dispatch()
-        this.#scene.redisOutage.worked()
-        if (moved > 0) this.#active()
-        else this.#emptyDispatches += 1
-        if (more) continue
-        await this.#dispatchBell.wait(nextAt === null ? poll : clamp(nextAt - this.#scene.now(), 5, poll))
-      } catch (error) {
-        await this.#dispatchResume.wait(this.#redisFailed(error))
-      }
-    }
-  }
-
-  async #dispatch() {
-    const pass = await this.#dispatcher.pass(this.#subscriptions)
-    this.#clockOffset = pass.now - Date.now()
-    if (pass.moved > 0) {
-      this.#claimer.hint(pass.listeners)
-      this.#claimBell.ring()
-      this.#audit.ring()
-      if (pass.moved > 1) this.#queue.redis.publish(this.#queue.keys.wake, WAKE_CLAIMS).catch(() => {})
-    }
-    return pass
-  }
-
-  async #claimLoop(): Promise<void> {
-    let polledAt = Number.NEGATIVE_INFINITY
-    while (!this.#stopping) {
-      this.#turned.claim = performance.now()
-      const { poll } = this.#config.workers
-      if (performance.now() - polledAt >= poll) {
-        polledAt = performance.now()
-        this.#claimer.hint()
-      }
-      try {
-        if (this.#claimer.running >= BUSY) await pause(GATHER_MS)
-        const started = await this.#claimer.pass()
-        if (started > 0) {
-          this.#active()
-          continue
-        }
-        this.#emptyClaims += 1
-        const nextAt = this.#claimer.nextAt()
-        const untilPoll = Math.max(1, polledAt + poll - performance.now())
-        await this.#claimBell.wait(nextAt === null ? untilPoll : clamp(nextAt - this.#scene.now(), 1, untilPoll))
-      } catch (error) {
-        await this.#claimResume.wait(this.#redisFailed(error))
-      }
-    }
-  }
-
-  /**
-   * `--una-vez`: until nothing is in the inbox, nothing due in any queue that may be worked, and nothing runs. Twice
-   * without a find, since the first look may have begun before the last outcome came in.
-   */
-  async #untilQuiet(): Promise<void> {
-    const limited = () =>
-      [...this.#claimer.lanes.values()].some(({ spec, left, nextAt }) => spec.rateLimit && left > 0 && nextAt !== null)
-    while (!this.#stopping && this.#config.active && !this.#failure) {
-      await pause(QUIET_LOOK_MS)
-      if (this.#leases.size > 0 || this.#settler.size > 0) continue
-      if (this.#emptyDispatches >= 2 && this.#emptyClaims >= 2 && !limited()) return
-      this.#lookEverywhere()
-    }
+  #dispatched({ now, moved, listeners }: DispatchPass): void {
+    this.#clockOffset = now - Date.now()
+    if (moved === 0) return
+    this.#claimer.hint(listeners)
+    this.#claiming.bell.ring()
+    this.#audit.ring()
+    if (moved > 1) this.#queue.redis.publish(this.#queue.keys.wake, WAKE_CLAIMS).catch(() => {})
   }
 
   #active(): void {
-    this.#emptyDispatches = 0
-    this.#emptyClaims = 0
+    this.#dispatching.emptyPasses = 0
+    this.#claiming.emptyPasses = 0
   }
 
   /** @returns ms to wait; with `once` nobody waits for Redis to come back */
@@ -372,22 +324,22 @@ export class Worker {
     this.#subscriber.on('message', (_channel, text) => {
       if (text === WAKE_CLAIMS) {
         this.#claimer.hint()
-        this.#claimBell.ring()
+        this.#claiming.bell.ring()
       } else {
-        this.#dispatchBell.ring()
+        this.#dispatching.bell.ring()
       }
     })
     const subscribe = () => {
       this.#subscriber.subscribe(wake).catch(() => {})
       // Whatever was announced while nobody listened.
-      this.#dispatchBell.ring()
+      this.#dispatching.bell.ring()
     }
     if (this.#subscriber.status === 'ready') subscribe()
     this.#subscriber.on('ready', subscribe)
     // Redis is back: the pause of the outage is over at once.
     this.#queue.redis.on('ready', () => {
-      this.#dispatchResume.ring()
-      this.#claimResume.ring()
+      for (const loop of [this.#dispatching, this.#claiming]) loop.resume.ring()
+      this.#lookEverywhere()
     })
   }
 

@@ -1,5 +1,19 @@
--- beat: a worker's sign of life. A script, so that it may be given with full memory: a worker that seems dead then loses
--- its audit entries to others, and nobody takes over those of the really dead.
--- KEYS 1 workers HASH   ARGV 1 worker   2 its description (JSON)
+-- beat: a worker's sign of life, and what it asks for every few seconds. A script, so that it may be given with full
+-- memory: a worker that seems dead then loses its audit entries to others, and nobody takes over those of the really dead.
+-- KEYS 1 workers HASH   2 audit STREAM
+-- ARGV 1 worker   2 its description (JSON object), to which the time is added   3 consumer group of the audit
+-- →    { now, audit events that wait, list of names of the group's consumers, flat list of worker, description }
 allow_when_full(KEYS[1])
-return redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+local now = clock()
+redis.call('HSET', KEYS[1], ARGV[1], string.sub(ARGV[2], 1, -2) .. string.format(',"visto":%d}', now))
+local consumers = {}
+-- Without the group or the stream, as before the first event, there are none.
+local found = redis.pcall('XINFO', 'CONSUMERS', KEYS[2], ARGV[3])
+if not found.err then
+  for i, fields in ipairs(found) do
+    for at = 1, #fields, 2 do
+      if fields[at] == 'name' then consumers[i] = fields[at + 1] end
+    end
+  end
+end
+return { now, redis.call('XLEN', KEYS[2]), consumers, redis.call('HGETALL', KEYS[1]) }

@@ -1,0 +1,26 @@
+/** Whether anything waits for a worker that sleeps: one script call, and mostly one command inside it. */
+import type { Queue } from './queue.ts'
+import { scriptsOf } from './scripts.ts'
+
+export interface Seen {
+  /** Redis time, ms since epoch. */
+  readonly now: number
+  /** There is something to dispatch, or somebody dispatches it just now. */
+  readonly inbox: boolean
+  /** Lanes with something that waits, is due, or whose lease ran out. */
+  readonly lanes: readonly string[]
+  /** Audit events that are not in the backend yet. */
+  readonly audit: number
+}
+
+/** Looks without taking anything. @param lanes to look at */
+export async function look(queue: Queue, lanes: readonly string[]): Promise<Seen> {
+  const { dispatchLease, audit, inbox, dispatching, delayed } = queue.keys
+  const keys = [dispatchLease, audit, inbox, dispatching, delayed]
+  for (const name of lanes) {
+    const { queue: waiting, inFlight, retries } = queue.lane(name)
+    keys.push(waiting, inFlight, retries)
+  }
+  const [now, pending, toDispatch, ...found] = (await scriptsOf(queue.redis).look(keys.length, ...keys)) as number[]
+  return { now: now!, inbox: toDispatch === 1, lanes: lanes.filter((_, i) => found[i] === 1), audit: pending! }
+}

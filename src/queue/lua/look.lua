@@ -1,0 +1,22 @@
+-- look: tell where there may be something to do, for a worker that sleeps.
+-- KEYS 1 dispatch lease HASH  2 audit STREAM  3 inbox LIST  4 dispatching LIST  5 delayed ZSET
+--      then three for each lane: queue LIST, in flight ZSET, retries ZSET
+-- →    { now, audit events that wait, 1 when there is something to dispatch, then for each lane 1 when there may be something to claim }
+--
+-- Once a second and worker: where nothing waits at all, which is most of the time, one command finds that out.
+-- It writes, like what it stands for, so that a worker on a server that became a replica hears of it.
+allow_when_full(KEYS[1])
+local now = clock()
+local answer = { now, redis.call('XLEN', KEYS[2]), 0 }
+local quiet = redis.call('EXISTS', unpack(KEYS, 3)) == 0
+
+local function due(key)
+  return redis.call('ZCOUNT', key, '-inf', now) > 0
+end
+
+if not quiet and (redis.call('EXISTS', KEYS[3], KEYS[4]) > 0 or due(KEYS[5])) then answer[3] = 1 end
+for k = 6, #KEYS, 3 do
+  local found = not quiet and (redis.call('EXISTS', KEYS[k]) == 1 or due(KEYS[k + 1]) or due(KEYS[k + 2]))
+  answer[#answer + 1] = found and 1 or 0
+end
+return answer
