@@ -275,11 +275,6 @@ export class Queue {
     return (await this.#scripts.forgetConsumer(1, this.keys.audit, group, consumer)) === 1
   }
 
-  /** A worker's sign of life. @param info JSON */
-  async beat(worker: string, info: string): Promise<void> {
-    await this.#scripts.beat(1, this.keys.workers, worker, info)
-  }
-
   async close(): Promise<void> {
     this.redis.disconnect()
   }

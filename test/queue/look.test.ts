@@ -1,0 +1,43 @@
+/** What a sleeping worker sees: everything that its loops could do something about, and nothing else. */
+import { expect } from 'vitest'
+import { CALLBACK_LANE } from '../../src/queue/keys.ts'
+import { look } from '../../src/queue/look.ts'
+import { dispatched, envelopeOf, expireLeases, laneOf, settlementOf, test } from './scene.ts'
+
+const LANES = ['a', 'b', CALLBACK_LANE]
+const lane = laneOf('a')
+
+test('nothing, where nothing waits', async ({ queue }) => {
+  const before = await queue.now()
+  const seen = await look(queue, LANES)
+  expect(seen).toMatchObject({ inbox: false, lanes: [], audit: 0 })
+  expect(seen.now).toBeGreaterThanOrEqual(before)
+})
+
+test('a foreign LPUSH, a batch whose dispatcher died, and a message whose demora is over', async ({ queue }) => {
+  await queue.redis.lpush(queue.keys.inbox, envelopeOf('m'))
+  expect(await look(queue, LANES)).toMatchObject({ inbox: true, lanes: [] })
+  await queue.take()
+  expect(await look(queue, LANES)).toMatchObject({ inbox: true, lanes: [] })
+  await queue.redis.del(queue.keys.dispatching)
+  const now = await queue.now()
+  await queue.redis.zadd(queue.keys.delayed, now + 60_000, 'd')
+  expect(await look(queue, LANES)).toMatchObject({ inbox: false })
+  await queue.redis.zadd(queue.keys.delayed, now - 1, 'd')
+  expect(await look(queue, LANES)).toMatchObject({ inbox: true })
+})
+
+test('what waits, what is due and what a dead worker held, of each lane by itself', async ({ queue }) => {
+  await dispatched(queue, ['m'], ['a'])
+  expect(await look(queue, LANES)).toMatchObject({ inbox: false, lanes: ['a'], audit: 1 })
+  const { lanes } = await queue.claim([{ lane, n: 1 }], 60_000, 1e9)
+  expect(await look(queue, LANES)).toMatchObject({ lanes: [] })
+  await expireLeases(queue, 'a')
+  expect(await look(queue, LANES)).toMatchObject({ lanes: ['a'] })
+  await queue.settle([settlementOf(lane, lanes[0]!.items[0]!, 'retry', { delay: 60_000 })])
+  expect(await look(queue, LANES)).toMatchObject({ lanes: [] })
+  await queue.redis.zadd(queue.lane('a').retries, 1, 'm')
+  await queue.redis.rpush(queue.lane(CALLBACK_LANE).queue, 'c')
+  expect(await look(queue, LANES)).toMatchObject({ lanes: ['a', CALLBACK_LANE] })
+  expect(await look(queue, ['b'])).toMatchObject({ lanes: [] })
+})
