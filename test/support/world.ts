@@ -11,6 +11,7 @@ import { Redis } from 'ioredis'
 import postgres, { type Sql } from 'postgres'
 import { ulid } from 'ulid'
 import { test as base, inject } from 'vitest'
+import { migrate } from '../../src/audit/migrate.ts'
 import { keysOf } from '../../src/queue/keys.ts'
 import { type CliOptions, type CliResult, runCli, spawnWorker, type Worker } from './cli.ts'
 import { envText, type IniSections, type IniValue, iniText } from './config-files.ts'
@@ -46,7 +47,10 @@ export interface World {
   send(event: string, data?: unknown, args?: readonly string[]): Promise<string>
   /** What a foreign program does: LPUSH of an entry, text as it is. */
   push(entry: string | Buffer | Row): Promise<void>
-  /** Creates the audit schema; done by itself before the first worker. */
+  /**
+   * Creates the audit schema as `crear-base` does, without starting a program for it: that command has tests of its own.
+   * Done by itself before the first worker.
+   */
   createSchema(): Promise<void>
   /** Starts `iniciar-workers`, and waits until it works (or has ended). */
   worker(args?: readonly string[]): Promise<Worker>
@@ -64,24 +68,33 @@ export interface World {
 }
 
 /** @param encoding of the audit database; without it the run's own UTF8 one is shared, each test in its schema */
-export function worldTest(encoding?: 'LATIN1' | 'SQL_ASCII' | 'UTF8') {
-  return base.extend<{ world: World }>({
-    // biome-ignore lint/correctness/noEmptyPattern: Vitest reads the dependencies from the pattern.
-    world: async ({}, use) => {
-      const { world, end } = await createWorld(encoding)
-      try {
-        await use(world)
-      } finally {
-        await end()
-      }
-    },
-  })
+export function worldTest(encoding?: Encoding) {
+  return base.extend<{ world: World }>({ world: worldOf(encoding) })
+}
+
+/** One world for all the tests of a file: where they tell their messages apart and change nothing for each other. */
+export function sharedWorldTest() {
+  return base.extend<{ world: World }>({ world: [worldOf(), { scope: 'file' }] })
+}
+
+type Encoding = 'LATIN1' | 'SQL_ASCII' | 'UTF8'
+
+function worldOf(encoding?: Encoding) {
+  // biome-ignore lint/correctness/noEmptyPattern: Vitest reads the dependencies from the pattern.
+  return async ({}, use: (world: World) => Promise<void>) => {
+    const { world, end } = await createWorld(encoding)
+    try {
+      await use(world)
+    } finally {
+      await end()
+    }
+  }
 }
 
 export const test = worldTest()
 export { expect } from 'vitest'
 
-async function createWorld(encoding?: string): Promise<{ world: World; end: () => Promise<void> }> {
+async function createWorld(encoding?: Encoding): Promise<{ world: World; end: () => Promise<void> }> {
   const tag = ulid().slice(-10).toLowerCase()
   const [instancia, proyecto, schema] = [`prueba_${tag}`, 'proyecto', `esquema_${tag}`]
   const servers = { redis: inject('redis'), postgres: inject('postgres') }
@@ -158,9 +171,14 @@ async function createWorld(encoding?: string): Promise<{ world: World; end: () =
       await redis.lpush(keys.inbox, typeof entry === 'string' || Buffer.isBuffer(entry) ? entry : JSON.stringify(entry))
     },
     createSchema: () => {
-      schemaMade ??= world.cli(['crear-base']).then((result) => {
-        if (result.code !== 0) throw new Error(`crear-base exited ${result.code}: ${result.stderr}`)
-      })
+      schemaMade ??= migrate({
+        ...servers.postgres,
+        database,
+        sslmode: 'disable',
+        schema,
+        maxPending: 0,
+        retention: 0,
+      }).then(() => {})
       return schemaMade
     },
     worker: async (args = []) => {
