@@ -1,4 +1,5 @@
 /** `recuperar`: what Redis lost comes back from Postgres, and nothing else does. */
+import { closedGate } from '../support/gate.ts'
 import { until } from '../support/until.ts'
 import { expect, test, type World } from '../support/world.ts'
 
@@ -6,6 +7,13 @@ import { expect, test, type World } from '../support/world.ts'
 async function flush({ redis, instancia, proyecto }: World): Promise<void> {
   const keys = await redis.keys(`resthooks:{${instancia}:${proyecto}}:*`)
   if (keys.length > 0) await redis.unlink(keys)
+}
+
+/** What waits for its hour waits no more. */
+async function dueNow({ redis }: World, key: string): Promise<void> {
+  const waiting = await redis.zrange(key, '0', '-1')
+  expect(waiting).not.toEqual([])
+  for (const member of waiting) await redis.zadd(key, 0, member)
 }
 
 async function audited(world: World, id: string, estado: string, count = 1): Promise<void> {
@@ -36,7 +44,8 @@ test('after a flush, waiting, retrying and delayed messages come back whole, and
   expect((await world.cli(['pausar', 'caido', 'bien'])).code).toBe(0)
   const waiting = await world.send('a.dos', { n: 2 })
   await audited(world, waiting, 'pendiente', 2)
-  const delayed = await world.send('a.tres', { n: 3 }, ['--demora', '2s'])
+  // Longer than it takes to stop the worker, also on a machine with more to do.
+  const delayed = await world.send('a.tres', { n: 3 }, ['--demora', '8s'])
   await until(
     async () => (await world.sql`SELECT 1 FROM ${world.sql(world.schema)}.mensaje WHERE id = ${delayed}`).length,
   )
@@ -64,9 +73,9 @@ test('after a flush, waiting, retrying and delayed messages come back whole, and
   expect(await recover(world)).toMatchObject({ pendientes: 0, reintentos: 0, demoradas: 0 })
 
   open = true
+  await dueNow(world, world.keys.lane('caido').retries)
   await world.worker()
-  await world.redis.zadd(world.keys.lane('caido').retries, 0, retrying)
-  for (const id of [retrying, waiting, delayed]) await world.settled(id)
+  for (const id of [retrying, waiting, delayed]) await world.settled(id, { timeout: 40_000 })
   const again = held.requests.filter(({ headers }) => headers['webhook-id'] === retrying)
   expect(again.map(({ headers }) => headers['x-resthooks-intento'])).toEqual(['1', '2'])
   expect(again[1]).toMatchObject({ method: 'PUT', url: '/x/y', headers: { 'x-a': 'b' } })
@@ -83,7 +92,7 @@ test('after a flush, waiting, retrying and delayed messages come back whole, and
 
 test('nothing that Redis still has is doubled, however it waits there', async ({ world }) => {
   const listener = await world.listener((_, n) => ({ status: n === 1 ? 503 : 200 }), { nombre: 'uno' })
-  await world.set('reintentos', { esperas: '2s' })
+  await world.set('reintentos', { esperas: '1h' })
   const worker = await world.worker()
   const retrying = await world.send('x', { n: 1 })
   await audited(world, retrying, 'reintentando')
@@ -95,6 +104,7 @@ test('nothing that Redis still has is doubled, however it waits there', async ({
   const inbox = await world.send('x', { n: 3 })
   const delayed = await world.send('x', { n: 4 }, ['--demora', '1s'])
   expect(await recover(world)).toMatchObject({ pendientes: 0, reintentos: 0, demoradas: 0, no_recuperables: 0 })
+  await dueNow(world, world.keys.lane('uno').retries)
   await world.cli(['reanudar', 'uno'])
   await world.worker()
   const ids = [retrying, waiting, inbox, delayed]
@@ -120,8 +130,10 @@ test('what ended in Redis while its audit still waits there is not sent again', 
 })
 
 test('an accepted request whose outcome Redis lost counts as delivered, and its on_success runs', async ({ world }) => {
-  const listener = await world.listener(() => ({ status: 200, delay: 800 }), {
+  const gate = closedGate()
+  const listener = await world.listener(() => gate.opened.then(() => ({ status: 200 })), {
     nombre: 'lento',
+    espera_total: '5m',
     on_success: 'evento:aviso.entregada',
   })
   const worker = await world.worker()
@@ -129,6 +141,7 @@ test('an accepted request whose outcome Redis lost counts as delivered, and its 
   await until(() => listener.pending === 1)
   await audited(world, id, 'pendiente')
   await flush(world)
+  gate.open()
   await until(async () => (await world.audit(id))[0]?.intentos.length === 1)
   expect(await world.audit(id)).toMatchObject([{ estado: 'pendiente', intentos: [{ resultado: 'exito' }] }])
   expect(await recover(world)).toMatchObject({ pendientes: 0, ya_aceptadas: 1 })

@@ -1,4 +1,5 @@
 /** `reenviar` and `descartar`: deliveries go back to the queue, or are given up, each exactly once and audited. */
+import { closedGate } from '../support/gate.ts'
 import { until } from '../support/until.ts'
 import { expect, test, type World } from '../support/world.ts'
 
@@ -134,9 +135,11 @@ test('--faltantes sends what a listener never got, and only what it wants', asyn
 })
 
 test('waiting, retrying, failed and running deliveries are given up, and stay so', async ({ world }) => {
-  const slow = await world.listener((_, n) => ({ status: 200, delay: n === 1 ? 9000 : 0 }), {
+  const gate = closedGate()
+  const slow = await world.listener((_, n) => (n === 1 ? gate.opened.then(() => ({ status: 200 })) : { status: 200 }), {
     nombre: 'lento',
     concurrencia: 1,
+    espera_total: '5m',
   })
   const failing = await world.listener(() => ({ status: 503 }), { nombre: 'falla', eventos: 'r.*' })
   const rejecting = await world.listener(() => ({ status: 422 }), { nombre: 'rechaza', eventos: 'f.*' })
@@ -166,6 +169,9 @@ test('waiting, retrying, failed and running deliveries are given up, and stay so
     const { queue, inFlight, deliveries, retries, failed: gone } = world.keys.lane(name)
     expect(await world.redis.exists(queue, inFlight, deliveries, retries, gone)).toBe(0)
   }
+  expect(slow.requests).toHaveLength(1)
+  expect(slow.pending).toBe(1)
+  gate.open()
   // The request under way ends as a stale one: on record, and the delivery stays given up.
   await until(async () => (await state(world, running, 'lento'))?.intentos.length === 1)
   expect(await state(world, running, 'lento')).toMatchObject({ estado: 'descartada' })
