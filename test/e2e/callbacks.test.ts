@@ -122,25 +122,6 @@ test('a callback that fails is retried by the default strategy; given up, ver an
   await worker.logged('un callback falló definitivamente')
 })
 
-test('a callback whose worker is killed runs again with the next one', { timeout: 60_000 }, async ({ world }) => {
-  const text = 'touch "corrida.$$"; [ "$(ls corrida.* | wc -l)" -ge 2 ] && exit 0\nexec sleep 50'
-  const exec = await script(world, 'cortado.sh', text)
-  await using workers = hangingWorkers(world, 'corrida')
-  await world.listener(() => ({ status: 200 }), { on_success: `exec:${exec}` })
-  await world.set('workers', { arriendo: '1s' })
-  const doomed = await workers.start()
-  const id = await world.send('x', { n: 1 })
-  await until(async () => (await pidsOf(world, 'corrida')).length === 1)
-  doomed.kill('SIGKILL')
-  await doomed.waitExit()
-  await workers.start()
-  await world.settled(id, { timeout: 40_000 })
-  expect(await pidsOf(world, 'corrida')).toHaveLength(2)
-  const ran = await world.callbacks(id)
-  expect(ran.filter(({ resultado }) => resultado === 'exito')).toHaveLength(1)
-  expect(await world.audit(id)).toMatchObject([{ estado: 'exitosa', intentos: [{}] }])
-})
-
 test('an exec finds RESTHOOKS_* in its environment and nothing else of ours, and 4 KB of what it says are kept', async ({
   world,
 }) => {
@@ -184,7 +165,29 @@ test('an exec finds RESTHOOKS_* in its environment and nothing else of ours, and
   expect(row).toMatchObject({ resultado: 'exito', detalle: 'x'.repeat(4096) })
 })
 
-test('callbacks that hang delay no delivery, ten run at once, and after 30 s they end with all their children', {
+// These two wait most of their time: they do it together.
+test.concurrent('a callback whose worker is killed runs again with the next one', { timeout: 90_000 }, async ({
+  world,
+}) => {
+  const text = 'touch "corrida.$$"; [ "$(ls corrida.* | wc -l)" -ge 2 ] && exit 0\nexec sleep 50'
+  const exec = await script(world, 'cortado.sh', text)
+  await using workers = hangingWorkers(world, 'corrida')
+  await world.listener(() => ({ status: 200 }), { on_success: `exec:${exec}` })
+  await world.set('workers', { arriendo: '1s' })
+  const doomed = await workers.start()
+  const id = await world.send('x', { n: 1 })
+  await until(async () => (await pidsOf(world, 'corrida')).length === 1)
+  doomed.kill('SIGKILL')
+  await doomed.waitExit()
+  await workers.start()
+  await world.settled(id, { timeout: 40_000 })
+  expect(await pidsOf(world, 'corrida')).toHaveLength(2)
+  const ran = await world.callbacks(id)
+  expect(ran.filter(({ resultado }) => resultado === 'exito')).toHaveLength(1)
+  expect(await world.audit(id)).toMatchObject([{ estado: 'exitosa', intentos: [{}] }])
+})
+
+test.concurrent('callbacks that hang delay no delivery, ten run at once, and after 30 s they end with all their children', {
   timeout: 90_000,
 }, async ({ world }) => {
   const child = `sh -c 'trap "" TERM; touch "nieto.$$"; while :; do sleep 1; done' &`
