@@ -5,7 +5,7 @@ import { build } from '../../build.mjs'
 
 const source = fileURLToPath(new URL('demo.ts', import.meta.url))
 // Inside of node_modules, where the packages that the bundle leaves out are found.
-const outfile = fileURLToPath(new URL('../../node_modules/.cache/resthooks/demo.mjs', import.meta.url))
+const outfile = fileURLToPath(new URL(`../../node_modules/.cache/resthooks/demo-${process.pid}.mjs`, import.meta.url))
 
 await Promise.all([
   build(),
@@ -21,4 +21,6 @@ await Promise.all([
     define: { 'import.meta.url': JSON.stringify(pathToFileURL(source).href) },
   }),
 ])
-await import(pathToFileURL(outfile).href)
+const { unlink } = await import('node:fs/promises')
+const demo = import(pathToFileURL(outfile).href)
+await demo.finally(() => unlink(outfile))
