@@ -10,6 +10,8 @@ import { clamp } from './timing.ts'
 export interface DispatchEvents extends LoopEvents {
   /** False: nothing is to be taken now; the bell rings when that changes. */
   open(): boolean
+  /** These listeners get something: a claim that is sent now finds it. */
+  sent(listeners: ReadonlySet<string>): void
   passed(pass: DispatchPass): void
 }
 
@@ -46,7 +48,7 @@ export class DispatchLoop {
         continue
       }
       try {
-        const pass = await this.#dispatcher.pass(this.subscriptions)
+        const pass = await this.#dispatcher.pass(this.subscriptions, (listeners) => this.#events.sent(listeners))
         this.#scene.redisOutage.worked()
         this.#events.passed(pass)
         if (pass.moved > 0) this.#events.active()

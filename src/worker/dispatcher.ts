@@ -18,8 +18,6 @@ export interface DispatchPass {
   /** Redis time at which there may be something again, null: unknown. */
   readonly nextAt: number | null
   readonly now: number
-  /** Listeners that got something. */
-  readonly listeners: ReadonlySet<string>
 }
 
 export class Dispatcher {
@@ -33,9 +31,13 @@ export class Dispatcher {
 
   /**
    * Takes one batch and dispatches it.
+   * @param sent called with the listeners that get something while Redis is still at it: a claim sent now comes right after
    * @throws whatever Redis answers; what was taken is then taken again, by anybody, when its lease is over
    */
-  async pass(subscriptions: Subscriptions): Promise<DispatchPass> {
+  async pass(
+    subscriptions: Subscriptions,
+    sent: (listeners: ReadonlySet<string>) => void = () => {},
+  ): Promise<DispatchPass> {
     const taken = await this.#queue.take()
     if (taken.setAside > 0) {
       this.#scene.log.error(
@@ -44,16 +46,18 @@ export class Dispatcher {
       )
     }
     const listeners = new Set<string>()
-    if (taken.fence === 0) return { moved: 0, more: false, nextAt: taken.nextAt, now: taken.now, listeners }
+    if (taken.fence === 0) return { moved: 0, more: false, nextAt: taken.nextAt, now: taken.now }
 
     const items = taken.envelopes.map((raw) => this.#decide(raw, taken, subscriptions, listeners))
-    const answer = await this.#queue.dispatch(taken.fence, items)
+    const answering = this.#queue.dispatch(taken.fence, items)
+    sent(listeners)
+    const answer = await answering
     if (answer === null) {
       this.#scene.log.warn(
         { cantidad: items.length },
         'se perdió el arriendo del despacho: otro worker despacha esos mensajes',
       )
-      return { moved: 0, more: true, nextAt: null, now: taken.now, listeners: new Set() }
+      return { moved: 0, more: true, nextAt: null, now: taken.now }
     }
     if (answer.duplicates > 0) {
       this.#scene.log.warn(
@@ -73,7 +77,6 @@ export class Dispatcher {
       more: taken.left > 0 || items.length > 1,
       nextAt: taken.nextAt,
       now: taken.now,
-      listeners,
     }
   }
 

@@ -126,6 +126,10 @@ export class Worker {
     this.#dispatching = new DispatchLoop(new Dispatcher(this.#queue, this.#scene), subscriptions, this.#scene, {
       ...events,
       open: () => this.#claimer.open,
+      sent: (listeners) => {
+        this.#claimer.hint(listeners)
+        this.#claiming.bell.ring()
+      },
       passed: (pass) => this.#dispatched(pass),
     })
     this.#claiming = new ClaimLoop(this.#claimer, claimBell, this.#scene, events)
@@ -295,11 +299,9 @@ export class Worker {
     if (lane && (lane.nextAt === null || at < lane.nextAt)) lane.nextAt = at
   }
 
-  #dispatched({ now, moved, listeners }: DispatchPass): void {
+  #dispatched({ now, moved }: DispatchPass): void {
     this.#clockOffset = now - Date.now()
     if (moved === 0) return
-    this.#claimer.hint(listeners)
-    this.#claiming.bell.ring()
     this.#audit.ring()
     if (moved > 1) this.#queue.redis.publish(this.#queue.keys.wake, WAKE_CLAIMS).catch(() => {})
   }
