@@ -3,14 +3,17 @@
  * acknowledged. The stream is never trimmed by length.
  */
 import type { AuditEvent } from '../audit/event.ts'
+import type { Bytes } from '../message.ts'
 import { readEvent } from './audit-stream.ts'
 import type { Queue } from './queue.ts'
 
 export interface AuditEntry {
   readonly streamId: string
-  /** Null: not one of ours, see `raw`. */
+  /** Null: not one of ours, see `fields`. */
   readonly event: AuditEvent | null
-  readonly raw: ReadonlyMap<string, Buffer>
+  /** Names and values in turn, as they came; empty when the event was understood: it need not be kept twice. */
+  readonly fields: readonly Buffer[]
+  readonly size: Bytes
 }
 
 /** All writers of the audit are consumers of this group. */
@@ -123,11 +126,16 @@ export class AuditReader {
 }
 
 function entryOf(streamId: string, flat: readonly Buffer[]): AuditEntry {
-  const raw = new Map<string, Buffer>()
-  for (let i = 0; i + 1 < flat.length; i += 2) raw.set(flat[i]!.toString('latin1'), flat[i + 1]!)
+  const fields: Record<string, Buffer> = {}
+  let size = 0
+  for (let i = 0; i + 1 < flat.length; i += 2) {
+    const value = flat[i + 1]!
+    fields[flat[i]!.toString('latin1')] = value
+    size += value.length
+  }
   try {
-    return { streamId, event: readEvent(raw), raw }
+    return { streamId, event: readEvent(fields), fields: [], size }
   } catch {
-    return { streamId, event: null, raw }
+    return { streamId, event: null, fields: flat, size }
   }
 }

@@ -123,9 +123,7 @@ export class AuditWriter {
       this.#scene.log.error(
         {
           cantidad: strange.length,
-          primera: Object.fromEntries(
-            [...strange[0]!.raw].map(([key, value]) => [key, value.toString('utf8').slice(0, 500)]),
-          ),
+          primera: strange[0]!.fields.map((field) => field.toString('utf8').slice(0, 500)).join(' '),
         },
         'entradas ajenas en el flujo de auditoría: se descartan',
       )
@@ -140,6 +138,6 @@ export class AuditWriter {
 /** How many entries of this size are a batch; at most twice as many as these, since the next ones may be larger. */
 function nextCount(entries: readonly AuditEntry[]): number {
   let bytes = 1
-  for (const { raw } of entries) for (const value of raw.values()) bytes += value.length
+  for (const { size } of entries) bytes += size
   return Math.max(1, Math.min(BATCH, entries.length * 2 + 16, Math.floor((BATCH_BYTES * entries.length) / bytes)))
 }
