@@ -14,6 +14,8 @@ export interface Stage {
   readonly dice: Dice
   /** Messages and durations are multiplied by this. */
   readonly scale: number
+  /** Called when the fault and its traffic are over, and what is left is to wait until everything has come to rest. */
+  onRest?(): void
 }
 
 const MESSAGES = 500
@@ -38,6 +40,7 @@ export async function play(fault: Fault, stage: Stage): Promise<Figures> {
       await until(() => arena.wire.requests.length > 0, { timeout: 20_000, what: 'the first delivery' })
     await fault.inflict(arena)
     await flowing
+    stage.onRest?.()
     await arena.quiet(fault.patience)
     const extra = (await fault.verify?.(arena)) ?? []
     await arena.stop()

@@ -11,7 +11,7 @@
  *   --mensajes N    waiting messages of those measurements (1000000)
  */
 import { parseArgs } from 'node:util'
-import { startPostgres } from '../support/postgres-server.ts'
+import { type PostgresServer, startPostgres } from '../support/postgres-server.ts'
 import { type Bound, measureBounds } from './bounds.ts'
 import { atEnd, endAll } from './endings.ts'
 import { allFaults } from './faults/all.ts'
@@ -61,17 +61,28 @@ async function run(): Promise<number> {
       (!options.corto || short) && (!options.solo || options.solo.some((text) => name.includes(text))),
   )
   const program = await copyProgram()
-  const postgres = await startPostgres()
-  atEnd(() => postgres.stop())
+  const postgres = await ownPostgres()
   const rows: Row[] = []
+  const finishing: Promise<void>[] = []
   for (let round = 0; round < Number(options.vueltas); round++) {
     const seed = firstSeed + round
     for (const fault of faults) {
-      const row = await figuresOf(fault, { program, postgres, dice: diceOf(seed), scale: Number(options.escala) })
-      rows.push(row)
-      tell(row)
+      const stage = { program, postgres, dice: diceOf(seed), scale: Number(options.escala) }
+      const played = async (how: Partial<Stage>) => {
+        const row = await figuresOf(fault, { ...stage, ...how })
+        rows.push(row)
+        tell(row)
+      }
+      if (options.corto && fault.restsLong) {
+        // With a Postgres of its own: the next fault may end the other one.
+        const own = await ownPostgres()
+        await new Promise<void>((onRest) => {
+          finishing.push(played({ postgres: own, onRest }).finally(onRest))
+        })
+      } else await played({})
     }
   }
+  await Promise.all(finishing)
   const bounds = await boundsOf({ program, postgres, dice: diceOf(firstSeed), scale: 1 })
   if (rows.length > 0) say(`\n${tableOf(rows)}`)
   if (bounds.length > 0) say(`\n${boundsTable(bounds)}`)
@@ -83,6 +94,12 @@ async function run(): Promise<number> {
       `${bad.length} de ${rows.length} fallos y ${beyond.length} de ${bounds.length} límites con problemas (semilla ${firstSeed})`,
     )
   return bad.length + beyond.length === 0 ? 0 : 1
+}
+
+async function ownPostgres(): Promise<PostgresServer> {
+  const server = await startPostgres()
+  atEnd(() => server.stop())
+  return server
 }
 
 async function figuresOf(fault: Fault, stage: Stage): Promise<Row> {

@@ -8,6 +8,8 @@ export interface Fault {
   readonly name: string
   /** Also in the one-minute form. */
   readonly short?: boolean
+  /** It rests for many seconds after its traffic: the one-minute form goes on with the next fault meanwhile. */
+  readonly restsLong?: boolean
   /** May be mixed at random with others. */
   readonly mixable?: boolean
   readonly arena?: ArenaOptions | (() => Promise<ArenaOptions>)
