@@ -121,6 +121,7 @@ export function spawnProgram(program: string, args: readonly string[], { env, cw
     },
     logged: (text) =>
       until(() => log.find((entry) => matches(JSON.stringify(entry), text)), {
+        timeout: 45_000,
         what: `log line with ${text} in ${JSON.stringify(lines.slice(-10))}`,
       }),
     kill: (signal = 'SIGTERM') => void child.kill(signal),
