@@ -23,8 +23,8 @@ import { identifier } from './migrate.ts'
 const FIRST_STEP = 1_000
 const LONGEST_STEP = 20_000
 
-/** Up to so many messages, finding and sorting all their deliveries takes less than a person notices. */
-const MOST_RARE = 20_000
+/** Up to so many messages, finding and sorting all their deliveries takes a third of a second; walking may take many. */
+const MOST_MESSAGES = 50_000
 
 const HOUR: Millis = 3_600_000
 
@@ -34,7 +34,7 @@ export async function* walk(
   listing: Listing,
   names: readonly string[],
   { limit, after }: Page,
-): AsyncGenerator<{ deliveries: readonly DeliveryListing[]; isLast: boolean }> {
+): AsyncGenerator<{ deliveries: readonly DeliveryListing[]; looked: number; isLast: boolean }> {
   // Workers cost more to start than such a step takes.
   await session.query(`SELECT set_config('max_parallel_workers_per_gather', '0', true)`)
   let from = after
@@ -42,7 +42,8 @@ export async function* walk(
     const step = await nextStep(session, listing, from, size)
     if (step === null) return
     const isLast = step.deliveries < size
-    yield { deliveries: await matching(session, listing, names, { from, step, limit }), isLast }
+    const deliveries = await matching(session, listing, names, { from, step, limit })
+    yield { deliveries, looked: step.deliveries, isLast }
     if (isLast) return
     from = step.last
   }
@@ -105,15 +106,15 @@ function matching(
   )
 }
 
-/** Whether few messages are of these events, whenever they came. */
-export async function isRare(session: Session, { schema, scope, rules }: Listing, names: readonly string[]) {
+/** How many messages are of these events, whenever they came; Infinity where they are too many to go by. */
+export async function countMessages(session: Session, { schema, scope, rules }: Listing, names: readonly string[]) {
   const [row] = await session.query<{ count: number }>(
     `SELECT count(*)::int FROM (
        SELECT FROM ${identifier(schema)}.mensaje
-        WHERE instancia = $1 AND proyecto = $2 AND evento = ANY ($3::text[]) LIMIT ${MOST_RARE + 1}) m`,
+        WHERE instancia = $1 AND proyecto = $2 AND evento = ANY ($3::text[]) LIMIT ${MOST_MESSAGES + 1}) m`,
     [rules.key(scope.instancia), rules.key(scope.proyecto), arrayLiteral(names)],
   )
-  return row!.count <= MOST_RARE
+  return row!.count > MOST_MESSAGES ? Number.POSITIVE_INFINITY : row!.count
 }
 
 /** A page by way of the messages: all of those events, then their deliveries, sorted. */
