@@ -1,9 +1,10 @@
 /**
  * The audit in Postgres: writes batches of events.
  *
- * One transaction a batch. A batch that the database refuses for its content is halved until the guilty event stands
- * alone; that one goes to `auditoria_rechazada` and the rest is written. As every write can be repeated, the halves
- * need not be one transaction.
+ * One transaction a batch. New rows are copied; what may be there already, and a batch whose copy was refused, is inserted
+ * in a form that changes nothing the second time. A batch that is refused then too is halved until the guilty event stands
+ * alone; that one goes to `auditoria_rechazada` and the rest is written. As every write can be repeated, the halves need not
+ * be one transaction.
  */
 import type { AuditConfig } from '../config/config.ts'
 import type { AuditBackend } from './backend.ts'
@@ -17,7 +18,14 @@ import { createPartitions } from './migrate.ts'
 import { keepRejected } from './rejected.ts'
 import { rowsOf } from './rows.ts'
 import { type Scope, type TableWriter, tableWriters } from './tables.ts'
-import { isContentRefusal, isEncodingRefusal, isNotSupported, isWorthRepeating, postgresTrouble } from './trouble.ts'
+import {
+  isContentRefusal,
+  isEncodingRefusal,
+  isNotSupported,
+  isWorthRepeating,
+  postgresTrouble,
+  tableOfDuplicate,
+} from './trouble.ts'
 
 export type { Scope } from './tables.ts'
 
@@ -25,6 +33,7 @@ export type { Scope } from './tables.ts'
 const ROWS_A_STATEMENT = 1_000
 const BYTES_A_STATEMENT = 8 * 1024 * 1024
 const REPEATS = 5
+const OVERTAKEN_BATCHES = 100
 
 /** Connects when first used. The schema is made by `migrate`, not here. */
 export function createPostgresBackend(config: AuditConfig, scope: Scope): AuditBackend {
@@ -36,22 +45,43 @@ export function createPostgresBackend(config: AuditConfig, scope: Scope): AuditB
       throw postgresTrouble(error, config)
     }
   }
+  const write = createWriter(database, config.schema, scope)
   return {
-    write: (events) => explained(() => write(database, config.schema, scope, events)),
+    write: (events) => explained(() => write(events)),
     ensurePartitions: () =>
       explained(() => repeated(() => database.transaction((session) => createPartitions(session, config.schema)))),
     close: () => database.close(),
   }
 }
 
-async function write(database: Database, schema: string, scope: Scope, events: readonly AuditEvent[]) {
-  if (events.length === 0) return
-  try {
-    return await database.transaction((session) => writeBatch(session, schema, scope, events, 'copy'))
-  } catch (error) {
-    if (!isWorthInserting(error)) throw error
+/**
+ * Copies first, and inserts what was refused.
+ *
+ * Of several writers one may have the outcomes of the deliveries that another is about to begin, and be quicker. Its rows
+ * then stand where a copy would go: for a while deliveries are inserted, which is slower by less than doing it twice.
+ */
+function createWriter(database: Database, schema: string, scope: Scope): AuditBackend['write'] {
+  let overtaken = 0
+  const attempt = (events: readonly AuditEvent[], way: Way) =>
+    database.transaction((session) => writeBatch(session, schema, scope, events, way))
+  return async (events) => {
+    if (events.length === 0) return
+    try {
+      if (overtaken > 0) overtaken--
+      else {
+        try {
+          return await attempt(events, 'copy')
+        } catch (error) {
+          if (tableOfDuplicate(error) !== 'entrega') throw error
+          overtaken = OVERTAKEN_BATCHES
+        }
+      }
+      return await attempt(events, 'overtaken')
+    } catch (error) {
+      if (!isWorthInserting(error)) throw error
+    }
+    await writeOrHalve(database, schema, scope, events)
   }
-  await writeOrHalve(database, schema, scope, events)
 }
 
 /** Of a COPY: a row is there already, or is not to be there at all; or COPY itself is what is not allowed. */
@@ -87,8 +117,8 @@ async function writeAlone(database: Database, schema: string, scope: Scope, even
   await database.transaction((session) => keepRejected(session, schema, scope, event, reason))
 }
 
-/** `copy` what is new and insert the rest; `insert` all; or insert all of it as `plain` ASCII. */
-type Way = 'copy' | 'insert' | 'plain'
+/** `copy` what is new and insert the rest; the same but insert every delivery; `insert` all; insert all as `plain` ASCII. */
+type Way = 'copy' | 'overtaken' | 'insert' | 'plain'
 
 async function writeBatch(session: Session, schema: string, scope: Scope, events: readonly AuditEvent[], way: Way) {
   const rules = textRules(session.encoding, way === 'plain')
@@ -96,13 +126,14 @@ async function writeBatch(session: Session, schema: string, scope: Scope, events
   const writers = tableWriters(schema, scope, rules)
   const lost = lostAttempts(events)
   if (lost) await lockLostAttempts(session, schema)
+  const copying = way === 'copy' || way === 'overtaken'
   const rows = async <Row>(writer: TableWriter<Row>, all: readonly Row[], isNew: (row: Row) => boolean) => {
-    if (way === 'copy') await copyRows(session, writer, all.filter(isNew))
-    await insertRows(session, writer, way === 'copy' ? all.filter((row) => !isNew(row)) : all)
+    if (copying) await copyRows(session, writer, all.filter(isNew))
+    await insertRows(session, writer, copying ? all.filter((row) => !isNew(row)) : all)
   }
   // Always in this order, for every writer and for crear_particiones: nobody waits in a circle.
   await rows(writers.messages, messages, ({ isNew }) => isNew)
-  await rows(writers.deliveries, deliveries, ({ isNew }) => isNew)
+  await rows(writers.deliveries, deliveries, ({ isNew }) => isNew && way === 'copy')
   await rows(writers.attempts, attempts, () => lost === null)
   await rows(writers.callbacks, callbacks, () => false)
   if (lost) await removeReplaced(session, schema, scope, lost, rules)

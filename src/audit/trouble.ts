@@ -28,6 +28,11 @@ export function isContentRefusal(error: unknown): boolean {
   return /^(22|23|54)/.test(sqlState(error) ?? '') || isTooLongToSend(error)
 }
 
+/** The table whose key a row repeats, null: that is not what happened. */
+export function tableOfDuplicate(error: unknown): string | null {
+  return sqlState(error) === '23505' ? ((error as { table_name?: string }).table_name ?? null) : null
+}
+
 /** The text has letters that the database's encoding lacks, or that jsonb refuses. */
 export function isEncodingRefusal(error: unknown): boolean {
   return ['22021', '22P05'].includes(sqlState(error) ?? '')

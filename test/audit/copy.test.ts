@@ -82,6 +82,25 @@ test('what is there already is inserted by the same connection, and new rows are
   expect(await sql`SELECT DISTINCT conexion FROM marca`).toHaveLength(1)
 })
 
+test('whose deliveries another writer ended before they began here, still copies the rest', async () => {
+  const [ended, next] = [message(), message()]
+  await backend.write([stateEvent(state(ended.id, 'a', 1))])
+  await sql`TRUNCATE marca`
+  await backend.write([messageEvent(ended, ['a']), attemptEvent(attempt(ended.id, 'a'), null)])
+  await backend.write([messageEvent(next, ['a'])])
+  expect(await sql`SELECT tabla, copiada FROM marca ORDER BY 1, 2`).toMatchObject([
+    { tabla: 'entrega', copiada: false },
+    { tabla: 'entrega', copiada: false },
+    { tabla: 'intento', copiada: true },
+    { tabla: 'mensaje', copiada: true },
+    { tabla: 'mensaje', copiada: true },
+  ])
+  expect(await sql`SELECT estado, creado FROM entrega ORDER BY mensaje_id = ${next.id}`).toMatchObject([
+    { estado: 'exitosa', creado: new Date(NOON) },
+    { estado: 'pendiente', creado: new Date(NOON) },
+  ])
+})
+
 test('text, numbers, instants and bytes are the same either way', async () => {
   const events = [
     messageEvent(
