@@ -34,7 +34,8 @@ const GARBAGE: readonly (string | Buffer)[] = [
   '{"evento":"x\\u0000y"}',
   Buffer.from([0x7b, 0xff, 0xfe, 0x7d]),
   Buffer.from('{"evento":"x","cuerpo":"\xe9"}', 'latin1'),
-  `{"evento":"x","datos":${'['.repeat(5000)}${']'.repeat(5000)}}`,
+  // Whole, it would be an ordinary message, however deep.
+  `{"evento":"x","datos":${'['.repeat(5000)}${']'.repeat(4999)}}`,
   '\ufeff{"evento":"x"',
 ]
 
