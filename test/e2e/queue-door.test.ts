@@ -23,6 +23,18 @@ test('an entry with datos is sent as it was written, not as it parses', async ({
   expect(listener.requests[0]!.body.toString()).toBe(data)
 })
 
+test('what was pushed without a word is found by a worker that sleeps, every sondeo', async ({ world }) => {
+  const listener = await world.listener(() => ({ status: 200 }))
+  await world.worker()
+  await world.push('{"id":"primero","evento":"x"}')
+  await world.settled('primero')
+  const pushedAt = Date.now()
+  await world.push('{"id":"callado","evento":"x"}')
+  await until(() => listener.requests.length === 2, { what: 'the second request' })
+  // A second, and as much again as a busy machine wants; its loops look by themselves after 15.
+  expect(Date.now() - pushedAt).toBeLessThan(9_000)
+})
+
 test('an entry with cuerpo_base64 is sent as bytes', async ({ world }) => {
   const listener = await world.listener(() => ({ status: 200 }))
   const bytes = Buffer.from(Array.from({ length: 256 }, (_, byte) => byte))
