@@ -55,7 +55,9 @@ export async function build() {
     minifySyntax: true,
     define: { ...define, 'import.meta.url': '__importMetaUrl' },
     banner: { js: 'const __importMetaUrl=require("node:url").pathToFileURL(__filename).href;' },
-    plugins: [lateChildProcess, fewCommands],
+    plugins: [lateModules, fewCommands, plainSend],
+    // cosmiconfig's own readers: every file that it finds for us has one of ours.
+    external: ['js-yaml', 'parse-json', 'import-fresh', 'typescript'],
   })
   const outputFiles = [...program.outputFiles, ...send.outputFiles]
   // The entries last: they must never name a chunk that is not there yet.
@@ -72,20 +74,73 @@ export async function build() {
   return [...outputFiles.map(({ path }) => path), cache]
 }
 
-/** commander loads `child_process` for subcommands in files of their own, which we have none of: half of its start-up. */
-const lateChildProcess = {
-  name: 'late-child-process',
+/** Modules of Node that a package calls in rare cases alone, loaded then: each takes up to a tenth of what Node itself takes to start. */
+const LATE = {
+  // Subcommands in files of their own, which we have none of.
+  commander: ['child_process'],
+  // Readers of scripts, which are none of ours.
+  cosmiconfig: ['crypto', 'fs/promises'],
+  // TLS, and scripts of Redis.
+  ioredis: ['tls', 'crypto'],
+  // Impossible answers.
+  'redis-errors': ['assert'],
+  // A source of randomness of its own; it is given ours.
+  ulid: ['crypto'],
+}
+
+/** The same for a module of ours, which imports by name. */
+const LATE_RANDOM = `export const randomFillSync = (bytes) => require('crypto').randomFillSync(bytes)`
+
+const lateModules = {
+  name: 'late-modules',
   /** @param {import('esbuild').PluginBuild} build */
   setup(build) {
-    build.onResolve({ filter: /^node:child_process$/ }, ({ importer, path }) =>
-      importer.includes('/commander/') ? { path, namespace: 'late' } : undefined,
-    )
-    build.onLoad({ filter: /.*/, namespace: 'late' }, () => ({
-      contents: "exports.spawn = (...args) => require('child_process').spawn(...args)",
+    build.onResolve({ filter: /^(node:)?(child_process|tls|crypto|assert|fs\/promises)$/ }, ({ importer, path }) => {
+      const name = path.replace('node:', '')
+      if (importer.endsWith('/src/id.ts')) return { path: name, namespace: 'late-random' }
+      const late = Object.entries(LATE).some(([by, names]) => importer.includes(`/${by}/`) && names.includes(name))
+      return late ? { path: name, namespace: 'late' } : undefined
+    })
+    build.onLoad({ filter: /.*/, namespace: 'late' }, ({ path }) => ({
+      contents: `module.exports = new Proxy(() => {}, {
+        get: (_, key) => require(${JSON.stringify(path)})[key],
+        apply: (_, self, args) => require(${JSON.stringify(path)}).apply(self, args),
+      })`,
     }))
+    build.onLoad({ filter: /.*/, namespace: 'late-random' }, () => ({ contents: LATE_RANDOM }))
+    // Asks whether stderr is a terminal as soon as it is loaded, for a log that nobody wants without DEBUG.
+    build.onResolve({ filter: /^debug$/ }, ({ importer, path }) =>
+      importer.includes('/ioredis/') ? { path, namespace: 'late-debug' } : undefined,
+    )
+    build.onLoad({ filter: /.*/, namespace: 'late-debug' }, () => ({
+      resolveDir: `${root}node_modules/ioredis`,
+      contents: `const off = Object.assign(() => {}, { enabled: false })
+        exports.default = (name) => (process.env.DEBUG ? require('debug')(name) : off)`,
+    }))
+    // Only exported again: a Redis Cluster is none of ours.
+    build.onResolve({ filter: /^\.\/cluster$/ }, ({ importer, path }) =>
+      importer.includes('/ioredis/') ? { path, namespace: 'no-cluster' } : undefined,
+    )
+    build.onLoad({ filter: /.*/, namespace: 'no-cluster' }, () => ({ contents: '' }))
   },
 }
 
+/** What only `send --lote` and `--esperar` need, which the whole program does (`main-send.ts`); and the scripts of the workers. */
+const plainSend = {
+  name: 'plain-send',
+  /** @param {import('esbuild').PluginBuild} build */
+  setup(build) {
+    build.onResolve({ filter: /\/(send-batch|await-outcomes|audit\/queries|audit\/postgres)\.ts$/ }, ({ kind }) =>
+      kind === 'dynamic-import' ? { path: 'other', namespace: 'elsewhere' } : undefined,
+    )
+    build.onLoad({ filter: /.*/, namespace: 'elsewhere' }, () => ({
+      contents: `throw new Error('dist/send.cjs does plain sends alone')`,
+    }))
+    build.onLoad({ filter: /\.lua$/ }, ({ path }) =>
+      /(common|enqueue-once)\.lua$/.test(path) ? undefined : { contents: "error('send.cjs')", loader: 'text' },
+    )
+  },
+}
 /** Redis commands that `send` and ioredis's own connecting use; a test runs every form of `send` through this bundle. */
 const SEND_COMMANDS = new Set(
   'auth client eval evalsha hello info lpush ping publish quit script select sentinel subscribe time unsubscribe'.split(

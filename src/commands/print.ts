@@ -21,10 +21,18 @@ export function line(text = ''): void {
   stdout().write(`${text}\n`)
 }
 
+let atOnce = false
+
+/** Whether `onlyLine` has written its line, past the stream. */
+export function wroteAtOnce(): boolean {
+  return atOnce
+}
+
 /** The one result line of a command that must start fast: making Node's stream for it costs more than the line. */
 export function onlyLine(text: string): void {
   try {
     writeSync(1, `${text}\n`)
+    atOnce = true
   } catch (error) {
     // A pipe that is full or closed: the stream knows how to wait, and how to end.
     if (!['EAGAIN', 'EPIPE'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error

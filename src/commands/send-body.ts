@@ -1,5 +1,5 @@
 /** DATOS of `send`: where it is read from, and whether it is JSON. The bytes stay as they are. */
-import { readFile } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
 import { UsageError } from '../errors.ts'
 
 /** @throws UsageError when a named file cannot be read */
@@ -9,7 +9,7 @@ export async function readBody(data: string | undefined): Promise<{ body: Buffer
   if (data.startsWith('@')) {
     const file = data.slice(1)
     try {
-      return { body: await readFile(file), given: true }
+      return { body: readFileSync(file), given: true }
     } catch (error) {
       throw new UsageError(`no se puede leer DATOS de ${file}: ${(error as Error).message}`, { cause: error })
     }
