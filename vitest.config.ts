@@ -1,5 +1,19 @@
 import { defineConfig } from 'vitest/config'
+import { BaseSequencer, type TestSpecification } from 'vitest/node'
 import manifest from './package.json' with { type: 'json' }
+
+/** The files that take longest, and the order in which they begin: at the end no core waits for the last one. */
+const LONGEST = ['chaos/short', 'e2e/callbacks', 'commands/recuperar', 'commands/reenviar', 'demo/demo']
+
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const place = ({ moduleId }: TestSpecification) => {
+      const at = LONGEST.findIndex((name) => moduleId.endsWith(`test/${name}.test.ts`))
+      return at < 0 ? LONGEST.length : at
+    }
+    return (await super.sort(files)).toSorted((a, b) => place(a) - place(b))
+  }
+}
 
 export default defineConfig({
   define: { __VERSION__: JSON.stringify(manifest.version) },
@@ -13,9 +27,14 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/global-setup.ts'],
     // Room for a machine with more to do than its cores: a test that hangs fails all the same.
-    testTimeout: 60_000,
+    testTimeout: 120_000,
     hookTimeout: 60_000,
     pool: 'forks',
-    maxWorkers: 2,
+    // A process for each file costs a second of its own, for a minute in all. So: whatever a test changes of the process or
+    // of a module (environment, folder, mocks) it puts back.
+    isolate: false,
+    // One more than the cores of a small machine: many tests wait for a delay or for a program to start.
+    maxWorkers: 3,
+    sequence: { sequencer: LongestFirst },
   },
 })

@@ -1,15 +1,24 @@
 /** A name with several addresses, some of them dead or forbidden; the resolver is scripted, the sockets are real. */
-import { beforeEach, expect, test, vi } from 'vitest'
-import { attempt, serve } from './scene.ts'
+import { afterAll, beforeEach, expect, test, vi } from 'vitest'
 
-const resolver = vi.hoisted(() => ({ answers: [] as string[][], asked: 0 }))
-vi.mock('../../src/delivery/names.ts', () => ({
+const NAMES = '../../src/delivery/names.ts'
+const resolver = { answers: [] as string[][], asked: 0 }
+
+// Modules outlive the file that loads them: those of the files before this one know the real resolver, and those of this
+// file must not be found by the next one.
+vi.resetModules()
+vi.doMock(NAMES, () => ({
   resolve: async () => {
     const answer = resolver.answers[Math.min(resolver.asked++, resolver.answers.length - 1)]!
     return answer.map((address) => ({ address, family: address.includes(':') ? 6 : 4 }))
   },
   forget: () => {},
 }))
+const { attempt, serve } = await import('./scene.ts')
+afterAll(() => {
+  vi.doUnmock(NAMES)
+  vi.resetModules()
+})
 beforeEach(() => {
   resolver.asked = 0
 })

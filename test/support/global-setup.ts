@@ -21,11 +21,14 @@ declare module 'vitest' {
   }
 }
 
+/** Nobody cuts the power of this one: what is written need not reach the disk. */
+const UNSYNCED = ['-c', 'fsync=off', '-c', 'full_page_writes=off']
+
 export default async function setup(project: TestProject) {
   const folder = await mkdtemp(join(tmpdir(), 'resthooks-pruebas-'))
   await chmod(folder, 0o755) // Postgres runs as another user where root runs the tests.
   process.env.TMPDIR = folder
-  const [redis, postgres] = await Promise.all([givenServer() ?? startRedis(), startPostgres(), build()])
+  const [redis, postgres] = await Promise.all([givenServer() ?? startRedis(), startPostgres(UNSYNCED), build()])
   project.provide('redis', { host: redis.host, port: redis.port })
   const { host, port, username, password } = postgres
   project.provide('postgres', { host, port, username, password })
