@@ -6,7 +6,7 @@
  */
 export async function until<T>(
   condition: () => T | Promise<T>,
-  { timeout = 15_000, every = 20, what = 'condition' }: { timeout?: number; every?: number; what?: string } = {},
+  { timeout = 30_000, every = 20, what = 'condition' }: { timeout?: number; every?: number; what?: string } = {},
 ): Promise<NonNullable<T>> {
   const end = Date.now() + timeout
   let last: unknown

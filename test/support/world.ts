@@ -188,7 +188,7 @@ async function createWorld(encoding?: Encoding): Promise<{ world: World; end: ()
       await Promise.race([worker.logged('en marcha'), worker.waitExit(30_000)])
       return worker
     },
-    settled: async (id, { timeout = 20_000, start = true } = {}) => {
+    settled: async (id, { timeout = 40_000, start = true } = {}) => {
       if (start && workers.length === 0) await world.worker()
       await until(() => isSettled(id), { timeout, what: `the end of message ${id}` }).catch((error) => {
         throw new Error(`${error.message}\n${workers.map((worker) => worker.output).join('\n')}`)
