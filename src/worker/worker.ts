@@ -8,11 +8,10 @@ import { hostname } from 'node:os'
 import type { Config, ListenerConfig } from '../config/config.ts'
 import { createDeliverer } from '../delivery/http.ts'
 import { ConfigError } from '../errors.ts'
-import type { MetricsServer } from '../panel/metrics-server.ts'
 import { AuditReader } from '../queue/audit-reader.ts'
 import { CALLBACK_LANE } from '../queue/keys.ts'
 import { Queue } from '../queue/queue.ts'
-import { connectForever, connectOnce, redisTrouble } from '../queue/redis.ts'
+import { connectForever, redisTrouble } from '../queue/redis.ts'
 import { AuditThread } from './audit-thread.ts'
 import { CALLBACK_SPEC, CallbackExecutor } from './callback-executor.ts'
 import { ClaimLoop } from './claim-loop.ts'
@@ -20,12 +19,14 @@ import { Claimer } from './claimer.ts'
 import { DeliveryExecutor, laneSpecOf } from './delivery-executor.ts'
 import { DispatchLoop } from './dispatch-loop.ts'
 import { Dispatcher, type DispatchPass } from './dispatcher.ts'
+import { firstContact } from './first-contact.ts'
 import { sayGoodbye } from './heartbeat.ts'
 import { Lane } from './lane.ts'
 import { Leases } from './leases.ts'
 import type { Logger } from './log.ts'
 import { Lookout } from './lookout.ts'
 import { Subscriptions } from './match.ts'
+import { MetricsPlace } from './metrics-place.ts'
 import { type NightlyPurge, startNightlyPurge } from './nightly-purge.ts'
 import { observed } from './observed.ts'
 import { Outage } from './outage.ts'
@@ -47,8 +48,6 @@ export interface WorkerOptions {
 /** After the drain: how long outcomes may take to reach Redis, and the audit to reach Postgres. */
 const LAST_SETTLE_MS = 5_000
 const LAST_AUDIT_MS = 3_000
-/** For the first connection, after a probe that worked. */
-const CONNECT_PATIENCE_MS = 5_000
 /** Told to the other workers after a dispatch: there is something to claim. */
 const WAKE_CLAIMS = 'c'
 
@@ -67,6 +66,7 @@ export class Worker {
   readonly #dispatching: DispatchLoop
   readonly #claiming: ClaimLoop
   readonly #lookout: Lookout
+  readonly #metrics: MetricsPlace
   readonly #audit: AuditThread
   readonly #pulse: Pulse
   #config: Config
@@ -74,9 +74,6 @@ export class Worker {
   #stopping = false
   #failure: Error | undefined
   #nightlyPurge: NightlyPurge | undefined
-  #metrics: MetricsServer | undefined
-  /** The last change of `#metrics`: one at a time. */
-  #serving: Promise<void> = Promise.resolve()
 
   constructor(options: WorkerOptions) {
     this.#options = options
@@ -145,6 +142,11 @@ export class Worker {
         if (audit > 0) this.#audit.ring()
       },
     })
+    this.#metrics = new MetricsPlace(
+      this.#queue,
+      this.#scene,
+      () => performance.now() - Math.min(this.#dispatching.turnedAt, this.#claiming.turnedAt),
+    )
     this.#audit = new AuditThread(this.#scene)
     this.#pulse = new Pulse(this.#queue, this.#scene, {
       clock: (now) => {
@@ -174,8 +176,7 @@ export class Worker {
     this.#audit.start()
     if (!once) {
       this.#nightlyPurge = startNightlyPurge(this.#queue, this.#scene)
-      this.#serveMetrics()
-      await this.#serving
+      await this.#metrics.open()
     }
     try {
       const loops = Promise.all([this.#dispatching.run(), this.#claiming.run(), this.#lookout.run()])
@@ -224,7 +225,7 @@ export class Worker {
         'cambiaron los datos de conexión a Redis o Postgres: valen desde el próximo inicio de los workers',
       )
     }
-    if (!this.#options.once && !sameSettings(before.workers.metrics, config.workers.metrics)) this.#serveMetrics()
+    if (!this.#options.once && !sameSettings(before.workers.metrics, config.workers.metrics)) void this.#metrics.open()
     this.#setOpen()
     this.#options.log.info({ listeners: config.listeners.size, activo: config.active }, 'configuración recargada')
     this.#lookEverywhere()
@@ -240,13 +241,7 @@ export class Worker {
   async #firstContact(): Promise<void> {
     const { redis } = this.#config
     try {
-      const probe = await connectOnce(redis)
-      try {
-        await probe.ping()
-      } finally {
-        probe.disconnect()
-      }
-      await untilReady(this.#queue.redis)
+      await firstContact(this.#queue, redis)
     } catch (error) {
       const trouble = redisTrouble(error, redis)
       if (trouble instanceof ConfigError || this.#options.once) {
@@ -257,27 +252,11 @@ export class Worker {
     }
   }
 
-  /** Where `metricas` says, and nowhere when it says nothing. A port that is taken stops no delivery. */
-  #serveMetrics(): void {
-    this.#serving = this.#serving.then(async () => {
-      try {
-        await this.#metrics?.close()
-        this.#metrics = undefined
-        if (!this.#config.workers.metrics || this.#stopping) return
-        const { startMetricsServer } = await import('../panel/metrics-server.ts')
-        const loopAge = () => performance.now() - Math.min(this.#dispatching.turnedAt, this.#claiming.turnedAt)
-        this.#metrics = await startMetricsServer(this.#queue, this.#scene, loopAge)
-      } catch (error) {
-        this.#options.log.error({ detalle: (error as Error).message }, 'no se pudieron publicar las métricas')
-      }
-    })
-  }
-
   #openLane(listener: ListenerConfig): void {
     if (!listener.active) return
     const executor = observed(
       new DeliveryExecutor(listener, createDeliverer(listener, { version: this.#options.version }), this.#scene),
-      (outcome, seconds) => this.#metrics?.attempt(listener.name, outcome, seconds),
+      (outcome, seconds) => this.#metrics.attempt(listener.name, outcome, seconds),
     )
     const spec = laneSpecOf(listener)
     const lane = this.#claimer.lanes.get(listener.name)
@@ -360,8 +339,7 @@ export class Worker {
     this.#settler.abandon()
     this.#pulse.stop()
     this.#leases.stop()
-    await this.#serving
-    await this.#metrics?.close().catch(() => {})
+    await this.#metrics.close()
     try {
       await this.#lastAudit()
     } finally {
@@ -388,18 +366,6 @@ export class Worker {
     this.#queue.redis.disconnect()
     await Promise.allSettled([...this.#claimer.lanes.values()].map(({ executor }) => executor.close()))
   }
-}
-
-/** The probe found Redis well; the worker's own connection is a moment behind. Whatever fails now, the loops report. */
-function untilReady(redis: Queue['redis']): Promise<void> {
-  if (redis.status === 'ready') return Promise.resolve()
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, CONNECT_PATIENCE_MS)
-    redis.once('ready', () => {
-      clearTimeout(timer)
-      resolve()
-    })
-  })
 }
 
 function sameSettings(a: unknown, b: unknown): boolean {
