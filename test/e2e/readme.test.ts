@@ -83,10 +83,11 @@ test('the example files are where the README copies them from, and work once the
 
 test('the three commands', async ({ world }) => {
   const listener = await world.listener(() => ({ status: 200 }))
-  const run = await shell(
-    world,
-    `${block('las tres órdenes', world)}\nwait_for=$!; sleep 2; kill $wait_for; wait $wait_for`,
-  )
+  const ended = 'worker=$!; until [ -e entregado ]; do sleep 0.1; done; kill $worker; wait $worker'
+  const [run] = await Promise.all([
+    shell(world, `${block('las tres órdenes', world)}\n${ended}`),
+    listener.received(1).finally(() => writeFile(join(world.folder, 'entregado'), '')),
+  ])
   expect(run.code).toBe(0)
   expect(listener.requests[0]!.body.toString()).toBe('{"id":7,"razon_social":"Núñez S.A."}')
   expect(run.stdout).toContain(listener.requests[0]!.headers['webhook-id'])
