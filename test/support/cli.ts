@@ -38,7 +38,7 @@ export function runCli(args: readonly string[], options: CliOptions = {}): Promi
 export function runProgram(
   program: string,
   args: readonly string[],
-  { env, cwd, input = '', timeout = 30_000 }: CliOptions = {},
+  { env, cwd, input = '', timeout = 60_000 }: CliOptions = {},
 ): Promise<CliResult> {
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { env: cleanEnvironment(env), cwd, stdio: 'pipe' })
