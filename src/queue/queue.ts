@@ -96,6 +96,8 @@ const TAKE_AT_MOST = 500
 const TAKE_BYTES: Bytes = 8 * 1024 * 1024
 /** A dispatcher needs milliseconds; a dead one holds the others up for this long. */
 const TAKE_LEASE: Millis = 5_000
+/** Between short fields that travel as one argument: in no id, and the last field may hold it. */
+const FIELD_END = '\x1f'
 const DEDUPE_SECONDS = 24 * 3600
 
 export class Queue {
@@ -240,9 +242,14 @@ export class Queue {
         )
         laneArgs.push(lane.concurrency)
       }
-      args.push(laneNumber, id, fence, verdict, number, Math.round(delay), reason, health ?? '')
-      args.push(callback?.id ?? '', callback?.job ?? '', message ?? '', events.length)
-      for (const { type, json } of events) args.push(type, json)
+      const types = events.map(({ type }) => type).join('')
+      const carries = `${callback ? 'c' : ''}${message === null ? '' : 'm'}`
+      // Many short arguments took longer to write, and Redis longer to read, than the events themselves.
+      const head = [laneNumber, fence, verdict, number, Math.round(delay), health ?? '', types, carries, id, reason]
+      args.push(head.join(FIELD_END))
+      if (callback) args.push(callback.id, callback.job)
+      if (message !== null) args.push(message)
+      for (const { json } of events) args.push(json)
     }
     const answer = await this.#scripts.settle(keys.length, ...keys, messagePrefix, lanes.size, ...laneArgs, ...args)
     return (answer as number[]).map((applied) => applied === 1)

@@ -3,8 +3,10 @@
 --      then seven for each lane, as in claim: queue, in flight, deliveries, retries, failed, breaker, rate
 -- ARGV 1 message key prefix   2 number of lanes L   then six for each lane: listener, breaker threshold percent (0 = none),
 --      minimum, window ms, pause ms, concurrency
---      then for each attempt: lane number, id, fence, verdict, attempt number, delay ms, reason, breaker (ok|ko|''),
---      callback id, callback job ('' = none), message for the inbox ('' = none), number of events E, then E times: type (a|c), event (JSON)
+--      then for each attempt, separated by 0x1F: lane number, fence, verdict, attempt number, delay ms, breaker (ok|ko|''),
+--        types, carries, id, reason
+--        types: a letter (a|c) for each event   carries: `c` a callback, `m` a message for the inbox
+--      and after that: callback id, callback job where there is one; the message where there is one; the events (JSON)
 --      verdicts: ok, retry (after the delay), failed, gone (failed, and the listener is paused for good), requeue (at once, not counted)
 -- →    one per attempt: 1 applied, 0 stale (lease lost to another worker; audited all the same)
 --
@@ -68,11 +70,28 @@ for i = 1, lanes do
 end
 
 -- What can be told of all deliveries of a lane in one command is read before, and written after, going through them.
-local first = at
+local HEAD = '^(%d+)\31(%d+)\31(%a+)\31(%d+)\31(%d+)\31(%a*)\31(%a*)\31(%a*)\31([^\31]*)\31(.*)$'
+local attempts = {}
 while at <= #ARGV do
-  local lane = by_number[tonumber(ARGV[at])]
-  lane.ids[#lane.ids + 1] = ARGV[at + 1]
-  at = at + 12 + 2 * tonumber(ARGV[at + 11])
+  local number, fence, verdict, made, delay, signal, types, carries, id, reason = string.match(ARGV[at], HEAD)
+  local lane = by_number[tonumber(number)]
+  lane.ids[#lane.ids + 1] = id
+  local attempt = {
+    lane = lane, id = id, fence = tonumber(fence), verdict = verdict, number = tonumber(made), delay = tonumber(delay),
+    reason = reason, signal = signal, types = types,
+  }
+  at = at + 1
+  if string.find(carries, 'c', 1, true) then
+    attempt.callback, attempt.job = ARGV[at], ARGV[at + 1]
+    at = at + 2
+  end
+  if string.find(carries, 'm', 1, true) then
+    attempt.message = ARGV[at]
+    at = at + 1
+  end
+  attempt.at = at
+  at = at + #types
+  attempts[#attempts + 1] = attempt
 end
 for _, lane in ipairs(by_number) do
   if #lane.ids > 0 then
@@ -83,26 +102,23 @@ local fan_out = redis.call('HLEN', remaining) > 0
 local bodies = {}
 
 local answer = {}
-at = first
-while at <= #ARGV do
-  local lane, id, fence, verdict = by_number[tonumber(ARGV[at])], ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 3]
-  local number, delay, reason, signal = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5]), ARGV[at + 6], ARGV[at + 7]
-  local callback, job, message, events = ARGV[at + 8], ARGV[at + 9], ARGV[at + 10], tonumber(ARGV[at + 11])
-  at = at + 12
+for _, attempt in ipairs(attempts) do
+  local lane, id, verdict, number, delay = attempt.lane, attempt.id, attempt.verdict, attempt.number, attempt.delay
   local made, _, _, version, held = parse_state(lane.states[id])
-  local current = held == fence and fence > 0
+  local current = held == attempt.fence and held > 0
   local due = verdict == 'retry' and now + delay or nil
   local state
   if current then
-    state = state_text(STATE[verdict], version + 1, number, due, reason)
+    state = state_text(STATE[verdict], version + 1, number, due, attempt.reason)
   else
     -- Stale; the row that stood for this attempt while nobody knew its outcome goes.
     state = '-' .. lost_attempt_id(id, lane.name, number)
   end
+  local events = #attempt.types
   for i = 1, events do
-    local kind = ARGV[at]
-    redis.call('XADD', audit, '*', 't', kind, 'at', now, 'j', ARGV[at + 1], 's', (i == events and kind == 'a') and state or '')
-    at = at + 2
+    local kind = string.sub(attempt.types, i, i)
+    local told = (i == events and kind == 'a') and state or ''
+    redis.call('XADD', audit, '*', 't', kind, 'at', now, 'j', ARGV[attempt.at + i - 1], 's', told)
   end
   -- No request was made (an error of ours): the change itself must be told all the same.
   if current and events == 0 then
@@ -122,15 +138,15 @@ while at <= #ARGV do
       lane.ended[#lane.ended + 1] = id
       if verdict ~= 'ok' then redis.call('ZADD', lane.failed, now, id) end
       if verdict == 'gone' then redis.call('HSET', paused, lane.name, '0 410') end
-      if callback ~= '' then queue_callback(callbacks, prefix, callback, job) end
-      if message ~= '' then redis.call('LPUSH', inbox, message) end
+      if attempt.callback then queue_callback(callbacks, prefix, attempt.callback, attempt.job) end
+      if attempt.message then redis.call('LPUSH', inbox, attempt.message) end
       if fan_out then
         release_body(remaining, prefix, id)
       else
         bodies[#bodies + 1] = prefix .. id
       end
     end
-    if signal == 'ok' then lane.good = lane.good + 1 elseif signal == 'ko' then lane.bad = lane.bad + 1 end
+    if attempt.signal == 'ok' then lane.good = lane.good + 1 elseif attempt.signal == 'ko' then lane.bad = lane.bad + 1 end
   end
   answer[#answer + 1] = current and 1 or 0
 end
