@@ -76,7 +76,7 @@ test('what a worker held when it was killed comes back, with the same id, and is
   await world.worker()
   // The deliveries are back after their second, not after the usual half minute; what the dead one had read of the audit
   // stream, once it counts as dead (15 s).
-  await until(() => listener.requests.length === 4, { timeout: 20_000 })
+  await until(() => listener.requests.length === 4, { timeout: 12_000 })
   for (const id of ids) await world.settled(id, { timeout: 40_000 })
   for (const id of ids) expect(await world.audit(id)).toMatchObject([{ estado: 'exitosa' }])
   expect(listener.requests.map(({ headers }) => headers['webhook-id']).toSorted()).toEqual([...ids, ...ids].toSorted())
