@@ -125,17 +125,12 @@ export class AuditReader {
   }
 }
 
-function entryOf(streamId: string, flat: readonly Buffer[]): AuditEntry {
-  const fields: Record<string, Buffer> = {}
+function entryOf(streamId: string, fields: readonly Buffer[]): AuditEntry {
   let size = 0
-  for (let i = 0; i + 1 < flat.length; i += 2) {
-    const value = flat[i + 1]!
-    fields[flat[i]!.toString('latin1')] = value
-    size += value.length
-  }
+  for (const field of fields) size += field.length
   try {
     return { streamId, event: readEvent(fields), fields: [], size }
   } catch {
-    return { streamId, event: null, fields: flat, size }
+    return { streamId, event: null, fields, size }
   }
 }

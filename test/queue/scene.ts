@@ -71,12 +71,8 @@ export async function expireLeases(queue: Queue, lane: string): Promise<void> {
   for (const id of await queue.redis.zrange(inFlight, '0', '-1')) await queue.redis.zadd(inFlight, 1, id)
 }
 
-/** The audit stream's fields, oldest first. */
-export async function audited(queue: Queue): Promise<Record<string, string>[]> {
+/** The audit stream's events, oldest first. */
+export async function audited(queue: Queue): Promise<{ type: string; decided: string }[]> {
   const entries = await queue.redis.xrange(queue.keys.audit, '-', '+')
-  return entries.map(([, flat]) => {
-    const fields: Record<string, string> = {}
-    for (let i = 0; i < flat.length; i += 2) fields[flat[i]!] = flat[i + 1]!
-    return fields
-  })
+  return entries.map(([, [type, text]]) => ({ type: type!, decided: text!.slice(text!.indexOf('\n') + 1) }))
 }

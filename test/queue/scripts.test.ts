@@ -167,9 +167,9 @@ describe('claim', () => {
     const { lanes } = await queue.claim([{ lane: told, n: 10 }], LEASE, 1e9)
     expect(lanes[0]).toMatchObject({ failed: 1, items: [] })
     expect(await queue.redis.zrange(queue.lane('a').failed, '0', '-1')).toEqual(['veneno'])
-    const states = (await audited(queue)).filter(({ s }) => s?.startsWith('fallida'))
+    const states = (await audited(queue)).filter(({ decided }) => decided.startsWith('fallida'))
     expect(states).toHaveLength(1)
-    expect(states[0]!.s).toMatch(/^fallida\|4\|3\|\|.*venció 3 veces/)
+    expect(states[0]!.decided).toMatch(/^fallida\|4\|3\|\|.*venció 3 veces/)
     const [callback] = (await queue.claim([{ lane: laneOf(CALLBACK_LANE), n: 1 }], LEASE, 1e9)).lanes[0]!.items
     expect(String(callback!.raw)).toBe('{"mensaje":"veneno"}')
     expect(await queue.redis.exists(`${queue.keys.messagePrefix}veneno`)).toBe(0)

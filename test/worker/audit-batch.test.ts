@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import type { AuditBackend } from '../../src/audit/backend.ts'
-import type { AuditReader } from '../../src/queue/audit-reader.ts'
+import type { AuditEvent } from '../../src/audit/event.ts'
+import type { AuditEntry, AuditReader } from '../../src/queue/audit-reader.ts'
 import { AuditWriter, type AuditWriterScene } from '../../src/worker/audit-writer.ts'
 import { createLog } from '../../src/worker/log.ts'
 
@@ -12,10 +13,8 @@ test('a writer that starts before a gigabyte of large messages reads it in small
     const n = Math.min(count, left)
     left -= n
     bytes.push(n * size)
-    const event = { type: 'state' }
-    return Array.from({ length: n }, () => ({ streamId: '1-1', event, raw: new Map([['e', Buffer.alloc(0)]]) })).map(
-      (entry) => ({ ...entry, raw: { values: () => [{ length: size }] } }),
-    )
+    const event = { type: 'state' } as AuditEvent
+    return Array.from({ length: n }, (): AuditEntry => ({ streamId: '1-1', event, fields: [], size }))
   }
   const reader = { pending: async () => [], fresh: read, acknowledge: async () => {} } as unknown as AuditReader
   const backend = { write: async () => {} } as unknown as AuditBackend

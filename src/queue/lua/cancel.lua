@@ -11,9 +11,9 @@ local raw = redis.call('ZSCORE', delayed, id) and redis.call('GET', key)
 if not raw then return 0 end
 local now = clock()
 redis.call('ZREM', delayed, id)
-redis.call('XADD', audit, '*', 't', 'm', 'at', now, 'j', ARGV[4], 'e', raw)
+tell(audit, 'm', now, ARGV[4], '', raw)
 for i = 6, #ARGV do
-  redis.call('XADD', audit, '*', 't', 's', 'at', now, 'j', ARGV[i], 's', state_text('descartada', 1, 0, nil, ARGV[5]))
+  tell(audit, 's', now, ARGV[i], state_text('descartada', 1, 0, nil, ARGV[5]))
 end
 redis.call('UNLINK', key)
 return 1

@@ -27,7 +27,7 @@ local function fail_here(lane, id, number, version, reason)
   redis.call('ZADD', lane.failed, now, id)
   if lane.audited then
     local j = cjson.encode({ m = id, l = lane.name })
-    redis.call('XADD', audit, '*', 't', 's', 'at', now, 'j', j, 's', state_text('fallida', version + 1, number, nil, reason))
+    tell(audit, 's', now, j, state_text('fallida', version + 1, number, nil, reason))
   end
   if lane.job ~= '' then
     local job = string.gsub(lane.job, '{id}', function() return id end)
@@ -47,7 +47,7 @@ local function tell_lost(lane, id, number, since, state)
     responseTruncated = false, error = 'sin_resultado', result = 'reintento', worker = '',
     errorDetail = 'el worker murió o quedó detenido antes de dejar el resultado; el pedido pudo haber llegado',
   })
-  redis.call('XADD', audit, '*', 't', 'a', 'at', now, 'j', j, 's', state)
+  tell(audit, 'a', now, j, state)
 end
 
 -- Leases that ran out. At most 100 a call: the rest is found by the next one.

@@ -51,6 +51,17 @@ local function state_text(state, version, attempts, due, reason)
   return state .. '|' .. version .. '|' .. attempts .. '|' .. (due and string.format('%d', due) or '') .. '|' .. reason
 end
 
+-- An event of the audit, as `audit-stream.ts` reads it: `type`, `at json`, a line feed, `state`; and the envelope of a message.
+-- One long field rather than many short ones: each of those costs its reader a string.
+local function tell(stream, kind, at, json, state, envelope)
+  local text = string.format('%d', at) .. ' ' .. json .. '\n' .. state
+  if envelope then
+    redis.call('XADD', stream, '*', kind, text, 'e', envelope)
+  else
+    redis.call('XADD', stream, '*', kind, text)
+  end
+end
+
 -- A callback is a delivery of the callback lane: its body is the job. The same id is never queued twice.
 local function queue_callback(queue, prefix, id, job)
   if redis.call('SET', prefix .. id, job, 'NX') then redis.call('RPUSH', queue, id) end

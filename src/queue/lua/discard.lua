@@ -36,7 +36,7 @@ for at = 5, #ARGV, 6 do
   end
   if code > 0 then
     local next_version, last = math.max(version, held_version) + 1, math.max(number, held_number)
-    redis.call('XADD', audit, '*', 't', 's', 'at', now, 'j', event, 's', state_text('descartada', next_version, last, nil, reason))
+    tell(audit, 's', now, event, state_text('descartada', next_version, last, nil, reason))
   end
   answer[#answer + 1] = code
 end

@@ -56,7 +56,7 @@ while next_arg <= #ARGV do
         end
         if fan_out > 1 then redis.call('HSET', remaining, id, fan_out) end
       end
-      redis.call('XADD', audit, '*', 't', 'm', 'at', now, 'j', event, 'e', raw)
+      tell(audit, 'm', now, event, '', raw)
     end
   end
 end

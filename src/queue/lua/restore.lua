@@ -64,12 +64,12 @@ while at <= #ARGV do
         code = 3
       else
         if mode == 's' then
-          redis.call('XADD', audit, '*', 't', 's', 'at', now, 'j', event, 's', state_text('exitosa', version + 1, number, nil, reason))
+          tell(audit, 's', now, event, state_text('exitosa', version + 1, number, nil, reason))
           if callback ~= '' then queue_callback(callbacks, prefix, callback, job) end
         else
           if mode == 'e' then
             version = version + 1
-            redis.call('XADD', audit, '*', 't', 's', 'at', now, 'j', event, 's', state_text('pendiente', version, number, nil, reason))
+            tell(audit, 's', now, event, state_text('pendiente', version, number, nil, reason))
             redis.call('ZREM', lane.failed, id)
           end
           put = put + 1

@@ -118,11 +118,11 @@ for _, attempt in ipairs(attempts) do
   for i = 1, events do
     local kind = string.sub(attempt.types, i, i)
     local told = (i == events and kind == 'a') and state or ''
-    redis.call('XADD', audit, '*', 't', kind, 'at', now, 'j', ARGV[attempt.at + i - 1], 's', told)
+    tell(audit, kind, now, ARGV[attempt.at + i - 1], told)
   end
   -- No request was made (an error of ours): the change itself must be told all the same.
   if current and events == 0 then
-    redis.call('XADD', audit, '*', 't', 's', 'at', now, 'j', cjson.encode({ m = id, l = lane.name }), 's', state)
+    tell(audit, 's', now, cjson.encode({ m = id, l = lane.name }), state)
   end
   if current then
     -- Whatever else this call says of the same delivery is stale.
