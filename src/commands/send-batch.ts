@@ -8,7 +8,7 @@ import type { Config } from '../config/config.ts'
 import { OperationFailed, UsageError } from '../errors.ts'
 import { newId } from '../id.ts'
 import type { Message, Millis } from '../message.ts'
-import { decodeEnvelope, ENVELOPE_KEYS, EnvelopeError } from '../queue/envelope.ts'
+import { decodeEntry, ENVELOPE_KEYS, type Entry, EnvelopeError, readEntry } from '../queue/envelope.ts'
 import { encodeEnvelope } from '../queue/envelope-write.ts'
 import { redisTrouble } from '../queue/redis.ts'
 import type { Context } from './context.ts'
@@ -27,6 +27,8 @@ interface Line {
   readonly message: Message
   /** Counted from when the block is enqueued; null where the line has none. */
   readonly delay: Millis | null
+  /** The body is JSON, and that was seen. */
+  readonly json: boolean
 }
 
 export async function sendBatch(
@@ -110,9 +112,9 @@ async function enqueueBlock(
       sent.push(null)
       continue
     }
-    const { message, delay } = line
+    const { message, delay, json } = line
     const { id, key } = message
-    const envelope = encodeEnvelope(delay === null ? message : { ...message, notBefore: dueAfter(now, delay) })
+    const envelope = encodeEnvelope(delay === null ? message : { ...message, notBefore: dueAfter(now, delay) }, json)
     if (key) {
       await queue.enqueue(plain)
       plain = []
@@ -138,8 +140,8 @@ class LineReader {
 
   /** @throws EnvelopeError, in Spanish, when the line cannot be sent as it is */
   read(given: Buffer): Line {
-    const raw = this.#withEvent(given)
-    const { message, delay } = decodeEnvelope(raw, newId, new Date())
+    const entry = this.#withEvent(readEntry(given))
+    const { message, delay } = decodeEntry(entry, newId, new Date())
     const { onlyListener } = message
     if (onlyListener !== null && !this.#config.listeners.has(onlyListener)) {
       throw new EnvelopeError(`el listener «${onlyListener}» no está en resthooks.ini`)
@@ -149,31 +151,19 @@ class LineReader {
       const problems = requestProblems(message, this.#config.listeners.values())
       if (problems.length > 0) throw new EnvelopeError(problems.join('; '))
     }
-    if (message.body.length > 0 && isJsonType(contentType)) checkLineJson(message.body)
-    return { message: { ...message, origin: message.origin ?? this.#origin }, delay }
+    const json = entry.datos !== null
+    if (!json && message.body.length > 0 && isJsonType(contentType)) checkLineJson(message.body)
+    return { message: { ...message, origin: message.origin ?? this.#origin }, delay, json }
   }
 
   /** Gives a line without `evento` the one of the command line; unknown keys are refused here, where somebody reads it. */
-  #withEvent(given: Buffer): Buffer {
-    const text = given.toString('utf8')
-    let entry: unknown
-    try {
-      entry = JSON.parse(text)
-    } catch (error) {
-      throw new EnvelopeError(`no es JSON: ${(error as Error).message}`)
-    }
-    if (typeof entry !== 'object' || entry === null || Array.isArray(entry))
-      throw new EnvelopeError('no es un objeto JSON')
-    const unknown = Object.keys(entry).filter((key) => !KNOWN_KEYS.has(key))
+  #withEvent(entry: Entry): Entry {
+    const unknown = Object.keys(entry.members).filter((key) => !KNOWN_KEYS.has(key))
     if (unknown.length > 0) {
       throw new EnvelopeError(`clave desconocida: ${unknown.join(', ')}; se aceptan: ${[...KNOWN_KEYS].join(', ')}`)
     }
-    if ((entry as { evento?: unknown }).evento !== undefined || this.#event === undefined) return given
-    const comma = Object.keys(entry).length > 0 ? ',' : ''
-    return Buffer.concat([
-      given.subarray(0, given.lastIndexOf('}')),
-      Buffer.from(`${comma}"evento":${JSON.stringify(this.#event)}}`),
-    ])
+    if (entry.members.evento !== undefined || this.#event === undefined) return entry
+    return { ...entry, members: { ...entry.members, evento: this.#event } }
   }
 }
 

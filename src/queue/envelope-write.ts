@@ -8,11 +8,12 @@ export const DATOS = ',"datos":'
 /**
  * Writes a message as an entry of the queue, without what has its default. A body that is JSON stands there as it is: with
  * its quotes escaped it takes a fifth more of Redis's memory. Any other text is `cuerpo`, and bytes travel as base64.
+ * @param checked the body is known to be a JSON value with no blanks around it: a batch reads each of its lines but once
  */
-export function encodeEnvelope(message: Message): string {
+export function encodeEnvelope(message: Message, checked = false): string {
   const { body, contentType } = message
   const text = travelsAsText(body) ? body.toString('utf8') : null
-  const json = text !== null && isJson(text, contentType)
+  const json = text !== null && isJsonType(contentType) && (checked || isJson(text))
   const members = {
     id: message.id,
     evento: message.event,
@@ -35,9 +36,13 @@ export function encodeEnvelope(message: Message): string {
   return json ? `${head.slice(0, -1)}${DATOS}${text}}` : head
 }
 
+function isJsonType(contentType: string): boolean {
+  return /[/+]json\s*(;|$)/i.test(contentType)
+}
+
 /** Blanks around it are the listener's too, but no part of a JSON value. */
-function isJson(text: string, contentType: string): boolean {
-  if (!/[/+]json\s*(;|$)/i.test(contentType) || text.trim().length < text.length) return false
+function isJson(text: string): boolean {
+  if (text.trim().length < text.length) return false
   try {
     JSON.parse(text)
     return true

@@ -7,7 +7,7 @@ import type { Message, Millis } from '../message.ts'
 import { type Entry, EnvelopeError, overwriteMembers, readEntry } from './envelope-json.ts'
 import { hasControl } from './envelope-write.ts'
 
-export { EnvelopeError }
+export { type Entry, EnvelopeError, readEntry }
 
 /**
  * The keys of an envelope. `recibido` and `profundidad` are the program's own, as is `largo`, how many bytes `datos` takes:
@@ -52,7 +52,11 @@ export interface Envelope {
  * @throws EnvelopeError when the entry cannot be understood
  */
 export function decodeEnvelope(raw: Buffer, makeId: () => string, now: Date): Envelope {
-  const { members: entry, datos } = readEntry(raw)
+  return decodeEntry(readEntry(raw), makeId, now)
+}
+
+/** The same of an entry whose JSON was read before. */
+export function decodeEntry({ members: entry, datos }: Entry, makeId: () => string, now: Date): Envelope {
   const version = entry.v ?? 1
   if (version !== 1) throw new EnvelopeError(`v = ${show(version)}: esta versión del programa entiende v = 1`)
 
