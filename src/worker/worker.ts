@@ -123,22 +123,16 @@ export class Worker {
     this.#dispatching = new DispatchLoop(new Dispatcher(this.#queue, this.#scene), subscriptions, this.#scene, {
       ...events,
       open: () => this.#claimer.open,
-      sent: (listeners) => {
-        this.#claimer.hint(listeners)
-        this.#claiming.bell.ring()
-      },
+      sent: (listeners) => this.#lookAt(listeners),
       passed: (pass) => this.#dispatched(pass),
     })
     this.#claiming = new ClaimLoop(this.#claimer, claimBell, this.#scene, events)
     this.#lookout = new Lookout(this.#queue, this.#scene, () => this.#claimer.lanes.keys(), {
       ...events,
       seen: ({ now, inbox, lanes, audit }) => {
-        this.#clockOffset = now - Date.now()
+        this.#setClock(now)
         if (inbox) this.#dispatching.bell.ring()
-        if (lanes.length > 0) {
-          this.#claimer.hint(lanes)
-          this.#claiming.bell.ring()
-        }
+        if (lanes.length > 0) this.#lookAt(lanes)
         if (audit > 0) this.#audit.ring()
       },
     })
@@ -149,9 +143,7 @@ export class Worker {
     )
     this.#audit = new AuditThread(this.#scene)
     this.#pulse = new Pulse(this.#queue, this.#scene, {
-      clock: (now) => {
-        this.#clockOffset = now - Date.now()
-      },
+      clock: (now) => this.#setClock(now),
       inherited: () => this.#audit.inherited(),
       backlog: () => {
         this.#setOpen()
@@ -233,9 +225,19 @@ export class Worker {
 
   /** Whatever was known about where work waits no longer holds. */
   #lookEverywhere(): void {
-    this.#claimer.hint()
     this.#dispatching.bell.ring()
+    this.#lookAt()
+  }
+
+  /** There may be something to claim in these lanes; in all of them where none is named. */
+  #lookAt(lanes?: Iterable<string>): void {
+    this.#claimer.hint(lanes)
     this.#claiming.bell.ring()
+  }
+
+  /** @param now Redis time, ms since epoch */
+  #setClock(now: number): void {
+    this.#clockOffset = now - Date.now()
   }
 
   async #firstContact(): Promise<void> {
@@ -279,7 +281,7 @@ export class Worker {
   }
 
   #dispatched({ now, moved }: DispatchPass): void {
-    this.#clockOffset = now - Date.now()
+    this.#setClock(now)
     if (moved === 0) return
     this.#audit.ring()
     if (moved > 1) this.#queue.redis.publish(this.#queue.keys.wake, WAKE_CLAIMS).catch(() => {})
@@ -303,12 +305,8 @@ export class Worker {
   #listen(): void {
     const { wake } = this.#queue.keys
     this.#subscriber.on('message', (_channel, text) => {
-      if (text === WAKE_CLAIMS) {
-        this.#claimer.hint()
-        this.#claiming.bell.ring()
-      } else {
-        this.#dispatching.bell.ring()
-      }
+      if (text === WAKE_CLAIMS) this.#lookAt()
+      else this.#dispatching.bell.ring()
     })
     const subscribe = () => {
       this.#subscriber.subscribe(wake).catch(() => {})
