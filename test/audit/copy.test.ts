@@ -1,32 +1,26 @@
 /** New rows are copied in; what COPY refuses is inserted; both leave the same rows. */
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import type { AuditBackend } from '../../src/audit/backend.ts'
-import { migrate } from '../../src/audit/migrate.ts'
 import { createPostgresBackend } from '../../src/audit/postgres.ts'
 import { Unavailable } from '../../src/errors.ts'
 import { until } from '../support/until.ts'
 import {
   attempt,
   attemptEvent,
-  auditConfig,
-  connect,
   message,
   messageEvent,
   NOON,
   SCOPE,
-  type Sql,
+  sharedSchema,
   state,
   stateEvent,
   withSql,
 } from './scenery.ts'
 
-const config = auditConfig()
-let sql: Sql
+const { config, sql, truncate } = sharedSchema()
 let backend: AuditBackend
 
 beforeAll(async () => {
-  await migrate(config)
-  sql = connect(config)
   // Each statement that inserts leaves a mark.
   await sql`CREATE TABLE marca (tabla text, copiada boolean, conexion integer)`
   await sql.unsafe(`
@@ -41,16 +35,13 @@ beforeAll(async () => {
     )
   }
 })
-afterAll(async () => {
-  await sql.unsafe(`DROP SCHEMA "${config.schema}" CASCADE`)
-  await sql.end({ timeout: 1 })
-})
 beforeEach(() => {
   backend = createPostgresBackend(config, SCOPE)
 })
 afterEach(async () => {
   await backend.close()
-  await sql`TRUNCATE mensaje, entrega, intento, callback, auditoria_rechazada, marca`
+  await truncate()
+  await sql`TRUNCATE marca`
 })
 
 const inserted = async () => (await sql`SELECT tabla FROM marca WHERE NOT copiada ORDER BY 1`).map(({ tabla }) => tabla)

@@ -5,12 +5,10 @@ import { textRules } from '../../src/audit/encoding.ts'
 import { type DeliveryFilters, type DeliveryListing, listDeliveries } from '../../src/audit/listing.ts'
 import { byMessage, walk } from '../../src/audit/listing-by-event.ts'
 import type { Listing, Order, Page, Place } from '../../src/audit/listing-sql.ts'
-import { migrate } from '../../src/audit/migrate.ts'
 import { placeOf } from '../../src/audit/queries.ts'
-import { auditConfig, connect, SCOPE, type Sql } from './scenery.ts'
+import { SCOPE, sharedSchema } from './scenery.ts'
 
-const config = auditConfig()
-let sql: Sql
+const { config, sql } = sharedSchema()
 let database: Database
 
 /**
@@ -19,8 +17,6 @@ let database: Database
  * month; several share an instant; every hundredth has lost its message.
  */
 beforeAll(async () => {
-  await migrate(config)
-  sql = connect(config)
   database = openDatabase(config, { connections: 1, readOnly: true })
   await sql.unsafe(`
     CREATE TEMPORARY TABLE m AS
@@ -38,8 +34,6 @@ beforeAll(async () => {
 })
 afterAll(async () => {
   await database.close()
-  await sql.unsafe(`DROP SCHEMA ${config.schema} CASCADE`)
-  await sql.end({ timeout: 1 })
 })
 
 const keysOf = (rows: readonly DeliveryListing[]) =>

@@ -1,40 +1,32 @@
 /** What the audit says is still owed, and what it tells of deliveries that are to be put back. */
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import type { AuditBackend } from '../../src/audit/backend.ts'
-import { migrate } from '../../src/audit/migrate.ts'
 import { createPostgresBackend } from '../../src/audit/postgres.ts'
 import { type AuditReader, type Owed, openAuditReader, type Wanted } from '../../src/audit/queries.ts'
 import {
   attempt,
   attemptEvent,
-  auditConfig,
-  connect,
   message,
   messageEvent,
   NOON,
   SCOPE,
-  type Sql,
+  sharedSchema,
   state,
   stateEvent,
 } from './scenery.ts'
 
-const config = auditConfig()
-let sql: Sql
+const { config, truncate } = sharedSchema()
 let backend: AuditBackend
 let reader: AuditReader
 
 beforeAll(async () => {
-  await migrate(config)
-  sql = connect(config)
   backend = createPostgresBackend(config, SCOPE)
   reader = openAuditReader(config, SCOPE)
 })
 afterAll(async () => {
   await Promise.all([backend.close(), reader.close()])
-  await sql.unsafe(`DROP SCHEMA ${config.schema} CASCADE`)
-  await sql.end({ timeout: 1 })
 })
-afterEach(() => sql`TRUNCATE mensaje, entrega, intento, callback, auditoria_rechazada`)
+afterEach(truncate)
 
 async function owed(wanted: Wanted = () => true): Promise<Owed[]> {
   const found: Owed[] = []

@@ -1,43 +1,32 @@
 /** Writing batches: whole, again, out of order, with rows that the database refuses. */
 import fc from 'fast-check'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { AuditBackend } from '../../src/audit/backend.ts'
 import type { AuditEvent } from '../../src/audit/event.ts'
-import { migrate } from '../../src/audit/migrate.ts'
 import { createPostgresBackend } from '../../src/audit/postgres.ts'
 import {
   attempt,
   attemptEvent,
-  auditConfig,
   callbackEvent,
-  connect,
   message,
   messageEvent,
   NOON,
   SCOPE,
   type Sql,
+  sharedSchema,
   state,
   stateEvent,
 } from './scenery.ts'
 
-const config = auditConfig()
-let sql: Sql
+const { config, sql, truncate } = sharedSchema()
 let backend: AuditBackend
 
-beforeAll(async () => {
-  await migrate(config)
-  sql = connect(config)
-})
-afterAll(async () => {
-  await sql.unsafe(`DROP SCHEMA "${config.schema}" CASCADE`)
-  await sql.end({ timeout: 1 })
-})
 beforeEach(() => {
   backend = createPostgresBackend(config, SCOPE)
 })
 afterEach(async () => {
   await backend.close()
-  await sql`TRUNCATE mensaje, entrega, intento, callback, auditoria_rechazada`
+  await truncate()
 })
 
 /** Every row of every table, to compare two databases' contents. */
@@ -284,7 +273,6 @@ test('any order, any repetition and any cut into batches leave the same tables',
     // Refused for its content, and set aside however it comes.
     stateEvent(state('uno', 'c', 1, { attempts: 3e9 })),
   ]
-  const truncate = () => sql`TRUNCATE mensaje, entrega, intento, callback, auditoria_rechazada`
   await backend.write(events)
   const expected = await tables()
   expect(expected.rechazada).toHaveLength(1)

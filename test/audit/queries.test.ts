@@ -2,7 +2,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { AuditBackend } from '../../src/audit/backend.ts'
 import type { AuditEvent } from '../../src/audit/event.ts'
-import { migrate } from '../../src/audit/migrate.ts'
 import { createPostgresBackend } from '../../src/audit/postgres.ts'
 import { type AuditReader, type DeliveryFilters, openAuditReader, placeOf } from '../../src/audit/queries.ts'
 import {
@@ -10,33 +9,27 @@ import {
   attemptEvent,
   auditConfig,
   callbackEvent,
-  connect,
   message,
   messageEvent,
   NOON,
   SCOPE,
-  type Sql,
+  sharedSchema,
   state,
   stateEvent,
 } from './scenery.ts'
 
-const config = auditConfig()
-let sql: Sql
+const { config, sql, truncate } = sharedSchema()
 let backend: AuditBackend
 let reader: AuditReader
 
 beforeAll(async () => {
-  await migrate(config)
-  sql = connect(config)
   backend = createPostgresBackend(config, SCOPE)
   reader = openAuditReader(config, SCOPE)
 })
 afterAll(async () => {
   await Promise.all([backend.close(), reader.close()])
-  await sql.unsafe(`DROP SCHEMA ${config.schema} CASCADE`)
-  await sql.end({ timeout: 1 })
 })
-afterEach(() => sql`TRUNCATE mensaje, entrega, intento, callback, auditoria_rechazada`)
+afterEach(truncate)
 
 /** A message of an event with one delivery in a state, `minutes` after noon. */
 function delivered(id: string, event: string, listener: string, name: string, minutes: number): AuditEvent[] {

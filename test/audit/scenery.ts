@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import postgres from 'postgres'
 import { ulid } from 'ulid'
-import { inject } from 'vitest'
+import { afterAll, beforeAll, inject } from 'vitest'
 import type {
   AttemptEvent,
   AttemptRecord,
@@ -11,6 +11,7 @@ import type {
   MessageEvent,
   StateEvent,
 } from '../../src/audit/event.ts'
+import { migrate } from '../../src/audit/migrate.ts'
 import type { AuditConfig } from '../../src/config/config.ts'
 import type { Message } from '../../src/message.ts'
 
@@ -54,6 +55,25 @@ export function connect(config: AuditConfig) {
 }
 
 export type Sql = ReturnType<typeof connect>
+
+/**
+ * One migrated schema for the tests of a file, and a plain connection to it; both go when the file ends, after what the file
+ * closes itself.
+ */
+export function sharedSchema() {
+  const config = auditConfig()
+  // Connects when it is first used.
+  const sql = connect(config)
+  beforeAll(() => migrate(config))
+  afterAll(async () => {
+    await sql.unsafe(`DROP SCHEMA "${config.schema}" CASCADE`)
+    await sql.end({ timeout: 1 })
+  })
+  const truncate = async () => {
+    await sql`TRUNCATE mensaje, entrega, intento, callback, auditoria_rechazada`
+  }
+  return { config, sql, truncate }
+}
 
 /** Runs `work` with a plain connection and closes it. */
 export async function withSql<T>(config: AuditConfig, work: (sql: Sql) => Promise<T>): Promise<T> {
