@@ -138,18 +138,19 @@ export class GrowingBuffer {
   }
 
   text(value: string) {
-    this.#room(4 + value.length * BYTES_A_UNIT)
-    const start = this.#at + 4
-    this.#at = start
-    this.#characters(value)
-    this.#int32At(start - 4, this.#at - start)
+    this.#sizedCharacters(value, null)
   }
 
   jsonb(value: string) {
+    this.#sizedCharacters(value, JSONB_VERSION)
+  }
+
+  /** @param first a byte before the text, counted with it */
+  #sizedCharacters(value: string, first: number | null) {
     this.#room(5 + value.length * BYTES_A_UNIT)
     const start = this.#at + 4
     this.#at = start
-    this.#buffer[this.#at++] = JSONB_VERSION
+    if (first !== null) this.#buffer[this.#at++] = first
     this.#characters(value)
     this.#int32At(start - 4, this.#at - start)
   }

@@ -8,7 +8,7 @@
  */
 import type { AuditConfig } from '../config/config.ts'
 import type { AuditBackend } from './backend.ts'
-import { encodeRows, Unencodable } from './binary-rows.ts'
+import { copyInto, encodeRows, Unencodable } from './binary-rows.ts'
 import { insertParameters, parts } from './columns.ts'
 import { type Database, openDatabase, type Session } from './database.ts'
 import { textRules } from './encoding.ts'
@@ -141,11 +141,11 @@ async function writeBatch(session: Session, schema: string, scope: Scope, events
 
 async function copyRows<Row>(
   session: Session,
-  { columns, constants, copy, size }: TableWriter<Row>,
+  { table, columns, constants, size }: TableWriter<Row>,
   rows: readonly Row[],
 ) {
   for (const part of parts(rows, Number.POSITIVE_INFINITY, BYTES_A_STATEMENT, size)) {
-    await session.copy(copy, (bytes) => encodeRows(bytes, columns, constants, part))
+    await session.copy(copyInto(table, columns, constants), (bytes) => encodeRows(bytes, columns, constants, part))
   }
 }
 

@@ -2,7 +2,6 @@
  * The tables that the audit writes: their columns, where each value comes from, and what happens to a row that is
  * already there.
  */
-import { copyInto } from './binary-rows.ts'
 import { type Column, type Constant, insertInto } from './columns.ts'
 import type { TextRules } from './encoding.ts'
 import { identifier } from './migrate.ts'
@@ -15,10 +14,10 @@ export interface Scope {
 }
 
 export interface TableWriter<Row> {
+  /** Its name, with the schema. */
+  readonly table: string
   readonly columns: readonly Column<Row>[]
   readonly constants: readonly Constant[]
-  /** COPY of rows that are not there yet. */
-  readonly copy: string
   /** INSERT of rows that may be there. */
   readonly insert: string
   /** Bytes of a row, roughly. */
@@ -62,12 +61,13 @@ function messageWriter(schema: string, scope: Scope, rules: TextRules): TableWri
     { name: 'profundidad', type: 'int2', of: ({ message }) => message.depth },
   ]
   const constants = scopeConstants(scope, rules)
+  const table = `${identifier(schema)}.mensaje`
   return {
+    table,
     columns,
     constants,
-    copy: copyInto(`${identifier(schema)}.mensaje`, columns, constants),
     // A delayed message comes twice: first without listeners, then with them; only then is it known who wants its body.
-    insert: `${insertInto(`${identifier(schema)}.mensaje AS old`, columns, constants)}
+    insert: `${insertInto(`${table} AS old`, columns, constants)}
       ON CONFLICT (id, instancia, proyecto, recibido) DO UPDATE SET listeners = excluded.listeners, cuerpo = excluded.cuerpo
         WHERE old.listeners IS NULL AND excluded.listeners IS NOT NULL`,
     size: ({ message, body }) => 500 + (body?.length ?? 0) * 2 + message.event.length,
@@ -92,12 +92,13 @@ function deliveryWriter(schema: string, scope: Scope, rules: TextRules): TableWr
     (column) => `${column} = CASE WHEN ${newer} THEN excluded.${column} ELSE old.${column} END`,
   )
   const constants = scopeConstants(scope, rules)
+  const table = `${identifier(schema)}.entrega`
   return {
+    table,
     columns,
     constants,
-    copy: copyInto(`${identifier(schema)}.entrega`, columns, constants),
     // A state may arrive before the message that it belongs to: the older event then only tells when it all began.
-    insert: `${insertInto(`${identifier(schema)}.entrega AS old`, columns, constants)}
+    insert: `${insertInto(`${table} AS old`, columns, constants)}
       ON CONFLICT (mensaje_id, listener, instancia, proyecto)
       DO UPDATE SET creado = least(old.creado, excluded.creado), ${taken}
         WHERE ${newer} OR excluded.creado < old.creado`,
@@ -132,11 +133,12 @@ function attemptWriter(schema: string, scope: Scope, rules: TextRules): TableWri
     { name: 'worker', type: 'text', of: ({ attempt: { worker } }) => rules.text(worker) },
   ]
   const constants = scopeConstants(scope, rules)
+  const table = `${identifier(schema)}.intento`
   return {
+    table,
     columns,
     constants,
-    copy: copyInto(`${identifier(schema)}.intento`, columns, constants),
-    insert: `${insertInto(`${identifier(schema)}.intento`, columns, constants)} ON CONFLICT DO NOTHING`,
+    insert: `${insertInto(table, columns, constants)} ON CONFLICT DO NOTHING`,
     size: ({ attempt: { responseBody, errorDetail } }) =>
       1000 + (responseBody?.length ?? 0) * 2 + (errorDetail?.length ?? 0),
   }
@@ -155,11 +157,12 @@ function callbackWriter(schema: string, scope: Scope, rules: TextRules): TableWr
     { name: 'fecha', type: 'instant', of: ({ at }) => at },
   ]
   const constants = scopeConstants(scope, rules)
+  const table = `${identifier(schema)}.callback`
   return {
+    table,
     columns,
     constants,
-    copy: copyInto(`${identifier(schema)}.callback`, columns, constants),
-    insert: `${insertInto(`${identifier(schema)}.callback`, columns, constants)} ON CONFLICT DO NOTHING`,
+    insert: `${insertInto(table, columns, constants)} ON CONFLICT DO NOTHING`,
     size: ({ callback: { detail } }) => 300 + (detail?.length ?? 0),
   }
 }
