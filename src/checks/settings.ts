@@ -1,6 +1,7 @@
 /** Each setting with its value and where it came from. Secrets are never shown. */
 import { callbackText } from '../config/callback.ts'
-import type { AuthConfig, Config, ListenerConfig, Origin, RetryStrategy, StatusRule } from '../config/config.ts'
+import type { AuthConfig, Config, ListenerConfig, Origin, RetryStrategy } from '../config/config.ts'
+import { ruleText } from '../config/listener-kinds.ts'
 import { formatDuration, formatSize } from '../config/quantities.ts'
 import { isSecret } from '../config/vocabulary.ts'
 
@@ -154,11 +155,6 @@ const LISTENER: Shower<ListenerConfig> = {
 function usernameOf(auth: AuthConfig): string | null {
   if (auth.kind === 'basic' || auth.kind === 'digest') return auth.username
   return auth.kind === 'oauth2' ? auth.clientId : null
-}
-
-function ruleText(rule: StatusRule): string {
-  if (rule.kind === 'network') return 'red'
-  return rule.kind === 'status' ? String(rule.status) : `${rule.hundreds}xx`
 }
 
 function withoutPassword(url: string): string {

@@ -4,6 +4,7 @@ import type { ProbeReport } from '../delivery/probe.ts'
 import { OperationFailed, UsageError } from '../errors.ts'
 import { newId } from '../id.ts'
 import type { Message } from '../message.ts'
+import { isJsonType } from '../queue/envelope-write.ts'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
 
@@ -65,7 +66,7 @@ export function probar(program: Command, context: Context): void {
 }
 
 async function messageOf(data: string, options: ProbarOptions): Promise<Message> {
-  const { readBody, isJsonType, checkJson } = await import('./send-body.ts')
+  const { readBody, checkJson } = await import('./send-body.ts')
   const { body } = await readBody(data)
   const contentType = options.tipoContenido ?? 'application/json'
   if (isJsonType(contentType) && body.length > 0) checkJson(body)

@@ -9,13 +9,13 @@ import { OperationFailed, UsageError } from '../errors.ts'
 import { newId } from '../id.ts'
 import type { Message, Millis } from '../message.ts'
 import { decodeEntry, ENVELOPE_KEYS, type Entry, EnvelopeError, readEntry } from '../queue/envelope.ts'
-import { encodeEnvelope } from '../queue/envelope-write.ts'
+import { encodeEnvelope, isJsonType } from '../queue/envelope-write.ts'
 import { redisTrouble } from '../queue/redis.ts'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
 import { requestProblems } from './request-problems.ts'
 import { dueAfter, durationOption, isInactive, originOf, type SendOptions } from './send.ts'
-import { checkJson, isJsonType } from './send-body.ts'
+import { checkJson } from './send-body.ts'
 
 const BLOCK_LINES = 500
 const BLOCK_BYTES = 4 * 1024 * 1024

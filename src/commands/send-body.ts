@@ -23,11 +23,6 @@ async function readAll(stream: NodeJS.ReadableStream): Promise<Buffer> {
   return Buffer.concat(chunks)
 }
 
-/** `application/json` and `application/…+json`, with or without parameters. */
-export function isJsonType(contentType: string): boolean {
-  return /^\s*application\/(?:[^;\s]+\+)?json\s*(?:;|$)/i.test(contentType)
-}
-
 /** @throws UsageError when the bytes are not one JSON document in UTF-8 */
 export function checkJson(body: Buffer): void {
   try {

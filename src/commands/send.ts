@@ -5,12 +5,12 @@ import type { Config } from '../config/config.ts'
 import { UsageError } from '../errors.ts'
 import { newId } from '../id.ts'
 import type { Message, Millis } from '../message.ts'
-import { encodeEnvelope, hasControl } from '../queue/envelope-write.ts'
+import { encodeEnvelope, hasControl, isJsonType } from '../queue/envelope-write.ts'
 import { redisTrouble } from '../queue/redis.ts'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
 import { requireListener } from './select-listeners.ts'
-import { isJsonType, readBody } from './send-body.ts'
+import { readBody } from './send-body.ts'
 
 export interface SendOptions {
   readonly ruta?: string

@@ -148,6 +148,12 @@ export const statusRules: Kind<StatusRule[]> = list(
   { least: 1, most: 500 },
 )
 
+/** The rule as it is written. */
+export function ruleText(rule: StatusRule): string {
+  if (rule.kind === 'network') return 'red'
+  return rule.kind === 'status' ? String(rule.status) : `${rule.hundreds}xx`
+}
+
 /** `1`, `v1`, `v1.2` → `v1`… */
 export const version: Kind<string> = kind(
   'una versión (v1)',

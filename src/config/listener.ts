@@ -153,8 +153,8 @@ function retryRules(own: Reader): Pick<ListenerConfig, 'retryIf' | 'noRetryIf'> 
   const noRetryIf = setting(own, 'no_reintentar_si', kinds.statusRules, [])
   const both = retryIf.find((rule) => noRetryIf.some((other) => JSON.stringify(other) === JSON.stringify(rule)))
   if (both) {
-    const shown = both.kind === 'status' ? both.status : both.kind === 'class' ? `${both.hundreds}xx` : 'red'
-    own.context.problems.add(find(own.layers, 'no_reintentar_si')!.place, `${shown} está también en reintentar_si.`)
+    const { place } = find(own.layers, 'no_reintentar_si')!
+    own.context.problems.add(place, `${kinds.ruleText(both)} está también en reintentar_si.`)
   }
   return { retryIf, noRetryIf }
 }

@@ -36,8 +36,9 @@ export function encodeEnvelope(message: Message, checked = false): string {
   return json ? `${head.slice(0, -1)}${DATOS}${text}}` : head
 }
 
-function isJsonType(contentType: string): boolean {
-  return /[/+]json\s*(;|$)/i.test(contentType)
+/** `application/json` and `application/…+json`, with or without parameters. */
+export function isJsonType(contentType: string): boolean {
+  return /^\s*application\/(?:[^;\s]+\+)?json\s*(?:;|$)/i.test(contentType)
 }
 
 /** Blanks around it are the listener's too, but no part of a JSON value. */
