@@ -141,6 +141,7 @@ const plainSend = {
     )
   },
 }
+
 /** Redis commands that `send` and ioredis's own connecting use; a test runs every form of `send` through this bundle. */
 const SEND_COMMANDS = new Set(
   'auth client eval evalsha hello info lpush ping publish quit script select sentinel subscribe time unsubscribe'.split(

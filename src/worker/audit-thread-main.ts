@@ -9,7 +9,6 @@ import { connectForever, isRedisOutage, redisTrouble } from '../queue/redis.ts'
 import type { FromThread, ThreadData, ToThread } from './audit-thread.ts'
 import { AuditWriter } from './audit-writer.ts'
 import { createLog } from './log.ts'
-import { LONGEST_SLEEP } from './loop.ts'
 import { Outage } from './outage.ts'
 import { within } from './timing.ts'
 
@@ -30,8 +29,6 @@ const writer = new AuditWriter(new AuditReader(queue, worker), backend, {
   redis,
   // The deliveries' own connection reports the same outage: one line is enough.
   redisOutage: new Outage(log.child({}, { level: 'silent' }), 'Redis'),
-  // Whoever writes an event of this worker rings, and its lookout does for those of others.
-  poll: LONGEST_SLEEP,
   asleep: () => tell({ kind: 'asleep' }),
 })
 

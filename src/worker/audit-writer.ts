@@ -7,10 +7,10 @@ import type { AuditBackend } from '../audit/backend.ts'
 import type { AuditEvent } from '../audit/event.ts'
 import type { RedisConfig } from '../config/config.ts'
 import type { ResthooksError } from '../errors.ts'
-import type { Millis } from '../message.ts'
 import type { AuditEntry, AuditReader } from '../queue/audit-reader.ts'
 import { isRedisOutage, redisTrouble } from '../queue/redis.ts'
 import type { Logger } from './log.ts'
+import { LONGEST_SLEEP } from './loop.ts'
 import { Outage } from './outage.ts'
 import { Signal } from './signal.ts'
 import { pause } from './timing.ts'
@@ -31,8 +31,6 @@ export interface AuditWriterScene {
   readonly log: Logger
   readonly redis: RedisConfig
   readonly redisOutage: Outage
-  /** Longest sleep. */
-  readonly poll: Millis
   /** Called before each sleep: from now on a ring of the bell is worth its cost. */
   readonly asleep: () => void
 }
@@ -102,7 +100,8 @@ export class AuditWriter {
     try {
       const count = await this.#pass()
       if (count >= Math.min(WORTHWHILE, this.#count)) return 0
-      return count > 0 ? GATHER_MS : this.#scene.poll
+      // Whoever writes an event of this worker rings, and its lookout does for those of others.
+      return count > 0 ? GATHER_MS : LONGEST_SLEEP
     } catch (error) {
       this.#pendingFirst = true
       if (isRedisOutage(error)) return this.#scene.redisOutage.failed(redisTrouble(error, this.#scene.redis))

@@ -1,4 +1,5 @@
 /** Builds the program and the demo, and runs the demo: Node 20 does not read TypeScript by itself. */
+import { unlink } from 'node:fs/promises'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { build as bundle } from 'esbuild'
 import { build } from '../../build.mjs'
@@ -21,6 +22,4 @@ await Promise.all([
     define: { 'import.meta.url': JSON.stringify(pathToFileURL(source).href) },
   }),
 ])
-const { unlink } = await import('node:fs/promises')
-const demo = import(pathToFileURL(outfile).href)
-await demo.finally(() => unlink(outfile))
+await import(pathToFileURL(outfile).href).finally(() => unlink(outfile))
