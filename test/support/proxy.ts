@@ -1,0 +1,73 @@
+/**
+ * A TCP proxy between the program and a server, with the faults of a network: what a firewall that forgot its connections
+ * does to them, and what a load balancer that restarts does.
+ */
+import { type AddressInfo, createServer, connect as open, type Socket } from 'node:net'
+
+export interface Proxy {
+  readonly host: string
+  readonly port: number
+  /** How many connections were accepted since the start. */
+  accepted(): number
+  /** How many pass bytes now. */
+  passing(): number
+  /** The connections of now pass nothing any more, neither bytes nor an end, and stay open. New ones work. */
+  swallow(): void
+  /** The connections of now are reset. New ones work. */
+  cut(): void
+  /** Ends it, and every connection with it. */
+  close(): Promise<void>
+}
+
+/** @param target the server that the bytes go to */
+export async function startProxy(target: { readonly port: number; readonly host?: string }): Promise<Proxy> {
+  /** Every open socket, and those whose bytes pass. */
+  const sockets = new Set<Socket>()
+  const passing = new Set<Socket>()
+  let accepted = 0
+
+  function pipe(from: Socket, to: Socket) {
+    sockets.add(from)
+    passing.add(from)
+    from.setNoDelay(true)
+    from.on('data', (bytes) => {
+      if (passing.has(from)) to.write(bytes)
+    })
+    from.on('end', () => {
+      if (passing.has(from)) to.end()
+    })
+    // A swallowed connection that its owner gave up: nobody on the other side hears of it.
+    from.on('error', () => {})
+    from.on('close', () => {
+      if (passing.delete(from)) to.destroy()
+      sockets.delete(from)
+    })
+  }
+
+  // Half-open: an end is passed on, and where nothing passes it gets no answer.
+  const server = createServer({ allowHalfOpen: true }, (client) => {
+    accepted++
+    const upstream = open({ port: target.port, host: target.host ?? '127.0.0.1', allowHalfOpen: true })
+    pipe(client, upstream)
+    pipe(upstream, client)
+  })
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(0, '127.0.0.1', resolve)
+  })
+  return {
+    host: '127.0.0.1',
+    port: (server.address() as AddressInfo).port,
+    accepted: () => accepted,
+    passing: () => passing.size / 2,
+    swallow: () => passing.clear(),
+    cut: () => {
+      for (const socket of [...sockets]) socket.resetAndDestroy()
+    },
+    close: async () => {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+      for (const socket of [...sockets]) socket.destroy()
+      await closed
+    },
+  }
+}
