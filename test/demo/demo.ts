@@ -13,6 +13,7 @@ import { envText, iniText } from '../support/config-files.ts'
 import { type ReceivedRequest, type Reply, startListener } from '../support/listener.ts'
 import { startPostgres } from '../support/postgres-server.ts'
 import { givenRedis, startRedis } from '../support/redis-server.ts'
+import { orSayWhy } from '../support/set-up.ts'
 import { until } from '../support/until.ts'
 import { BATCH, PURCHASE, SUPPLIER } from './messages.ts'
 
@@ -37,9 +38,11 @@ for (const [signal, code] of [
     process.exit(code)
   })
 }
-await running.catch((error) => {
-  if (!interrupted) throw error
-})
+await orSayWhy(
+  running.catch((error) => {
+    if (!interrupted) throw error
+  }),
+)
 
 async function demo() {
   title('1. Servidores propios: Redis y Postgres en puertos libres, con datos en carpetas temporales')

@@ -6,13 +6,13 @@
  */
 import { existsSync, rmSync } from 'node:fs'
 import { chmod, mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type {} from 'vitest'
 import type { TestProject } from 'vitest/node'
 import { build } from '../../build.mjs'
-import { startPostgres } from './postgres-server.ts'
+import { ordinaryAccount, reachableTmpdir, startPostgres } from './postgres-server.ts'
 import { givenRedis, startRedis } from './redis-server.ts'
+import { orSayWhy } from './set-up.ts'
 
 declare module 'vitest' {
   export interface ProvidedContext {
@@ -25,10 +25,20 @@ declare module 'vitest' {
 const UNSYNCED = ['-c', 'fsync=off', '-c', 'full_page_writes=off']
 
 export default async function setup(project: TestProject) {
-  const folder = await mkdtemp(join(tmpdir(), 'resthooks-pruebas-'))
+  const folder = await mkdtemp(join(reachableTmpdir(ordinaryAccount()), 'resthooks-pruebas-'))
   await chmod(folder, 0o755) // Postgres runs as another user where root runs the tests.
   process.env.TMPDIR = folder
-  const [redis, postgres] = await Promise.all([givenServer() ?? startRedis(), startPostgres(UNSYNCED), build()])
+  const starting = [givenServer() ?? startRedis(), startPostgres(UNSYNCED), build()] as const
+  const [redis, postgres] = await orSayWhy(
+    Promise.all(starting).catch(async (error) => {
+      // What did start ends before the reason is told.
+      for (const begun of await Promise.allSettled(starting)) {
+        if (begun.status === 'fulfilled' && 'stop' in begun.value) await begun.value.stop()
+      }
+      await rm(folder, { recursive: true, force: true })
+      throw error
+    }),
+  )
   project.provide('redis', { host: redis.host, port: redis.port })
   const { host, port, username, password } = postgres
   project.provide('postgres', { host, port, username, password })

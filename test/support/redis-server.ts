@@ -5,6 +5,7 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { freePort } from './ports.ts'
+import { SetUpError } from './set-up.ts'
 import { until } from './until.ts'
 
 export interface RedisServer {
@@ -45,7 +46,12 @@ export async function startRedis(args: readonly string[] = [], port?: number): P
       ['--port', String(chosen), '--bind', '127.0.0.1', '--dir', folder, '--save', '', '--appendonly', 'yes', ...args],
       { stdio: 'ignore' },
     )
-    await until(() => answers(chosen), { what: `redis-server on port ${chosen}` })
+    let failed: Error | undefined
+    child.once('error', (error) => {
+      failed = new SetUpError(`redis-server no arranca: ${error.message}. Instálelo (apt-get install redis-server).`)
+    })
+    await until(() => failed !== undefined || answers(chosen), { what: `redis-server on port ${chosen}` })
+    if (failed) throw failed
   }
   const kill = async (signal: NodeJS.Signals = 'SIGKILL') => {
     if (child.exitCode !== null || child.signalCode !== null) return
