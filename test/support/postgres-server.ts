@@ -55,8 +55,10 @@ export async function startPostgres(flags: readonly string[] = []): Promise<Post
     )
   }
   try {
-    await writeFile(join(base, 'clave'), PASSWORD, { mode: 0o644 })
-    initialise(join(programs, 'initdb'), folder, join(base, 'clave'), account)
+    const passwordFile = join(base, 'clave')
+    await writeFile(passwordFile, PASSWORD)
+    await chmod(passwordFile, 0o644) // Whatever the umask says: its reader is another user.
+    initialise(join(programs, 'initdb'), folder, passwordFile, account)
     await start()
   } catch (error) {
     await rm(base, { recursive: true, force: true })
