@@ -4,6 +4,7 @@
  * The end is the program's exit and not the end of its pipes: a grandchild may hold those for as long as it likes.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
+import { standInLaunchFolder } from '../launch-folder.ts'
 import type { Bytes, Millis } from '../message.ts'
 import type { CallbackInput, CallbackOutcome } from './callback.ts'
 import type { StopSignal } from './stop-signal.ts'
@@ -27,6 +28,7 @@ export function runProgram(
   if (signal.aborted) return Promise.resolve(failed('interrumpido antes de empezar'))
   let child: ChildProcess
   try {
+    standInLaunchFolder()
     child = spawn(program, args, { detached: true, stdio: 'pipe', env: environment(input.variables) })
   } catch (error) {
     // An argument with a NUL byte and the like.

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { Worker as Thread } from 'node:worker_threads'
 import type { AuditConfig, RedisConfig } from '../config/config.ts'
 import { ConfigError, type ResthooksError, Unavailable } from '../errors.ts'
+import { standInLaunchFolder } from '../launch-folder.ts'
 import type { Millis } from '../message.ts'
 import { packageRoot } from '../package-root.ts'
 import type { WorkerScene } from './scene.ts'
@@ -48,6 +49,7 @@ export class AuditThread {
   start(): void {
     const { instancia, proyecto, redis, audit } = this.#scene.config()
     const data: ThreadData = { instancia, proyecto, redis, audit, worker: this.#scene.worker }
+    standInLaunchFolder()
     const thread = new Thread(join(packageRoot(), 'dist', 'audit-thread.js'), { workerData: data })
     thread.on('message', (message: FromThread) => {
       if (message.kind === 'asleep') this.#asleep = true

@@ -3,7 +3,9 @@ import { hostname } from 'node:os'
 import type { Config } from '../config/config.ts'
 import { type LoadOptions, loadConfig } from '../config/load.ts'
 import { ConfigWatcher } from '../config/watch.ts'
+import { LAUNCH_FOLDER } from '../launch-folder.ts'
 import { createLog } from './log.ts'
+import { WORKING } from './processes.ts'
 import { Worker } from './worker.ts'
 
 export interface ProcessOptions {
@@ -15,7 +17,9 @@ export interface ProcessOptions {
 }
 
 /** Runs one worker until SIGTERM or SIGINT (a second one ends it at once), or with `once` until nothing is due. */
-export async function runWorkerProcess({ place, once, concurrency }: ProcessOptions): Promise<void> {
+export async function runWorkerProcess({ place: named, once, concurrency }: ProcessOptions): Promise<void> {
+  // What is written relative to the launch folder stays so when that folder is deleted.
+  const place = { ...named, ...(LAUNCH_FOLDER === null ? {} : { cwd: LAUNCH_FOLDER }) }
   const config = withConcurrency(loadConfig(place), concurrency)
   const log = createLog({ host: hostname(), pid: process.pid, proyecto: `${config.instancia}:${config.proyecto}` })
   for (const warning of config.warnings) log.warn({}, warning)
@@ -42,14 +46,20 @@ export async function runWorkerProcess({ place, once, concurrency }: ProcessOpti
       )
     }
   }
+  const orphaned = () => {
+    log.error({}, 'terminó el proceso que lo inició: se termina lo que está en curso')
+    worker.stop()
+  }
   const hangup = () => reload('SIGHUP')
   const watcher = once ? null : new ConfigWatcher(config, place, () => reload('cambió un archivo'))
-  process.on('SIGTERM', stop).on('SIGINT', stop).on('SIGHUP', hangup)
+  process.on('SIGTERM', stop).on('SIGINT', stop).on('SIGHUP', hangup).on('disconnect', orphaned)
+  // It may have ended before anybody listened.
+  if (process.send && !process.connected) orphaned()
   try {
-    await worker.run()
+    await worker.run(() => process.send?.(WORKING, undefined, undefined, () => {}))
   } finally {
     watcher?.close()
-    process.off('SIGTERM', stop).off('SIGINT', stop).off('SIGHUP', hangup)
+    process.off('SIGTERM', stop).off('SIGINT', stop).off('SIGHUP', hangup).off('disconnect', orphaned)
   }
 }
 

@@ -1,10 +1,13 @@
 /**
  * `procesos` > 1: this process starts that many workers, passes its signals on, and starts again whoever ends by itself.
+ *
+ * The workers hold a channel to this process and nothing else of it: when it is killed they see the channel end, and end too.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { ConfigError } from '../errors.ts'
+import { standInLaunchFolder } from '../launch-folder.ts'
 import { createLog } from './log.ts'
-import { pause } from './timing.ts'
+import { Signal } from './signal.ts'
 
 const RESTART_MS = 1_000
 const MAX_RESTART_MS = 30_000
@@ -12,44 +15,74 @@ const MAX_RESTART_MS = 30_000
 const STEADY_MS = 60_000
 const CONFIG_EXIT = 3
 
+/** What a worker tells the process that started it, once it works. */
+export const WORKING = 'en marcha'
+
+interface Ended {
+  readonly code: number | null
+  readonly signal: string | null
+  /** Why it could not even be started. */
+  readonly error: Error | null
+}
+
 /**
  * Runs until SIGTERM or SIGINT has ended every worker.
- * @throws ConfigError when a worker found its configuration unusable: starting it again would change nothing
+ * @throws ConfigError when the first workers found the configuration unusable: starting them again would change nothing.
+ *   Later they are started again all the same, since the others go on with what they read when it was whole.
  */
 export async function superviseProcesses(count: number): Promise<void> {
   const log = createLog({ pid: process.pid })
   const children = new Set<ChildProcess>()
+  const ends: Signal[] = []
   let stopping = false
+  let worked = false
   let broken = false
 
+  const runOne = async (): Promise<Ended & { pid: number | undefined }> => {
+    try {
+      standInLaunchFolder()
+      const args = [...process.execArgv, process.argv[1]!, ...withOneProcess(process.argv.slice(2))]
+      const child = spawn(process.execPath, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+      child.on('message', (message) => {
+        if (message === WORKING) worked = true
+      })
+      children.add(child)
+      const end = await ended(child)
+      children.delete(child)
+      return { ...end, pid: child.pid }
+    } catch (error) {
+      // No memory or no descriptors for a process: it passes.
+      return { code: null, signal: null, error: error as Error, pid: undefined }
+    }
+  }
   const keepOne = async (): Promise<void> => {
+    const end = new Signal()
+    ends.push(end)
     let delay = RESTART_MS
     while (!stopping) {
-      const startedAt = Date.now()
-      const child = spawn(
-        process.execPath,
-        [...process.execArgv, process.argv[1]!, ...withOneProcess(process.argv.slice(2))],
-        {
-          stdio: ['ignore', 'inherit', 'inherit'],
-        },
-      )
-      children.add(child)
-      const { code, signal } = await ended(child)
-      children.delete(child)
+      const startedAt = performance.now()
+      const { code, signal, error, pid } = await runOne()
       if (stopping) return
-      if (code === CONFIG_EXIT) {
+      if (code === CONFIG_EXIT && !worked) {
         broken = true
         stop('SIGTERM')
         return
       }
-      log.error({ worker: child.pid, codigo: code, senal: signal }, 'un worker terminó por su cuenta: se inicia otro')
-      delay = Date.now() - startedAt > STEADY_MS ? RESTART_MS : Math.min(delay * 2, MAX_RESTART_MS)
-      await pause(delay)
+      const wait = performance.now() - startedAt > STEADY_MS ? RESTART_MS : delay
+      delay = Math.min(wait * 2, MAX_RESTART_MS)
+      log.error(
+        { worker: pid ?? null, codigo: code, senal: signal, detalle: error?.message, espera_ms: wait },
+        pid === undefined
+          ? 'no se pudo iniciar un worker: se intenta otra vez'
+          : 'un worker terminó por su cuenta: se inicia otro',
+      )
+      await end.wait(wait)
     }
   }
   const stop = (signal: NodeJS.Signals) => {
     stopping = true
     for (const child of children) child.kill(signal)
+    for (const end of ends) end.ring()
   }
   const hangup = () => {
     for (const child of children) child.kill('SIGHUP')
@@ -63,10 +96,13 @@ export async function superviseProcesses(count: number): Promise<void> {
   if (broken) throw new ConfigError('un worker no pudo usar la configuración: vea su mensaje más arriba')
 }
 
-function ended(child: ChildProcess): Promise<{ code: number | null; signal: string | null }> {
+function ended(child: ChildProcess): Promise<Ended> {
   return new Promise((resolve) => {
-    child.once('error', () => resolve({ code: null, signal: null }))
-    child.once('exit', (code, signal) => resolve({ code, signal }))
+    child.once('exit', (code, signal) => resolve({ code, signal, error: null }))
+    // Also when a signal could not be sent: that one has not ended.
+    child.on('error', (error) => {
+      if (child.pid === undefined) resolve({ code: null, signal: null, error })
+    })
   })
 }
 

@@ -156,12 +156,14 @@ export class Worker {
 
   /**
    * Works until `stop` was called and everything running has ended, or, with `once`, until nothing is due.
+   * @param working called once it has begun
    * @throws ConfigError when Redis refuses the credentials at the start; with `once` also Unavailable
    */
-  async run(): Promise<void> {
+  async run(working: () => void = () => {}): Promise<void> {
     const { log, once } = this.#options
     await this.#firstContact()
     log.info({ listeners: this.#config.listeners.size, activo: this.#config.active }, 'worker en marcha')
+    working()
     this.#leases.start()
     this.#listen()
     await this.#pulse.start()

@@ -1,4 +1,8 @@
 /** One worker, several workers, and their ends: asked for, sudden, and by themselves. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Worker } from '../support/cli.ts'
 import { closedGate } from '../support/gate.ts'
 import { until } from '../support/until.ts'
 import { expect, test } from '../support/world.ts'
@@ -105,6 +109,58 @@ test('--procesos 2 starts two processes that end together', async ({ world }) =>
   expect(await worker.waitExit()).toEqual({ code: 0, signal: null })
   const pids = workers.map(({ worker: name }) => Number(name.split(':')[1]))
   for (const pid of pids) expect(() => process.kill(pid, 0)).toThrow('ESRCH')
+})
+
+/** The `worker` names in the audit end in the process ids of those that delivered. */
+const isAlive = (pid: number) => {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}
+
+const startedBy = (worker: Worker) =>
+  new Set(worker.log.filter(({ mensaje }) => mensaje === 'worker en marcha').map(({ pid }) => Number(pid)))
+
+test('--procesos 2: when the process that started them is killed, the workers finish what they do and end', async ({
+  world,
+}) => {
+  const gate = closedGate()
+  const listener = await world.listener(() => gate.opened.then(() => ({ status: 200 })))
+  const parent = await world.worker(['--procesos', '2'])
+  await until(() => startedBy(parent).size === 2)
+  const id = await world.send('x', { n: 1 })
+  await listener.received(1)
+  parent.kill('SIGKILL')
+  await until(
+    () => parent.log.filter(({ mensaje }) => /terminó el proceso que lo inició/.test(String(mensaje))).length === 2,
+  )
+  gate.open()
+  await until(() => [...startedBy(parent)].every((pid) => !isAlive(pid)))
+  await world.settled(id, { start: false })
+  expect(listener.requests).toHaveLength(1)
+})
+
+test('--procesos 2: a worker that dies is replaced, also when the folder it was started from is gone', async ({
+  world,
+}) => {
+  const gone = await mkdtemp(join(tmpdir(), 'resthooks-borrada-'))
+  await world.listener(() => ({ status: 200 }))
+  const parent = await world.worker(['--procesos', '2'], { cwd: gone })
+  await until(() => startedBy(parent).size === 2)
+  await rm(gone, { recursive: true })
+  const [doomed] = startedBy(parent)
+  process.kill(doomed!, 'SIGKILL')
+  expect(await parent.logged('un worker terminó por su cuenta')).toMatchObject({ worker: doomed, senal: 'SIGKILL' })
+  await until(() => startedBy(parent).size === 3)
+  await world.settled(await world.send('x', { n: 1 }))
+  // While it waits to replace another one it still ends when it is told to.
+  const pids = [...startedBy(parent)].filter(isAlive)
+  process.kill(pids[0]!, 'SIGKILL')
+  await until(() => parent.log.filter(({ mensaje }) => /por su cuenta/.test(String(mensaje))).length === 2)
+  parent.kill('SIGTERM')
+  expect(await parent.waitExit()).toEqual({ code: 0, signal: null })
 })
 
 test('the daemon logs one JSON object a line, and never a secret', async ({ world }) => {

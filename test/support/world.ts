@@ -53,7 +53,7 @@ export interface World {
    */
   createSchema(): Promise<void>
   /** Starts `iniciar-workers`, and waits until it works (or has ended). */
-  worker(args?: readonly string[]): Promise<Worker>
+  worker(args?: readonly string[], options?: CliOptions): Promise<Worker>
   /**
    * Waits until every delivery of a message is final in the audit and its callbacks ran. Starts a worker where the test
    * has not; `start: false` where something else does.
@@ -181,9 +181,9 @@ async function createWorld(encoding?: Encoding): Promise<{ world: World; end: ()
       }).then(() => {})
       return schemaMade
     },
-    worker: async (args = []) => {
+    worker: async (args = [], more) => {
       await world.createSchema()
-      const worker = spawnWorker(args, options())
+      const worker = spawnWorker(args, options(more))
       workers.push(worker)
       await Promise.race([worker.logged('en marcha'), worker.waitExit(30_000)])
       return worker
