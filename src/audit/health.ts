@@ -1,6 +1,7 @@
 /** How the audit database is doing: what `verificar` judges and /salud asks. */
 import type { Session } from './database.ts'
-import { identifier } from './migrate.ts'
+import { appliedVersion, identifier } from './migrate.ts'
+import { missingRights, openFunctions } from './rights.ts'
 
 export interface DatabaseHealth {
   /** As the server says it: `16.4`. */
@@ -13,23 +14,17 @@ export interface DatabaseHealth {
   /** The server's clock, ms since epoch. */
   readonly now: number
   readonly user: string
-  /** Of the last migration applied, 0 where the schema does not exist. */
-  readonly schemaVersion: number
-  /** Rights that the program lacks: `INSERT entrega`, `DELETE intento`… */
+  /** Of the last migration applied, 0 where the schema does not exist, null where this role may not see it. */
+  readonly schemaVersion: number | null
+  /** Rights that the program lacks: `USAGE esquema`, `INSERT entrega`, `EXECUTE crear_particiones`… */
   readonly missingRights: readonly string[]
+  /** Functions with the rights of their owner that everybody may run. */
+  readonly openFunctions: readonly string[]
   /** Partitions of this month and the next that do not exist. */
   readonly missingPartitions: readonly string[]
   /** Rows outside every month's partition. */
   readonly strayRows: boolean
 }
-
-const RIGHTS: readonly (readonly [table: string, rights: readonly string[]])[] = [
-  ['mensaje', ['SELECT', 'INSERT', 'UPDATE', 'DELETE']],
-  ['entrega', ['SELECT', 'INSERT', 'UPDATE', 'DELETE']],
-  ['intento', ['SELECT', 'INSERT', 'DELETE']],
-  ['callback', ['SELECT', 'INSERT', 'DELETE']],
-  ['auditoria_rechazada', ['SELECT', 'INSERT', 'DELETE']],
-]
 
 interface ServerRow {
   readonly version: string
@@ -38,16 +33,20 @@ interface ServerRow {
   readonly read_only: boolean
   readonly now: Date
   readonly user_name: string
+  readonly has_schema: boolean
 }
 
-/** @param schemaVersion as `appliedVersion` found it; without a schema nothing is asked of its tables */
-export async function readHealth(session: Session, schema: string, schemaVersion: number): Promise<DatabaseHealth> {
+/** Asks nothing that this role may not ask: what it lacks is told, not stumbled over. */
+export async function readHealth(session: Session, schema: string): Promise<DatabaseHealth> {
   const [server] = await session.query<ServerRow>(
     `SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS number,
             current_setting('server_encoding') AS encoding, current_user::text AS user_name, clock_timestamp() AS now,
-            pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on' AS read_only`,
+            pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on' AS read_only,
+            EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                     WHERE n.nspname = $1 AND c.relname = 'migracion') AS has_schema`,
+    [schema],
   )
-  const { version, number, encoding, read_only, now, user_name } = server!
+  const { version, number, encoding, read_only, now, user_name, has_schema } = server!
   const facts = {
     version,
     versionNumber: number,
@@ -55,26 +54,20 @@ export async function readHealth(session: Session, schema: string, schemaVersion
     readOnly: read_only,
     now: now.getTime(),
     user: user_name,
-    schemaVersion,
   }
-  if (schemaVersion === 0) return { ...facts, missingRights: [], missingPartitions: [], strayRows: false }
+  if (!has_schema) {
+    return { ...facts, schemaVersion: 0, missingRights: [], openFunctions: [], missingPartitions: [], strayRows: false }
+  }
+  const missing = await missingRights(session, schema, 'worker')
+  const may = (...rights: string[]) => !missing.some((right) => right === 'USAGE esquema' || rights.includes(right))
   return {
     ...facts,
-    missingRights: await missingRights(session, schema),
+    schemaVersion: may('SELECT migracion') ? await appliedVersion(session, schema) : null,
+    missingRights: missing,
+    openFunctions: (await openFunctions(session, schema)).map(({ name }) => name),
     missingPartitions: await missingPartitions(session, schema),
-    strayRows: await hasStrayRows(session, schema),
+    strayRows: may('SELECT mensaje_otros', 'SELECT intento_otros') && (await hasStrayRows(session, schema)),
   }
-}
-
-async function missingRights(session: Session, schema: string): Promise<string[]> {
-  const asked = RIGHTS.flatMap(([table, rights]) => rights.map((right) => ({ table, right })))
-  const values = asked.map(({ table, right }) => `('${table}', '${right}')`).join(', ')
-  const rows = await session.query<{ missing: string }>(
-    `SELECT right_name || ' ' || table_name AS missing FROM (VALUES ${values}) AS asked (table_name, right_name)
-      WHERE NOT has_table_privilege($1 || '.' || table_name, right_name)`,
-    [identifier(schema)],
-  )
-  return rows.map(({ missing }) => missing)
 }
 
 async function missingPartitions(session: Session, schema: string): Promise<string[]> {
@@ -82,8 +75,10 @@ async function missingPartitions(session: Session, schema: string): Promise<stri
     `SELECT name FROM (
        SELECT t || to_char(date_trunc('month', now() AT TIME ZONE 'UTC') + make_interval(months => n), '"_"YYYY"_"MM') AS name
          FROM unnest(ARRAY['mensaje', 'intento']) AS t, generate_series(0, 1) AS n) AS wanted
-      WHERE to_regclass($1 || '.' || name) IS NULL ORDER BY name`,
-    [identifier(schema)],
+      WHERE NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                         WHERE n.nspname = $1 AND c.relname = wanted.name)
+      ORDER BY name`,
+    [schema],
   )
   return rows.map(({ name }) => name)
 }

@@ -10,6 +10,7 @@ import type { AuditConfig } from '../config/config.ts'
 import { ConfigError } from '../errors.ts'
 import { packageRoot } from '../package-root.ts'
 import { openDatabase, type Session } from './database.ts'
+import { closeFunctions, grantedRoles, grants, missingRights, type RoleKind, type RoleNames } from './rights.ts'
 import { postgresTrouble, sqlState } from './trouble.ts'
 
 export interface Migration {
@@ -45,8 +46,8 @@ export function latestVersion(known = migrations()): number {
   return known.at(-1)?.version ?? 0
 }
 
-/** What a DBA would run by hand on an empty database, with `psql`: the same as `migrate`, to the letter. */
-export function migrationScript(schema: string, known = migrations()): string {
+/** What a DBA would run by hand on an empty database, with `psql`: the same as `migrate` with these roles, to the letter. */
+export function migrationScript(schema: string, roles: RoleNames, known = migrations()): string {
   const parts = known.map(({ sql }) => fillIn(sql, schema).trim())
   return [
     '-- Esquema de auditoria de resthooks. Para una base vacia: crea todo en una sola transaccion.',
@@ -54,21 +55,29 @@ export function migrationScript(schema: string, known = migrations()): string {
     `CREATE SCHEMA IF NOT EXISTS ${identifier(schema)};`,
     ...parts,
     `SELECT ${identifier(schema)}.crear_particiones();`,
+    ...named(roles).map(([kind, role]) => grants(identifier(schema), identifier(role), kind).join('\n')),
     'COMMIT;',
     '',
   ].join('\n\n')
 }
 
+export interface MigrateOptions {
+  /** Roles to be granted what they need. */
+  readonly roles?: RoleNames
+  readonly known?: Migration[]
+}
+
 /**
- * Brings the schema to this program's version and makes the partitions of this month and the next two.
- * @throws ConfigError when rights are missing, or when the schema is newer than the program
+ * Brings the schema to this program's version, makes the partitions of this month and the next two, and grants what the roles
+ * need; those that had it before an upgrade get what the upgrade added.
+ * @throws ConfigError when rights or a role are missing, or when the schema is newer than the program
  * @throws Unavailable when the database cannot be reached or cannot serve now
  */
-export async function migrate(config: AuditConfig, known = migrations()): Promise<MigrationResult> {
+export async function migrate(config: AuditConfig, options: MigrateOptions = {}): Promise<MigrationResult> {
   // Rebuilding an index of years of rows takes as long as it takes; waiting for a lock does not.
   const database = openDatabase(config, { connections: 1, statement: 0, lock: 60_000 })
   try {
-    return await database.transaction((session) => apply(session, config, known))
+    return await database.transaction((session) => apply(session, config, options))
   } catch (error) {
     throw explain(error, config)
   } finally {
@@ -76,7 +85,11 @@ export async function migrate(config: AuditConfig, known = migrations()): Promis
   }
 }
 
-async function apply(session: Session, config: AuditConfig, known: Migration[]): Promise<MigrationResult> {
+async function apply(
+  session: Session,
+  config: AuditConfig,
+  { roles = {}, known = migrations() }: MigrateOptions,
+): Promise<MigrationResult> {
   const schema = identifier(config.schema)
   await session.query(`SELECT pg_advisory_xact_lock(hashtext('resthooks.migracion'), hashtext($1))`, [config.schema])
   const [present] = await session.query(`SELECT FROM pg_namespace WHERE nspname = $1`, [config.schema])
@@ -86,12 +99,42 @@ async function apply(session: Session, config: AuditConfig, known: Migration[]):
   const latest = latestVersion(known)
   if (current > latest) throw new ConfigError(newerSchema(config.schema, current, latest))
   const pending = known.filter(({ version }) => version > current)
+  const before = pending.length > 0 ? await grantedRoles(session, config.schema) : []
   for (const { sql } of pending) await session.query(fillIn(sql, config.schema))
+  await closeFunctions(session, config.schema)
+  for (const { role, kind } of before) await grant(session, config, role, kind)
+  for (const [kind, role] of named(roles)) await grant(session, config, role, kind)
   return {
     applied: pending.map(({ version, name }) => ({ version, name })),
     version: latest,
     partitions: await createPartitions(session, config.schema),
   }
+}
+
+/** A GRANT of what one does not own is only a warning to Postgres: what counts is what the role may do then. */
+async function grant(session: Session, config: AuditConfig, role: string, kind: RoleKind): Promise<void> {
+  const [found] = await session.query('SELECT FROM pg_roles WHERE rolname = $1', [role])
+  if (!found) {
+    throw new ConfigError(
+      `El rol «${role}» no existe en el servidor de la auditoría (${config.host}:${config.port}). ` +
+        `Créelo antes: CREATE ROLE ${identifier(role)} LOGIN PASSWORD '…';`,
+    )
+  }
+  await session.query(grants(identifier(config.schema), identifier(role), kind).join('\n'))
+  const missing = await missingRights(session, config.schema, kind, role)
+  if (missing.length === 0) return
+  throw new ConfigError(
+    `«${config.username}» no pudo otorgar a «${role}»: ${missing.join(', ')}. Ejecute crear-base como el dueño del esquema ` +
+      `«${config.schema}», o pida al administrador que corra lo que muestra «resthooks crear-base --mostrar-sql».`,
+  )
+}
+
+/** Those that have a name. */
+function named(roles: RoleNames): (readonly [RoleKind, string])[] {
+  return (['worker', 'reader'] as const).flatMap((kind) => {
+    const role = roles[kind]
+    return role === undefined ? [] : [[kind, role] as const]
+  })
 }
 
 /** The schema's version, 0 where there is none yet. */

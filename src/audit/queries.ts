@@ -136,7 +136,7 @@ export function openAuditReader(config: AuditConfig, scope: Scope): AuditReader 
       return row!
     },
     missed: (filters) => readMissed(ask, schema, scope, filters),
-    health: () => ask(async (session) => readHealth(session, schema, await appliedVersion(session, schema))),
+    health: () => ask((session) => readHealth(session, schema)),
     owed: (wanted) => readOwed(ask, schema, scope, wanted),
     storedDeliveries: (ids) => ask((session) => readDeliveries(session, schema, scope, ids)),
     storedMessages: (ids) => readMessages(ask, schema, scope, ids),

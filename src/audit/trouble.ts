@@ -112,8 +112,8 @@ function serverTrouble(state: string, error: Error, config: AuditConfig): Restho
     case '42501':
       return new ConfigError(
         `${where}: al usuario «${config.username}» le faltan permisos sobre el esquema «${config.schema}» ` +
-          `de la base «${config.database}». Pida al administrador que se los otorgue (GRANT), o ejecute ` +
-          `«resthooks crear-base --mostrar-sql» y que él corra ese SQL. ${said}`,
+          `de la base «${config.database}». Pida al dueño del esquema que ejecute «resthooks crear-base --rol ` +
+          `${config.username}», o que corra el SQL de «resthooks crear-base --mostrar-sql», con sus GRANT. ${said}`,
         options,
       )
     case '25006':

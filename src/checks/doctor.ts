@@ -74,13 +74,16 @@ function unreached(trouble: ResthooksError): Verdict {
   return error('conexión', trouble.message, repair)
 }
 
+const CANNOT_COUNT = ['USAGE esquema', 'SELECT auditoria_rechazada']
+
 async function postgresVerdicts({ audit, config }: DoctorScene): Promise<Verdict[]> {
   const reader = await audit()
   const before = Date.now()
   const health = await reader.health()
   const here = (before + Date.now()) / 2
   const latest = latestVersion()
-  const rejected = health.schemaVersion === 0 ? null : await reader.rejectedCount()
+  const hidden = health.schemaVersion === 0 || health.missingRights.some((right) => CANNOT_COUNT.includes(right))
+  const rejected = hidden ? null : await reader.rejectedCount()
   const { host, port, database, schema } = config.audit
   return [
     ok('conexión', `${host}:${port}, base ${database}, esquema ${schema}`),

@@ -3,28 +3,42 @@ import type { Command } from 'commander'
 import type { Context } from './context.ts'
 import { line } from './print.ts'
 
+interface Options {
+  readonly mostrarSql?: boolean
+  readonly rol?: string
+  readonly rolLectura?: string
+}
+
 export function crearBase(program: Command, context: Context): void {
   program
     .command('crear-base')
     .description('Crea o actualiza el esquema de auditoría en Postgres. Se puede repetir sin peligro.')
-    .option('--mostrar-sql', 'no toca la base: muestra el SQL, para que lo ejecute un administrador')
+    .option(
+      '--mostrar-sql',
+      'no toca la base: muestra el SQL, permisos incluidos, para que lo ejecute un administrador',
+    )
+    .option('--rol <nombre>', 'otorga a este rol lo que un worker necesita, y nada más')
+    .option('--rol-lectura <nombre>', 'otorga a este rol lo que hace falta para leer la auditoría, y nada más')
     .addHelpText(
       'after',
       `
 Para ver qué se ejecutaría:          resthooks crear-base --mostrar-sql
-Para que lo ejecute otro usuario:    resthooks crear-base --mostrar-sql | psql -U postgres …`,
+Para que lo ejecute otro usuario:    resthooks crear-base --mostrar-sql | psql -v ON_ERROR_STOP=1 -U postgres …
+El SQL mostrado otorga lo de un worker a --rol; sin él, al usuario de la configuración (REST_HOOKS_DB_USERNAME).`,
     )
-    .action(async ({ mostrarSql }: { mostrarSql?: boolean }) => {
+    .action(async ({ mostrarSql, rol, rolLectura }: Options) => {
       const { audit } = await context.config()
       const { migrate, migrationScript } = await import('../audit/migrate.ts')
       if (mostrarSql) {
-        line(migrationScript(audit.schema).trimEnd())
+        line(migrationScript(audit.schema, { worker: rol ?? audit.username, reader: rolLectura }).trimEnd())
         return
       }
-      const { applied, version, partitions } = await migrate(audit)
+      const { applied, version, partitions } = await migrate(audit, { roles: { worker: rol, reader: rolLectura } })
       const where = `Esquema «${audit.schema}» de la base «${audit.database}» (${audit.host}:${audit.port})`
       for (const { name } of applied) line(`aplicada ${name}`)
       if (partitions > 0) line(`creadas ${partitions} partes mensuales de las tablas`)
+      if (rol !== undefined) line(`otorgado a «${rol}» lo que un worker necesita`)
+      if (rolLectura !== undefined) line(`otorgado a «${rolLectura}» lo que hace falta para leer`)
       line(
         applied.length > 0 ? `${where}: listo, versión ${version}.` : `${where}: ya estaba en la versión ${version}.`,
       )

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import { migrate, migrationScript, migrations } from '../../src/audit/migrate.ts'
 import { createPostgresBackend } from '../../src/audit/postgres.ts'
+import { purge } from '../../src/audit/purge.ts'
 import { openAuditReader } from '../../src/audit/queries.ts'
 import type { AuditConfig } from '../../src/config/config.ts'
 import { packageRoot } from '../../src/package-root.ts'
@@ -13,9 +14,11 @@ import {
   auditConfig,
   message,
   messageEvent,
+  NOON,
   randomName,
   SCOPE,
   state,
+  stateEvent,
   withSql,
 } from './scenery.ts'
 
@@ -123,7 +126,7 @@ describe('migrate', () => {
 
   test.each(migrations().slice(0, -1))('upgrades a schema of version $version that holds data', async ({ version }) => {
     config = auditConfig()
-    const old = migrationScript(config.schema, migrations().slice(0, version))
+    const old = migrationScript(config.schema, {}, migrations().slice(0, version))
     await withSql(config, (sql) => sql.unsafe(version < 2 ? old.replace(/^SELECT .*crear_particiones.*$/m, '') : old))
     const backend = createPostgresBackend(config, SCOPE)
     const sent = message()
@@ -162,7 +165,7 @@ describe('migrate', () => {
   test('a failure half way leaves nothing behind', async () => {
     config = auditConfig()
     const broken = [...migrations(), { version: LATEST + 1, name: 'rota', sql: 'CREATE TABLE {{schema}}.a (b nada)' }]
-    await expect(migrate(config, broken)).rejects.toThrow(/nada/)
+    await expect(migrate(config, { known: broken })).rejects.toThrow(/nada/)
     expect(await withSql(config, (sql) => sql`SELECT FROM pg_namespace WHERE nspname = ${config.schema}`)).toHaveLength(
       0,
     )
@@ -197,22 +200,94 @@ describe('rights', () => {
     expect((await migrate({ ...config, username, password: 'clave' })).applied).toHaveLength(LATEST)
   })
 
-  test('a role that may only write rows writes them, and makes partitions too', async () => {
+  test('whoever can enter the schema can neither drop months nor make them', async () => {
     config = auditConfig()
     await migrate(config)
     const username = await role()
+    await withSql(config, (sql) => sql.unsafe(`GRANT USAGE ON SCHEMA ${config.schema} TO ${username}`))
+    await withSql({ ...config, username, password: 'clave' }, async (sql) => {
+      for (const call of [`purgar_particion('a', 'b', now() + interval '10 years')`, 'crear_particiones(24)']) {
+        await expect(sql.unsafe(`SELECT ${call}`)).rejects.toMatchObject({ code: '42501' })
+      }
+    })
+  })
+
+  test('an upgrade leaves the roles of before with what they could do, and closes what a later version left open', async () => {
+    config = auditConfig()
+    const [worker, writer, other] = [await role(), await role(), await role()]
+    await withSql(config, (sql) =>
+      sql.unsafe(`${migrationScript(config.schema, {}, migrations().slice(0, 4))}
+        GRANT USAGE ON SCHEMA ${config.schema} TO ${worker}, ${writer}, ${other};
+        GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ${config.schema} TO ${worker};
+        GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA ${config.schema} TO ${writer};
+        GRANT SELECT ON ${config.schema}.mensaje TO ${other}`),
+    )
+    const later = {
+      version: LATEST + 1,
+      name: 'futura',
+      sql: `CREATE FUNCTION {{schema}}.nueva() RETURNS integer LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'`,
+    }
+    await migrate(config, { known: [...migrations(), later] })
+    const may = (who: string) =>
+      withSql(config, async (sql) => {
+        const [row] = await sql`
+          SELECT has_function_privilege(${who}, 'crear_particiones(integer)', 'EXECUTE') AS partitions,
+                 has_function_privilege(${who}, 'purgar_particion(text, text, timestamptz)', 'EXECUTE') AS purge,
+                 has_function_privilege(${who}, 'nueva()', 'EXECUTE') AS later,
+                 has_table_privilege(${who}, 'entrega', 'DELETE') AS erases`
+        return row
+      })
+    expect(await may(worker)).toEqual({ partitions: true, purge: true, later: false, erases: true })
+    expect(await may(writer)).toEqual({ partitions: true, purge: false, later: false, erases: false })
+    expect(await may(other)).toEqual({ partitions: false, purge: false, later: false, erases: false })
+  })
+
+  test('a worker’s role writes, makes partitions and purges; a reader’s reads; neither can do more', async () => {
+    config = auditConfig()
+    const [worker, reader] = [await role(), await role()]
+    await migrate(config, { roles: { worker, reader } })
     await withSql(config, async (sql) => {
-      await sql.unsafe(`GRANT USAGE ON SCHEMA ${config.schema} TO ${username};
-        GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA ${config.schema} TO ${username}`)
       const [month] = await sql`SELECT to_char(now() AT TIME ZONE 'UTC', '"_"YYYY"_"MM') AS name`
       await sql.unsafe(`DROP TABLE intento${month!.name}`)
     })
-    const backend = createPostgresBackend({ ...config, username, password: 'clave' }, SCOPE)
+    const as = (username: string) => ({ ...config, username, password: 'clave' })
+    const backend = createPostgresBackend(as(worker), SCOPE)
     const sent = message()
-    await backend.write([messageEvent(sent, ['a']), attemptEvent(attempt(sent.id, 'a'), state(sent.id, 'a', 1))])
+    const lost = attempt(sent.id, 'a', { id: 'perdido', error: 'sin_resultado' })
+    await backend.write([messageEvent(sent, ['a']), attemptEvent(lost, null)])
+    await backend.write([{ ...attemptEvent(attempt(sent.id, 'a'), state(sent.id, 'a', 1)), replaces: lost.id }])
+    await backend.write([stateEvent(state(sent.id, 'a', 2, { attempts: 3e9 }))])
     await backend.ensurePartitions()
     await backend.close()
-    expect((await migrate(config)).partitions).toBe(0)
+    for (const username of [worker, reader]) {
+      const audit = openAuditReader(as(username), SCOPE)
+      expect(await audit.message(sent.id)).toMatchObject({ deliveries: [{ estado: 'exitosa' }], attempts: [{}] })
+      expect(await audit.rejectedCount()).toBe(1)
+      const { missingRights, schemaVersion } = await audit.health()
+      expect(schemaVersion).toBe(LATEST)
+      expect(missingRights.length > 0).toBe(username === reader)
+      await audit.close()
+    }
+    await withSql(as(reader), async (sql) => {
+      expect(await sql`SELECT evento, cuerpo FROM trazabilidad`).toHaveLength(1)
+      expect(await sql`SELECT * FROM resumen_diario`).toHaveLength(1)
+    })
+    const refused: [string, string[]][] = [
+      [reader, ['DELETE FROM callback', `SELECT purgar_particion('a', 'b', now())`, 'SELECT crear_particiones(2)']],
+      [worker, ['UPDATE intento SET numero = 1', 'DELETE FROM migracion', 'SELECT * FROM trazabilidad']],
+    ]
+    for (const [username, statements] of refused) {
+      await withSql(as(username), async (sql) => {
+        for (const statement of [...statements, 'TRUNCATE entrega', 'DROP VIEW trazabilidad', 'CREATE TABLE a ()']) {
+          await expect(sql.unsafe(statement), `${username}: ${statement}`).rejects.toMatchObject({ code: '42501' })
+        }
+      })
+    }
+    expect(await purge(as(worker), SCOPE, { before: new Date(NOON + 1e9), simulate: false })).toMatchObject({
+      mensaje: 1,
+      intento: 1,
+      auditoria_rechazada: 1,
+    })
   })
 })
 
@@ -223,7 +298,7 @@ test('the printed SQL, run by hand, makes exactly the same', async () => {
   const programs = await catalogue(byProgram)
 
   const byHand = auditConfig({ schema: `Hecho "a mano" ${randomName('')}` })
-  await withSql(byHand, (sql) => sql.unsafe(migrationScript(byHand.schema)))
+  await withSql(byHand, (sql) => sql.unsafe(migrationScript(byHand.schema, {})))
   const hands = await catalogue(byHand)
   expect(await migrate(byHand)).toEqual({ applied: [], version: LATEST, partitions: 0 })
   await withSql(byHand, (sql) => sql.unsafe(`DROP SCHEMA "${byHand.schema.replaceAll('"', '""')}" CASCADE`))

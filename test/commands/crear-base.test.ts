@@ -1,8 +1,8 @@
 /** `crear-base` as an administrator runs it. */
 import { migrations } from '../../src/audit/migrate.ts'
-import { auditConfig, withSql } from '../audit/scenery.ts'
+import { auditConfig, randomName, withSql } from '../audit/scenery.ts'
 import { freePort } from '../support/ports.ts'
-import { expect, test } from '../support/world.ts'
+import { expect, test, type World } from '../support/world.ts'
 
 const LATEST = migrations().length
 
@@ -35,6 +35,56 @@ test('--mostrar-sql needs no database, and what it prints can be run', async ({ 
   expect(run.stdout).not.toContain('{{')
   await withSql(auditConfig(), (sql) => sql.unsafe(run.stdout))
   expect((await world.cli(['crear-base'])).stdout).toMatch(/ya estaba/)
+})
+
+test('--mostrar-sql, run by an administrator, leaves a worker with the configured user that works', async ({
+  world,
+}) => {
+  const [worker, reader] = [randomName('rol'), randomName('rol')]
+  await withSql(auditConfig(), (sql) =>
+    sql.unsafe(`CREATE ROLE ${worker} LOGIN PASSWORD 'clave'; CREATE ROLE ${reader} LOGIN PASSWORD 'clave'`),
+  )
+  try {
+    await world.listener(() => ({ status: 200 }), { nombre: 'a' })
+    await world.setEnv({ REST_HOOKS_DB_USERNAME: worker, REST_HOOKS_DB_PASSWORD: 'clave' })
+    const nothing = await verdicts(world)
+    expect(nothing.esquema).toMatchObject({ resultado: 'error', que_hacer: expect.stringContaining('crear-base') })
+
+    const { stdout } = await world.cli(['crear-base', '--mostrar-sql', '--rol-lectura', reader])
+    await withSql(auditConfig(), (sql) => sql.unsafe(stdout))
+    expect((await verdicts(world)).permisos).toMatchObject({ resultado: 'ok' })
+    const id = await world.send('compra.alta', { n: 1 })
+    await world.settled(id)
+    await world.setEnv({ REST_HOOKS_DB_USERNAME: reader })
+    expect(await world.cli(['ver', id])).toMatchObject({ code: 0, stdout: expect.stringContaining('exitosa') })
+    expect((await verdicts(world)).permisos).toMatchObject({
+      resultado: 'error',
+      detalle: expect.stringMatching(/INSERT mensaje.*EXECUTE purgar_particion/),
+      que_hacer: expect.stringContaining('crear-base --rol'),
+    })
+    await world.sql.unsafe(`REVOKE ALL ON ALL TABLES IN SCHEMA ${world.schema} FROM ${reader};
+      REVOKE ALL ON SCHEMA ${world.schema} FROM ${reader}`)
+    const least = await verdicts(world)
+    expect(least.permisos).toMatchObject({ resultado: 'error', detalle: expect.stringContaining('USAGE esquema') })
+    expect(least.esquema).toMatchObject({ resultado: 'aviso' })
+    expect(least).toHaveProperty('reloj de Postgres')
+  } finally {
+    const owned = [worker, reader].map((role) => `DROP OWNED BY ${role}; DROP ROLE ${role}`)
+    await withSql(auditConfig(), (sql) => sql.unsafe(owned.join(';')))
+  }
+})
+
+/** What `verificar` says of Postgres, by name. */
+async function verdicts(world: World) {
+  const { stdout } = await world.cli(['verificar', '--json'])
+  const all: { grupo: string; verificacion: string }[] = JSON.parse(stdout).verificaciones
+  return Object.fromEntries(all.filter(({ grupo }) => grupo === 'Postgres').map((each) => [each.verificacion, each]))
+}
+
+test('--rol of a role that does not exist changes nothing, and says how to make it', async ({ world }) => {
+  const run = await world.cli(['crear-base', '--rol', 'no_esta'])
+  expect(run).toMatchObject({ code: 3, stdout: '', stderr: expect.stringMatching(/«no_esta» no existe.*CREATE ROLE/) })
+  expect(await world.sql`SELECT FROM pg_namespace WHERE nspname = ${world.schema}`).toHaveLength(0)
 })
 
 test('trouble with the database is told plainly, without a stack', async ({ world }) => {
