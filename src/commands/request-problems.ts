@@ -1,7 +1,8 @@
 /** What a message may not say about its request, told at `send` and not at the delivery. */
+import { authHeader } from '../config/auth.ts'
 import type { ListenerConfig } from '../config/config.ts'
-import { checkHeader, checkMessageHeaders, checkMethod } from '../delivery/headers.ts'
-import { checkPath } from '../delivery/path.ts'
+import { checkHeader, checkMessageHeaders, checkMethod } from '../model/headers.ts'
+import { checkPath } from '../model/paths.ts'
 
 export interface RequestWishes {
   readonly path: string | null
@@ -12,14 +13,12 @@ export interface RequestWishes {
 
 /** @returns one Spanish sentence a problem, none when all is well */
 export function requestProblems(wishes: RequestWishes, listeners: Iterable<ListenerConfig>): string[] {
-  const apiKeyHeaders = [...listeners].flatMap(({ auth }) =>
-    auth.kind === 'api_key' && auth.place.in === 'header' ? [auth.place.name] : [],
-  )
+  const authHeaders = [...listeners].map(({ auth }) => authHeader(auth))
   const problems = [
     wishes.path === null ? null : checkPath(wishes.path),
     wishes.method === null ? null : checkMethod(wishes.method),
     wishes.contentType === '' ? null : checkHeader('Content-Type', wishes.contentType),
-    ...[null, ...apiKeyHeaders].map((header) => checkMessageHeaders(wishes.headers, header)),
+    ...[null, ...authHeaders].map((header) => checkMessageHeaders(wishes.headers, header)),
   ].filter((problem): problem is string => problem !== null)
   return [...new Set(problems)]
 }

@@ -2,6 +2,7 @@
  * How a listener identifies itself: the auth_* keys of INTERFACE §2, each type with what it needs.
  */
 import * as v from 'valibot'
+import { checkOwnHeader } from '../model/headers.ts'
 import type { AuthConfig } from './config.ts'
 import { headerText, kind, text, word } from './kinds.ts'
 import type { Place } from './problems.ts'
@@ -79,16 +80,23 @@ export function authConfig(reader: Reader, place: Place): AuthConfig {
   }
 }
 
+/** The header in which the credentials travel, or null. */
+export function authHeader(auth: AuthConfig): string | null {
+  if (auth.kind === 'api_key') return auth.place.in === 'header' ? auth.place.name : null
+  return auth.kind === 'ninguna' || auth.kind === 'ssl' ? null : 'Authorization'
+}
+
 /** `api_key` in the query, `cabecera:X-Api-Key` in a header. */
 const PARAMETER = kind(
   'el nombre de un parámetro (api_key) o de una cabecera («cabecera:X-Api-Key»)',
   v.pipe(
     v.string(),
     v.trim(),
-    v.regex(/^(?:cabecera:\s*[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}|[\w.[\]-]{1,100})$/),
+    v.regex(/^(?:cabecera:.{1,100}|[\w.[\]-]{1,100})$/),
     v.transform((value) => {
       const header = /^cabecera:\s*(.+)$/.exec(value)
       return header ? ({ in: 'header', name: header[1]! } as const) : ({ in: 'query', name: value } as const)
     }),
+    v.check((place) => place.in === 'query' || checkOwnHeader(place.name, '') === null),
   ),
 )

@@ -6,6 +6,7 @@
  */
 import * as v from 'valibot'
 import type { Bytes, Millis } from '../message.ts'
+import { checkHeader } from '../model/headers.ts'
 import { formatDuration, formatSize, parseDuration, parseSize } from './quantities.ts'
 
 export type Read<T> = { readonly ok: true; readonly value: T } | { readonly ok: false }
@@ -62,11 +63,12 @@ export const text: Kind<string> = kind(
   v.pipe(v.string(), v.regex(/^[^\p{Cc}]*$/u)),
 )
 
-/** What may go into a header: Latin-1 without control characters (RFC 9110 §5.5). */
-export const HEADER_TEXT = /^[\t\x20-\x7e\x80-\xff]*$/
 export const headerText: Kind<string> = kind(
   'un texto que pueda ir en una cabecera HTTP: sin caracteres de control ni fuera de Latin-1',
-  v.pipe(v.string(), v.regex(HEADER_TEXT)),
+  v.pipe(
+    v.string(),
+    v.check((value) => checkHeader('x', value) === null),
+  ),
 )
 
 const DIGITS = /^\d{1,15}$/

@@ -3,9 +3,11 @@
  */
 import { isIP } from 'node:net'
 import * as v from 'valibot'
+import { checkMethod, checkOwnHeader, METHODS } from '../model/headers.ts'
+import { checkPath } from '../model/paths.ts'
 import { SERVICE_NAME } from './client.ts'
 import type { ListenerConfig, StatusRule } from './config.ts'
-import { HEADER_TEXT, type Kind, kind, list, orEmpty, type Read, word } from './kinds.ts'
+import { type Kind, kind, list, orEmpty, type Read } from './kinds.ts'
 
 /** Link-local (where the clouds keep their metadata service) and the metadata addresses outside of it. */
 export const METADATA_NETWORKS: readonly string[] = [
@@ -27,51 +29,51 @@ export const events: Kind<string[]> = orEmpty(
   ),
 )
 
-export const method: Kind<string> = (() => {
-  const inner = word(['post', 'put', 'patch', 'delete', 'get'])
-  const upper = (read: Read<string>): Read<string> => (read.ok ? { ok: true, value: read.value.toUpperCase() } : read)
-  const words = ['POST', 'PUT', 'PATCH', 'DELETE', 'GET']
-  return { ...inner, words, accepted: words.join(' | '), read: (texts) => upper(inner.read(texts)) }
-})()
-
-const PLACEHOLDER = /\{(?:id|evento|datos(?:\.[^{}.\s]+)+)\}/g
-
-export const path: Kind<string> = kind(
-  'una ruta relativa a la dirección, con {id}, {evento} o {datos.campo} donde haga falta (proveedores/{datos.id})',
+export const method: Kind<string> = kind(
+  METHODS.join(' | '),
   v.pipe(
     trimmed,
-    v.regex(/^(?![a-z][a-z0-9+.-]*:)(?!\/\/)[^\s\p{Cc}\\#]*$/iu),
-    v.check((template) => !/(?:^|\/)\.{1,2}(?=[/?;]|$)/.test(template)),
-    v.check((template) => !/[{}]/.test(template.replace(PLACEHOLDER, ''))),
+    v.check((text) => checkMethod(text) === null),
+    v.toUpperCase(),
+  ),
+  METHODS,
+)
+
+export const path: Kind<string> = kind(
+  'una ruta relativa a la dirección, sin «..», con {id}, {evento} o {datos.campo} donde haga falta (proveedores/{datos.id})',
+  v.pipe(
+    trimmed,
+    v.regex(/^(?![a-z][a-z0-9+.-]*:)\S*$/iu),
+    v.check((template) => checkPath(template) === null),
   ),
 )
 
-/** Those that frame the request, and those that are ours: setting them would break the delivery or forge it. */
-const RESERVED =
-  /^(?:connection|content-length|expect|keep-alive|te|trailer|transfer-encoding|upgrade|webhook-(?:id|timestamp|signature)|x-resthooks-(?:evento|intento))$/i
-
 const header = v.pipe(
   v.string(),
-  v.regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}\s*:/),
-  v.maxLength(8192),
-  v.regex(HEADER_TEXT),
+  v.includes(':'),
   v.transform((line): readonly [string, string] => {
     const colon = line.indexOf(':')
     return [line.slice(0, colon).trim(), line.slice(colon + 1).trim()]
   }),
-  v.check(([name]) => !RESERVED.test(name)),
+  v.check(([name, value]) => checkOwnHeader(name, value) === null),
+)
+
+/** HTTP knows one Host (RFC 9112 §3.2). */
+const headerList = v.pipe(
+  v.array(header),
+  v.check((all) => all.filter(([name]) => /^host$/i.test(name)).length < 2),
 )
 
 /** One a line (`cabeceras[] = X-A: b`): commas are part of many values. */
 export const headers: Kind<(readonly [string, string])[]> = {
   accepted:
-    '«Nombre: valor» en cada línea cabeceras[], salvo las que pone resthooks o el protocolo (Content-Length, webhook-id…)',
+    '«Nombre: valor» en cada línea cabeceras[], salvo las que pone resthooks o el protocolo (Content-Length, webhook-…), y Host una sola vez',
   words: [],
   list: true,
   emptyMeans: 'default',
   read: (texts) => {
     const result = v.safeParse(
-      v.array(header),
+      headerList,
       texts.filter((text) => text.trim() !== ''),
     )
     return result.success ? { ok: true, value: result.output } : { ok: false }

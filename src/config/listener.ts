@@ -1,13 +1,15 @@
 /**
  * `[listener X]`: one section, its client and its strategy become a ListenerConfig (INTERFACE §2).
  */
-import { authConfig } from './auth.ts'
+
+import { suggestion } from '../model/nearest.ts'
+import { authConfig, authHeader } from './auth.ts'
 import { callback } from './callback.ts'
 import { tlsConfig } from './certificates.ts'
 import type { AuthConfig, BreakerConfig, ListenerConfig, RetryStrategy } from './config.ts'
 import { boolean, duration, integer, orEmpty, percent, size, text, word } from './kinds.ts'
 import * as kinds from './listener-kinds.ts'
-import { type Place, suggestion } from './problems.ts'
+import type { Place } from './problems.ts'
 import { find, type Layer, type Reader, setting } from './settings.ts'
 import { below, httpUrl, isLoopback } from './url.ts'
 
@@ -41,6 +43,7 @@ export function listenerConfig(own: Reader, name: string, place: Place, around: 
   const url = baseUrl(reader, target, place)
   const auth = authConfig(reader, place)
   const headers = setting(own, 'cabeceras', kinds.headers, [])
+  refuseTwoCredentials(own, headers, auth)
   warnAboutPlainHttp(own, url, auth, place)
   const connectTimeout = setting(own, 'espera_conexion', duration(1, HOUR), 5 * SECOND)
   const totalTimeout = setting(own, 'espera_total', duration(1, LONGEST_TIMER), 30 * SECOND)
@@ -131,6 +134,17 @@ function warnAboutPlainHttp({ context }: Reader, url: string, auth: AuthConfig, 
   context.problems.warn(
     place,
     `las credenciales (${auth.kind}) viajan sin cifrar a ${new URL(target).host}: use https://.`,
+  )
+}
+
+/** Two headers of that name would travel, and the server takes one of them, or neither. */
+function refuseTwoCredentials(own: Reader, headers: ListenerConfig['headers'], auth: AuthConfig): void {
+  const ours = authHeader(auth)
+  const theirs = headers.find(([name]) => name.toLowerCase() === ours?.toLowerCase())
+  if (theirs === undefined) return
+  own.context.problems.add(
+    find(own.layers, 'cabeceras')!.place,
+    `la cabecera ${theirs[0]} ya la pone auth_tipo = ${auth.kind}: deje una sola de las dos.`,
   )
 }
 

@@ -3,7 +3,8 @@
  */
 import { existsSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
-import { nearest, type Problems, quoted } from './problems.ts'
+import { nearest } from '../model/nearest.ts'
+import { type Problems, quoted } from './problems.ts'
 
 /** The global options of the command line; what is left out is taken from the environment. */
 export interface LoadOptions {

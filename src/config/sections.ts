@@ -2,13 +2,13 @@
  * The sections of resthooks.ini: which there are, which are mistakes, which nobody uses, and what each becomes.
  */
 import * as v from 'valibot'
+import { suggestion } from '../model/nearest.ts'
 import { basicByDefault, serviceLayers } from './client.ts'
 import type { Config, ListenerConfig, RetryStrategy, WorkersConfig } from './config.ts'
 import type { IniFile, IniSection } from './ini.ts'
 import { duration, type HostPort, hostPortSchema, integer, kind } from './kinds.ts'
 import { listenerConfig, type Surroundings, type Target } from './listener.ts'
 import type { Locations } from './locations.ts'
-import { suggestion } from './problems.ts'
 import { auditConfig, redisConfig } from './servers.ts'
 import { type Context, type Layer, NOTHING, type Reader, reportUnknownKeys, sectionLayer, setting } from './settings.ts'
 import { DEFAULT_STRATEGY_NAME, strategy } from './strategies.ts'

@@ -3,10 +3,11 @@
  * whether it is what the setting accepts; and where it came from, for `verificar`.
  */
 import { dirname } from 'node:path'
+import { suggestion } from '../model/nearest.ts'
 import type { Origin, Source } from './config.ts'
 import type { IniFile, IniSection } from './ini.ts'
 import type { Kind } from './kinds.ts'
-import { type Place, type Problems, quoted, suggestion } from './problems.ts'
+import { type Place, type Problems, quoted } from './problems.ts'
 import { interpolate, type Variable, type Variables } from './variables.ts'
 import { isSecret } from './vocabulary.ts'
 

@@ -1,11 +1,11 @@
 /** POSTs a callback's JSON. 2xx is success; what the default rule calls a rejection of the content is final. */
 import type { Millis } from '../message.ts'
+import { headerText } from '../model/headers.ts'
 import { basic } from './auth/basic.ts'
 import type { CallbackInput, CallbackOutcome } from './callback.ts'
 import { blockList, secureContext } from './connect.ts'
 import { Deadline } from './deadline.ts'
 import { exchange } from './exchange.ts'
-import { headerText } from './headers.ts'
 import { classify, reasonOf } from './outcome.ts'
 import { Sockets } from './sockets.ts'
 import type { StopSignal } from './stop-signal.ts'

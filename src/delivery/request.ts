@@ -4,16 +4,14 @@
  * Pure: no I/O, the caller passes the clock. What is the same for every message of a listener is prepared once
  * (`prepare`), as this runs for each of ten thousand deliveries a second. Credentials are added later, by `auth/`.
  */
+import { authHeader } from '../config/auth.ts'
 import type { ListenerConfig } from '../config/config.ts'
 import type { Message } from '../message.ts'
-import { checkHeader, checkMessageHeaders, checkMethod, headerText } from './headers.ts'
+import { checkHeader, checkMessageHeaders, checkMethod, checkOwnHeader, headerText } from '../model/headers.ts'
 import { isSecretHeader, MASK } from './mask.ts'
 import { expandPath, joinPath } from './path.ts'
 import { secretKey, sign } from './signature.ts'
 import { Trouble } from './trouble.ts'
-
-export { checkMessageHeaders, checkMethod } from './headers.ts'
-export { checkPath } from './path.ts'
 
 /** A request without credentials. */
 export interface BuiltRequest {
@@ -45,14 +43,11 @@ export interface RequestTemplate {
   /** One of `headers` is a Content-Type, which that of the message replaces. */
   readonly namesContentType: boolean
   readonly keys: readonly Buffer[]
-  readonly apiKeyHeader: string | null
+  /** In which the credentials travel. */
+  readonly authHeader: string | null
   /** What makes every request impossible, in Spanish. */
   readonly problem: string | null
 }
-
-/** Headers of ours or of the connection that even the configuration cannot set. */
-const FRAMING =
-  /^(content-length|transfer-encoding|connection|upgrade|te|trailer|expect|keep-alive|proxy-connection|webhook-.*|x-resthooks-(evento|intento))$/i
 
 /** @param version of this program, for `User-Agent` */
 export function prepare(listener: ListenerConfig, version: string): RequestTemplate {
@@ -71,8 +66,7 @@ export function prepare(listener: ListenerConfig, version: string): RequestTempl
   const headers: string[] = []
   const recorded: Record<string, string> = {}
   for (const [name, value] of listener.headers) {
-    problem ??= checkHeader(name, value)
-    if (FRAMING.test(name)) problem ??= `la cabecera "${name}" de la configuración la pone resthooks`
+    problem ??= checkOwnHeader(name, value)
     headers.push(name, value)
     record(recorded, name, value)
   }
@@ -101,7 +95,7 @@ export function prepare(listener: ListenerConfig, version: string): RequestTempl
     recorded,
     namesContentType: listener.headers.some(([name]) => name.toLowerCase() === 'content-type'),
     keys: listener.secrets.map(secretKey),
-    apiKeyHeader: auth.kind === 'api_key' && auth.place.in === 'header' ? auth.place.name : null,
+    authHeader: authHeader(auth),
     problem,
   }
 }
@@ -115,7 +109,7 @@ export function buildRequest(template: RequestTemplate, message: Message, number
   const problem =
     template.problem ??
     (message.method === null ? null : checkMethod(message.method)) ??
-    checkMessageHeaders(message.headers, template.apiKeyHeader)
+    checkMessageHeaders(message.headers, template.authHeader)
   if (problem !== null) throw new Trouble('solicitud', problem)
 
   const method = message.method === null ? template.method : message.method.toUpperCase()

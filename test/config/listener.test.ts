@@ -1,5 +1,8 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: ${VAR} is the syntax under test
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { ConfigError } from '../../src/errors.ts'
+import { attemptOf, serve } from '../delivery/scene.ts'
 import { errorsOf, listener, listenerIni, load } from './folder.ts'
 
 const WHSEC = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'
@@ -105,12 +108,23 @@ test.each([
       'a/../b',
       '..',
       'a#b',
+      'a/%2e%2e/b',
+      'a%2f..',
     ],
   ],
-  ['metodo', ['TRACE', 'POST GET']],
+  ['metodo', ['TRACE', 'POST GET', 'POSTT']],
   [
     'cabeceras[]',
-    ['sin dos puntos', 'Content-Length: 1', 'webhook-id: x', 'Transfer-Encoding: chunked', ': x', 'X: €'],
+    [
+      'sin dos puntos',
+      'Content-Length: 1',
+      'webhook-id: x',
+      'webhook-tenant: 1',
+      'Proxy-Connection: x',
+      'Transfer-Encoding: chunked',
+      ': x',
+      'X: €',
+    ],
   ],
   ['tipo_contenido', ['json', 'a/b c']],
   ['secreto', ['whsec_', 'whsec_corto', 'abc', `${WHSEC},${WHSEC},${WHSEC}`, 'whsec_con*asterisco']],
@@ -135,7 +149,7 @@ test.each([
   ],
   ['auditar_cuerpo', ['x']],
   ['auth_tipo', ['ntlm', 'BASICO']],
-  ['auth_parametro', ['cabecera:', 'con blanco', 'cabecera:X:Y']],
+  ['auth_parametro', ['cabecera:', 'con blanco', 'cabecera:X:Y', 'cabecera:Content-Length', 'cabecera:webhook-id']],
   ['version', ['x', 'v1/2', '../x']],
 ])('%s out of range is an error', (key, wrong) => {
   for (const value of wrong) {
@@ -144,6 +158,89 @@ test.each([
       new RegExp(`:3 \\[listener x\\] ${name}: se encontró .*; se acepta `),
     )
   }
+})
+
+test('what the configuration accepts can be sent, and what cannot be sent it refuses', async () => {
+  const server = await serve(() => ({ status: 200 }))
+  const name = fc.constantFrom(
+    ...[
+      'Host',
+      'Host',
+      'HOST',
+      'Connection',
+      'Proxy-Connection',
+      'Keep-Alive',
+      'TE',
+      'Trailer',
+      'Upgrade',
+      'Expect',
+      'Content-Type',
+    ],
+    ...[
+      'webhook-tenant',
+      'X-Resthooks-Evento',
+      'X-Resthooks-Otra',
+      'Content-Length',
+      'Transfer-Encoding',
+      'Date',
+      'X:Y',
+    ],
+  )
+  const header = fc.tuple(fc.oneof(name, fc.string({ maxLength: 5 })), fc.string({ maxLength: 5 }))
+  const piece = fc.constantFrom(
+    'a',
+    '..',
+    '.',
+    '%2e',
+    '%2f',
+    '/',
+    ';x',
+    '?',
+    '#',
+    '//',
+    'á',
+    '{id}',
+    '{datos.n}',
+    '{',
+    ':',
+  )
+  const path = fc.array(piece, { maxLength: 5 }).map((pieces) => pieces.join(''))
+  const method = fc.constantFrom(
+    'post',
+    'PUT',
+    'Patch',
+    'DELETE',
+    'GET',
+    'HEAD',
+    'OPTIONS',
+    'POSTT',
+    'TRACE',
+    'CONNECT',
+  )
+  let sent = 0
+  await fc.assert(
+    fc.asyncProperty(fc.array(header, { maxLength: 3 }), path, method, async (headers, ruta, metodo) => {
+      const quoted = (text: string) => `"${text.replace(/["\\]/g, '\\$&')}"`
+      const lines = headers.map(([key, value]) => `cabeceras[] = ${quoted(`${key}: ${value}`)}`)
+      const ini = `[listener x]\nurl = ${server.url}/r\nruta = ${quoted(ruta)}\nmetodo = ${metodo}\n${lines.join('\n')}\n`
+      let config: ReturnType<typeof load>
+      try {
+        config = load(ini)
+      } catch (error) {
+        expect(error).toBeInstanceOf(ConfigError)
+        return
+      }
+      const { outcome } = await attemptOf(config.listeners.get('x')!, { body: Buffer.from('{"n":7}') })
+      expect(outcome, ini).toEqual({ kind: 'success' })
+      sent += 1
+    }),
+    { numRuns: 200 },
+  )
+  expect(sent).toBeGreaterThan(5)
+})
+
+test('two hosts would be no request', () => {
+  expect(errorsOf(listenerIni('cabeceras[] = "Host: a"\ncabeceras[] = "host: b"'))).toContain('Host una sola vez')
 })
 
 test('the same rule may not be retried and not retried', () => {
@@ -204,6 +301,21 @@ describe('authentication', () => {
     const message = errorsOf(listenerIni(lines))
     expect(message).toContain(what)
     expect(message).toMatch(/^La configuración tiene un error:/)
+  })
+
+  test.each([
+    'auth_tipo = basic\nauth_usuario = u\nauth_password = p\ncabeceras[] = "Authorization: Basic x"',
+    'auth_tipo = digest\nauth_usuario = u\nauth_password = p\ncabeceras[] = "authorization: Basic x"',
+    'auth_tipo = bearer\nauth_token = t\ncabeceras[] = "X-A: 1"\ncabeceras[] = "AUTHORIZATION: y"',
+    'auth_tipo = api_key\nauth_token = t\nauth_parametro = "cabecera:X-Api-Key"\ncabeceras[] = "x-api-key: y"',
+    'auth_tipo = oauth2\nauth_url = https://a.example/t\nauth_usuario = u\nauth_password = p\ncabeceras[] = "Authorization: y"',
+  ])('%j would send two credentials', (lines) => {
+    expect(errorsOf(listenerIni(lines))).toMatch(/cabeceras: la cabecera \S+ ya la pone auth_tipo = \w+: deje una sola/)
+  })
+
+  test('a header for credentials is free where auth_tipo does not set it', () => {
+    expect(listener('cabeceras[] = "Authorization: Basic x"').headers).toEqual([['Authorization', 'Basic x']])
+    expect(listener('auth_tipo = api_key\nauth_token = t\ncabeceras[] = "Authorization: x"').headers).toHaveLength(1)
   })
 
   test('plain http with credentials is told, except to this machine', () => {

@@ -1,8 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { headerText } from '../../src/delivery/headers.ts'
 import { expandPath, joinPath } from '../../src/delivery/path.ts'
-import { buildRequest, checkMessageHeaders, checkMethod, checkPath, prepare } from '../../src/delivery/request.ts'
+import { buildRequest, prepare } from '../../src/delivery/request.ts'
+import { checkMessageHeaders, checkMethod, headerText } from '../../src/model/headers.ts'
+import { checkPath } from '../../src/model/paths.ts'
 import { listenerConfig, message, SECRET } from './scene.ts'
 
 const NOW = Date.UTC(2026, 10, 24, 20, 0, 0)

@@ -86,7 +86,17 @@ export async function attempt(
   sent: Partial<Message> = {},
   signal: AbortSignal = never(),
 ): Promise<AttemptResult> {
-  return deliverer(changes).attempt(message(sent), 1, signal)
+  return attemptOf(listenerConfig(changes), sent, signal)
+}
+
+/** The same for whole settings, as a file gave them. */
+export async function attemptOf(listener: ListenerConfig, sent: Partial<Message> = {}, signal = never()) {
+  const made = createDeliverer(listener, { version: '1.2.3' })
+  try {
+    return await made.attempt(message(sent), 1, signal)
+  } finally {
+    await made.close()
+  }
 }
 
 /** A TCP server that does what `script` says with each connection, numbered from 1. */

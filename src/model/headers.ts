@@ -1,24 +1,18 @@
 /**
- * Which request headers a message may bring, and how values that are not ASCII travel.
+ * What may stand in the head of a request: methods and headers. One set of rules for the configuration, `send` and the
+ * request itself: what is accepted at the door can be sent.
  *
  * Pure. Framing, routing, credentials and everything that says who sent a request stay ours.
  */
+import { suggestion } from './nearest.ts'
 
-const RESERVED = new Set([
-  'authorization',
-  'proxy-authorization',
-  'cookie',
-  'host',
-  'content-length',
-  'transfer-encoding',
-  'connection',
-  'upgrade',
-  'te',
-  'trailer',
-  'expect',
-  'keep-alive',
-  'proxy-connection',
-])
+/** Those that frame the request or are ours: even the configuration cannot set them. */
+const FRAMING =
+  /^(?:connection|content-length|expect|keep-alive|proxy-connection|te|trailer|transfer-encoding|upgrade|webhook-.*|x-resthooks-(?:evento|intento))$/i
+/** A message cannot set these either: they say who sends, and to whom. */
+const CREDENTIALS = /^(?:authorization|proxy-authorization|cookie|host|x-resthooks-.*)$/i
+/** RFC 9110 and 5789. Those that open tunnels or echo credentials (CONNECT, TRACE) are no deliveries. */
+export const METHODS = ['POST', 'PUT', 'PATCH', 'DELETE', 'GET', 'HEAD', 'OPTIONS'] as const
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 /** What HTTP lets through in a value and Latin-1 can hold (RFC 9110 §5.5). */
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/
@@ -28,20 +22,18 @@ const MAX_HEADERS = 64
 
 /**
  * What is wrong with a message's own headers, in Spanish, or null.
- * @param apiKeyHeader the header in which the listener's api key travels, if in one
+ * @param authHeader the header in which the listener's credentials travel, if in one
  */
 export function checkMessageHeaders(
   headers: Readonly<Record<string, string>>,
-  apiKeyHeader: string | null = null,
+  authHeader: string | null = null,
 ): string | null {
   const entries = Object.entries(headers)
   if (entries.length > MAX_HEADERS) return `hay ${entries.length} cabeceras; se aceptan hasta ${MAX_HEADERS}`
   for (const [name, value] of entries) {
     const problem = checkHeader(name, value)
     if (problem !== null) return problem
-    const lower = name.toLowerCase()
-    const ours = RESERVED.has(lower) || lower.startsWith('webhook-') || lower.startsWith('x-resthooks-')
-    if (ours || lower === apiKeyHeader?.toLowerCase()) {
+    if (FRAMING.test(name) || CREDENTIALS.test(name) || name.toLowerCase() === authHeader?.toLowerCase()) {
       return `la cabecera "${name}" la pone resthooks; un mensaje no puede cambiarla`
     }
   }
@@ -59,11 +51,17 @@ export function checkHeader(name: string, value: unknown): string | null {
   return null
 }
 
-/** Methods are tokens of letters; those that open tunnels or echo credentials are not deliveries. */
+/** What is wrong with a header of the configuration, in Spanish, or null. */
+export function checkOwnHeader(name: string, value: string): string | null {
+  if (FRAMING.test(name)) return `la cabecera "${name}" la pone resthooks`
+  return checkHeader(name, value)
+}
+
+/** What is wrong with a method, in Spanish, or null. Case does not count. */
 export function checkMethod(method: string): string | null {
-  if (!/^[A-Za-z]+(-[A-Za-z]+)*$/.test(method) || method.length > 20) return `"${method}" no es un método HTTP`
-  if (/^(CONNECT|TRACE)$/i.test(method)) return `el método ${method.toUpperCase()} no sirve para entregar mensajes`
-  return null
+  if ((METHODS as readonly string[]).includes(method.toUpperCase())) return null
+  const shown = method.length > 40 ? `${method.slice(0, 40)}…` : method
+  return `el método "${shown}" no sirve para entregar mensajes; se acepta ${METHODS.join(' | ')}.${suggestion(method, METHODS)}`
 }
 
 /**
