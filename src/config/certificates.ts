@@ -1,9 +1,13 @@
 /**
- * Certificates and keys, read while the configuration is: a path that does not exist is an error of the file that names it,
- * not of the first delivery.
+ * Certificates and keys, read while the configuration is: a path that does not exist, or a pair that does not fit, is an
+ * error of the file that names it, not of the first delivery. While a worker runs, a renewal whose key comes after its
+ * certificate is such an error for a moment, and the pair before stays in force.
  */
+import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { isAbsolute, resolve } from 'node:path'
+import { Duplex } from 'node:stream'
+import { createSecureContext, TLSSocket } from 'node:tls'
 import type { TlsConfig } from './config.ts'
 import { isReadableByOthers, reason } from './files.ts'
 import { text } from './kinds.ts'
@@ -11,16 +15,28 @@ import type { Place } from './problems.ts'
 import { find, type Reader, setting } from './settings.ts'
 
 const CERTIFICATE = '-----BEGIN CERTIFICATE-----'
+const CERTIFICATES = /-----BEGIN CERTIFICATE-----[^-]*(?:-----END CERTIFICATE-----)?/g
 const PRIVATE_KEY = /-----BEGIN [A-Z ]*PRIVATE KEY-----/
 
 /** The text of the PEM certificate that a setting names, or null. */
 export function readPem(reader: Reader, key: string): string | null {
   const file = readNamed(reader, key)
   if (file === null) return null
-  const pem = file.bytes.toString('latin1')
-  if (pem.includes(CERTIFICATE)) return pem
-  reader.context.problems.add(file.place, `${file.path} no contiene un certificado PEM («${CERTIFICATE}»).`)
+  const pem = pemText(file.bytes)
+  const problem = pem.includes(CERTIFICATE)
+    ? certificateProblem(file.path, pem)
+    : `${file.path} no contiene un certificado PEM («${CERTIFICATE}»).`
+  if (problem === null) return pem
+  reader.context.problems.add(file.place, problem)
   return null
+}
+
+/** Without what editors of other systems leave, and OpenSSL does not read: a byte order mark, lines that end in CR alone. */
+function pemText(bytes: Buffer): string {
+  return bytes
+    .toString('latin1')
+    .replace(/^\xef\xbb\xbf/, '')
+    .replace(/\r\n?/g, '\n')
 }
 
 /** The private CA and the client certificate, whatever the authentication: a server may ask for both. */
@@ -33,10 +49,12 @@ export function tlsConfig(reader: Reader): TlsConfig {
   const { problems } = reader.context
   if (/\.(?:p12|pfx)$/i.test(cert.path)) {
     if (key) problems.warn(key.place, 'no tiene efecto: un .p12 o .pfx ya trae su clave.')
+    const problem = contextProblem({ pfx: cert.bytes, ...passphraseOf(passphrase) }, cert.path)
+    if (problem !== null) problems.add(cert.place, problem)
     return { ca, client: { kind: 'pkcs12', bundle: cert.bytes, passphrase } }
   }
-  const pem = cert.bytes.toString('latin1')
-  const keyPem = key === null ? pem : key.bytes.toString('latin1')
+  const pem = pemText(cert.bytes)
+  const keyPem = key === null ? pem : pemText(key.bytes)
   if (!pem.includes(CERTIFICATE)) {
     problems.add(cert.place, `${cert.path} no contiene un certificado PEM (si es PKCS#12, llámelo .p12 o .pfx).`)
   } else if (!PRIVATE_KEY.test(keyPem)) {
@@ -47,8 +65,84 @@ export function tlsConfig(reader: Reader): TlsConfig {
     }
   } else if (passphrase === null && keyPem.includes('ENCRYPTED')) {
     problems.add((key ?? cert).place, 'la clave privada está cifrada y falta cert_pwd.')
+  } else {
+    const problem = certificateProblem(cert.path, pem)
+    if (problem !== null) problems.add(cert.place, problem)
+    else {
+      const mismatch = pairProblem({ path: cert.path, pem }, { path: (key ?? cert).path, pem: keyPem }, passphrase)
+      if (mismatch !== null) problems.add((key ?? cert).place, mismatch)
+    }
   }
   return { ca, client: { kind: 'pem', cert: pem, key: keyPem, passphrase } }
+}
+
+/** Our own certificate as a listener would see it, or null where there is none that can be read. */
+export function clientCertificate({ client }: TlsConfig): X509Certificate | null {
+  try {
+    if (client?.kind === 'pem') return new X509Certificate(client.cert)
+    if (client?.kind !== 'pkcs12') return null
+    // Node opens a PKCS#12 only to use it: a socket that is connected to nothing shows what it would use.
+    const secureContext = createSecureContext({ pfx: client.bundle, ...passphraseOf(client.passphrase) })
+    const socket = new TLSSocket(new Duplex(), { secureContext })
+    const certificate = socket.getX509Certificate() ?? null
+    socket.destroy()
+    return certificate
+  } catch {
+    // What is wrong with it was said when it was read.
+    return null
+  }
+}
+
+function passphraseOf(passphrase: string | null): { passphrase?: string } {
+  return passphrase === null ? {} : { passphrase }
+}
+
+/** Every certificate of a chain, as OpenSSL leaves out of a `ca` what it cannot read without a word. */
+function certificateProblem(path: string, pem: string): string | null {
+  try {
+    for (const [block] of pem.matchAll(CERTIFICATES)) new X509Certificate(block)
+    return null
+  } catch (error) {
+    return `el certificado de ${path} está incompleto o dañado (${(error as Error).message}): cópielo de nuevo, entero.`
+  }
+}
+
+function pairProblem(
+  cert: { path: string; pem: string },
+  key: { path: string; pem: string },
+  passphrase: string | null,
+): string | null {
+  let privateKey: KeyObject
+  try {
+    privateKey = createPrivateKey({ key: key.pem, ...passphraseOf(passphrase) })
+  } catch (error) {
+    const { message } = error as Error
+    return /bad decrypt|password/i.test(message)
+      ? `cert_pwd no abre la clave privada de ${key.path}: revise cert_pwd.`
+      : `la clave privada de ${key.path} está incompleta o dañada (${message}): cópiela de nuevo, entera.`
+  }
+  if (!new X509Certificate(cert.pem).checkPrivateKey(privateKey)) {
+    return `la clave de ${key.path} no es la del certificado de ${cert.path}: indique la que se usó para pedirlo.`
+  }
+  return contextProblem({ cert: cert.pem, key: key.pem, ...passphraseOf(passphrase) }, cert.path)
+}
+
+/** What OpenSSL itself finds wrong, as it would at the first delivery. */
+function contextProblem(options: Parameters<typeof createSecureContext>[0], path: string): string | null {
+  try {
+    createSecureContext(options)
+    return null
+  } catch (error) {
+    const { message } = error as Error
+    if (/mac verify/i.test(message)) return `cert_pwd no abre ${path}: revise cert_pwd.`
+    if (/unsupported/i.test(message)) {
+      return (
+        `${path} usa un cifrado antiguo (RC2) que OpenSSL 3 ya no abre. Conviértalo: openssl pkcs12 -legacy -in ${path} -nodes -out par.pem` +
+        ', y nombre ese archivo (0600) en cert_file.'
+      )
+    }
+    return `${path} no se puede usar (${message}): cópielo de nuevo, entero.`
+  }
 }
 
 /** A file whose path is relative to the file that names it. */

@@ -126,9 +126,15 @@ export async function openSocket(
     progress.ip = tcp.remoteAddress ?? progress.ip
     if (!endpoint.tls) return tcp
     progress.stage = 'tls'
-    const tls = await handshake(tcp, endpoint, dialing, limit.signal)
-    lap('tls')
-    return tls
+    try {
+      const tls = await handshake(tcp, endpoint, dialing, limit.signal)
+      lap('tls')
+      return tls
+    } catch (error) {
+      // Whatever threw, before the handshake too: an open socket nobody has keeps the process alive.
+      tcp.destroy()
+      throw error
+    }
   } catch (error) {
     forget(endpoint.host)
     throw error
@@ -183,7 +189,6 @@ function handshake(tcp: Socket, endpoint: Endpoint, dialing: Dialing, signal: Ab
     })
     settle(socket, 'secureConnect', signal, resolve, (error) => {
       dialing.session = undefined
-      tcp.destroy()
       reject(error)
     })
   })

@@ -3,13 +3,18 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createSecureContext } from 'node:tls'
-import { beforeAll, expect, test } from 'vitest'
+import { beforeAll, expect, onTestFinished, test } from 'vitest'
+import { clientCertificate } from '../../src/config/certificates.ts'
+import { ConfigWatcher } from '../../src/config/watch.ts'
+import { until } from '../support/until.ts'
 import { type Folder, folder, listenerIni } from './folder.ts'
 
 let certificate: string
 let key: string
 let encrypted: string
 let bundle: Buffer
+let renewed: { certificate: string; key: string }
+let oldBundle: Buffer
 
 beforeAll(() => {
   const cwd = mkdtempSync(join(tmpdir(), 'resthooks-keys-'))
@@ -17,11 +22,29 @@ beforeAll(() => {
   openssl('req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', 'k', '-out', 'c', '-subj', '/CN=x', '-days', '2')
   openssl('pkcs8', '-topk8', '-in', 'k', '-out', 'e', '-passout', 'pass:clave')
   openssl('pkcs12', '-export', '-in', 'c', '-inkey', 'k', '-out', 'b', '-passout', 'pass:clave')
+  openssl(
+    'req',
+    '-x509',
+    '-newkey',
+    'rsa:2048',
+    '-nodes',
+    '-keyout',
+    'k2',
+    '-out',
+    'c2',
+    '-subj',
+    '/CN=y',
+    '-days',
+    '2',
+  )
+  openssl('pkcs12', '-export', '-legacy', '-in', 'c', '-inkey', 'k', '-out', 'l', '-passout', 'pass:clave')
   const read = (name: string) => readFileSync(join(cwd, name))
   certificate = read('c').toString()
   key = read('k').toString()
   encrypted = read('e').toString()
   bundle = read('b')
+  renewed = { certificate: read('c2').toString(), key: read('k2').toString() }
+  oldBundle = read('l')
   rmSync(cwd, { recursive: true })
 })
 
@@ -66,6 +89,79 @@ test('what is wrong with a certificate is an error of the line that names it', (
   )
   expect(of('ca_cert = c.pem', { 'c.pem': 'nada' })).toContain('ca_cert: ')
   expect(of('ca_cert = .', {})).toContain('es una carpeta')
+})
+
+test('a pair that OpenSSL would refuse at every delivery is refused here, with the file and the remedy', () => {
+  const half = (pem: string) => pem.slice(0, pem.length / 2)
+  const pair = 'cert_file = c.pem\nkey_file = k.pem'
+  const cases: [string, Record<string, string | Buffer>, RegExp][] = [
+    [
+      pair,
+      { 'c.pem': certificate, 'k.pem': renewed.key },
+      /key_file: la clave de .*k\.pem no es la del certificado de/,
+    ],
+    [
+      `${pair}\ncert_pwd = no`,
+      { 'c.pem': certificate, 'k.pem': encrypted },
+      /cert_pwd no abre la clave privada de .*k/,
+    ],
+    [pair, { 'c.pem': half(certificate), 'k.pem': key }, /cert_file: el certificado de .*c\.pem está incompleto/],
+    [pair, { 'c.pem': certificate + half(certificate), 'k.pem': key }, /cert_file: el certificado de .*incompleto/],
+    [pair, { 'c.pem': certificate, 'k.pem': half(key) }, /key_file: la clave privada de .*k\.pem está incompleta/],
+    ['cert_file = b.p12\ncert_pwd = no', { 'b.p12': bundle }, /cert_file: cert_pwd no abre .*b\.p12/],
+    ['cert_file = b.p12', { 'b.p12': bundle }, /cert_file: cert_pwd no abre .*b\.p12/],
+    [
+      'cert_file = b.p12\ncert_pwd = clave',
+      { 'b.p12': oldBundle },
+      /cifrado antiguo.*openssl pkcs12 -legacy -in .*b\.p12/,
+    ],
+    ['cert_file = b.p12\ncert_pwd = clave', { 'b.p12': bundle.subarray(0, 900) }, /b\.p12 no se puede usar/],
+    ['ca_cert = c.pem', { 'c.pem': certificate + half(certificate) }, /ca_cert: el certificado de .*incompleto/],
+  ]
+  for (const [lines, files, error] of cases) expect(place(lines, files).errors()).toMatch(error)
+})
+
+test('a renewal whose key comes later: the old pair stays in force, and the key is noticed when it comes', async () => {
+  const { load, write, path } = place('cert_file = c.pem\nkey_file = k.pem', {
+    'c.pem': certificate,
+    'k.pem': key,
+  })
+  // What a worker does with each change it is told of: an error changes nothing.
+  let inForce = load()
+  const told: string[] = []
+  const options = { cwd: path, environment: {} }
+  const reload = () => {
+    try {
+      inForce = load()
+    } catch (error) {
+      told.push((error as Error).message)
+    }
+  }
+  const watcher = new ConfigWatcher(inForce, options, reload, { every: 10 })
+  onTestFinished(() => watcher.close())
+  write('c.pem', renewed.certificate)
+  await until(() => told.length > 0)
+  expect(told[0]).toContain('no es la del certificado')
+  expect(inForce.listeners.get('x')!.tls.client).toMatchObject({ cert: certificate, key })
+  write('k.pem', renewed.key)
+  await until(() => (inForce.listeners.get('x')!.tls.client as { cert: string }).cert === renewed.certificate)
+})
+
+test('a byte order mark and lines that end in CR alone are read', () => {
+  const odd = (pem: string) => Buffer.from(`\ufeff${pem.replaceAll('\n', '\r')}`)
+  const { load } = place('cert_file = c.pem\nkey_file = k.pem\nca_cert = c.pem', {
+    'c.pem': odd(certificate),
+    'k.pem': odd(key),
+  })
+  const { ca, client } = load().listeners.get('x')!.tls
+  expect(() => createSecureContext({ ca: ca!, ...(client as { cert: string; key: string }) })).not.toThrow()
+})
+
+test('our own certificate, out of either kind of file', () => {
+  const pem = place('cert_file = c.pem\nkey_file = k.pem', { 'c.pem': certificate, 'k.pem': key }).load()
+  const p12 = place('cert_file = b.p12\ncert_pwd = clave', { 'b.p12': bundle }).load()
+  for (const { listeners } of [pem, p12]) expect(clientCertificate(listeners.get('x')!.tls)!.subject).toBe('CN=x')
+  expect(clientCertificate({ ca: null, client: null })).toBe(null)
 })
 
 test('a private key that others can read is told', () => {

@@ -5,6 +5,7 @@ import type { ListenerConfig, TlsConfig } from '../../src/config/config.ts'
 import { endpointOf } from '../../src/delivery/connect.ts'
 import { probe } from '../../src/delivery/probe.ts'
 import { inspectTls } from '../../src/delivery/tls-inspection.ts'
+import { until } from '../support/until.ts'
 import { type Certificates, makeCertificates, opensslMissing, type Pair } from './certificates.ts'
 import { attempt, deliverer, listenerConfig, message, never, serve } from './scene.ts'
 
@@ -119,8 +120,15 @@ describe.skipIf(opensslMissing)(`TLS${opensslMissing ? ' (se omite: falta openss
         (c: Certificates) => ({ kind: 'pem', cert: c.client.cert, key: c.server.key, passphrase: null }),
       ],
     ] as const)('with %s is a tls error of every attempt, not a crash', async (_name, client) => {
-      const { url } = await serveTls(certificates.server, required())
+      const { url, server } = await serveTls(certificates.server, required())
+      let [opened, closed] = [0, 0]
+      server.on('connection', (socket) => {
+        opened++
+        socket.on('close', () => closed++)
+      })
       const { requests, outcome } = await attempt({ url, ...trusting(client(certificates) as TlsConfig['client']) })
+      // A socket that stayed open kept `probar` and a worker's end waiting for ever.
+      await until(() => opened === 1 && closed === 1, { timeout: 5000 })
       expect(requests).toMatchObject([{ error: 'tls', errorDetail: expect.stringContaining('certificado de cliente') }])
       expect(JSON.stringify(requests)).not.toContain('otra')
       expect(outcome.kind).toBe('retry')
