@@ -39,7 +39,6 @@ export async function probeLines(report: ProbeReport, message: Message): Promise
 async function requestLines(request: RequestRecord, message: Message): Promise<string[]> {
   const lines = [`> ${visible(`${request.method} ${request.url}`)}`]
   for (const [name, value] of Object.entries(request.requestHeaders)) lines.push(`> ${visible(`${name}: ${value}`)}`)
-  // A redirect may have dropped the body, and its type with it.
   const hasBody = Object.keys(request.requestHeaders).some((name) => name.toLowerCase() === 'content-type')
   if (hasBody && message.body.length > 0) {
     lines.push('>', ...(await bodyLines(message.body, message.contentType)).map((each) => `> ${each}`))

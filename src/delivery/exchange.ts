@@ -153,6 +153,8 @@ class Exchange implements Dispatcher.DispatchHandler {
     // An answer that broke off beyond what is kept anyway is whole for us.
     if (this.#status !== null && (this.#received > this.#rawLimit() || HAS_NO_BODY.has(this.#status)))
       this.#finish(null)
+    else if (this.#status === null && (error as NodeJS.ErrnoException).code === LENGTH_MISMATCH)
+      this.#finish({ error: 'respuesta', detail: BROKEN_HEAD })
     else this.#finish(networkTrouble(error, stage), lost)
   }
 
@@ -160,6 +162,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     if (this.#settled) return
     this.#settled = true
     this.#deadline.onEnd = null
+    if (this.#slot.hasUnsent) this.#slot.discard()
     const ended = performance.now()
     const { progress } = this.#slot
     const durationMs = round(ended - this.#started)
@@ -191,8 +194,13 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 }
 
-/** RFC 9110 §15.3.5: a body that comes all the same does not take the answer back. */
-const HAS_NO_BODY: ReadonlySet<number> = new Set([204, 205])
+/** RFC 9110 §6.4.1: neither a body that comes all the same nor one that is announced takes the answer back. */
+const HAS_NO_BODY: ReadonlySet<number> = new Set([204, 205, 304])
+
+/** undici's word for whatever it cannot read after a Content-Length, its repetition (RFC 9110 §8.6) above all. */
+const LENGTH_MISMATCH = 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH'
+const BROKEN_HEAD =
+  'las cabeceras de la respuesta no son HTTP válido: Content-Length repetida, o mal escrita otra cabecera'
 
 const WHILE: Readonly<Record<Stage, string>> = {
   dns: 'mientras se resolvía el nombre',

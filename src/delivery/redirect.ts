@@ -1,10 +1,12 @@
 /**
  * Whether and how a 3xx is followed.
  *
- * Pure. 307 and 308 repeat the request; 301 and 302 turn a POST into a GET, 303 everything but HEAD, as RFC 9110 §15.4
- * permits and the Fetch standard prescribes. Never from https to http, and to another host only without what is secret.
+ * Pure. Followed are the redirects that repeat the request: 307 and 308, and the others where their method stays. Where 301
+ * and 302 would turn a POST into a GET, and 303 anything but a HEAD, as RFC 9110 §15.4 permits and the Fetch standard
+ * prescribes, the message would be left behind: whatever that GET answered, nothing was delivered. Never from https to
+ * http, and to another host only without what is secret.
  */
-import { isSecretHeader } from './mask.ts'
+import { isSecretHeader, maskUrl } from './mask.ts'
 import type { BuiltRequest, RequestTemplate } from './request.ts'
 import { sign } from './signature.ts'
 import { Trouble } from './trouble.ts'
@@ -16,7 +18,6 @@ export interface Hop {
 }
 
 const FOLLOWED = new Set([301, 302, 303, 307, 308])
-const BODY_HEADERS = /^content-(type|encoding|language|location)$/i
 const SIGNATURE = 'webhook-signature'
 
 export function isRedirect(status: number | null): boolean {
@@ -38,6 +39,12 @@ export function follow(
   if (typeof location !== 'string' || location === '') {
     throw new Trouble('redireccion', `HTTP ${status} sin una cabecera Location utilizable`)
   }
+  if (becomesGet(status, request.method)) {
+    throw new Trouble(
+      'redireccion',
+      `HTTP ${status} hacia ${maskUrl(location)} convierte el ${request.method} en un GET sin el mensaje: no se sigue, no quedaría entregado`,
+    )
+  }
   const from = new URL(request.origin + request.target)
   let to: URL
   try {
@@ -52,10 +59,7 @@ export function follow(
     throw new Trouble('redireccion', `HTTP ${status} de https a http (${to.host}): no se sigue, iría sin cifrar`)
   }
   const stays = trusted && isSameServer(from, to)
-  const dropsBody =
-    (status === 303 && request.method !== 'HEAD') || ((status === 301 || status === 302) && request.method === 'POST')
-  const method = dropsBody ? 'GET' : request.method
-  const body = dropsBody ? Buffer.alloc(0) : request.body
+  const { method, body } = request
 
   const headers: string[] = []
   const recorded: Record<string, string> = {}
@@ -66,7 +70,6 @@ export function follow(
     if (name === 'webhook-id') id = value
     if (name === 'webhook-timestamp') timestamp = value
     if (name === SIGNATURE || /^host$/i.test(name)) continue
-    if (dropsBody && BODY_HEADERS.test(name)) continue
     if (!stays && isSecretHeader(name)) continue
     headers.push(name, value)
     recorded[name] = request.recorded[name] ?? value
@@ -78,6 +81,11 @@ export function follow(
   }
   const target = to.pathname + to.search
   return { request: { method, origin: to.origin, target, headers, recorded, body }, trusted: stays }
+}
+
+function becomesGet(status: number, method: string): boolean {
+  if (status === 303) return method !== 'GET' && method !== 'HEAD'
+  return (status === 301 || status === 302) && method === 'POST'
 }
 
 /** The same origin, or the same host going from http to https on their usual ports. */

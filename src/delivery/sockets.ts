@@ -5,9 +5,15 @@
  * whether that was new, and what opening it took. Slots are made as they are asked for; how many requests run at once is
  * the worker's decision, and those beyond `kept` are closed after use.
  */
+import type { Socket } from 'node:net'
 import { Client } from 'undici'
+import type { Bytes, Millis } from '../message.ts'
 import { type Dialing, type Endpoint, endpointOf, newProgress, openSocket, type Progress } from './connect.ts'
 import { Trouble } from './trouble.ts'
+
+const MAX_HEADER: Bytes = 65_536
+/** Of an interim answer: it is held until it is whole. */
+const MAX_INTERIM: Bytes = 8192
 
 export class Slot {
   readonly client: Client
@@ -15,6 +21,8 @@ export class Slot {
   /** Requests on the current socket. */
   #requests = 0
   #discarded = false
+  #socket: Socket | null = null
+  readonly #interim = new InterimAnswers()
   readonly #closing = new AbortController()
 
   constructor(origin: string, endpoint: Endpoint, dialing: Dialing) {
@@ -24,13 +32,19 @@ export class Slot {
       headersTimeout: 0,
       bodyTimeout: 0,
       keepAliveTimeout: 4000,
-      maxHeaderSize: 65_536,
+      maxHeaderSize: MAX_HEADER,
       connect: (_options, callback) => {
         const progress = newProgress()
         this.progress = progress
         this.#requests = 0
         openSocket(endpoint, dialing, progress, this.#closing.signal).then(
-          (socket) => callback(null, socket),
+          (socket) => {
+            this.#socket = socket
+            holdWriteErrors(socket)
+            const read = socket.read.bind(socket)
+            socket.read = (size) => (size === undefined ? this.#interim.passed(read()) : read(size))
+            callback(null, socket)
+          },
           (error) => callback(asConnectError(error), null),
         )
       },
@@ -41,7 +55,13 @@ export class Slot {
 
   /** Notes one more request on the current socket. @returns whether it carried one before */
   takeForRequest(): boolean {
+    this.#interim.expected = true
     return this.#requests++ > 0
+  }
+
+  /** The answer came before the whole request was sent: what is left of it would stand before the next one. */
+  get hasUnsent(): boolean {
+    return this.#socket !== null && this.#socket.writableLength > 0
   }
 
   get usable(): boolean {
@@ -54,6 +74,59 @@ export class Slot {
     this.#discarded = true
     this.#closing.abort(new Trouble('interrumpido', 'la conexión se abandonó'))
     this.client.destroy().catch(() => {})
+  }
+}
+
+/** How long what has arrived may take to be read, once writing failed. */
+const READ_FIRST: Millis = 1000
+
+/**
+ * Lets an answer be read that came before the whole request was sent: a server that refuses a large body answers, closes,
+ * and the next write fails although the answer is here. Node destroys a socket at the first such failure, unread data and
+ * all; so the failure waits for the reading side, which ends with the connection.
+ */
+function holdWriteErrors(socket: Socket): void {
+  const held = (done: (error?: Error | null) => void) => (error?: Error | null) => {
+    const { code } = (error ?? {}) as NodeJS.ErrnoException
+    if (code !== 'EPIPE' && code !== 'ECONNRESET') return done(error)
+    const timer = setTimeout(done, READ_FIRST, error)
+    socket.once('close', () => clearTimeout(timer))
+  }
+  const [write, writev] = [socket._write.bind(socket), socket._writev!.bind(socket)]
+  socket._write = (chunk, encoding, done) => write(chunk, encoding, held(done))
+  socket._writev = (chunks, done) => writev(chunks, held(done))
+}
+
+/**
+ * Takes `100 Continue` for what it is, an interim answer like 102 and 103, legal at any time (RFC 9110 §15.2): undici,
+ * which reads those, takes a 100 for the end of the connection. It is given a 102 instead.
+ */
+class InterimAnswers {
+  /** A request was made and its final answer has not begun. */
+  expected = false
+  #held: Buffer | null = null
+
+  /** What undici may read of a chunk; the beginning of an interim head waits for its rest. */
+  passed(chunk: Buffer | null): Buffer | null {
+    if (!this.expected || chunk === null) return chunk
+    const data = this.#held === null ? chunk : Buffer.concat([this.#held, chunk])
+    this.#held = null
+    for (let at = 0; at < data.length; ) {
+      const begins = data.toString('latin1', at, at + 12)
+      const isBegun = begins.length < 12 && 'HTTP/1.1 100'.startsWith(begins)
+      if (!isBegun && !/^HTTP\/1\.1 1\d\d/.test(begins)) {
+        this.expected = false
+        return data
+      }
+      if (begins.endsWith(' 100')) data[at + 11] = 0x32
+      const end = isBegun ? -1 : data.indexOf('\r\n\r\n', at)
+      if (end < 0 && data.length - at < MAX_INTERIM) {
+        this.#held = data.subarray(at)
+        return at === 0 ? null : data.subarray(0, at)
+      }
+      at = end < 0 ? data.length : end + 4
+    }
+    return data
   }
 }
 

@@ -1,5 +1,6 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { Worker } from 'node:worker_threads'
 import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync } from 'node:zlib'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { until } from '../support/until.ts'
@@ -171,3 +172,54 @@ describe('one deadline from connect to the last byte', () => {
     expect((await made.attempt(message(), 2, never())).outcome.kind).toBe('success')
   })
 })
+
+describe('an answer that comes before the whole request was sent', () => {
+  /** A thread of its own: only where both ends run at once does writing fail while the answer waits to be read. */
+  const SERVER = `
+    const { parentPort, workerData } = require('node:worker_threads')
+    const { createServer } = workerData.tls ? require('node:tls') : require('node:net')
+    let count = 0
+    const server = createServer({ ...workerData.tls }, (socket) => {
+      const n = count++
+      socket.on('error', () => {})
+      socket.once('data', () => {
+        socket.pause()
+        const head = 'HTTP/1.1 ' + workerData.status + ' x\\r\\nRetry-After: 7\\r\\nContent-Length: 2\\r\\n'
+        socket.write(head + (n % 2 ? 'Connection: close\\r\\n' : '') + '\\r\\nno')
+        setImmediate(() => socket.destroy())
+      })
+    })
+    server.listen(0, '127.0.0.1', () => parentPort.postMessage(server.address().port))`
+
+  const closing = async (workerData: object) => {
+    const thread = new Worker(SERVER, { eval: true, workerData })
+    onTestFinished(() => void thread.terminate())
+    return new Promise<number>((resolve) => thread.once('message', resolve))
+  }
+
+  test.each([413, 401, 503])('HTTP %i is read, though the connection is gone', async (status) => {
+    const port = await closing({ status })
+    const made = deliverer({ url: `http://127.0.0.1:${port}/` })
+    for (let n = 1; n <= 15; n++) {
+      const { requests, outcome } = await made.attempt(message({ body: LARGE }), n, never())
+      expect(requests).toMatchObject([{ status, error: null, responseHeaders: { 'retry-after': '7' } }])
+      expect(outcome).toMatchObject(
+        status === 413 ? { kind: 'failure' } : { kind: 'retry', retryAfter: status === 503 ? 7000 : null },
+      )
+    }
+  })
+
+  test('one that keeps the connection leaves no rest of the request before the next one', async () => {
+    const { url, connections } = await serveRaw((socket) =>
+      socket.once('data', () => socket.write('HTTP/1.1 503 x\r\nContent-Length: 0\r\n\r\n') && socket.pause()),
+    )
+    const made = deliverer({ url })
+    for (let n = 1; n <= 2; n++) {
+      const { requests } = await made.attempt(message({ body: LARGE }), n, never())
+      expect(requests).toMatchObject([{ status: 503 }])
+    }
+    expect(connections()).toBe(2)
+  })
+})
+
+const LARGE = Buffer.alloc(8_000_000, 'a')
