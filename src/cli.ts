@@ -4,8 +4,9 @@
 import { Command, CommanderError } from 'commander'
 import type { Definition } from './commands/command.ts'
 import { Context, type GlobalOptions } from './commands/context.ts'
+import { note } from './commands/print.ts'
 import { explainUsage, speakSpanish } from './commands/spanish.ts'
-import { EXIT_CODES, ResthooksError } from './errors.ts'
+import { EXIT_CODES, ResthooksError, systemReason, UsageError } from './errors.ts'
 
 const VALUE_OPTIONS = new Set(['-i', '--instancia', '-p', '--proyecto', '--config', '--env', '--instalacion'])
 
@@ -21,29 +22,29 @@ export type Commands = Readonly<Record<string, () => Promise<Definition>>>
 
 /** Runs one command line and sets the process's exit code. */
 export async function main(given: readonly string[], commands: Commands): Promise<void> {
-  const words = tobaSpelling(given)
   const context = new Context()
   const program = speakSpanish(new Command('resthooks'))
     .description('Mensajes REST entre sistemas SIU: cola en Redis, entrega con reintentos, auditoría en Postgres')
     .version(__VERSION__, '-V, --version', 'muestra la versión')
     .exitOverride()
-  withGlobalOptions(program)
-  program.hook('preAction', (_program, action) => context.setOptions(action.optsWithGlobals<GlobalOptions>()))
-
-  const named = words[positionOfCommand(words)]
-  const only = named !== undefined && Object.hasOwn(commands, named) ? named : undefined
-  for (const [name, load] of Object.entries(commands)) {
-    if (only !== undefined && only !== name) continue
-    const before = program.commands.length
-    ;(await load())(program, context)
-    for (const command of program.commands.slice(before)) withGlobalOptions(speakSpanish(command).exitOverride())
-  }
-
   try {
+    if (given.some((word) => word.includes('\uFFFD'))) await refuseBrokenBytes(given)
+    leaveLostFolder()
+    const words = esperarWithItsTime(tobaSpelling(given))
+    withGlobalOptions(program)
+    program.hook('preAction', (_program, action) => context.setOptions(action.optsWithGlobals<GlobalOptions>()))
+    const named = words[positionOfCommand(words)]
+    const only = named !== undefined && Object.hasOwn(commands, named) ? named : undefined
+    for (const [name, load] of Object.entries(commands)) {
+      if (only !== undefined && only !== name) continue
+      const before = program.commands.length
+      ;(await load())(program, context)
+      for (const command of program.commands.slice(before)) withGlobalOptions(speakSpanish(command).exitOverride())
+    }
     if (words.length === 0) program.help({ error: true })
     await program.parseAsync(words, { from: 'user' })
   } catch (error) {
-    process.exitCode = report(error, program)
+    process.exitCode = await report(error, program, context)
   } finally {
     await context.close()
   }
@@ -59,13 +60,70 @@ function withGlobalOptions(command: Command): void {
     .option('--instalacion <carpeta>', 'carpeta de instalación de toba (si no: $TOBA_INSTALACION_DIR)')
 }
 
-/** `resthooks proyecto crear_base_resthooks …` is `resthooks crear-base …`; a bare `--esperar` takes its default. */
+/** `resthooks proyecto crear_base_resthooks …` is `resthooks crear-base …`. */
 function tobaSpelling(given: readonly string[]): string[] {
-  const words = given.map((word) => (word === '--esperar' ? '--esperar=30s' : word))
+  const words = [...given]
   const at = positionOfCommand(words)
   const command = words[at] === 'proyecto' ? TOBA_COMMANDS[words[at + 1] ?? ''] : TOBA_COMMANDS[words[at] ?? '']
   if (command) words.splice(at, words[at] === 'proyecto' ? 2 : 1, command)
   return words
+}
+
+/** `--esperar 20s` is `--esperar=20s`; where no time follows (`--esperar x '{}'`), the default. */
+function esperarWithItsTime(words: readonly string[]): readonly string[] {
+  const at = words.indexOf('--esperar')
+  const end = words.indexOf('--')
+  if (at < 0 || (end >= 0 && end < at)) return words
+  const next = words[at + 1] ?? ''
+  const hasTime = /^\d+(?:[.,]\d+)?\s*[a-z]*$/i.test(next)
+  return words.toSpliced(at, hasTime ? 2 : 1, `--esperar=${hasTime ? next : '30s'}`)
+}
+
+/**
+ * Node decodes the arguments itself, and puts U+FFFD for bytes that are no UTF-8: a message would go out changed. Only the bytes
+ * tell it from one that was typed; where the system does not show them, it is refused.
+ */
+async function refuseBrokenBytes(given: readonly string[]): Promise<void> {
+  const { existsSync, readFileSync } = await import('node:fs')
+  const shown = existsSync('/proc/self/cmdline')
+    ? readFileSync('/proc/self/cmdline', 'latin1').split('\0').slice(0, -1)
+    : null
+  const bytes = shown?.slice(-given.length).map((word) => Buffer.from(word, 'latin1'))
+  const broken = given.findIndex((word, n) => {
+    const raw = bytes?.[n]
+    return word.includes('\uFFFD') && !(raw?.toString('utf8') === word && raw.equals(Buffer.from(word)))
+  })
+  if (broken < 0) return
+  throw new UsageError(
+    `el argumento ${broken + 1} («${shorten(given[broken]!)}») no está en UTF-8 (¿ISO-8859-1?) y llegaría cambiado. ` +
+      'Conviértalo (iconv -f ISO-8859-1 -t UTF-8); o, para enviar los bytes como están, déselos a «send» en un archivo (@archivo) o ' +
+      'por la entrada estándar (-), con --tipo-contenido',
+  )
+}
+
+function shorten(text: string): string {
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text
+}
+
+/** In a folder that was deleted under the shell nothing relative can be found, and Node itself fails at the question where it is. */
+function leaveLostFolder(): void {
+  try {
+    process.cwd()
+  } catch {
+    const again = process.env.PWD ?? ''
+    const folder = again.startsWith('/') && canEnter(again) ? again : '/'
+    process.chdir(folder)
+    note(`resthooks: la carpeta en la que está ya no existe: lo que se busca a partir de ella se busca en ${folder}`)
+  }
+}
+
+function canEnter(folder: string): boolean {
+  try {
+    process.chdir(folder)
+    return true
+  } catch {
+    return false
+  }
 }
 
 /** The first word that is neither an option nor the value of a global one. */
@@ -77,16 +135,24 @@ export function positionOfCommand(words: readonly string[]): number {
   return words.length
 }
 
-function report(error: unknown, program: Command): number {
+/** The one door by which a failure leaves: a sentence on stderr, and the exit code. */
+async function report(error: unknown, program: Command, context: Context): Promise<number> {
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return 0
-    process.stderr.write(explainUsage(error, program))
+    note(explainUsage(error, program).trimEnd())
     return EXIT_CODES.USO
   }
-  if (error instanceof ResthooksError) {
-    process.stderr.write(`resthooks: ${error.message}\n`)
-    return error.exitCode
+  const explained = error instanceof ResthooksError ? error : await context.explain(error)
+  if (explained !== null) {
+    note(`resthooks: ${explained.message}`)
+    return explained.exitCode
   }
-  process.stderr.write(`resthooks: error interno, por favor infórmelo:\n${(error as Error).stack ?? error}\n`)
+  const reason = systemReason(error)
+  if (reason !== null) {
+    const { path } = error as NodeJS.ErrnoException
+    note(`resthooks: ${path === undefined ? '' : `${path}: `}${reason}`)
+  } else {
+    note(`resthooks: error interno, por favor infórmelo:\n${(error as Error).stack ?? error}`)
+  }
   return EXIT_CODES.FALLO
 }

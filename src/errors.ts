@@ -2,7 +2,8 @@
  * The errors that reach a person. Each has a stable `code`, which decides the exit code, and a Spanish message that
  * says what happened, where, and what to do next.
  *
- * Whatever is thrown and is not one of these is a bug: the command line prints its stack and exits 1.
+ * Whatever else is thrown, `cli.ts` turns into a sentence: what Redis, Postgres or the system said. The rest is a bug: its stack
+ * is printed, and the exit code is 1.
  */
 export type ErrorCode = 'FALLO' | 'USO' | 'CONFIGURACION' | 'NO_DISPONIBLE'
 
@@ -58,4 +59,33 @@ export class Unavailable extends ResthooksError {
   constructor(message: string, options?: ErrorOptions) {
     super('NO_DISPONIBLE', message, options)
   }
+}
+
+const SYSTEM_REASONS: Readonly<Record<string, string>> = {
+  ENOENT: 'no existe',
+  ENOTDIR: 'no existe: una parte de la ruta no es una carpeta',
+  EACCES: 'no hay permiso',
+  EPERM: 'no hay permiso',
+  EISDIR: 'es una carpeta, no un archivo',
+  ENOSPC: 'no queda espacio en el disco',
+  EDQUOT: 'se agotó la cuota de disco',
+  EFBIG: 'el archivo sería demasiado grande',
+  EROFS: 'el disco es de sólo lectura',
+  EIO: 'el disco falla (EIO)',
+  ELOOP: 'los enlaces simbólicos forman un círculo',
+  ENAMETOOLONG: 'el nombre es demasiado largo',
+  EMFILE: 'el proceso no puede abrir más archivos (ulimit -n)',
+  ENFILE: 'el sistema no puede abrir más archivos',
+  ENOMEM: 'no queda memoria',
+  EPIPE: 'nadie lee lo que se escribe',
+  EADDRINUSE: 'la dirección ya está en uso',
+  EADDRNOTAVAIL: 'la dirección no es de esta máquina',
+  ERR_FS_FILE_TOO_LARGE: 'el archivo es demasiado grande (más de 2 GiB)',
+}
+
+/** What an error of the operating system means, without the path; null: it is none. */
+export function systemReason(error: unknown): string | null {
+  const { code, syscall } = (error ?? {}) as NodeJS.ErrnoException
+  if (code === undefined) return null
+  return SYSTEM_REASONS[code] ?? (syscall === undefined ? null : `el sistema no lo permite (${syscall}: ${code})`)
 }

@@ -5,6 +5,7 @@
 import type { AuditBackend } from '../audit/backend.ts'
 import type { openAuditReader } from '../audit/queries.ts'
 import type { Config } from '../config/config.ts'
+import type { ResthooksError } from '../errors.ts'
 import type { Queue } from '../queue/queue.ts'
 
 /** The options that every command takes, before or after its name. */
@@ -69,6 +70,17 @@ export class Context {
       return createPostgresBackend(audit, { instancia, proyecto })
     })()
     return this.#backend
+  }
+
+  /** What Redis or Postgres threw at the command, for a person; null: it was neither. */
+  async explain(error: unknown): Promise<ResthooksError | null> {
+    // Without the configuration neither was asked anything.
+    const config = await this.#config?.catch(() => null)
+    if (!config) return null
+    const { isRedisError, redisTrouble } = await import('../queue/redis.ts')
+    if (this.#queue !== undefined && isRedisError(error)) return redisTrouble(error, config.redis)
+    const { postgresTrouble, sqlState } = await import('../audit/trouble.ts')
+    return sqlState(error) === null ? null : postgresTrouble(error, config.audit)
   }
 
   /** Closes whatever was opened. Never throws: the command's own result matters more. */

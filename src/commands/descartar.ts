@@ -5,7 +5,6 @@ import { type ChooseOptions, chooseDeliveries, explainIds, showTally } from './c
 import type { Context } from './context.ts'
 import { addFilterOptions, parseLimit } from './delivery-filters.ts'
 import * as print from './print.ts'
-import { withRedisExplained } from './redis-explained.ts'
 
 const STATES = ['pendiente', 'reintentando', 'fallida'] as const
 
@@ -29,7 +28,7 @@ export function descartar(program: Command, context: Context): void {
         import('../recovery/discard.ts'),
         import('../recovery/drain.ts'),
       ])
-      await withRedisExplained(config, () => drainAudit(queue, backend))
+      await drainAudit(queue, backend)
       const unknown =
         selection.kind === 'ids'
           ? await explainIds(audit, selection.ids, selection.filters, {
@@ -38,7 +37,7 @@ export function descartar(program: Command, context: Context): void {
             })
           : []
       const scene = { config, queue, audit, backend, simulate: options.simulacro === true, note: print.note }
-      const { tally, running } = await withRedisExplained(config, () => discard(scene, selection, limit))
+      const { tally, running } = await discard(scene, selection, limit)
       await showTally(tally, unknown, 'descartadas', options, { en_curso: running })
       if (running > 0) print.note(`${running} tenían un pedido en curso, que puede llegar igual a su listener.`)
       const failed = unknown.length + tally.problemCount

@@ -4,16 +4,37 @@
  */
 import { writeSync } from 'node:fs'
 import type Table from 'cli-table3'
+import { EXIT_CODES, systemReason } from '../errors.ts'
 
 let watched = false
 
-/** Our stdout. `resthooks auditoria | head` closes the pipe early: that is no error. */
+/**
+ * What happens when stdout takes no more. The next program of a pipe that has read enough (`resthooks auditoria | head`) is the
+ * ordinary end of a listing; anything else (a full disk) is a result that nobody gets.
+ */
+let onOutputLost = (error: NodeJS.ErrnoException): void => {
+  if (error.code === 'EPIPE') process.exit()
+  note(`resthooks: ${lostOutput(error)}`)
+  process.exit(EXIT_CODES.FALLO)
+}
+
+/** Our stdout. */
 export function stdout(): NodeJS.WriteStream {
   if (!watched) {
     watched = true
-    process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
+    process.stdout.on('error', (error: NodeJS.ErrnoException) => onOutputLost(error))
   }
   return process.stdout
+}
+
+/** For a command that has something to say or to finish when its output is lost: it may be called several times. */
+export function whenOutputIsLost(act: (error: NodeJS.ErrnoException) => void): void {
+  onOutputLost = act
+}
+
+/** Why the results do not arrive, for a sentence. */
+export function lostOutput(error: unknown): string {
+  return `no se pudo escribir en la salida estándar: ${systemReason(error) ?? String(error)}`
 }
 
 /** A result line on stdout. */
@@ -28,20 +49,29 @@ export function wroteAtOnce(): boolean {
   return atOnce
 }
 
-/** The one result line of a command that must start fast: making Node's stream for it costs more than the line. */
+/**
+ * The one result line of a command that must start fast: making Node's stream for it costs more than the line.
+ * @throws the system's error where it cannot be written
+ */
 export function onlyLine(text: string): void {
   try {
     writeSync(1, `${text}\n`)
     atOnce = true
   } catch (error) {
-    // A pipe that is full or closed: the stream knows how to wait, and how to end.
-    if (!['EAGAIN', 'EPIPE'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error
+    // A pipe that is full: the stream knows how to wait.
+    if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error
     line(text)
   }
 }
 
-/** Something to know that is not the result, on stderr. */
+let deaf = false
+
+/** Something to know that is not the result, on stderr. Where that is full or closed, there is nowhere left to say it. */
 export function note(text: string): void {
+  if (!deaf) {
+    deaf = true
+    process.stderr.on('error', () => {})
+  }
   process.stderr.write(`${text}\n`)
 }
 

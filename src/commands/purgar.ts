@@ -6,7 +6,6 @@ import { UsageError } from '../errors.ts'
 import type { Context } from './context.ts'
 import { parseInstant } from './instant.ts'
 import * as print from './print.ts'
-import { withRedisExplained } from './redis-explained.ts'
 
 interface Options {
   readonly antesDe?: string
@@ -33,9 +32,7 @@ export function purgar(program: Command, context: Context): void {
         import('../queue/old-failures.ts'),
       ])
       const purged = await purge(config.audit, config, { before, simulate })
-      const fallidas = await withRedisExplained(config, () =>
-        forgetOldFailures(queue, config.listeners.keys(), before, simulate),
-      )
+      const fallidas = await forgetOldFailures(queue, config.listeners.keys(), before, simulate)
       if (options.json) print.json({ simulacro: simulate, antes_de: before, ...purged, fallidas_en_redis: fallidas })
       else await show(purged, fallidas, before, simulate)
     })

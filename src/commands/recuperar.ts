@@ -4,7 +4,6 @@ import { OperationFailed } from '../errors.ts'
 import type { Recovery } from '../recovery/recover.ts'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
-import { withRedisExplained } from './redis-explained.ts'
 
 interface Options {
   readonly simulacro?: boolean
@@ -40,7 +39,7 @@ async function run(context: Context, simulate: boolean): Promise<Recovery> {
   const config = await context.config()
   const [queue, audit, backend] = [await context.queue(), await context.audit(), await context.auditBackend()]
   const { recover } = await import('../recovery/recover.ts')
-  return withRedisExplained(config, () => recover({ config, queue, audit, backend, simulate, note: print.note }))
+  return recover({ config, queue, audit, backend, simulate, note: print.note })
 }
 
 function totals({ listeners, delayed, accepted, recent, problemCount }: Recovery) {

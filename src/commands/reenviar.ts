@@ -6,7 +6,6 @@ import { type ChooseOptions, chooseDeliveries, explainIds, showTally } from './c
 import type { Context } from './context.ts'
 import { addFilterOptions, parseFilters, parseLimit } from './delivery-filters.ts'
 import * as print from './print.ts'
-import { withRedisExplained } from './redis-explained.ts'
 import { requireListener } from './select-listeners.ts'
 
 interface Options extends ChooseOptions {
@@ -40,9 +39,9 @@ export function reenviar(program: Command, context: Context): void {
         import('../recovery/drain.ts'),
       ])
       const scene = { config, queue, audit, backend, simulate: options.simulacro === true, note: print.note }
-      await withRedisExplained(config, () => drainAudit(queue, backend))
+      await drainAudit(queue, backend)
       const unknown = await unanswered(context, selection)
-      const tally = await withRedisExplained(config, () => resend(scene, selection, limit))
+      const tally = await resend(scene, selection, limit)
       await showTally(tally, unknown, 'reenviadas', options)
       const failed = unknown.length + tally.problemCount
       if (failed > 0) throw new OperationFailed(`${failed} no se reenviaron.`)

@@ -2,11 +2,11 @@
 import { hostname } from 'node:os'
 import type { Command } from 'commander'
 import type { Config } from '../config/config.ts'
-import { UsageError } from '../errors.ts'
+import { EXIT_CODES, type ResthooksError, Unavailable, UsageError } from '../errors.ts'
 import { newId } from '../id.ts'
 import type { Message, Millis } from '../message.ts'
 import { encodeEnvelope, hasControl, isJsonType } from '../queue/envelope-write.ts'
-import { redisTrouble } from '../queue/redis.ts'
+import { mayHaveHappened, redisTrouble } from '../queue/redis.ts'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
 import { requireListener } from './select-listeners.ts'
@@ -43,7 +43,7 @@ export function send(program: Command, context: Context): void {
     .option('--demora <duración>', 'no entregar antes de 10m, 2h…')
     .option('--listener <nombre>', 'sólo para este listener')
     .option('--lote', 'un mensaje por línea de la entrada estándar: {"evento":…,"datos":…}')
-    .option('--esperar <plazo>', 'espera el resultado de todas las entregas (30s si no se indica el plazo)')
+    .option('--esperar [plazo]', 'espera el resultado de todas las entregas (30s si no se indica el plazo)')
     .action(async (event: string | undefined, data: string | undefined, options: SendOptions) => {
       const config = await context.config()
       if (options.lote) {
@@ -55,12 +55,27 @@ export function send(program: Command, context: Context): void {
       const patience = options.esperar === undefined ? null : await durationOption('--esperar', options.esperar)
       if (isInactive(config)) return
       const id = await enqueue(context, config, message, options.demora)
-      print.onlyLine(id)
+      printId(id)
       if (patience !== null) {
         const { awaitOutcomes } = await import('./await-outcomes.ts')
         await awaitOutcomes(context, [id], patience)
       }
     })
+}
+
+/** The message is in: a script that repeats what failed to print would double it. */
+function printId(id: string): void {
+  const lost = (error: NodeJS.ErrnoException) => {
+    print.note(`resthooks: ${print.lostOutput(error)}. El mensaje sí se encoló, con el id ${id}: no lo envíe otra vez`)
+    // A reader that wanted no id is no failure.
+    if (error.code !== 'EPIPE') process.exitCode = EXIT_CODES.FALLO
+  }
+  print.whenOutputIsLost(lost)
+  try {
+    print.onlyLine(id)
+  } catch (error) {
+    lost(error as NodeJS.ErrnoException)
+  }
 }
 
 /** With `resthooks_activo = 0` nothing is enqueued; the caller is told and goes on. */
@@ -166,6 +181,17 @@ async function enqueue(context: Context, config: Config, message: Message, delay
     await queue.enqueue([envelope])
     return timed.id
   } catch (error) {
-    throw redisTrouble(error, config.redis)
+    throw enqueueTrouble(error, config, message.key === null ? ONE_WITHOUT_KEY : ONE_WITH_KEY)
   }
+}
+
+const ONE_WITHOUT_KEY =
+  'El mensaje pudo haber quedado encolado: si lo repite puede llegar dos veces. Con --clave CLAVE se repite sin ese riesgo'
+const ONE_WITH_KEY = 'El mensaje pudo haber quedado encolado: repítalo con la misma --clave y no llegará dos veces'
+
+/** Why nothing was enqueued, or @param doubt what to know where it may have been. */
+export function enqueueTrouble(error: unknown, { redis }: Config, doubt: string): ResthooksError {
+  const trouble = redisTrouble(error, redis)
+  if (!mayHaveHappened(error)) return trouble
+  return new Unavailable(`${trouble.message}. ${doubt}`, { cause: error })
 }

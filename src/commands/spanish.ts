@@ -1,5 +1,6 @@
 /** commander in Spanish: its headings, its help option and its complaints. */
-import type { Command, CommanderError } from 'commander'
+import type { Argument, Command, CommanderError, Option } from 'commander'
+import { note, stdout } from './print.ts'
 
 const TITLES: Readonly<Record<string, string>> = {
   'Usage:': 'Uso:',
@@ -23,19 +24,24 @@ export function speakSpanish(command: Command): Command {
           each.usage().replace('[options]', '[opciones]').replace('[command]', '[comando]'),
         ].join(' '),
       subcommandTerm: (each) => [each.name(), each.usage().replace('[options]', '').trim()].filter(Boolean).join(' '),
-      optionDescription: (option) => {
-        const notes = [
-          option.argChoices ? `uno de: ${option.argChoices.join(', ')}` : '',
-          option.defaultValue !== undefined &&
-          option.defaultValueDescription !== '' &&
-          !Array.isArray(option.defaultValue)
-            ? `por omisión: ${option.defaultValueDescription ?? String(option.defaultValue)}`
-            : '',
-        ].filter(Boolean)
-        return notes.length > 0 ? `${option.description} (${notes.join('; ')})` : option.description
-      },
+      optionDescription: described,
+      argumentDescription: described,
     })
-    .configureOutput({ outputError: () => {} })
+    .configureOutput({
+      outputError: () => {},
+      writeOut: (text) => void stdout().write(text),
+      writeErr: (text) => note(text.trimEnd()),
+    })
+}
+
+function described(each: Option | Argument): string {
+  const { description, argChoices, defaultValue, defaultValueDescription } = each
+  const shown = defaultValue !== undefined && defaultValueDescription !== '' && !Array.isArray(defaultValue)
+  const notes = [
+    argChoices ? `uno de: ${argChoices.join(', ')}` : '',
+    shown ? `por omisión: ${defaultValueDescription ?? String(defaultValue)}` : '',
+  ].filter(Boolean)
+  return notes.length > 0 ? `${description} (${notes.join('; ')})` : description
 }
 
 function ancestors(command: Command): string[] {

@@ -144,6 +144,22 @@ export function redisTrouble(error: unknown, config: RedisConfig): ResthooksErro
   return say(text || 'se cortó la conexión')
 }
 
+/** What the client says of a connection that is gone. */
+const CONNECTION_LOST =
+  /Connection is closed|Stream isn't writeable|timed out|max retries|Connection lost|All sentinels|ended by the other/i
+
+/** Whether Redis or its client made this error. */
+export function isRedisError(error: unknown): boolean {
+  const { name, message = '' } = error as Error
+  return name === 'ReplyError' || CONNECTION_LOST.test(message)
+}
+
+/** The command may have been carried out although it failed: it was on its way, and Redis did not refuse it. */
+export function mayHaveHappened(error: unknown): boolean {
+  const { name, message = '' } = error as Error
+  return name !== 'ReplyError' && !/Stream isn't writeable/.test(message)
+}
+
 /** True for an error of the connection or of the server's condition, that passes by itself. */
 export function isRedisOutage(error: unknown): boolean {
   const { message = '', code } = error as Error & { code?: string }
@@ -151,9 +167,6 @@ export function isRedisOutage(error: unknown): boolean {
   return (
     /^(READONLY|LOADING|OOM|MASTERDOWN|MISCONF|NOREPLICAS|CLUSTERDOWN|TRYAGAIN|BUSY|NOAUTH|WRONGPASS|NOPERM|UNKILLABLE)/.test(
       message,
-    ) ||
-    /Connection is closed|Stream isn't writeable|timed out|max retries|Connection lost|All sentinels|ended by the other/i.test(
-      message,
-    )
+    ) || CONNECTION_LOST.test(message)
   )
 }

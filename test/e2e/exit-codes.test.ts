@@ -2,6 +2,7 @@
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { freePort } from '../support/ports.ts'
+import { startRedis } from '../support/redis-server.ts'
 import { expect, test } from '../support/world.ts'
 
 test('0: done', async ({ world }) => {
@@ -74,6 +75,53 @@ test('4: no Postgres', async ({ world }) => {
   const run = await world.cli(['crear-base'])
   expect(run).toMatchObject({ code: 4, stdout: '' })
   expect(run.stderr).toContain(String(port))
+})
+
+/** Each command, and its exit code without Redis, with a replica of Redis, without Postgres; null: it asks nothing of that one. */
+const OUTAGES: readonly (readonly [readonly string[], number | null, number | null, number | null])[] = [
+  [['send', 'x', '{}'], 4, 4, null],
+  [['send', 'x', '{}', '--clave', 'k'], 4, 4, null],
+  [['send', 'x', '{}', '--demora', '10m'], 4, 4, null],
+  [['send', '--lote'], 4, 4, null],
+  [['estado'], 4, null, null],
+  [['auditoria'], null, null, 4],
+  [['ver', '01ARZ3NDEKTSV4RRFFQ69G5FAV'], null, null, 4],
+  [['pausar', 'a'], 4, 4, null],
+  [['reanudar', 'a'], 4, 4, null],
+  [['reenviar', '--fallidas'], 4, 4, 4],
+  [['descartar', '--fallidas'], 4, 4, 4],
+  [['recuperar'], 4, 4, 4],
+  [['purgar', '--antes-de', '90d'], 4, null, 4],
+  [['crear-base'], null, null, 4],
+]
+
+test('every command without Redis, with a replica and without Postgres: a code and a sentence, never a stack', async ({
+  world,
+}) => {
+  await world.createSchema()
+  await world.set('listener a', { url: 'http://127.0.0.1:1' })
+  const replica = await startRedis(['--replicaof', '127.0.0.1', '1'])
+  try {
+    const outages: [string, Record<string, string>][] = [
+      ['no Redis', { REST_HOOKS_REDIS_PORT: String(await freePort()) }],
+      ['a replica', { REST_HOOKS_REDIS_PORT: String(replica.port) }],
+      ['no Postgres', { REST_HOOKS_DB_PORT: String(await freePort()) }],
+    ]
+    const wrong: unknown[] = []
+    const run = async ([args, ...codes]: (typeof OUTAGES)[number]) => {
+      for (const [n, [outage, env]] of outages.entries()) {
+        const expected = codes[n]!
+        if (expected === null) continue
+        const { code, stderr } = await world.cli(args, { env, input: '{"evento":"x"}\n' })
+        const told = code === 0 || (/\p{L}{3}/u.test(stderr) && !/error interno|^ {4}at |READONLY|ECONN/m.test(stderr))
+        if (code !== expected || !told) wrong.push({ outage, args: args.join(' '), code, stderr })
+      }
+    }
+    await Promise.all(OUTAGES.map(run))
+    expect(wrong).toEqual([])
+  } finally {
+    await replica.stop()
+  }
 })
 
 test('the files are found from any folder, and the global options stand before or after the command', async ({
