@@ -1,6 +1,7 @@
 /**
  * The command line: words in, exit code out. What a command does is in `commands/`.
  */
+import { existsSync, readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import type { Definition } from './commands/command.ts'
 import { Context, type GlobalOptions } from './commands/context.ts'
@@ -28,7 +29,7 @@ export async function main(given: readonly string[], commands: Commands): Promis
     .version(__VERSION__, '-V, --version', 'muestra la versión')
     .exitOverride()
   try {
-    if (given.some((word) => word.includes('\uFFFD'))) await refuseBrokenBytes(given)
+    if (given.some((word) => word.includes('\uFFFD'))) refuseBrokenBytes(given)
     leaveLostFolder()
     const words = esperarWithItsTime(tobaSpelling(given))
     withGlobalOptions(program)
@@ -83,8 +84,7 @@ function esperarWithItsTime(words: readonly string[]): readonly string[] {
  * Node decodes the arguments itself, and puts U+FFFD for bytes that are no UTF-8: a message would go out changed. Only the bytes
  * tell it from one that was typed; where the system does not show them, it is refused.
  */
-async function refuseBrokenBytes(given: readonly string[]): Promise<void> {
-  const { existsSync, readFileSync } = await import('node:fs')
+function refuseBrokenBytes(given: readonly string[]): void {
   const shown = existsSync('/proc/self/cmdline')
     ? readFileSync('/proc/self/cmdline', 'latin1').split('\0').slice(0, -1)
     : null
@@ -110,9 +110,8 @@ function leaveLostFolder(): void {
   try {
     process.cwd()
   } catch {
-    const again = process.env.PWD ?? ''
-    const folder = again.startsWith('/') && canEnter(again) ? again : '/'
-    process.chdir(folder)
+    // One of the same name may have taken its place, as when a new version is deployed.
+    const folder = [process.env.PWD ?? '', '/'].find((each) => each.startsWith('/') && canEnter(each))
     note(`resthooks: la carpeta en la que está ya no existe: lo que se busca a partir de ella se busca en ${folder}`)
   }
 }

@@ -1,9 +1,10 @@
 /** Exit codes 0 to 4, each with a message that says what happened, where, and what to do (INTERFACE §3). */
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { BIN, runProgram } from '../support/cli.ts'
 import { freePort } from '../support/ports.ts'
 import { startRedis } from '../support/redis-server.ts'
-import { expect, test } from '../support/world.ts'
+import { expect, test, type World } from '../support/world.ts'
 
 test('0: done', async ({ world }) => {
   expect(await world.cli(['--help'])).toMatchObject({ code: 0, stderr: '' })
@@ -122,6 +123,66 @@ test('every command without Redis, with a replica and without Postgres: a code a
   } finally {
     await replica.stop()
   }
+})
+
+/** As a shell runs it: with redirections, and with bytes that Node could not pass on. */
+function shell(world: World, line: string, cwd = world.folder) {
+  return runProgram('bash', ['-c', line], { cwd, env: { ...world.environment, R: `${process.execPath} ${BIN}` } })
+}
+
+test.for([
+  ['data', `$R send x "$(printf '{"n":"N\\372\\361ez"}')"`],
+  ['the event', `$R send "$(printf 'alta.N\\372\\361ez')" '{}'`],
+  ['--clave', `$R send x '{}' --clave "$(printf '\\361')"`],
+  ['a header', `$R send x '{}' --cabecera "$(printf 'X-A: \\361')"`],
+  ['a path', `$R send x '{}' --ruta "$(printf 'a/\\361')"`],
+  ['a path of --esperar', `$R send x '{}' --esperar --ruta "$(printf 'a/\\361')"`],
+  ['a U+FFFD beside a broken byte', `$R send x "$(printf '{"n":"\\357\\277\\275 \\361"}')"`],
+  ['another command', `$R ver "$(printf '\\361')"`],
+])('2: %s in ISO-8859-1, which Node would change', async ([, line], { world }) => {
+  const run = await shell(world, line!)
+  expect(run).toMatchObject({ code: 2, stdout: '' })
+  for (const way of ['UTF-8', '@archivo', '--tipo-contenido']) expect(run.stderr).toContain(way)
+  expect(await world.redis.llen(world.keys.inbox)).toBe(0)
+})
+
+test('a U+FFFD that somebody typed is sent', async ({ world }) => {
+  expect(await world.cli(['send', 'x', '{"n":"\uFFFD"}'])).toMatchObject({ code: 0, stderr: '' })
+  expect(JSON.parse((await world.redis.lindex(world.keys.inbox, 0))!).datos).toEqual({ n: '\uFFFD' })
+})
+
+test('a full disk and a closed pipe are ordinary: what was done is said', async ({ world }) => {
+  const full = await shell(world, "$R send x '{}' > /dev/full")
+  expect(full).toMatchObject({ code: 1 })
+  const { id } = JSON.parse((await world.redis.lindex(world.keys.inbox, 0))!)
+  expect(full.stderr).toContain(id)
+  expect(full.stderr).toContain('disco')
+  expect((await shell(world, "$R send x '{}' > /dev/full 2> /dev/full")).code).toBe(1)
+  expect(await shell(world, '$R --help > /dev/full')).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining('disco'),
+  })
+  expect(await shell(world, '$R estado > /dev/full')).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining('disco'),
+  })
+  expect((await shell(world, '$R enviarr 2> /dev/full')).code).toBe(2)
+  const closed = await shell(world, 'set -o pipefail; $R estado | true')
+  expect(closed).toMatchObject({ code: 0, stderr: '' })
+})
+
+test('in a folder that was deleted under the shell the program works, and says where it looks', async ({ world }) => {
+  const gone = 'mkdir ido; cd ido; rmdir ../ido;'
+  const sent = await shell(world, `${gone} $R send x '{}'`)
+  expect(sent).toMatchObject({ code: 0, stdout: expect.stringMatching(/^\w{26}\n$/) })
+  expect(sent.stderr).toContain('ya no existe')
+  const file = await shell(world, `${gone} $R send x @datos.json`)
+  expect(file).toMatchObject({ code: 2, stderr: expect.not.stringMatching(/uv_cwd|ENOENT/) })
+  expect(await shell(world, `${gone} $R estado`)).toMatchObject({ code: 0 })
+  expect(await shell(world, `${gone} $R --help`)).toMatchObject({ code: 0 })
+  // One of the same name in its place.
+  const again = await shell(world, `${gone} mkdir ../ido; echo '{}' > ../ido/datos.json; $R send x @datos.json`)
+  expect(again).toMatchObject({ code: 0 })
 })
 
 test('the files are found from any folder, and the global options stand before or after the command', async ({
