@@ -6,6 +6,7 @@ import type { WorkersConfig } from '../config/config.ts'
 import { parseIni } from '../config/ini.ts'
 import { Problems } from '../config/problems.ts'
 import { formatDuration } from '../config/quantities.ts'
+import { systemReason } from '../errors.ts'
 import type { Millis } from '../message.ts'
 import { aviso, error, ok, type Verdict } from './finding.ts'
 
@@ -35,7 +36,7 @@ export function checkSupervisord(named: string | undefined, workers: WorkersConf
   try {
     programs = findPrograms(named === undefined ? PLACES : [named], cwd, named !== undefined)
   } catch (cause) {
-    return [error(name, `no se pudo leer ${named}: ${(cause as Error).message}`, 'revise --supervisord')]
+    return [error(name, `no se pudo leer ${named}: ${systemReason(cause) ?? cause}`, 'revise --supervisord')]
   }
   if (programs.length === 0) {
     const where = named === undefined ? PLACES.join(', ') : named

@@ -4,7 +4,6 @@ import type { ProbeReport } from '../delivery/probe.ts'
 import { OperationFailed, UsageError } from '../errors.ts'
 import { newId } from '../id.ts'
 import type { Message } from '../message.ts'
-import { isJsonType } from '../queue/envelope-write.ts'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
 
@@ -66,10 +65,10 @@ export function probar(program: Command, context: Context): void {
 }
 
 async function messageOf(data: string, options: ProbarOptions): Promise<Message> {
-  const { readBody, checkJson } = await import('./send-body.ts')
+  const { readBody, mustBeJson, requireJson } = await import('./send-body.ts')
   const { body } = await readBody(data)
   const contentType = options.tipoContenido ?? 'application/json'
-  if (isJsonType(contentType) && body.length > 0) checkJson(body)
+  if (mustBeJson(contentType) && body.length > 0) await requireJson(body)
   const headers: Record<string, string> = {}
   for (const text of options.cabecera) {
     const colon = text.indexOf(':')

@@ -8,14 +8,14 @@ import type { Config } from '../config/config.ts'
 import { OperationFailed, UsageError } from '../errors.ts'
 import { newId } from '../id.ts'
 import type { Message, Millis } from '../message.ts'
-import { decodeEntry, ENVELOPE_KEYS, type Entry, EnvelopeError, readEntry } from '../queue/envelope.ts'
-import { encodeEnvelope, isJsonType } from '../queue/envelope-write.ts'
+import { decodeEntry, ENVELOPE_KEYS, type Entry, EnvelopeError, jsonProblem, readEntry } from '../queue/envelope.ts'
+import { encodeEnvelope } from '../queue/envelope-write.ts'
 import { redisTrouble } from '../queue/redis.ts'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
 import { requestProblems } from './request-problems.ts'
 import { dueAfter, durationOption, isInactive, originOf, type SendOptions } from './send.ts'
-import { checkJson } from './send-body.ts'
+import { mustBeJson, notJson } from './send-body.ts'
 
 const BLOCK_LINES = 500
 const BLOCK_BYTES = 4 * 1024 * 1024
@@ -152,7 +152,7 @@ class LineReader {
       if (problems.length > 0) throw new EnvelopeError(problems.join('; '))
     }
     const json = entry.datos !== null
-    if (!json && message.body.length > 0 && isJsonType(contentType)) checkLineJson(message.body)
+    if (!json && message.body.length > 0 && mustBeJson(contentType)) checkLineJson(message.body)
     return { message: { ...message, origin: message.origin ?? this.#origin }, delay, json }
   }
 
@@ -169,9 +169,9 @@ class LineReader {
 
 function checkLineJson(body: Buffer): void {
   try {
-    checkJson(body)
-  } catch (error) {
-    throw new EnvelopeError((error as Error).message.replace('--tipo-contenido', '"tipo_contenido"'))
+    JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(body))
+  } catch {
+    throw new EnvelopeError(notJson('el cuerpo', jsonProblem(body), '"tipo_contenido"'))
   }
 }
 

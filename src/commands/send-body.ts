@@ -1,6 +1,7 @@
 /** DATOS of `send`: where it is read from, and whether it is JSON. The bytes stay as they are. */
 import { readFileSync } from 'node:fs'
-import { UsageError } from '../errors.ts'
+import { systemReason, UsageError } from '../errors.ts'
+import { isJsonType } from '../queue/envelope-write.ts'
 
 /** @throws UsageError when a named file cannot be read */
 export async function readBody(data: string | undefined): Promise<{ body: Buffer; given: boolean }> {
@@ -11,7 +12,7 @@ export async function readBody(data: string | undefined): Promise<{ body: Buffer
     try {
       return { body: readFileSync(file), given: true }
     } catch (error) {
-      throw new UsageError(`no se puede leer DATOS de ${file}: ${(error as Error).message}`, { cause: error })
+      throw new UsageError(`no se puede leer DATOS de ${file}: ${systemReason(error) ?? error}`, { cause: error })
     }
   }
   return { body: Buffer.from(data, 'utf8'), given: true }
@@ -23,15 +24,22 @@ async function readAll(stream: NodeJS.ReadableStream): Promise<Buffer> {
   return Buffer.concat(chunks)
 }
 
+/** Whether DATOS of this type have to be JSON. One that names another encoding than JSON's own is bytes, and the sender's business. */
+export function mustBeJson(contentType: string): boolean {
+  return isJsonType(contentType) && !/;\s*charset\s*=\s*"?(?!utf-?8\b)/i.test(contentType)
+}
+
 /** @throws UsageError when the bytes are not one JSON document in UTF-8 */
-export function checkJson(body: Buffer): void {
+export async function requireJson(body: Buffer): Promise<void> {
   try {
     JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(body))
   } catch (error) {
-    const why = error instanceof SyntaxError ? error.message : 'no es texto UTF-8'
-    throw new UsageError(
-      `DATOS no es JSON (${why}); si es otra cosa, indique --tipo-contenido (por ejemplo text/plain)`,
-      { cause: error },
-    )
+    const { jsonProblem } = await import('../queue/envelope-json.ts')
+    throw new UsageError(notJson('DATOS', jsonProblem(body), '--tipo-contenido'), { cause: error })
   }
+}
+
+/** @param otherwise where it can be said that it is something else */
+export function notJson(what: string, problem: string, otherwise: string): string {
+  return `${what} no es JSON: ${problem}. Si es otra cosa, indique ${otherwise} (por ejemplo text/plain)`
 }

@@ -5,12 +5,12 @@ import type { Config } from '../config/config.ts'
 import { EXIT_CODES, type ResthooksError, Unavailable, UsageError } from '../errors.ts'
 import { newId } from '../id.ts'
 import type { Message, Millis } from '../message.ts'
-import { encodeEnvelope, hasControl, isJsonType } from '../queue/envelope-write.ts'
+import { encodeEnvelope, hasControl } from '../queue/envelope-write.ts'
 import { mayHaveHappened, redisTrouble } from '../queue/redis.ts'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
 import { requireListener } from './select-listeners.ts'
-import { readBody } from './send-body.ts'
+import { mustBeJson, readBody, requireJson } from './send-body.ts'
 
 export interface SendOptions {
   readonly ruta?: string
@@ -126,10 +126,7 @@ async function messageOf(
   await checkRequest(options, headers, config)
   const { body, given } = await readBody(data)
   const contentType = options.tipoContenido ?? (given ? 'application/json' : '')
-  if (given && isJsonType(contentType)) {
-    const { checkJson } = await import('./send-body.ts')
-    checkJson(body)
-  }
+  if (given && mustBeJson(contentType)) await requireJson(body)
   return {
     id: newId(),
     event,

@@ -7,6 +7,7 @@
  */
 import { readFileSync, statSync } from 'node:fs'
 import { ExplorerSync } from 'cosmiconfig/dist/ExplorerSync.js'
+import { systemReason } from '../errors.ts'
 import type { Problems } from './problems.ts'
 
 export interface TextFile {
@@ -89,7 +90,7 @@ export function reason(error: unknown): string {
   if (code === 'ENOENT' || code === 'ENOTDIR') return 'el archivo no existe.'
   if (code === 'EACCES' || code === 'EPERM') return `no se puede leer: ${UNREADABLE}`
   if (code === 'EISDIR') return 'es una carpeta, no un archivo.'
-  return `no se puede leer (${code ?? String(error)}).`
+  return `no se puede leer: ${systemReason(error) ?? String(error)}.`
 }
 
 function kindOf(path: string): 'file' | 'hidden' | 'none' {

@@ -4,6 +4,7 @@
  * The end is the program's exit and not the end of its pipes: a grandchild may hold those for as long as it likes.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
+import { systemReason } from '../errors.ts'
 import { standInLaunchFolder } from '../launch-folder.ts'
 import type { Bytes, Millis } from '../message.ts'
 import type { CallbackInput, CallbackOutcome } from './callback.ts'
@@ -32,7 +33,9 @@ export function runProgram(
     child = spawn(program, args, { detached: true, stdio: 'pipe', env: environment(input.variables) })
   } catch (error) {
     // An argument with a NUL byte and the like.
-    return Promise.resolve(failed(`no se pudo ejecutar "${program}": ${(error as Error).message}`))
+    return Promise.resolve(
+      failed(`no se pudo ejecutar "${program}": ${systemReason(error) ?? (error as Error).message}`),
+    )
   }
   return watch(child, program, input, signal, limit)
 }
@@ -161,6 +164,6 @@ function spawnProblem(program: string, error: NodeJS.ErrnoException): string {
     case 'ENOEXEC':
       return `"${program}" no es un programa: ¿falta la primera línea #!/bin/sh?`
     default:
-      return `no se pudo ejecutar "${program}": ${error.message}`
+      return `no se pudo ejecutar "${program}": ${systemReason(error) ?? error.message}`
   }
 }

@@ -6,6 +6,7 @@
  * an entry is read three times on its way.
  */
 import { isUtf8 } from 'node:buffer'
+import { type ParseError, parse } from 'jsonc-parser'
 import { DATOS } from './envelope-write.ts'
 
 /** Why an entry cannot be understood, in Spanish. */
@@ -40,6 +41,42 @@ export function overwriteMembers(raw: Buffer, members: Readonly<Record<string, u
   const at = quick ? head.datosAt - DATOS.length : raw.lastIndexOf(CLOSE)
   const more = Buffer.from(`,${JSON.stringify(members).slice(1, -1)}`)
   return Buffer.concat([raw.subarray(0, at), more, raw.subarray(at)])
+}
+
+const NOT_UTF8 = 'no es texto UTF-8 (¿ISO-8859-1? conviértalo: iconv -f ISO-8859-1 -t UTF-8)'
+
+/** By `ParseErrorCode` of jsonc-parser, which tells where; what JSON.parse throws is English, and differs between versions of Node. */
+const JSON_PROBLEMS: Readonly<Record<number, string>> = {
+  1: 'texto que JSON no conoce (¿faltan comillas dobles?)',
+  2: 'un número mal escrito',
+  3: 'se esperaba el nombre de un miembro, entre comillas dobles',
+  4: 'se esperaba un valor',
+  5: 'se esperaba «:»',
+  6: 'se esperaba «,»',
+  7: 'falta «}»',
+  8: 'falta «]»',
+  9: 'sobra texto después del final',
+  10: 'un comentario, que JSON no admite',
+  12: 'una cadena sin cerrar',
+  14: 'un \\u sin sus cuatro cifras hexadecimales',
+  15: 'una barra invertida que no escapa nada conocido',
+  16: 'un carácter de control dentro de una cadena',
+}
+
+/** Why bytes are not one JSON document in UTF-8, and where, in Spanish. @param raw what JSON.parse refused */
+export function jsonProblem(raw: Buffer): string {
+  if (!isUtf8(raw)) return NOT_UTF8
+  const text = raw.toString('utf8')
+  if (text.trim() === '') return 'está vacío'
+  if (text.startsWith('\uFEFF')) return 'empieza con una marca de orden de bytes (BOM): guárdelo sin ella'
+  const errors: ParseError[] = []
+  parse(text, errors, { disallowComments: true, allowTrailingComma: false })
+  const [first] = errors
+  if (first === undefined) return 'no se pudo leer'
+  const before = text.slice(0, first.offset).split('\n')
+  const place = `${before.length > 1 ? `línea ${before.length}, ` : ''}carácter ${before.at(-1)!.length + 1}`
+  const [near] = text.slice(first.offset, first.offset + 20).split('\n')
+  return `${JSON_PROBLEMS[first.error] ?? 'no se pudo leer'} (${place}${near === '' ? ', al final' : `: «${near}»`})`
 }
 
 const DATOS_BYTES = Buffer.from(DATOS)
@@ -88,8 +125,8 @@ function readWhole(raw: Buffer): Entry {
   let value: unknown
   try {
     value = JSON.parse(source)
-  } catch (error) {
-    throw new EnvelopeError(`no es JSON: ${(error as Error).message}`)
+  } catch {
+    throw new EnvelopeError(`no es JSON: ${jsonProblem(raw)}`)
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw new EnvelopeError('no es un objeto JSON')
@@ -102,7 +139,7 @@ function decodeUtf8(raw: Buffer): string {
   try {
     return decoder.decode(raw)
   } catch {
-    throw new EnvelopeError('no es texto UTF-8')
+    throw new EnvelopeError(NOT_UTF8)
   }
 }
 

@@ -4,10 +4,10 @@
  */
 import { parseDelay } from '../config/quantities.ts'
 import type { Message, Millis } from '../message.ts'
-import { type Entry, EnvelopeError, overwriteMembers, readEntry } from './envelope-json.ts'
+import { type Entry, EnvelopeError, jsonProblem, overwriteMembers, readEntry } from './envelope-json.ts'
 import { hasControl } from './envelope-write.ts'
 
-export { type Entry, EnvelopeError, readEntry }
+export { type Entry, EnvelopeError, jsonProblem, readEntry }
 
 /**
  * The keys of an envelope. `recibido` and `profundidad` are the program's own, as is `largo`, how many bytes `datos` takes:

@@ -8,6 +8,8 @@ import { expect, test, type World } from '../support/world.ts'
 
 test('0: done', async ({ world }) => {
   expect(await world.cli(['--help'])).toMatchObject({ code: 0, stderr: '' })
+  const help = await world.cli(['probar', '--help'])
+  expect(help).toMatchObject({ code: 0, stdout: expect.not.stringMatching(/default|Usage|Options/) })
   expect(await world.cli(['--version'])).toMatchObject({ code: 0, stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) })
   expect(await world.cli(['crear-base'])).toMatchObject({ code: 0 })
   expect(await world.cli(['crear-base'])).toMatchObject({ code: 0 })
@@ -30,11 +32,13 @@ test.for([
   ['a delay beyond any date', ['send', 'x', '{}', '--demora', '8000000000000']],
   ['a header without a colon', ['send', 'x', '{}', '--cabecera', 'X-Sola']],
   ['a file that is not there', ['send', 'x', '@no-existe.json']],
+  ['a folder as a file', ['send', 'x', '@.']],
+  ['data that ends too early', ['send', 'x', '{"a":']],
 ] as const)('2: %s', async ([, args], { world }) => {
   const run = await world.cli(args)
   expect(run).toMatchObject({ code: 2, stdout: '' })
   expect(run.stderr.trim()).not.toBe('')
-  expect(run.stderr).not.toMatch(/^ {4}at /m)
+  expect(run.stderr).not.toMatch(/^ {4}at |Unexpected|Expected|no such file|ENOENT|EISDIR|illegal/m)
   expect(await world.redis.llen(world.keys.inbox)).toBe(0)
 })
 
@@ -145,6 +149,30 @@ test.for([
   for (const way of ['UTF-8', '@archivo', '--tipo-contenido']) expect(run.stderr).toContain(way)
   expect(await world.redis.llen(world.keys.inbox)).toBe(0)
 })
+
+test.for([
+  ['stdin', ['send', 'x', '-'], 2, /no es texto UTF-8.*iconv.*--tipo-contenido/],
+  [
+    'stdin, with a type that says so',
+    ['send', 'x', '-', '--tipo-contenido', 'application/json; charset=ISO-8859-1'],
+    0,
+    /^$/,
+  ],
+  ['a file', ['send', 'x', '@latin.json'], 2, /no es texto UTF-8.*iconv.*--tipo-contenido/],
+  ['a file, with a type that is no JSON', ['send', 'x', '@latin.json', '--tipo-contenido', 'text/plain'], 0, /^$/],
+  ['a line of --lote', ['send', 'x', '--lote'], 1, /línea 1: no es texto UTF-8.*iconv/],
+] as const)(
+  'ISO-8859-1 in %s: refused with the way out, or sent byte for byte',
+  async ([, args, code, told], { world }) => {
+    const bytes = Buffer.from('{"n":"Núñez"}', 'latin1')
+    await writeFile(join(world.folder, 'latin.json'), bytes)
+    const run = await world.cli(args, { input: bytes })
+    expect(run).toMatchObject({ code, stderr: expect.stringMatching(told) })
+    const entries = await world.redis.lrange(world.keys.inbox, 0, -1)
+    const bodies = entries.map((entry) => Buffer.from(JSON.parse(entry).cuerpo_base64, 'base64'))
+    expect(bodies).toEqual(code === 0 ? [bytes] : [])
+  },
+)
 
 test('a U+FFFD that somebody typed is sent', async ({ world }) => {
   expect(await world.cli(['send', 'x', '{"n":"\uFFFD"}'])).toMatchObject({ code: 0, stderr: '' })

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Message } from '../../src/message.ts'
-import { decodeEnvelope, EnvelopeError, stampEnvelope } from '../../src/queue/envelope.ts'
+import { decodeEnvelope, EnvelopeError, jsonProblem, stampEnvelope } from '../../src/queue/envelope.ts'
 import { encodeEnvelope } from '../../src/queue/envelope-write.ts'
 
 const NOW = new Date('2026-11-24T20:00:00Z')
@@ -230,4 +230,35 @@ describe('a whole envelope', () => {
       { numRuns: 1000 },
     )
   })
+})
+
+test.for([
+  ['{no es json}', 'texto que JSON no conoce (¿faltan comillas dobles?) (carácter 2: «no es json}»)'],
+  ['{"a":1,}', 'se esperaba el nombre de un miembro'],
+  ['{"a":', 'se esperaba un valor (carácter 6, al final)'],
+  ['{"a":1', 'falta «}» (carácter 7, al final)'],
+  ['[1 2]', 'se esperaba «,» (carácter 4: «2]»)'],
+  ['{"a":1}\n{"b":2}', 'sobra texto después del final (línea 2, carácter 1: «{"b":2}»)'],
+  ['{"a":"x\n"}', 'una cadena sin cerrar'],
+  ['{"a":"\\x"}', 'una barra invertida que no escapa nada conocido'],
+  ['// a\n1', 'un comentario, que JSON no admite'],
+  ["{'a':1}", 'texto que JSON no conoce'],
+  ['\uFEFF{}', 'BOM'],
+  [' ', 'está vacío'],
+  ['01', 'sobra texto después del final'],
+] as const)('what is wrong with %j is told in Spanish, with its place', ([text, told]) => {
+  expect(() => JSON.parse(text)).toThrow()
+  expect(jsonProblem(Buffer.from(text))).toContain(told)
+})
+
+test('whatever JSON.parse refuses is told in Spanish', () => {
+  fc.assert(
+    fc.property(fc.string({ unit: fc.constantFrom(...'{}[]",:\\u0a1e+-. \n\ttn/*') }), (text) => {
+      try {
+        JSON.parse(text)
+      } catch {
+        expect(jsonProblem(Buffer.from(text))).toMatch(/\p{L}/u)
+      }
+    }),
+  )
 })
