@@ -123,7 +123,7 @@ function openFolders(path: string): void {
 test('links that go round in circles are reported', () => {
   const places = folder()
   symlinkSync('resthooks.ini', join(places.path, 'resthooks.ini'))
-  expect(places.errors()).toContain('ELOOP')
+  expect(places.errors()).toContain('enlaces simbólicos forman un círculo')
 })
 
 test('settings of cosmiconfig in the working directory are neither read nor run', () => {
