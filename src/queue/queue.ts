@@ -121,6 +121,11 @@ export class Queue {
     return keys
   }
 
+  /** What is sent now would wait in this process behind earlier bytes, and die with it. */
+  get isCongested(): boolean {
+    return (this.redis.stream?.writableLength ?? 0) > 0
+  }
+
   /** Redis's clock, whole ms since epoch: the one that decides about due times. */
   async now(): Promise<number> {
     const [seconds, micros] = await this.redis.time()
@@ -255,7 +260,11 @@ export class Queue {
     return (answer as number[]).map((applied) => applied === 1)
   }
 
-  /** @returns those whose lease was lost */
+  /**
+   * Tells that the claims of these arrived, or that they are still worked on. Only the expiry of a lease that was renewed at
+   * least once counts as a lost attempt.
+   * @returns those whose lease was lost
+   */
   async renew(held: readonly Held[], lease: Millis): Promise<readonly Held[]> {
     if (held.length === 0) return []
     const { keys, args } = this.#heldArguments(held, ({ inFlight, deliveries }) => [inFlight, deliveries])

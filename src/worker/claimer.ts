@@ -2,6 +2,7 @@
  * From the listeners' queues to running requests: claims only what can start now, for all lanes with a free slot in one
  * call, and starts it.
  */
+import type { StopSignal } from '../delivery/stop-signal.ts'
 import { CALLBACK_LANE } from '../queue/keys.ts'
 import type { Claimed, Queue } from '../queue/queue.ts'
 import { type Lane, shareSlots } from './lane.ts'
@@ -81,13 +82,13 @@ export class Claimer {
       lane.hinted = false
       lane.servedAt = ++this.#turn
     }
-    let started = 0
     try {
       const { lanes } = await this.#queue.claim(
         shares.map(({ lane, n }) => ({ lane: lane.spec, n })),
         workers.lease,
         budget,
       )
+      const starting: { lane: Lane; claimed: Claimed; signal: StopSignal }[] = []
       const unstarted: Claimed[] = []
       lanes.forEach(({ items, nextAt, left, failed }, i) => {
         const { lane, n } = shares[i]!
@@ -102,25 +103,30 @@ export class Claimer {
         // A full answer, or one cut short by the bytes, means that there may be more.
         if (items.length === n || (items.length > 0 && left > 0 && !lane.spec.strict)) lane.hinted = true
         for (const item of items) {
-          if (this.open && this.lanes.get(lane.spec.name) === lane) this.#start(lane, item)
-          else unstarted.push(item)
+          if (this.open && this.lanes.get(lane.spec.name) === lane) {
+            starting.push({ lane, claimed: item, signal: this.#hold(lane, item) })
+          } else unstarted.push(item)
         }
-        started += items.length
       })
+      await this.#leases.begin(starting.map(({ claimed }) => claimed))
+      for (const { lane, claimed, signal } of starting) this.#start(lane, claimed, signal)
       if (unstarted.length > 0) await this.#queue.release(unstarted)
-      return started - unstarted.length
+      return starting.length
     } catch (error) {
       for (const { lane } of shares) lane.hinted = true
       throw error
     }
   }
 
-  #start(lane: Lane, claimed: Claimed): void {
-    const signal = this.#leases.hold(claimed)
-    const slot = lane.spec.name === CALLBACK_LANE ? 0 : 1
+  /** Its slot and its lease are taken. */
+  #hold(lane: Lane, claimed: Claimed): StopSignal {
     lane.running += 1
-    this.running += slot
+    this.running += slotsOf(lane)
     this.#bytes += claimed.raw.length
+    return this.#leases.hold(claimed)
+  }
+
+  #start(lane: Lane, claimed: Claimed, signal: StopSignal): void {
     lane.executor
       .execute(claimed, signal)
       .then((settlement) => this.#settler.add(settlement))
@@ -134,9 +140,14 @@ export class Claimer {
       })
       .finally(() => {
         lane.running -= 1
-        this.running -= slot
+        this.running -= slotsOf(lane)
         this.#bytes -= claimed.raw.length
         this.#bell.ring()
       })
   }
+}
+
+/** Callbacks have slots of their own. */
+function slotsOf(lane: Lane): number {
+  return lane.spec.name === CALLBACK_LANE ? 0 : 1
 }

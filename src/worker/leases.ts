@@ -1,10 +1,19 @@
 /**
- * The leases of everything this worker holds, from the claim until its outcome is in Redis. They are renewed four times
- * within their life; where one is lost all the same, the request is aborted, since another worker makes it now.
+ * The leases of everything this worker holds, from the claim until its outcome is in Redis. They are renewed when the work
+ * begins and four times within their life; where one is lost all the same, the request is aborted, since another worker makes
+ * it now.
+ *
+ * The first renewal tells Redis that the claim arrived: what expires without it was never begun, and does not count against
+ * the delivery. It is on its way, in the kernel's hands, before the first request is: a worker that is killed right after
+ * sending leaves it behind. Waiting for its answer would cost each delivery a round trip and protect from nothing more than a
+ * connection and a worker that die in the same moment.
  */
 import { Stopper, type StopSignal } from '../delivery/stop-signal.ts'
 import type { Claimed, Held, Queue } from '../queue/queue.ts'
 import type { WorkerScene } from './scene.ts'
+
+/** Leases that one script renews. */
+const AT_ONCE = 500
 
 interface Lease extends Held {
   readonly stopper: Stopper
@@ -39,6 +48,16 @@ export class Leases {
     clearTimeout(this.#timer)
   }
 
+  /** Tells that these arrived; to be called before the first request of any of them is made. */
+  async begin(claims: readonly Claimed[]): Promise<void> {
+    const leases = claims.flatMap((claim) => this.#held.get(keyOf(claim.lane, claim.id, claim.fence)) ?? [])
+    const telling = this.#renewAll(leases).catch(() => {
+      // The claim loop reports the outage; told again with the next renewal.
+      for (const lease of leases) lease.renewedAt = Number.NEGATIVE_INFINITY
+    })
+    if (this.#queue.isCongested) await telling
+  }
+
   /** @returns what aborts the work when the lease is lost */
   hold({ lane, id, fence }: Claimed): StopSignal {
     const stopper = new Stopper()
@@ -64,20 +83,29 @@ export class Leases {
     const due = [...this.#held.values()].filter((lease) => now - lease.renewedAt >= this.#interval * 0.5)
     if (due.length === 0) return
     try {
-      for (let i = 0; i < due.length; i += 500) {
-        const batch = due.slice(i, i + 500)
-        const lost = await this.#queue.renew(batch, this.#scene.config().workers.lease)
-        for (const lease of batch) lease.renewedAt = now
-        for (const { lane, id, fence } of lost) {
-          const lease = this.#held.get(keyOf(lane, id, fence))
-          if (!lease) continue
-          this.#held.delete(keyOf(lane, id, fence))
-          lease.stopper.abort()
-          this.#scene.log.warn({ id, listener: lane }, 'se perdió el arriendo de una entrega: otro worker la hace')
-        }
-      }
+      await this.#renewAll(due)
     } catch {
       // The loops that claim and settle report the outage; the leases are renewed when it is over.
+    }
+  }
+
+  /** In steps, all of them sent before the first one is answered. */
+  async #renewAll(leases: readonly Lease[]): Promise<void> {
+    const steps: Lease[][] = []
+    for (let i = 0; i < leases.length; i += AT_ONCE) steps.push(leases.slice(i, i + AT_ONCE))
+    await Promise.all(steps.map((step) => this.#renewStep(step)))
+  }
+
+  async #renewStep(leases: readonly Lease[]): Promise<void> {
+    const at = performance.now()
+    const lost = await this.#queue.renew(leases, this.#scene.config().workers.lease)
+    for (const lease of leases) lease.renewedAt = at
+    for (const { lane, id, fence } of lost) {
+      const lease = this.#held.get(keyOf(lane, id, fence))
+      if (!lease) continue
+      this.#held.delete(keyOf(lane, id, fence))
+      lease.stopper.abort()
+      this.#scene.log.warn({ id, listener: lane }, 'se perdió el arriendo de una entrega: otro worker la hace')
     }
   }
 }

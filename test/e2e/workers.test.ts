@@ -2,8 +2,10 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { inject } from 'vitest'
 import type { Worker } from '../support/cli.ts'
 import { closedGate } from '../support/gate.ts'
+import { startProxy } from '../support/proxy.ts'
 import { until } from '../support/until.ts'
 import { expect, test } from '../support/world.ts'
 
@@ -65,24 +67,50 @@ test('two workers share the work, and nothing is delivered twice', async ({ worl
   expect(workers).toHaveLength(2)
 })
 
+test('a claim whose answer is lost is made again, and is no attempt', async ({ world }) => {
+  const listener = await world.listener(() => ({ status: 200 }))
+  await world.set('workers', { arriendo: '1s' })
+  const proxy = await startProxy(inject('redis'))
+  try {
+    await world.setEnv({ REST_HOOKS_REDIS_PORT: String(proxy.port) })
+    await world.worker()
+    // The id, three numbers, and the envelope: what a claim answers.
+    const cut = proxy.cutOnAnswer(/\$26\r\n[0-9A-Z]{26}\r\n(:\d+\r\n){3}\$/)
+    const id = await world.send('x', 1)
+    await cut
+    await world.settled(id)
+    expect(await world.audit(id)).toMatchObject([{ estado: 'exitosa', intentos: [{ numero: 1, error: null }] }])
+    expect(listener.requests).toHaveLength(1)
+  } finally {
+    await proxy.close()
+  }
+})
+
 test('what a worker held when it was killed comes back, with the same id, and is audited', { timeout: 60_000 }, async ({
   world,
 }) => {
-  let holding = true
-  const listener = await world.listener(() => (holding ? 'silence' : { status: 200 }))
+  let doomed: Worker | undefined
+  // Killed as soon as its second request is here: whatever it had still to tell Redis goes with it.
+  const listener = await world.listener((_, n) => {
+    if (n === 2) doomed?.kill('SIGKILL')
+    return n <= 2 ? 'silence' : { status: 200 }
+  })
   await world.set('workers', { arriendo: '1s' })
-  const doomed = await world.worker()
+  doomed = await world.worker()
   const ids = [await world.send('x', { n: 1 }), await world.send('x', { n: 2 })]
-  await until(() => listener.pending === 2)
-  holding = false
-  doomed.kill('SIGKILL')
   expect(await doomed.waitExit()).toMatchObject({ signal: 'SIGKILL' })
   await world.worker()
   // The deliveries are back after their second, not after the usual half minute; what the dead one had read of the audit
   // stream, once it counts as dead (15 s).
   await until(() => listener.requests.length === 4, { timeout: 12_000 })
   for (const id of ids) await world.settled(id, { timeout: 40_000 })
-  for (const id of ids) expect(await world.audit(id)).toMatchObject([{ estado: 'exitosa' }])
+  for (const id of ids) {
+    const attempts = [
+      { numero: 1, error: 'sin_resultado' },
+      { numero: 2, error: null },
+    ]
+    expect(await world.audit(id)).toMatchObject([{ estado: 'exitosa', intentos: attempts }])
+  }
   expect(listener.requests.map(({ headers }) => headers['webhook-id']).toSorted()).toEqual([...ids, ...ids].toSorted())
 })
 

@@ -213,7 +213,7 @@ class Player {
         }),
       )
       const wanted = Object.fromEntries(
-        [...expected.deliveries].map(([id, { claim, ...state }]) => [id, { ...state, held: claim !== null }]),
+        [...expected.deliveries].map(([id, { claim, begun: _, ...state }]) => [id, { ...state, held: claim !== null }]),
       )
       expect(held, `deliveries of ${name}`).toEqual(wanted)
     }

@@ -12,6 +12,8 @@ export interface ModelDelivery {
   version: number
   /** Which claim holds it, null: nobody. */
   claim: number | null
+  /** That claim arrived at its worker. */
+  begun: boolean
 }
 
 export interface ModelLane {
@@ -33,7 +35,7 @@ export interface ModelClaim {
 }
 
 const LOST_AT_MOST = 3
-const NEW: ModelDelivery = { made: 0, number: 0, expiries: 0, version: 0, claim: null }
+const NEW: ModelDelivery = { made: 0, number: 0, expiries: 0, version: 0, claim: null, begun: false }
 
 export class Model {
   readonly lanes: ReadonlyMap<string, ModelLane>
@@ -93,7 +95,7 @@ export class Model {
       const failed = this.#rescue(lane)
       const ids = this.#pick(lane, n)
       for (const id of ids) {
-        lane.deliveries.set(id, { ...(lane.deliveries.get(id) ?? NEW), claim })
+        lane.deliveries.set(id, { ...(lane.deliveries.get(id) ?? NEW), claim, begun: false })
         lane.inFlight.set(id, false)
       }
       return { ids, failed }
@@ -111,11 +113,18 @@ export class Model {
     lane.inFlight.delete(id)
     switch (verdict) {
       case 'retry':
-        lane.deliveries.set(id, { made: made + 1, number, expiries: 0, version: version + 1, claim: null })
+        lane.deliveries.set(id, {
+          made: made + 1,
+          number,
+          expiries: 0,
+          version: version + 1,
+          claim: null,
+          begun: false,
+        })
         lane.retries.set(id, false)
         break
       case 'requeue':
-        lane.deliveries.set(id, { made, number, expiries: 0, version: version + 1, claim: null })
+        lane.deliveries.set(id, { made, number, expiries: 0, version: version + 1, claim: null, begun: false })
         lane.queue.unshift(id)
         break
       default:
@@ -131,6 +140,7 @@ export class Model {
 
   renew(name: string, id: string, claim: number): boolean {
     if (!this.holds(name, id, claim)) return false
+    this.lanes.get(name)!.deliveries.get(id)!.begun = true
     this.lanes.get(name)!.inFlight.set(id, false)
     return true
   }
@@ -169,14 +179,17 @@ export class Model {
     let failed = 0
     for (const id of [...lane.inFlight.keys()].filter((each) => lane.inFlight.get(each)).sort()) {
       const before = lane.deliveries.get(id)!
+      // Nothing was begun where the claim never arrived.
+      const lost = before.begun ? 1 : 0
       const after = {
         ...before,
-        number: before.number + 1,
-        expiries: before.expiries + 1,
-        version: before.version + 1,
+        number: before.number + lost,
+        expiries: before.expiries + lost,
+        version: before.version + lost,
         claim: null,
+        begun: false,
       }
-      this.audited += 1
+      this.audited += lost
       lane.inFlight.delete(id)
       if (after.expiries >= LOST_AT_MOST) {
         this.audited += 1

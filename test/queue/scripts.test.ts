@@ -147,6 +147,7 @@ describe('claim', () => {
     const again = await until(async () => (await claimed(queue, strict, 10))[0])
     expect(again.id).toBe('m1')
     // Its worker dies: it comes first again, not last.
+    await queue.renew([again], LEASE)
     await expireLeases(queue, 'e')
     const third = (await claimed(queue, strict, 10))[0]!
     expect([third.id, third.number]).toEqual(['m1', 2])
@@ -173,6 +174,28 @@ describe('claim', () => {
     const [callback] = (await queue.claim([{ lane: laneOf(CALLBACK_LANE), n: 1 }], LEASE, 1e9)).lanes[0]!.items
     expect(String(callback!.raw)).toBe('{"mensaje":"veneno"}')
     expect(await queue.redis.exists(`${queue.keys.messagePrefix}veneno`)).toBe(0)
+  })
+
+  test('a claim that never arrived counts for nothing, however often, and has no row', async ({ queue }) => {
+    await dispatched(queue, ['m1', 'm2'], ['a'])
+    const before = await queue.redis.xlen(queue.keys.audit)
+    for (let time = 1; time <= 5; time++) {
+      const items = await claimed(queue, lane, 10)
+      expect(items.map(({ id, made, number, version }) => [id, made, number, version])).toEqual([
+        ['m1', 0, 0, 0],
+        ['m2', 0, 0, 0],
+      ])
+      await expireLeases(queue, 'a')
+    }
+    expect(await queue.redis.xlen(queue.keys.audit)).toBe(before)
+    // One that arrived counts once; one that did not, in between, does not make it start anew.
+    const arrived = await claimed(queue, lane, 10)
+    await queue.renew(arrived, LEASE)
+    await expireLeases(queue, 'a')
+    await claimed(queue, lane, 10)
+    await expireLeases(queue, 'a')
+    expect((await claimed(queue, lane, 10)).map(({ number }) => number)).toEqual([1, 1])
+    expect((await audited(queue)).filter(({ decided }) => decided.startsWith('pendiente|1|1'))).toHaveLength(2)
   })
 
   test('a delivery whose body is gone is failed at once, and those beside it are not', async ({ queue }) => {

@@ -15,6 +15,8 @@ export interface Proxy {
   swallow(): void
   /** The connections of now are reset. New ones work. */
   cut(): void
+  /** Resets, once, the connection on which bytes of the server match, before those have passed. Resolves when it is done. */
+  cutOnAnswer(pattern: RegExp): Promise<void>
   /** Ends it, and every connection with it. */
   close(): Promise<void>
 }
@@ -25,12 +27,20 @@ export async function startProxy(target: { readonly port: number; readonly host?
   const sockets = new Set<Socket>()
   const passing = new Set<Socket>()
   let accepted = 0
+  let answerToCut: { readonly pattern: RegExp; readonly done: () => void } | null = null
 
-  function pipe(from: Socket, to: Socket) {
+  function pipe(from: Socket, to: Socket, isAnswer: boolean) {
     sockets.add(from)
     passing.add(from)
     from.setNoDelay(true)
-    from.on('data', (bytes) => {
+    from.on('data', (bytes: Buffer) => {
+      if (isAnswer && answerToCut?.pattern.test(bytes.toString('latin1'))) {
+        answerToCut.done()
+        answerToCut = null
+        to.resetAndDestroy()
+        from.resetAndDestroy()
+        return
+      }
       if (passing.has(from)) to.write(bytes)
     })
     from.on('end', () => {
@@ -48,8 +58,8 @@ export async function startProxy(target: { readonly port: number; readonly host?
   const server = createServer({ allowHalfOpen: true }, (client) => {
     accepted++
     const upstream = open({ port: target.port, host: target.host ?? '127.0.0.1', allowHalfOpen: true })
-    pipe(client, upstream)
-    pipe(upstream, client)
+    pipe(client, upstream, false)
+    pipe(upstream, client, true)
   })
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
@@ -64,6 +74,10 @@ export async function startProxy(target: { readonly port: number; readonly host?
     cut: () => {
       for (const socket of [...sockets]) socket.resetAndDestroy()
     },
+    cutOnAnswer: (pattern) =>
+      new Promise((done) => {
+        answerToCut = { pattern, done }
+      }),
     close: async () => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
       for (const socket of [...sockets]) socket.destroy()

@@ -9,7 +9,8 @@
 -- →    { now, fence, then for each lane: { next due ms (-1 none), left in queue, deliveries failed, flat list of id, made, number, version, envelope } }
 --
 -- Due retries and new messages share the free slots half and half, so neither starves the other. A delivery whose lease
--- ran out goes to the back (in strict order: to the front), and is failed after the third time: it kills its workers.
+-- ran out goes to the back (in strict order: to the front), and is failed after the third time: it kills its workers. One
+-- whose claim never arrived was not begun: it goes back as it was, with nothing counted and nothing told.
 local fences, paused, audit, remaining, callbacks = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local duration, prefix, budget = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 local now = clock()
@@ -55,11 +56,13 @@ local function rescue(lane)
   local failed = 0
   local expired = redis.call('ZRANGEBYSCORE', lane.in_flight, '-inf', now, 'WITHSCORES', 'LIMIT', 0, 100)
   for i = 1, #expired, 2 do
-    local id, since = expired[i], tonumber(expired[i + 1]) - duration
+    local id, lease_end = expired[i], tonumber(expired[i + 1])
     local made, number, expiries, version = read_state(lane.deliveries, id)
-    number, expiries = number + 1, expiries + 1
-    version = version + 1
-    tell_lost(lane, id, number, since, state_text('pendiente', version, number, nil, 'el worker no dejó resultado: se entrega de nuevo'))
+    if is_begun(lease_end) then
+      number, expiries, version = number + 1, expiries + 1, version + 1
+      local state = state_text('pendiente', version, number, nil, 'el worker no dejó resultado: se entrega de nuevo')
+      tell_lost(lane, id, number, lease_end - duration, state)
+    end
     if expiries >= 3 then
       fail_here(lane, id, number, version, 'el arriendo venció 3 veces sin resultado: la entrega tumba o cuelga al worker')
       failed = failed + 1
@@ -170,7 +173,7 @@ for i = 0, lanes - 1 do
     if raw then
       budget = budget - #raw
       held[#held + 1], held[#held + 2] = id, state_of(made, number, expiries, version, new_fence())
-      leased[#leased + 1], leased[#leased + 2] = now + duration, id
+      leased[#leased + 1], leased[#leased + 2] = unheard(now + duration), id
       local at = #items
       items[at + 1], items[at + 2], items[at + 3], items[at + 4], items[at + 5] = id, made, number, version, raw
     elseif budget > 0 then

@@ -37,6 +37,17 @@ local function write_state(key, id, made, number, expiries, version, fence)
   redis.call('HSET', key, id, state_of(made, number, expiries, version, fence))
 end
 
+-- A lease ends half a millisecond late as long as nobody has told that the claim arrived (`renew` tells): until then no
+-- request was made. It lies in the score because a worker that dies takes everything else with it, and because the version
+-- before reads it as what it is, a lease.
+local function unheard(lease_end)
+  return lease_end + 0.5
+end
+
+local function is_begun(lease_end)
+  return lease_end % 1 == 0
+end
+
 -- One delivery of the message has ended; the body goes with the last one.
 local function release_body(remaining, prefix, id)
   if redis.call('HEXISTS', remaining, id) == 1 then

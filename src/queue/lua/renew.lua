@@ -1,16 +1,26 @@
--- renew: lengthen the leases of the deliveries that a worker is still busy with.
+-- renew: tell that a claim arrived and its requests begin, and later lengthen its leases while the worker is busy with them.
 -- KEYS two for each lane: in flight ZSET, deliveries HASH
--- ARGV 1 lease, ms   then for each delivery: lane number, id, fence
+-- ARGV 1 lease, ms   then for each delivery, at most 500: lane number, id, fence
 -- →    one per delivery: 1 renewed, 0 lost (another worker has it, or it was settled): its request is to be aborted
-local duration = tonumber(ARGV[1])
-local now = clock()
+local lease_end = clock() + tonumber(ARGV[1])
 allow_when_full(KEYS[2])
-local answer = {}
+local lanes = {}
 for at = 2, #ARGV, 3 do
-  local lane, id, fence = tonumber(ARGV[at]) * 2, ARGV[at + 1], tonumber(ARGV[at + 2])
-  local _, _, _, _, held = read_state(KEYS[lane], id)
-  local ours = held == fence
-  if ours then redis.call('ZADD', KEYS[lane - 1], 'XX', now + duration, id) end
-  answer[#answer + 1] = ours and 1 or 0
+  local number = tonumber(ARGV[at])
+  local lane = lanes[number] or { ids = {}, fences = {}, places = {} }
+  lanes[number] = lane
+  local n = #lane.ids + 1
+  lane.ids[n], lane.fences[n], lane.places[n] = ARGV[at + 1], tonumber(ARGV[at + 2]), (at + 1) / 3
+end
+local answer = {}
+for number, lane in pairs(lanes) do
+  local kept = {}
+  for i, state in ipairs(redis.call('HMGET', KEYS[number * 2], unpack(lane.ids))) do
+    local _, _, _, _, held = parse_state(state)
+    local ours = held == lane.fences[i]
+    if ours then kept[#kept + 1], kept[#kept + 2] = lease_end, lane.ids[i] end
+    answer[lane.places[i]] = ours and 1 or 0
+  end
+  if #kept > 0 then redis.call('ZADD', KEYS[number * 2 - 1], 'XX', unpack(kept)) end
 end
 return answer
