@@ -9,7 +9,7 @@ import type { AuditConfig } from '../config/config.ts'
 import type { Millis } from '../message.ts'
 import type { GrowingBuffer } from './binary-rows.ts'
 import { type Client, openClient, type Parameter } from './client.ts'
-import { DeadlineExceeded, isConnectionLost } from './trouble.ts'
+import { DeadlineExceeded, isConnectionLost, isSessionSpent } from './trouble.ts'
 
 export type { Parameter } from './client.ts'
 
@@ -28,9 +28,10 @@ export interface Session {
 export interface Database {
   /**
    * One transaction, READ COMMITTED; committed when `work` returns.
+   * @param writing it may write, whatever the others of this database may
    * @throws the driver's error as it came (SQLSTATE and all); `postgresTrouble` explains it to people
    */
-  transaction<T>(work: (session: Session) => Promise<T>): Promise<T>
+  transaction<T>(work: (session: Session) => Promise<T>, writing?: boolean): Promise<T>
   /** Ends the connections within a second, running queries included. */
   close(): Promise<void>
 }
@@ -43,46 +44,69 @@ export interface DatabaseLimits {
   readonly statement?: Millis
   /** Of waiting for a lock, by the server. */
   readonly lock?: Millis
+  /**
+   * How long an answer may take before its connection is taken for dead; without it as long as a statement may last. Each time
+   * it was too short it doubles, up to that: a slow server is asked again with more patience.
+   */
+  readonly patience?: Millis
 }
 
 /** What the network may add to the server's own limit before the connection is given up. */
 const MARGIN: Millis = 5_000
+/**
+ * What an idle connection may take for its BEGIN, which costs a server nothing: later than that the network has forgotten it.
+ * And what the server lets a transaction stand still, so that one whose connection died gives back what it had locked.
+ */
+const QUICK: Millis = 5_000
 
 /** Connects when first used. */
 export function openDatabase(config: AuditConfig, limits: DatabaseLimits): Database {
   const statement = limits.statement ?? 30_000
-  const begin = beginStatement(limits.readOnly ?? false, statement, limits.lock ?? 10_000)
+  const longest = statement === 0 ? Number.POSITIVE_INFINITY : statement + MARGIN
+  const calm = Math.min(limits.patience ?? longest, longest)
+  const quick = Math.min(calm, QUICK)
+  const begin = (readOnly: boolean) => beginStatement(readOnly, statement, limits.lock ?? 10_000, quick)
+  const [reading, writing] = [begin(limits.readOnly ?? false), begin(false)]
+  let patience = calm
   const idle: Client[] = []
   const busy = new Set<Client>()
   const waiting: (() => void)[] = []
   let closed = false
 
-  async function take(): Promise<Client> {
+  async function take(): Promise<{ client: Client; isNew: boolean }> {
     while (!closed && busy.size >= limits.connections) await new Promise<void>((resolve) => waiting.push(resolve))
     if (closed) throw Object.assign(new Error('la conexión ya se cerró'), { code: 'CONNECTION_ENDED' })
-    const client = idle.pop() ?? openClient(config)
+    const used = idle.pop()
+    const client = used ?? openClient(config)
     busy.add(client)
-    return client
+    return { client, isNew: used === undefined }
   }
 
-  function giveBack(client: Client, lost: boolean) {
+  function giveBack(client: Client, lost: boolean, spent: boolean) {
     busy.delete(client)
     if (lost || closed) client.destroy()
+    else if (spent) client.close().catch(() => {})
     else idle.push(client)
+    // What happened to this one has probably happened to those that nobody used meanwhile.
+    if (lost || spent) for (const other of idle.splice(0)) other.destroy()
     waiting.shift()?.()
   }
 
-  async function transaction<T>(work: (session: Session) => Promise<T>): Promise<T> {
-    const client = await take()
-    const deadline = startDeadline(statement === 0 ? 0 : statement + MARGIN)
+  async function transaction<T>(work: (session: Session) => Promise<T>, mayWrite = false): Promise<T> {
+    const { client, isNew } = await take()
+    const deadline = startDeadline()
     let lost = false
+    let spent = false
     /** Each query has the whole limit for itself. */
-    const bounded = <R>(query: Promise<R>): Promise<R> => {
-      deadline.restart()
+    const bounded = <R>(query: Promise<R>, limit = patience): Promise<R> => {
+      deadline.restart(limit)
       return Promise.race([query, deadline.exceeded])
     }
     try {
-      const encoding = await bounded(client.begin(begin))
+      const encoding = await bounded(
+        client.begin(mayWrite ? writing : reading),
+        isNew ? Math.min(calm + QUICK, longest) : quick,
+      )
       const result = await work({
         encoding,
         query: <Row extends object>(text: string, parameters: readonly Parameter[] = []) =>
@@ -90,9 +114,12 @@ export function openDatabase(config: AuditConfig, limits: DatabaseLimits): Datab
         copy: (statement, fill) => bounded(client.copy(statement, fill)),
       })
       await bounded(client.end('COMMIT'))
+      patience = calm
       return result
     } catch (error) {
       lost = isConnectionLost(error)
+      spent = isSessionSpent(error)
+      if (error instanceof DeadlineExceeded) patience = Math.min(patience * 2, longest)
       if (!lost) {
         // The first error is the one to tell; a connection that cannot even roll back is lost as well.
         await bounded(client.end('ROLLBACK')).catch(() => {
@@ -102,7 +129,7 @@ export function openDatabase(config: AuditConfig, limits: DatabaseLimits): Datab
       throw error
     } finally {
       deadline.stop()
-      giveBack(client, lost)
+      giveBack(client, lost, spent)
     }
   }
 
@@ -121,10 +148,11 @@ export function openDatabase(config: AuditConfig, limits: DatabaseLimits): Datab
  * Opens the transaction and sets, for it alone (a pooler may sit in between), what the code relies on: old applications
  * leave other settings on their database or role.
  */
-function beginStatement(readOnly: boolean, statement: Millis, lock: Millis): string {
+function beginStatement(readOnly: boolean, statement: Millis, lock: Millis, still: Millis): string {
   const settings = {
     statement_timeout: `${Math.trunc(statement)}ms`,
     lock_timeout: `${Math.trunc(lock)}ms`,
+    idle_in_transaction_session_timeout: `${Math.trunc(still)}ms`,
     search_path: 'pg_catalog',
     bytea_output: 'hex',
     DateStyle: 'ISO, MDY',
@@ -138,8 +166,8 @@ function beginStatement(readOnly: boolean, statement: Millis, lock: Millis): str
     SELECT pg_catalog.current_setting('server_encoding') AS encoding, ${set}`
 }
 
-/** A promise that fails when `limit` ms pass without a `restart`; 0 = never. */
-function startDeadline(limit: Millis) {
+/** A promise that fails when the limit of the last `restart` has passed. */
+function startDeadline() {
   let fail: (error: Error) => void = () => {}
   let timer: NodeJS.Timeout | undefined
   const exceeded = new Promise<never>((_, reject) => {
@@ -148,9 +176,11 @@ function startDeadline(limit: Millis) {
   exceeded.catch(() => {})
   return {
     exceeded,
-    restart: () => {
+    restart: (limit: Millis) => {
       clearTimeout(timer)
-      if (limit > 0) timer = setTimeout(() => fail(new DeadlineExceeded(`más de ${limit / 1000} s`)), limit)
+      if (Number.isFinite(limit)) {
+        timer = setTimeout(() => fail(new DeadlineExceeded(`más de ${limit / 1000} s`)), limit)
+      }
     },
     stop: () => clearTimeout(timer),
   }

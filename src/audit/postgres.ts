@@ -7,6 +7,7 @@
  * be one transaction.
  */
 import type { AuditConfig } from '../config/config.ts'
+import type { Millis } from '../message.ts'
 import type { AuditBackend } from './backend.ts'
 import { copyInto, encodeRows, Unencodable } from './binary-rows.ts'
 import { insertParameters, parts } from './columns.ts'
@@ -34,10 +35,12 @@ const ROWS_A_STATEMENT = 1_000
 const BYTES_A_STATEMENT = 8 * 1024 * 1024
 const REPEATS = 5
 const OVERTAKEN_BATCHES = 100
+/** A batch is written in a moment; see `DatabaseLimits`. */
+const PATIENCE: Millis = 8_000
 
 /** Connects when first used. The schema is made by `migrate`, not here. */
 export function createPostgresBackend(config: AuditConfig, scope: Scope): AuditBackend {
-  const database = openDatabase(config, { connections: 2 })
+  const database = openDatabase(config, { connections: 2, patience: PATIENCE })
   const explained = async (work: () => Promise<unknown>) => {
     try {
       await work()

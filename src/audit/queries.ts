@@ -15,7 +15,7 @@ import { rejectedDeliveries } from './rejected.ts'
 import { readDeliveries, readMessages, type StoredDelivery, type StoredMessage } from './stored.ts'
 import type { Scope } from './tables.ts'
 import { readTimeline, type Timeline } from './timeline.ts'
-import { postgresTrouble } from './trouble.ts'
+import { isConnectionLost, postgresTrouble, sqlState } from './trouble.ts'
 
 export type { DatabaseHealth } from './health.ts'
 export type { DeliveryFilters, DeliveryListing, Place } from './listing.ts'
@@ -23,14 +23,6 @@ export type { MissedFilters } from './missed.ts'
 export type { Owed, Wanted } from './owed.ts'
 export type { StoredDelivery, StoredMessage } from './stored.ts'
 export type { AttemptColumns, CallbackColumns, DeliveryColumns, MessageColumns, Timeline } from './timeline.ts'
-
-export interface ServerInfo {
-  /** As the server says it: `16.4`. */
-  readonly version: string
-  readonly encoding: string
-  /** A standby, or a read-only database: no audit can be written there. */
-  readonly readOnly: boolean
-}
 
 /** Every method throws what `postgresTrouble` makes of the database's trouble. */
 export interface AuditReader {
@@ -50,7 +42,8 @@ export interface AuditReader {
   rejectedCount(): Promise<number>
   /** Of the last migration applied; 0 when the schema does not exist. */
   schemaVersion(): Promise<number>
-  serverInfo(): Promise<ServerInfo>
+  /** Asks as a write does, and changes nothing; throws what would keep the audit from being written. */
+  tryWrite(): Promise<void>
   health(): Promise<DatabaseHealth>
   /** Unfinished deliveries and delayed messages, by message, about oldest first; bodies of those that are wanted alone. */
   owed(wanted: Wanted): AsyncGenerator<Owed>
@@ -78,12 +71,16 @@ const SKEW: Millis = 60_000
 export function openAuditReader(config: AuditConfig, scope: Scope): AuditReader {
   const database = openDatabase(config, { connections: 2, readOnly: true })
   const { schema } = config
-  const ask = async <T>(work: (session: Session) => Promise<T>): Promise<T> => {
+  const ask = async <T>(work: (session: Session) => Promise<T>, writing = false): Promise<T> => {
     try {
-      return await database.transaction(work)
+      return await database.transaction(work, writing)
     } catch (error) {
       throw postgresTrouble(error, config)
     }
+  }
+  // Refused where a write would be, before it is known that there is no such row.
+  const write = async (session: Session) => {
+    await session.query(`UPDATE ${identifier(schema)}.entrega SET estado = estado WHERE false`)
   }
   const list = (
     filters: DeliveryFilters,
@@ -126,17 +123,19 @@ export function openAuditReader(config: AuditConfig, scope: Scope): AuditReader 
       return row!.count
     },
     schemaVersion: () => ask((session) => appliedVersion(session, schema)),
-    serverInfo: async () => {
-      const [row] = await ask((session) =>
-        session.query<ServerInfo>(
-          `SELECT current_setting('server_version') AS version, current_setting('server_encoding') AS encoding,
-                  pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on' AS "readOnly"`,
-        ),
-      )
-      return row!
-    },
+    tryWrite: () => ask(write, true),
     missed: (filters) => readMissed(ask, schema, scope, filters),
-    health: () => ask((session) => readHealth(session, schema)),
+    health: async () => {
+      const facts = await ask((session) => readHealth(session, schema))
+      try {
+        await database.transaction(write, true)
+        return { ...facts, readOnly: false }
+      } catch (error) {
+        // Of the rest, a missing table or right, the facts tell more.
+        if (isConnectionLost(error)) throw postgresTrouble(error, config)
+        return { ...facts, readOnly: facts.readOnly || sqlState(error) === '25006' }
+      }
+    },
     owed: (wanted) => readOwed(ask, schema, scope, wanted),
     storedDeliveries: (ids) => ask((session) => readDeliveries(session, schema, scope, ids)),
     storedMessages: (ids) => readMessages(ask, schema, scope, ids),

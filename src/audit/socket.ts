@@ -16,6 +16,8 @@ import { DeadlineExceeded, SslRefused } from './trouble.ts'
 /** Postgres' SSLRequest: length 8, code 80877103. */
 const SSL_REQUEST = Buffer.from([0, 0, 0, 8, 4, 210, 22, 47])
 
+const KEEP_ALIVE: Millis = 5_000
+
 /**
  * Connects and, where `sslmode` wants it, starts TLS. `allow` is treated as `prefer`.
  * @param signal gives the attempt up
@@ -24,6 +26,8 @@ const SSL_REQUEST = Buffer.from([0, 0, 0, 8, 4, 210, 22, 47])
 export async function openSocket(config: AuditConfig, timeout: Millis, signal: AbortSignal): Promise<Socket> {
   const socket = new Socket()
   socket.setNoDelay(true)
+  // An idle connection whose peer is gone is noticed within KEEP_ALIVE and ten unanswered seconds, not when it is needed.
+  socket.setKeepAlive(true, KEEP_ALIVE)
   let current: Socket = socket
   const giveUp = (error: Error) => current.destroy(error)
   const onAbort = () => giveUp(new DeadlineExceeded('la conexión se abandonó'))

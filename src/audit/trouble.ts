@@ -55,6 +55,14 @@ export function isConnectionLost(error: unknown): boolean {
   return isFatal || (sqlState(error) === null && !isTooLongToSend(error))
 }
 
+/**
+ * The server goes on, but what it refused may be a setting that this session was born with (`default_transaction_read_only` or
+ * `role` of its user or database, a standby that is primary elsewhere now): only a new session sees another.
+ */
+export function isSessionSpent(error: unknown): boolean {
+  return ['25006', '42501'].includes(sqlState(error) ?? '')
+}
+
 /** A value beyond what a JavaScript string or Buffer can hold: it never reached the server. */
 function isTooLongToSend(error: unknown): boolean {
   const { code } = (error ?? {}) as { code?: unknown }
@@ -118,7 +126,8 @@ function serverTrouble(state: string, error: Error, config: AuditConfig): Restho
       )
     case '25006':
       return new Unavailable(
-        `${where}: el servidor es de solo lectura (¿una réplica?). La auditoría necesita el servidor principal.`,
+        `${where}: es de solo lectura (¿una réplica, o default_transaction_read_only = on?). ` +
+          'La auditoría necesita el servidor principal, y poder escribir.',
         options,
       )
     case '53100':
@@ -135,6 +144,8 @@ function serverTrouble(state: string, error: Error, config: AuditConfig): Restho
         `${where}: otra sesión tiene bloqueada una tabla de la auditoría. Vea pg_locks y pg_stat_activity. ${said}`,
         options,
       )
+    case '25P03':
+      return new Unavailable(`${where}: esta máquina tardó demasiado en seguir una transacción. ${said}`, options)
     case '57P01':
     case '57P02':
     case '57P03':

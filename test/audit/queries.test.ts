@@ -239,7 +239,7 @@ test('counts what did not succeed, by listener and state, and what was set aside
 
 test('knows the server and the schema; a missing one is version 0', async () => {
   expect(await reader.schemaVersion()).toBeGreaterThanOrEqual(3)
-  expect(await reader.serverInfo()).toMatchObject({ encoding: 'UTF8', readOnly: false, version: expect.any(String) })
+  expect(await reader.health()).toMatchObject({ encoding: 'UTF8', readOnly: false, version: expect.any(String) })
   const nowhere = openAuditReader(auditConfig(), SCOPE)
   expect(await nowhere.schemaVersion()).toBe(0)
   await nowhere.close()

@@ -1,6 +1,6 @@
 /** Each trouble with Postgres has its own words, says what to do, and never hangs. */
 import { execFile } from 'node:child_process'
-import { chmod, mkdtemp, rm } from 'node:fs/promises'
+import { chmod, chown, mkdtemp, rm } from 'node:fs/promises'
 import { createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -14,7 +14,8 @@ import { openAuditReader } from '../../src/audit/queries.ts'
 import { postgresTrouble } from '../../src/audit/trouble.ts'
 import type { AuditConfig } from '../../src/config/config.ts'
 import { freePort } from '../support/ports.ts'
-import { type PostgresServer, startPostgres } from '../support/postgres-server.ts'
+import { ordinaryAccount, type PostgresServer, startPostgres } from '../support/postgres-server.ts'
+import { startProxy, type TcpProxy } from '../support/proxy.ts'
 import { until } from '../support/until.ts'
 import { auditConfig, createDatabase, message, messageEvent, SCOPE, withSql } from './scenery.ts'
 
@@ -94,18 +95,27 @@ describe('what may pass by itself is Unavailable', () => {
     })
   })
 
-  test('a read-only database', async () => {
+  test('a database that is read-only for a while: said while it lasts, by the health too, and written to afterwards', async () => {
     const { config, drop } = await createDatabase('UTF8')
     await migrate(config)
-    await withSql(config, (sql) =>
-      sql.unsafe(`ALTER DATABASE ${config.database} SET default_transaction_read_only = on`),
-    )
-    await expect(backendOf(config).write([event()])).rejects.toMatchObject({
-      code: 'NO_DISPONIBLE',
-      message: expect.stringMatching(/solo lectura/),
-    })
-    const reader = openAuditReader(config, SCOPE)
-    expect(await reader.serverInfo()).toMatchObject({ encoding: 'UTF8', readOnly: true })
+    const [backend, reader] = [backendOf(config), openAuditReader(config, SCOPE)]
+    const batch = [event()]
+    await backend.write([event()])
+    await reader.tryWrite()
+    const admin = (statement: string) => withSql(auditConfig(), (sql) => sql.unsafe(statement))
+    await admin(`ALTER DATABASE ${config.database} SET default_transaction_read_only = on`)
+    await admin(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '${config.database}'`)
+    const refused = { code: 'NO_DISPONIBLE', message: expect.stringMatching(/solo lectura/) }
+    await backend.write(batch).catch(() => {})
+    await reader.tryWrite().catch(() => {})
+    await expect(backend.write(batch)).rejects.toMatchObject(refused)
+    await expect(reader.tryWrite()).rejects.toMatchObject(refused)
+    expect(await reader.health()).toMatchObject({ encoding: 'UTF8', readOnly: true })
+
+    await admin(`ALTER DATABASE ${config.database} RESET default_transaction_read_only`)
+    await backend.write(batch)
+    await reader.tryWrite()
+    expect(await reader.health()).toMatchObject({ readOnly: false })
     await reader.close()
     await drop()
   })
@@ -264,6 +274,59 @@ describe('a server that comes and goes', () => {
   })
 })
 
+describe('a network that swallows connections without a word', () => {
+  let proxy: TcpProxy
+  const config = auditConfig()
+  const limits = { connections: 2, patience: 500 }
+
+  beforeAll(async () => {
+    await migrate(config)
+    proxy = await startProxy(config)
+  })
+  afterAll(async () => {
+    await proxy.close()
+    await withSql(config, (sql) => sql.unsafe(`DROP SCHEMA ${config.schema} CASCADE`))
+  })
+
+  test('the idle ones: one transaction fails soon, and the next one has a new connection, however many were idle', async () => {
+    const database = openDatabase({ ...config, port: proxy.port }, limits)
+    const ask = () => database.transaction((session) => session.query('SELECT 1 AS one'))
+    await Promise.all([ask(), ask()])
+    await until(() => proxy.passing() === 2)
+    proxy.swallow()
+    const started = Date.now()
+    await expect(ask()).rejects.toMatchObject({ code: 'DEADLINE' })
+    expect(await ask()).toEqual([{ one: 1 }])
+    expect(Date.now() - started).toBeLessThan(10_000)
+    await database.close()
+  })
+
+  test('one in the middle of a transaction: what it had locked is free when the same rows are written again', async () => {
+    const database = openDatabase({ ...config, port: proxy.port }, limits)
+    const insert = `INSERT INTO ${config.schema}.migracion (version, nombre) VALUES (1000, 'x')`
+    const write = (then: () => void) =>
+      database.transaction(async (session) => {
+        await session.query(insert)
+        then()
+        await session.query('SELECT 1')
+      })
+    await expect(write(() => proxy.swallow())).rejects.toMatchObject({ code: 'DEADLINE' })
+    const started = Date.now()
+    // It waits for the lock longer than its own patience: which grows, as a slow server is not a dead one.
+    await until(() => write(() => {}).then(() => true))
+    expect(Date.now() - started).toBeLessThan(10_000)
+    await database.close()
+  })
+
+  test('a slow server is not taken for a dead one for ever', async () => {
+    const database = openDatabase(config, { ...limits, patience: 50 })
+    const slow = () => database.transaction((session) => session.query('SELECT pg_sleep(0.3)'))
+    await expect(slow()).rejects.toMatchObject({ code: 'DEADLINE' })
+    await until(() => slow().then(() => true))
+    await database.close()
+  })
+})
+
 describe('a peer that is no Postgres', () => {
   let peer: Server | undefined
   afterEach(() => new Promise((resolve) => (peer ? peer.close(resolve) : resolve(undefined))))
@@ -310,9 +373,10 @@ describe('TLS', () => {
       ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'],
       ...['-keyout', key, '-out', cert, '-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost'],
     ])
-    // Postgres takes a key of its own user (0600) or of root (0640).
-    if (process.getuid?.() === 0) await promisify(execFile)('chgrp', ['postgres', key])
-    await chmod(key, process.getuid?.() === 0 ? 0o640 : 0o600)
+    // Postgres takes a key of its own user alone (0600), who is another one when root runs this.
+    const { uid = null, gid = null } = ordinaryAccount() as { uid?: number; gid?: number }
+    if (uid !== null && gid !== null) await chown(key, uid, gid)
+    await chmod(key, 0o600)
     server = await startPostgres(['-c', 'ssl=on', '-c', `ssl_cert_file=${cert}`, '-c', `ssl_key_file=${key}`])
   })
   afterAll(async () => {

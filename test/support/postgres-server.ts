@@ -10,6 +10,7 @@ import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { freePort } from './ports.ts'
 import { SetUpError } from './set-up.ts'
 
@@ -30,6 +31,7 @@ export interface PostgresServer {
 type Account = { readonly uid: number; readonly gid: number } | Record<string, never>
 
 const PASSWORD = 'clave'
+const ORPHANS_MS = 20_000
 const READY = 'database system is ready to accept connections'
 /** What is kept of what a server says, for the sentence that tells why it did not start. */
 const TAIL = 2_000
@@ -47,12 +49,17 @@ export async function startPostgres(flags: readonly string[] = []): Promise<Post
     if (!server || server.exitCode !== null || server.signalCode !== null) return
     await new Promise((resolve) => server?.once('exit', resolve))
   }
+  const settings = ['-c', 'unix_socket_directories=', '-c', 'max_connections=200', ...flags]
   const start = async () => {
-    server = await startServer(
-      join(programs, 'postgres'),
-      ['-D', folder, '-p', String(port), '-c', 'unix_socket_directories=', '-c', 'max_connections=200', ...flags],
-      account,
-    )
+    for (const end = Date.now() + ORPHANS_MS; ; await setTimeout(100)) {
+      try {
+        server = await startServer(join(programs, 'postgres'), ['-D', folder, '-p', String(port), ...settings], account)
+        return
+      } catch (error) {
+        // After a kill -9 its children take a moment to see that they are alone.
+        if (!String(error).includes('still in use') || Date.now() > end) throw error
+      }
+    }
   }
   try {
     const passwordFile = join(base, 'clave')

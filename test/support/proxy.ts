@@ -4,7 +4,7 @@
  */
 import { type AddressInfo, createServer, connect as open, type Socket } from 'node:net'
 
-export interface Proxy {
+export interface TcpProxy {
   readonly host: string
   readonly port: number
   /** How many connections were accepted since the start. */
@@ -22,7 +22,7 @@ export interface Proxy {
 }
 
 /** @param target the server that the bytes go to */
-export async function startProxy(target: { readonly port: number; readonly host?: string }): Promise<Proxy> {
+export async function startProxy(target: { readonly port: number; readonly host?: string }): Promise<TcpProxy> {
   /** Every open socket, and those whose bytes pass. */
   const sockets = new Set<Socket>()
   const passing = new Set<Socket>()
