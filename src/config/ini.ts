@@ -35,7 +35,6 @@ export interface IniFile {
 type Draft = { name: string; line: number; keys: Map<string, { list: boolean; lines: number[] }> }
 
 const HEADER = /^\[([^\]]*)\]\s*(?:[;#].*)?$/
-const ENTRY = /^([^=]*?)\s*=\s*(.*)$/s
 
 /**
  * @param text already decoded
@@ -69,18 +68,19 @@ export function parseIni(
       return
     }
 
-    const entry = ENTRY.exec(trimmed)
-    if (!entry?.[1]) {
+    const equals = trimmed.indexOf('=')
+    const name = trimmed.slice(0, Math.max(0, equals)).trimEnd()
+    if (name === '') {
       problems.add(place, 'la línea no tiene la forma «clave = valor». Si es un comentario, empiécela con «;».')
       return
     }
-    const list = entry[1].endsWith('[]')
-    const key = list ? entry[1].slice(0, -2).trimEnd() : entry[1]
+    const list = name.endsWith('[]')
+    const key = list ? name.slice(0, -2).trimEnd() : name
     if (key === '') {
       problems.add(place, 'falta el nombre de la clave antes de «[]».')
       return
     }
-    const value = readValue(entry[2]!)
+    const value = readValue(trimmed.slice(equals + 1).trimStart())
     if (value.error !== undefined) problems.add({ ...place, key }, value.error)
     if (value.warning !== undefined) problems.warn({ ...place, key }, value.warning)
 

@@ -168,18 +168,14 @@ export const percent: Kind<number> = kind(
 /** A host name, an address or (Postgres) the folder of a socket: nothing that could be mistaken for a URL. */
 export const host: Kind<string> = kind(
   'un nombre de servidor o una dirección IP, sin puerto ni «http://»',
-  v.pipe(
-    trimmed,
-    v.regex(/^(?:\[?[0-9a-fA-F:.]*:[0-9a-fA-F:.]*\]?(?:%\w+)?|[\p{L}\p{N}_.-]{1,253})$/u),
-    v.transform(bare),
-  ),
+  v.pipe(trimmed, v.regex(/^(?:\[?(?=[^:]*:)[0-9a-fA-F:.]+\]?(?:%\w+)?|[\p{L}\p{N}_.-]{1,253})$/u), v.transform(bare)),
 )
 
 export const hostOrSocket: Kind<string> = kind(
   'un nombre de servidor, una dirección IP o la carpeta de un socket (/var/run/postgresql)',
   v.pipe(
     trimmed,
-    v.regex(/^(?:\/[^\p{Cc}]*|\[?[0-9a-fA-F:.]*:[0-9a-fA-F:.]*\]?(?:%\w+)?|[\p{L}\p{N}_.-]{1,253})$/u),
+    v.regex(/^(?:\/[^\p{Cc}]*|\[?(?=[^:]*:)[0-9a-fA-F:.]+\]?(?:%\w+)?|[\p{L}\p{N}_.-]{1,253})$/u),
     v.transform(bare),
   ),
 )

@@ -26,7 +26,7 @@ export const httpUrl: Kind<string> = kind(
  */
 export function below(base: string, segment: string): string {
   const url = new URL(base)
-  url.pathname = `${url.pathname.replace(/\/*$/, '')}/${segment}/`
+  url.pathname = `${url.pathname.replace(/(?<!\/)\/+$/, '')}/${segment}/`
   return url.href
 }
 

@@ -50,7 +50,7 @@ export class Variables {
   }
 }
 
-const REFERENCE = /\$?\$\{([^}]*)\}|\$env\(([^)]*)\)\$/g
+const REFERENCE = /\$?\$\{([^}]*)\}|\$env\(([^)$]*)\)\$/g
 const VARIABLE = /^\s*([A-Za-z_][A-Za-z0-9_]*)\s*(?::-([\s\S]*))?$/
 
 export type Interpolated =
@@ -65,18 +65,22 @@ export type Interpolated =
 export function interpolate(text: string, variables: Variables): Interpolated {
   if (!text.includes('$')) return { kind: 'text', text }
   let failure: Interpolated | null = null
-  const replaced = text.replace(REFERENCE, (reference, braced: string | undefined, toba: string | undefined) => {
-    if (reference.startsWith('$$')) return reference.slice(1)
-    const match = VARIABLE.exec(braced ?? toba ?? '')
-    if (!match) {
-      failure ??= { kind: 'malformed', reference }
+  // Beyond the last `}` no `${` ends: looking for it from each of them would take the square of their number.
+  const end = Math.max(text.lastIndexOf('}'), text.lastIndexOf(')$') + 1) + 1
+  const replaced = text
+    .slice(0, end)
+    .replace(REFERENCE, (reference, braced: string | undefined, toba: string | undefined) => {
+      if (reference.startsWith('$$')) return reference.slice(1)
+      const match = VARIABLE.exec(braced ?? toba ?? '')
+      if (!match) {
+        failure ??= { kind: 'malformed', reference }
+        return ''
+      }
+      const found = variables.get(match[1]!)
+      if (found !== null && (found.value !== '' || match[2] === undefined)) return found.value
+      if (match[2] !== undefined) return match[2]
+      failure ??= { kind: 'missing', variable: match[1]! }
       return ''
-    }
-    const found = variables.get(match[1]!)
-    if (found !== null && (found.value !== '' || match[2] === undefined)) return found.value
-    if (match[2] !== undefined) return match[2]
-    failure ??= { kind: 'missing', variable: match[1]! }
-    return ''
-  })
-  return failure ?? { kind: 'text', text: replaced }
+    })
+  return failure ?? { kind: 'text', text: replaced + text.slice(end) }
 }

@@ -133,7 +133,8 @@ export function errorDetail(error: unknown): string {
     if (part !== '' && !parts.some((known) => known.includes(part))) parts.push(part)
   })
   if (parts.length === 0) parts.push(String(error))
-  return withoutSecrets(parts.join('; ').replace(/\s+/g, ' ').trim()).slice(0, 1000)
+  // Cut first: others' texts may be long (all the names of a certificate), and are looked at more than once.
+  return withoutSecrets(parts.join('; ').slice(0, 4000).replace(/\s+/g, ' ').trim()).slice(0, 1000)
 }
 
 function describe(error: Error): string {

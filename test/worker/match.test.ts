@@ -56,6 +56,27 @@ describe('event patterns', () => {
       ),
     )
   })
+
+  test('as a regular expression would say it', () => {
+    const text = (letters: string, max: number) =>
+      fc.array(fc.constantFrom(...letters), { maxLength: max }).map((all) => all.join(''))
+    fc.assert(
+      fc.property(text('ab.*', 7), text('ab.', 9), (pattern, event) => {
+        const expression = pattern.replaceAll('.', '\\.').replaceAll('*', '.*')
+        expect(eventMatcher([pattern])(event)).toBe(new RegExp(`^${expression}$`).test(event))
+      }),
+      { numRuns: 2000 },
+    )
+  })
+
+  test('a pattern of many stars and an event made against it take no time', () => {
+    const started = performance.now()
+    for (const run of ['.'.repeat(255), '.'.repeat(100_000)]) {
+      expect(eventMatcher(['*.*.*.*.*.fin'])(run)).toBe(false)
+      expect(eventMatcher([`${'*.'.repeat(99)}fin`])(`${run}fin`)).toBe(true)
+    }
+    expect(performance.now() - started).toBeLessThan(2000)
+  })
 })
 
 describe('subscriptions', () => {
