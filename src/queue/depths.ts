@@ -37,7 +37,7 @@ export interface Depths {
 /** @param configured names that are listed even when nothing waits for them */
 export async function readDepths(queue: Queue, configured: Iterable<string>): Promise<Depths> {
   const { redis, keys } = queue
-  const [now, inbox, invalid, dispatching, delayed, audit, oldest, seen, held] = await Promise.all([
+  const [now, inbox, invalid, dispatching, delayed, audit, oldest, seen, held, aside] = await Promise.all([
     queue.now(),
     redis.llen(keys.inbox),
     redis.llen(keys.inboxInvalid),
@@ -47,6 +47,7 @@ export async function readDepths(queue: Queue, configured: Iterable<string>): Pr
     redis.lindexBuffer(keys.inbox, -1),
     redis.smembers(keys.listeners),
     pauses(queue),
+    redis.zcard(keys.callbacksAside),
   ])
   const names = [...new Set([...configured, ...seen])].sort()
   const lane = (name: string) => laneDepth(queue, name, now, held)
@@ -59,7 +60,7 @@ export async function readDepths(queue: Queue, configured: Iterable<string>): Pr
     auditoria_pendiente: audit,
     mas_antigua_ms: oldest ? ageOf(oldest, now) : null,
     listeners,
-    callbacks: callbacks!,
+    callbacks: { ...callbacks!, en_cola: callbacks!.en_cola + aside },
     fecha: new Date(now),
   }
 }

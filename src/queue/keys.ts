@@ -50,6 +50,8 @@ export interface Keys {
   readonly purge: string
   /** Channel: there is something to do (a hint). */
   readonly wake: string
+  /** ZSET of callbacks whose listener has its share of the callback lane in use: `listener~id`. */
+  readonly callbacksAside: string
   /** `mensaje:<id>`: the envelope, once a message. */
   readonly messagePrefix: string
   /** `clave:<key>` → id, for 24 h. */
@@ -77,6 +79,7 @@ export function keysOf(instancia: string, proyecto: string): Keys {
     maintenance: `${prefix}mantenimiento`,
     purge: `${prefix}purga`,
     wake: `${prefix}aviso`,
+    callbacksAside: `${prefix}callbacks_apartados`,
     messagePrefix: `${prefix}mensaje:`,
     dedupePrefix: `${prefix}clave:`,
     lane: (listener) => ({

@@ -1,4 +1,5 @@
 /** Whether anything waits for a worker that sleeps: one script call, and mostly one command inside it. */
+import { CALLBACK_LANE } from './keys.ts'
 import type { Queue } from './queue.ts'
 import { scriptsOf } from './scripts.ts'
 
@@ -19,7 +20,7 @@ export async function look(queue: Queue, lanes: readonly string[]): Promise<Seen
   const keys = [dispatchLease, audit, inbox, dispatching, delayed]
   for (const name of lanes) {
     const { queue: waiting, inFlight, retries } = queue.lane(name)
-    keys.push(waiting, inFlight, retries)
+    keys.push(waiting, name === CALLBACK_LANE ? queue.keys.callbacksAside : waiting, inFlight, retries)
   }
   const [now, pending, toDispatch, ...found] = (await scriptsOf(queue.redis).look(keys.length, ...keys)) as number[]
   return { now: now!, inbox: toDispatch === 1, lanes: lanes.filter((_, i) => found[i] === 1), audit: pending! }

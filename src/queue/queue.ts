@@ -45,6 +45,15 @@ export type DispatchItem =
     }
   | { readonly kind: 'invalid' }
 
+export interface Want {
+  readonly lane: LaneSpec
+  readonly n: number
+  /** Bytes of envelopes that it may take of those that are free for all (all of them where it is not said); one may go beyond. */
+  readonly room?: Bytes
+  /** Bytes that are its own, whatever the others hold; none may go beyond. */
+  readonly own?: Bytes
+}
+
 export interface Claimed {
   readonly lane: string
   readonly id: string
@@ -199,21 +208,21 @@ export class Queue {
   /**
    * @param wants how many each lane can start now
    * @param lease how long they stay this worker's without a renewal
-   * @param bytes of envelopes at most; one is given whatever its size
+   * @param bytes of envelopes that are free for all lanes
    */
   async claim(
-    wants: readonly { readonly lane: LaneSpec; readonly n: number }[],
+    wants: readonly Want[],
     lease: Millis,
     bytes: Bytes,
   ): Promise<{ now: number; lanes: readonly ClaimedLane[] }> {
-    const { fence, paused, audit, remaining, messagePrefix } = this.keys
-    const keys = [fence, paused, audit, remaining, this.lane(CALLBACK_LANE).queue]
+    const { fence, paused, audit, remaining, callbacksAside, messagePrefix } = this.keys
+    const keys = [fence, paused, audit, remaining, this.lane(CALLBACK_LANE).queue, callbacksAside]
     const args: (string | number)[] = [lease, messagePrefix, bytes]
-    for (const { lane, n } of wants) {
+    for (const { lane, n, room = bytes, own = 0 } of wants) {
       keys.push(...laneKeyList(this.lane(lane.name)))
       const { rateLimit, breaker } = lane
       args.push(lane.name, n, lane.strict ? 1 : 0, rateLimit?.count ?? 0, rateLimit?.per ?? 0, breaker?.pause ?? 0)
-      args.push(lane.concurrency, lane.failureJob ?? '', lane.name === CALLBACK_LANE ? 0 : 1)
+      args.push(lane.concurrency, lane.failureJob ?? '', lane.name === CALLBACK_LANE ? 0 : 1, room, own)
     }
     const answer = (await this.#scripts.claim(keys.length, ...keys, ...args)) as [
       number,
@@ -321,7 +330,7 @@ function claimedLane(lane: string, fence: number, answer: [number, number, numbe
   const items: Claimed[] = []
   for (let i = 0; i < flat.length; i += 5) {
     const [id, made, number, version, raw] = flat.slice(i, i + 5) as [Buffer, number, number, number, Buffer]
-    items.push({ lane, id: id.toString('latin1'), fence, made, number, version, raw })
+    items.push({ lane, id: id.toString('utf8'), fence, made, number, version, raw })
   }
   return { items, nextAt: next < 0 ? null : next, left, failed }
 }

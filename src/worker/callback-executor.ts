@@ -15,8 +15,8 @@ import { type CallbackJob, callbackJob } from './callback-job.ts'
 import type { Executor } from './lane.ts'
 import type { WorkerScene } from './scene.ts'
 
-/** Callbacks at once in one process. */
-const AT_ONCE = 10
+/** Callbacks at once in one process; of one listener half of them. */
+const AT_ONCE = 20
 /** `evento:` callbacks that may follow from one message: what goes on longer is a loop. */
 const MAX_DEPTH = 8
 

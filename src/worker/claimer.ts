@@ -3,16 +3,14 @@
  * call, and starts it.
  */
 import type { StopSignal } from '../delivery/stop-signal.ts'
+import type { Bytes } from '../message.ts'
 import { CALLBACK_LANE } from '../queue/keys.ts'
 import type { Claimed, Queue } from '../queue/queue.ts'
-import { type Lane, shareSlots } from './lane.ts'
+import { BYTES_IN_FLIGHT, type Lane, shareBytes, shareSlots } from './lane.ts'
 import type { Leases } from './leases.ts'
 import type { WorkerScene } from './scene.ts'
 import type { Settler } from './settler.ts'
 import type { Signal } from './signal.ts'
-
-/** Envelopes in the memory of one worker at most (one is taken whatever its size). */
-const BYTES_IN_FLIGHT = 64 * 1024 * 1024
 
 export class Claimer {
   readonly lanes = new Map<string, Lane>()
@@ -66,10 +64,10 @@ export class Claimer {
     if (!this.open) return 0
     const now = this.#scene.now()
     const candidates = [...this.lanes.values()].filter(
-      (lane) => lane.free > 0 && (lane.hinted || (lane.nextAt !== null && lane.nextAt <= now)),
+      (lane) =>
+        lane.free > 0 && (lane.hinted || (lane.nextAt !== null && lane.nextAt <= now)) && this.#hasBytesFor(lane),
     )
-    const budget = this.running === 0 ? BYTES_IN_FLIGHT : BYTES_IN_FLIGHT - this.#bytes
-    if (candidates.length === 0 || budget <= 0) return 0
+    if (candidates.length === 0) return 0
     const isCallbacks = (lane: Lane) => lane.spec.name === CALLBACK_LANE
     const isDelivering = (lane: Lane) => !isCallbacks(lane)
     const all = [...this.lanes.values()].filter(isDelivering)
@@ -78,18 +76,17 @@ export class Claimer {
       ...shareSlots(candidates.filter(isCallbacks), Number.POSITIVE_INFINITY),
     ]
     if (shares.length === 0) return 0
+    const free = BYTES_IN_FLIGHT - this.#bytes
+    const wants = shares.map(({ lane, n }) => ({ lane: lane.spec, n, ...this.#bytesFor(lane) }))
     for (const { lane } of shares) {
       lane.hinted = false
       lane.servedAt = ++this.#turn
     }
     try {
-      const { lanes } = await this.#queue.claim(
-        shares.map(({ lane, n }) => ({ lane: lane.spec, n })),
-        workers.lease,
-        budget,
-      )
+      const { lanes } = await this.#queue.claim(wants, workers.lease, free)
       const starting: { lane: Lane; claimed: Claimed; signal: StopSignal }[] = []
       const unstarted: Claimed[] = []
+      const taken = lanes.reduce((sum, { items }) => sum + bytesOf(items), 0)
       lanes.forEach(({ items, nextAt, left, failed }, i) => {
         const { lane, n } = shares[i]!
         if (failed > 0) {
@@ -100,6 +97,7 @@ export class Claimer {
         }
         lane.nextAt = nextAt
         lane.left = left
+        lane.hungry = items.length < n && left > 0 && (taken >= free || bytesOf(items) >= wants[i]!.room)
         // A full answer, or one cut short by the bytes, means that there may be more.
         if (items.length === n || (items.length > 0 && left > 0 && !lane.spec.strict)) lane.hinted = true
         for (const item of items) {
@@ -122,7 +120,7 @@ export class Claimer {
   #hold(lane: Lane, claimed: Claimed): StopSignal {
     lane.running += 1
     this.running += slotsOf(lane)
-    this.#bytes += claimed.raw.length
+    this.#addBytes(lane, claimed.raw.length)
     return this.#leases.hold(claimed)
   }
 
@@ -141,10 +139,36 @@ export class Claimer {
       .finally(() => {
         lane.running -= 1
         this.running -= slotsOf(lane)
-        this.#bytes -= claimed.raw.length
+        this.#addBytes(lane, -claimed.raw.length)
+        for (const each of this.lanes.values()) {
+          if (each.hungry) each.hinted = true
+        }
         this.#bell.ring()
       })
   }
+
+  #bytesFor(lane: Lane): ReturnType<typeof shareBytes> {
+    return shareBytes(lane, this.#bytes, this.lanes.size)
+  }
+
+  /** A lane that has none waits until something ends, whatever is due. */
+  #hasBytesFor(lane: Lane): boolean {
+    const { room, own } = this.#bytesFor(lane)
+    if (room > 0 || own > 0) return true
+    lane.hungry = true
+    lane.hinted = false
+    lane.nextAt = null
+    return false
+  }
+
+  #addBytes(lane: Lane, bytes: Bytes): void {
+    this.#bytes += bytes
+    lane.bytes += bytes
+  }
+}
+
+function bytesOf(items: readonly Claimed[]): Bytes {
+  return items.reduce((sum, { raw }) => sum + raw.length, 0)
 }
 
 /** Callbacks have slots of their own. */

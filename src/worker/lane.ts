@@ -2,6 +2,7 @@
  * One listener's slots in one worker: what it may start, what runs, and what becomes of it. A lane never waits for another.
  */
 import type { StopSignal } from '../delivery/stop-signal.ts'
+import type { Bytes } from '../message.ts'
 import type { Claimed, LaneSpec, Settlement } from '../queue/queue.ts'
 
 /** Does the work of one claimed delivery; never rejects. */
@@ -14,6 +15,10 @@ export class Lane {
   spec: LaneSpec
   executor: Executor
   running = 0
+  /** Bytes of the envelopes of what runs. */
+  bytes = 0
+  /** It could start more if it were not for the bytes. */
+  hungry = false
   /** There may be something to claim right now. */
   hinted = true
   /** Redis time from which there may be something again; null: only a hint or the poll will tell. */
@@ -60,6 +65,20 @@ export function shareSlots(
   const kept = Math.min(Math.ceil(total / 4), below - (slots - left))
   spread(shares, left - kept, (lane) => lane.free)
   return shares.filter(({ n }) => n > 0)
+}
+
+/** Envelopes in the memory of one worker at most, but for one more and the lanes' own shares. */
+export const BYTES_IN_FLIGHT: Bytes = 64 * 1024 * 1024
+
+/**
+ * How many bytes of envelopes a lane may start: half of what the others leave, so that there is always something left, one
+ * large envelope in any case; and, even when they hold everything, small ones up to its even share.
+ * @param held bytes in flight of all lanes
+ */
+export function shareBytes(lane: Lane, held: Bytes, lanes: number): { readonly room: Bytes; readonly own: Bytes } {
+  const free = Math.max(0, BYTES_IN_FLIGHT - held)
+  const room = lanes === 1 ? free : Math.floor((free - lane.bytes) / 2)
+  return { room: Math.max(0, room), own: Math.max(0, Math.floor(BYTES_IN_FLIGHT / lanes) - lane.bytes) }
 }
 
 /** Adds to the shares in even parts, up to what each has room for. @returns what is left of `slots` */

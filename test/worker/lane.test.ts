@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { LaneSpec } from '../../src/queue/queue.ts'
-import { type Executor, Lane, shareSlots } from '../../src/worker/lane.ts'
+import { type Executor, Lane, shareBytes, shareSlots } from '../../src/worker/lane.ts'
 
 function lane(name: string, concurrency: number, running = 0, servedAt = 0): Lane {
   const spec: LaneSpec = { name, concurrency, strict: false, rateLimit: null, breaker: null, failureJob: null }
@@ -60,4 +60,17 @@ test('no slot, no share; a lane that is full gets none', () => {
 
 test('callbacks have no common limit', () => {
   expect(shares([lane('@callbacks', 10, 4)], Number.POSITIVE_INFINITY)).toEqual([['@callbacks', 6]])
+})
+
+test('bytes: a lane takes half of what the others leave, and small messages whatever the others hold', () => {
+  const MB = 1024 * 1024
+  const holding = (bytes: number) => Object.assign(lane('a', 10), { bytes })
+  const share = (own: number, held: number, lanes: number) => shareBytes(holding(own), held, lanes)
+  expect(share(0, 0, 4)).toEqual({ room: 32 * MB, own: 16 * MB })
+  expect(share(32 * MB, 32 * MB, 4)).toEqual({ room: 0, own: 0 })
+  expect(share(0, 32 * MB, 4)).toEqual({ room: 16 * MB, own: 16 * MB })
+  expect(share(1 * MB, 90 * MB, 4)).toEqual({ room: 0, own: 15 * MB })
+  // Whoever is alone has it all.
+  expect(share(0, 0, 1)).toEqual({ room: 64 * MB, own: 64 * MB })
+  expect(share(40 * MB, 40 * MB, 1)).toMatchObject({ room: 24 * MB })
 })

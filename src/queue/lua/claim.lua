@@ -1,17 +1,19 @@
 -- claim: give a worker the deliveries that it can start now, under a lease.
 -- KEYS 1 fence counter  2 paused HASH  3 audit STREAM  4 remaining HASH  5 queue of the callback lane
---      then seven for each lane: 6 queue LIST  7 in flight ZSET  8 deliveries HASH  9 retries ZSET  10 failed ZSET
---      11 breaker HASH  12 rate HASH
--- ARGV 1 lease, ms  2 message key prefix  3 at most bytes in all
---      then nine for each lane: listener, at most n, strict order (0|1), rate count (0 = none), rate period ms,
+--      6 callbacks put aside ZSET, all with score 0: `listener~id`
+--      then seven for each lane: 7 queue LIST  8 in flight ZSET  9 deliveries HASH  10 retries ZSET  11 failed ZSET
+--      12 breaker HASH  13 rate HASH
+-- ARGV 1 lease, ms  2 message key prefix  3 bytes that are free for all
+--      then eleven for each lane: listener, at most n, strict order (0|1), rate count (0 = none), rate period ms,
 --      breaker pause ms (0 = no breaker), concurrency, callback job for a delivery that fails here ('' = none; its `{id}`
---      is replaced), 1 when the lane audits its states
+--      is replaced), 1 when the lane audits its states (0: the callback lane), bytes it may take of those that are free,
+--      bytes that are its own
 -- →    { now, fence, then for each lane: { next due ms (-1 none), left in queue, deliveries failed, flat list of id, made, number, version, envelope } }
 --
 -- Due retries and new messages share the free slots half and half, so neither starves the other. A delivery whose lease
 -- ran out goes to the back (in strict order: to the front), and is failed after the third time: it kills its workers. One
 -- whose claim never arrived was not begun: it goes back as it was, with nothing counted and nothing told.
-local fences, paused, audit, remaining, callbacks = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local fences, paused, audit, remaining, callbacks, aside = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local duration, prefix, budget = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 local now = clock()
 allow_when_full(paused)
@@ -75,13 +77,16 @@ local function rescue(lane)
   return failed
 end
 
--- Token bucket: `count` tokens a period, of which at most a tenth is saved up: with a whole period's worth a listener that
--- was idle would get twice its limit in its first period. Returns how many may start now.
+-- Token bucket of `most` that refills so slowly that no period holds more than `count` starts: in less than a period at most
+-- `most` and what comes in meanwhile, which is less than `count - most + 1`. It saves up 50 ms' worth, for a worker that
+-- wakes late. Of two requests the first may be longer on its way: the period is taken a little longer.
+-- Returns the tokens there are, and how many come in a ms.
 local function tokens(lane)
   local held = redis.call('HMGET', lane.rate, 'tokens', 'at')
-  local most = math.max(1, lane.count / 10)
+  local most = math.max(1, math.floor(lane.count * math.min(50 / lane.period, 0.1)))
+  local rate = (lane.count - most + 1) / (lane.period + math.min(100, lane.period / 20))
   local passed = math.max(0, now - tonumber(held[2] or now))
-  return math.min(most, tonumber(held[1] or most) + passed * lane.count / lane.period)
+  return math.min(most, tonumber(held[1] or most) + passed * rate), rate
 end
 
 -- How many the breaker lets through: all, none until `until`, or (half open, then recovering) as many as its ramp says.
@@ -118,11 +123,11 @@ local function pick(lane)
     n, due = breaker_allows(lane)
     if n == 0 then return {}, due end
   end
-  local level
   if lane.count > 0 then
-    level = tokens(lane)
+    local level, rate = tokens(lane)
     n = math.min(n, math.floor(level))
-    if n == 0 then return {}, now + math.ceil((1 - level) * lane.period / lane.count) end
+    if n == 0 then return {}, now + math.ceil((1 - level) / rate) end
+    lane.level = level
   end
   if lane.strict then
     n = math.min(n, 1 - redis.call('ZCARD', lane.in_flight))
@@ -141,42 +146,115 @@ local function pick(lane)
   if #ids < n and not (lane.strict and redis.call('ZCARD', lane.retries) > 0) then
     for _, id in ipairs(redis.call('LPOP', lane.queue, n - #ids) or {}) do ids[#ids + 1] = id end
   end
-  if level and #ids > 0 then
-    redis.call('HSET', lane.rate, 'tokens', tostring(level - #ids), 'at', now)
-    redis.call('PEXPIRE', lane.rate, math.ceil(lane.period * 2))
-  end
   local first = redis.call('ZRANGE', lane.retries, 0, 0, 'WITHSCORES')
   if first[2] then due = earlier(due, tonumber(first[2])) end
   return ids, due
 end
 
+-- Of the callback lane's slots (those in use and those that are free here) a listener may hold half of what the others leave:
+-- one whose callbacks hang never holds up another's. What is beyond that is put aside, each once, and waits there by listener.
+local function pick_callbacks(lane)
+  local running, total = {}, 0
+  local function count(listener)
+    running[listener], total = (running[listener] or 0) + 1, total + 1
+  end
+  local function listener_of(id) return string.match(id, '~([^~]+)~%d+$') or '' end
+  for _, id in ipairs(redis.call('ZRANGE', lane.in_flight, 0, -1)) do count(listener_of(id)) end
+  local slots = total + lane.n
+  local function may(listener)
+    local own = running[listener] or 0
+    return own < math.max(1, math.ceil((slots - total + own) / 2))
+  end
+  local ids = {}
+  local function take(id, listener)
+    count(listener)
+    ids[#ids + 1] = id
+  end
+
+  -- Whose callbacks were put aside, beginning with another listener each time.
+  local function from_aside(most)
+    local listeners, after = {}, '-'
+    repeat
+      local first = redis.call('ZRANGEBYLEX', aside, after, '+', 'LIMIT', 0, 1)[1]
+      local listener = first and string.match(first, '^[^~]*')
+      if listener then
+        listeners[#listeners + 1] = listener
+        -- The byte after the tilde: beyond everything of this listener.
+        after = '(' .. listener .. '\127'
+      end
+    until not listener
+    for i = 1, #listeners do
+      local listener = listeners[(now + i) % #listeners + 1]
+      while #ids < most and may(listener) do
+        local first = redis.call('ZRANGEBYLEX', aside, '[' .. listener .. '~', '(' .. listener .. '\127', 'LIMIT', 0, 1)[1]
+        if not first then break end
+        redis.call('ZREM', aside, first)
+        take(string.sub(first, #listener + 2), listener)
+      end
+    end
+  end
+  local function from(candidates)
+    for _, id in ipairs(candidates) do
+      local listener = listener_of(id)
+      if #ids < lane.n and may(listener) then take(id, listener)
+      else redis.call('ZADD', aside, 0, listener .. '~' .. id) end
+    end
+    return #candidates
+  end
+
+  from_aside(math.floor((lane.n + now % 2) / 2))
+  local due = redis.call('ZRANGEBYSCORE', lane.retries, '-inf', now, 'LIMIT', 0, lane.n)
+  if #due > 0 then redis.call('ZREM', lane.retries, unpack(due)) end
+  local seen = from(due)
+  while #ids < lane.n and seen < 500 do
+    local more = from(redis.call('LPOP', lane.queue, lane.n - #ids) or {})
+    if more == 0 then break end
+    seen = seen + more
+  end
+  from_aside(lane.n)
+  -- There is more to look through, at once.
+  if #ids < lane.n and seen >= 500 then return ids, now end
+  return ids, tonumber(redis.call('ZRANGE', lane.retries, 0, 0, 'WITHSCORES')[2] or -1)
+end
+
+-- Reads a message where there is room for it: of what is free for all one may go beyond, of a lane's own bytes none.
+-- Returns it (false: it is gone), or nil where there is no room.
+local function read(lane, id)
+  local key = prefix .. id
+  if (budget <= 0 or lane.room <= 0) and (lane.own <= 0 or redis.call('STRLEN', key) > lane.own) then return nil end
+  local raw = redis.call('GET', key)
+  local size = raw and #raw or 0
+  budget, lane.room, lane.own = budget - size, lane.room - size, lane.own - size
+  return raw
+end
+
 local answer = { now, 0 }
-local lanes = (#KEYS - 5) / 7
+local lanes = (#KEYS - 6) / 7
 for i = 0, lanes - 1 do
-  local k, a = 6 + i * 7, 4 + i * 9
+  local k, a = 7 + i * 7, 4 + i * 11
   local lane = {
     queue = KEYS[k], in_flight = KEYS[k + 1], deliveries = KEYS[k + 2], retries = KEYS[k + 3], failed = KEYS[k + 4],
     breaker = KEYS[k + 5], rate = KEYS[k + 6],
     name = ARGV[a], n = math.min(tonumber(ARGV[a + 1]), 500), strict = ARGV[a + 2] == '1', count = tonumber(ARGV[a + 3]),
     period = tonumber(ARGV[a + 4]), breaker_pause = tonumber(ARGV[a + 5]), concurrency = tonumber(ARGV[a + 6]),
-    job = ARGV[a + 7], audited = ARGV[a + 8] == '1',
+    job = ARGV[a + 7], audited = ARGV[a + 8] == '1', room = tonumber(ARGV[a + 9]), own = tonumber(ARGV[a + 10]),
   }
+  local is_callbacks = not lane.audited
   local failed = rescue(lane)
   local items = {}
-  local ids, due = pick(lane)
+  local ids, due = (is_callbacks and pick_callbacks or pick)(lane)
   -- Read and written in one command for all of them: a command each cost more than the rest of the claim.
   local states = #ids > 0 and redis.call('HMGET', lane.deliveries, unpack(ids)) or {}
   local leased, held = {}, {}
   for index, id in ipairs(ids) do
-    local raw = budget > 0 and redis.call('GET', prefix .. id)
+    local raw = read(lane, id)
     local made, number, expiries, version = parse_state(states[index])
     if raw then
-      budget = budget - #raw
       held[#held + 1], held[#held + 2] = id, state_of(made, number, expiries, version, new_fence())
       leased[#leased + 1], leased[#leased + 2] = unheard(now + duration), id
       local at = #items
       items[at + 1], items[at + 2], items[at + 3], items[at + 4], items[at + 5] = id, made, number, version, raw
-    elseif budget > 0 then
+    elseif raw == false then
       fail_here(lane, id, number, version, 'el cuerpo del mensaje ya no está en Redis; reenvíelo con: resthooks reenviar ' .. id)
       failed = failed + 1
     else
@@ -188,8 +266,13 @@ for i = 0, lanes - 1 do
   if #held > 0 then
     redis.call('HSET', lane.deliveries, unpack(held))
     redis.call('ZADD', lane.in_flight, unpack(leased))
+    if lane.level then
+      redis.call('HSET', lane.rate, 'tokens', tostring(lane.level - #held / 2), 'at', now)
+      redis.call('PEXPIRE', lane.rate, math.ceil(lane.period * 2))
+    end
   end
-  answer[#answer + 1] = { due, redis.call('LLEN', lane.queue), failed, items }
+  local left = redis.call('LLEN', lane.queue) + (is_callbacks and redis.call('ZCARD', aside) or 0)
+  answer[#answer + 1] = { due, left, failed, items }
 end
 answer[2] = fence
 return answer
