@@ -1,20 +1,20 @@
 /**
  * `send --lote`: one message a line. A bad line is told with its number and enqueues nothing of itself; the rest goes on.
  *
- * Lines are read, enqueued and answered in blocks, so a file of any length needs the memory of two.
+ * Lines are read, enqueued and answered in blocks of what has come, so a file of any length needs the memory of two.
  */
-import { createInterface } from 'node:readline'
+import { createInterface, type Interface } from 'node:readline'
 import type { Config } from '../config/config.ts'
-import { OperationFailed, UsageError } from '../errors.ts'
+import { OperationFailed, Unavailable, UsageError } from '../errors.ts'
 import { newId } from '../id.ts'
 import type { Message, Millis } from '../message.ts'
 import { decodeEntry, ENVELOPE_KEYS, type Entry, EnvelopeError, jsonProblem, readEntry } from '../queue/envelope.ts'
 import { encodeEnvelope } from '../queue/envelope-write.ts'
-import { redisTrouble } from '../queue/redis.ts'
+import type { Queue } from '../queue/queue.ts'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
 import { requestProblems } from './request-problems.ts'
-import { dueAfter, durationOption, isInactive, originOf, type SendOptions } from './send.ts'
+import { dueAfter, durationOption, enqueueTrouble, isInactive, originOf, type SendOptions } from './send.ts'
 import { mustBeJson, notJson } from './send-body.ts'
 
 const BLOCK_LINES = 500
@@ -48,84 +48,202 @@ export async function sendBatch(
   const patience = options.esperar === undefined ? null : await durationOption('--esperar', options.esperar)
   if (isInactive(config)) return
 
-  const queue = await context.queue()
-  const reader = new LineReader(config, event)
   const ids: string[] = []
-  let bad = 0
-  let number = 0
-  let block: (Line | null)[] = []
-  let bytes = 0
-  // One block is on its way to Redis while the next one is read.
-  let sending: Promise<void> = Promise.resolve()
-  const send = async (lines: readonly (Line | null)[]) => {
-    const sent = await enqueueBlock(queue, lines).catch((error) => {
-      throw redisTrouble(error, config.redis)
-    })
-    await write(sent.map((id) => `${id ?? ''}\n`).join(''))
-    if (patience !== null) ids.push(...sent.filter((id) => id !== null))
-  }
-  const flush = async () => {
-    await sending
-    sending = send(block)
-    // Awaited before the next block and at the end: a failure in between is not nobody's.
-    sending.catch(() => {})
-    block = []
-    bytes = 0
-  }
-  for await (const text of createInterface({
-    input: process.stdin.setEncoding('latin1'),
-    crlfDelay: Number.POSITIVE_INFINITY,
-  })) {
-    number += 1
-    try {
-      // Latin-1 keeps every byte; whether they are UTF-8 is the envelope's to judge.
-      const line = reader.read(Buffer.from(text, 'latin1'))
-      block.push(line)
-      bytes += text.length
-    } catch (error) {
-      if (!(error instanceof EnvelopeError)) throw error
-      bad += 1
-      block.push(null)
-      print.note(`resthooks: línea ${number}: ${error.message}`)
-    }
-    if (block.length >= BLOCK_LINES || bytes >= BLOCK_BYTES) await flush()
-  }
-  await flush()
-  await sending
+  const batch = new Batch(await context.queue(), config, new LineReader(config, event), (id) => {
+    if (patience !== null) ids.push(id)
+  })
+  if ((await batch.run(process.stdin)) === 'interrupted') return
   if (patience !== null) {
     const { awaitOutcomes } = await import('./await-outcomes.ts')
     await awaitOutcomes(context, ids, patience)
   }
-  if (bad > 0) throw new OperationFailed(`${bad} de ${number} líneas no se encolaron; las demás sí`)
+  if (batch.bad > 0) throw new OperationFailed(`${batch.bad} de ${batch.handled} líneas no se encolaron; las demás sí`)
 }
 
-/** Lines without a key go together; a key wants a step of its own, in the order of the lines. */
-async function enqueueBlock(
-  queue: Awaited<ReturnType<Context['queue']>>,
-  block: readonly (Line | null)[],
-): Promise<(string | null)[]> {
+/**
+ * What has come is enqueued as soon as the block before it is in, and its ids are printed then: `tail -f … | send --lote` works,
+ * and so do 200,000 lines from a file. Whatever ends it early (a signal, Redis, a reader of the ids that is gone) leaves
+ * printed what was enqueued, and says how many that are.
+ */
+class Batch {
+  readonly #queue: Queue
+  readonly #config: Config
+  readonly #reader: LineReader
+  readonly #onEnqueued: (id: string) => void
+  /** Lines that were enqueued or told as bad. */
+  handled = 0
+  bad = 0
+  #enqueued = 0
+  #read = 0
+  #blank = 0
+  #block: (Line | null)[] = []
+  #bytes = 0
+  #scheduled = false
+  /** The blocks, one after the other. */
+  #sending: Promise<void> = Promise.resolve()
+  #lines: Interface | undefined
+  #stopped = false
+
+  constructor(queue: Queue, config: Config, reader: LineReader, onEnqueued: (id: string) => void) {
+    this.#queue = queue
+    this.#config = config
+    this.#reader = reader
+    this.#onEnqueued = onEnqueued
+  }
+
+  /**
+   * Sends every line, up to the end of the input or a signal.
+   * @throws OperationFailed when the ids cannot be printed any more, Unavailable when Redis is gone
+   */
+  async run(input: NodeJS.ReadStream): Promise<'done' | 'interrupted'> {
+    let signal: NodeJS.Signals | undefined
+    const interrupt = (name: NodeJS.Signals) => {
+      signal = name
+      this.#stop()
+    }
+    // Once: a second one ends the process at once.
+    for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, interrupt)
+    let lost: NodeJS.ErrnoException | undefined
+    print.whenOutputIsLost((error) => {
+      lost = error
+      this.#stop()
+    })
+    // Latin-1 keeps every byte; whether they are UTF-8 is the envelope's to judge.
+    this.#lines = createInterface({ input: input.setEncoding('latin1'), crlfDelay: Number.POSITIVE_INFINITY })
+    try {
+      for await (const text of this.#lines) {
+        if (this.#stopped) break
+        await this.#take(text)
+      }
+      if (!this.#stopped) this.#flush()
+      await this.#sending
+    } finally {
+      input.destroy()
+      for (const name of ['SIGINT', 'SIGTERM'] as const) process.off(name, interrupt)
+    }
+    if (signal !== undefined) {
+      print.note(`resthooks: interrumpido: ${this.#tally()}`)
+      process.exitCode = signal === 'SIGINT' ? 130 : 143
+      return 'interrupted'
+    }
+    if (lost !== undefined) throw new OperationFailed(`${print.lostOutput(lost)}: ${this.#tally()}`)
+    return 'done'
+  }
+
+  /** A blank line is one only when another follows: files often end with one. */
+  async #take(text: string): Promise<void> {
+    this.#read += 1
+    if (text.trim() === '') {
+      this.#blank += 1
+      return
+    }
+    for (; this.#blank > 0; this.#blank--) this.#refuse(this.#read - this.#blank, 'está vacía')
+    try {
+      this.#block.push(this.#reader.read(Buffer.from(text, 'latin1')))
+      this.#bytes += text.length
+    } catch (error) {
+      if (!(error instanceof EnvelopeError)) throw error
+      this.#refuse(this.#read, error.message)
+    }
+    if (this.#block.length >= BLOCK_LINES || this.#bytes >= BLOCK_BYTES) {
+      // One block is on its way to Redis while the next one is read.
+      const before = this.#sending
+      this.#flush()
+      await before
+    } else if (!this.#scheduled) {
+      // When all lines that came with this one are read.
+      this.#scheduled = true
+      setImmediate(() => {
+        this.#scheduled = false
+        this.#flush()
+      })
+    }
+  }
+
+  #refuse(number: number, why: string): void {
+    this.bad += 1
+    this.#block.push(null)
+    print.note(`resthooks: línea ${number}: ${why}`)
+  }
+
+  #flush(): void {
+    this.#sending = this.#sending.then(() => this.#send())
+    // It is awaited at the end; whoever only waits for more lines has to be woken.
+    this.#sending.catch(() => this.#stop())
+  }
+
+  async #send(): Promise<void> {
+    if (this.#stopped || this.#block.length === 0) return
+    const block = this.#block
+    this.#block = []
+    this.#bytes = 0
+    const sent: (string | null)[] = []
+    try {
+      await enqueueBlock(this.#queue, block, sent)
+    } catch (error) {
+      await this.#print(sent)
+      const [first, last] = [this.handled + 1, this.handled + block.length - sent.length]
+      const doubt =
+        `Las líneas ${first} a ${last} pudieron haber quedado encoladas, sin que se imprima su id: si las repite pueden llegar dos ` +
+        'veces. Con "clave" en cada línea se repiten sin ese riesgo'
+      const trouble = enqueueTrouble(error, this.#config, doubt)
+      throw new Unavailable(`${trouble.message}. ${this.#tally()}`, { cause: error })
+    }
+    await this.#print(sent)
+  }
+
+  async #print(sent: readonly (string | null)[]): Promise<void> {
+    this.handled += sent.length
+    for (const id of sent) {
+      if (id === null) continue
+      this.#enqueued += 1
+      this.#onEnqueued(id)
+    }
+    if (sent.length > 0) await write(sent.map((id) => `${id ?? ''}\n`).join(''))
+  }
+
+  #stop(): void {
+    this.#stopped = true
+    this.#lines?.close()
+  }
+
+  #tally(): string {
+    if (this.#enqueued === 0) return 'no se encoló ningún mensaje'
+    return `se encolaron ${this.#enqueued} mensajes, los de las líneas 1 a ${this.handled}; los siguientes no`
+  }
+}
+
+/**
+ * Lines without a key go together; a key wants a step of its own, in the order of the lines.
+ * @param sent filled with what is in, in the order of the lines, also when it fails half-way; null for a bad line
+ */
+async function enqueueBlock(queue: Queue, block: readonly (Line | null)[], sent: (string | null)[]): Promise<void> {
   const now = block.some((line) => line !== null && line.delay !== null) ? await queue.now() : 0
-  const sent: (string | null)[] = []
   let plain: string[] = []
+  let ids: (string | null)[] = []
+  const pushPlain = async () => {
+    await queue.enqueue(plain)
+    sent.push(...ids)
+    plain = []
+    ids = []
+  }
   for (const line of block) {
     if (line === null) {
-      sent.push(null)
+      ids.push(null)
       continue
     }
     const { message, delay, json } = line
     const { id, key } = message
     const envelope = encodeEnvelope(delay === null ? message : { ...message, notBefore: dueAfter(now, delay) }, json)
     if (key) {
-      await queue.enqueue(plain)
-      plain = []
+      await pushPlain()
       sent.push(await queue.enqueueOnce(key, id, envelope))
     } else {
       plain.push(envelope)
-      sent.push(id)
+      ids.push(id)
     }
   }
-  await queue.enqueue(plain)
-  return sent
+  await pushPlain()
 }
 
 class LineReader {
@@ -175,10 +293,9 @@ function checkLineJson(body: Buffer): void {
   }
 }
 
-/** Waits where the reader of our stdout is slower than we are. */
+/** Waits where the reader of our stdout is slower than we are; a reader that is gone is `whenOutputIsLost`'s. */
 function write(text: string): Promise<void> {
   return new Promise((resolve) => {
-    if (text === '' || print.stdout().write(text)) resolve()
-    else print.stdout().once('drain', resolve)
+    print.stdout().write(text, () => resolve())
   })
 }

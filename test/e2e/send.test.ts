@@ -1,6 +1,11 @@
 /** `resthooks send` in all its forms. */
+import { spawn } from 'node:child_process'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { BIN, cleanEnvironment } from '../support/cli.ts'
+import { freePort } from '../support/ports.ts'
+import { startProxy } from '../support/proxy.ts'
+import { until } from '../support/until.ts'
 import { expect, test, type World } from '../support/world.ts'
 
 const ULID = /^[0-9A-HJKMNP-TV-Z]{26}\n$/
@@ -128,6 +133,71 @@ test('--lote without a bad line exits 0, one id a line in the same order', async
   const entries = await waiting(world)
   expect(run.stdout.trimEnd().split('\n')).toEqual(entries.map(({ id }) => id))
   expect(entries.map(({ datos }) => datos)).toEqual(Array.from({ length: 500 }, (_, n) => ({ n })))
+})
+
+/** Starts `send --lote` with its streams in our hands. */
+function lote(world: World) {
+  const child = spawn(process.execPath, [BIN, 'send', '--lote'], {
+    cwd: world.folder,
+    env: cleanEnvironment(world.environment),
+    stdio: 'pipe',
+  })
+  const run = { child, stdout: '', stderr: '', ended: new Promise((resolve) => child.once('close', resolve)) }
+  for (const stream of ['stdout', 'stderr'] as const) child[stream].on('data', (chunk) => (run[stream] += chunk))
+  child.stdin.on('error', () => {})
+  return run
+}
+
+test('--lote enqueues what has come while its input is open; a signal ends it with what it printed', async ({ world }) => {
+  const run = lote(world)
+  for (let n = 1; n <= 3; n++) {
+    run.child.stdin.write(`{"evento":"x","datos":{"n":${n}}}\n`)
+    await until(() => run.stdout.split('\n').length === n + 1, { what: `the id of line ${n}` })
+    expect(await world.redis.llen(world.keys.inbox)).toBe(n)
+  }
+  run.child.stdin.write('{"evento":"x","datos":{"n":4}') // Half a line is none.
+  run.child.kill('SIGTERM')
+  expect(await run.ended).toBe(143)
+  expect(run.stdout.trimEnd().split('\n')).toEqual((await waiting(world)).map(({ id }) => id))
+  expect(run.stderr).toMatch(/se encolaron 3 mensajes/)
+})
+
+test('--lote whose reader goes away stops, says how many are in, and fails', async ({ world }) => {
+  const run = lote(world)
+  run.child.stdout.destroy()
+  run.child.stdin.end('{"evento":"x"}\n'.repeat(20_000))
+  expect(await run.ended).toBe(1)
+  const count = await world.redis.llen(world.keys.inbox)
+  expect(count).toBeLessThan(20_000)
+  expect(run.stderr).toContain(`se encolaron ${count} mensajes, los de las líneas 1 a ${count};`)
+})
+
+test('--lote: a blank line at the end is none, one in between is bad', async ({ world }) => {
+  expect(await world.cli(['send', '--lote'], { input: '{"evento":"x"}\n\n\n' })).toMatchObject({
+    code: 0,
+    stderr: '',
+    stdout: expect.stringMatching(ULID),
+  })
+  const run = await world.cli(['send', '--lote'], { input: '{"evento":"x"}\n \n{"evento":"x"}\n' })
+  expect(run).toMatchObject({ code: 1, stdout: expect.stringMatching(/^\w{26}\n\n\w{26}\n$/) })
+  expect(run.stderr).toMatch(/línea 2: está vacía/)
+})
+
+test('Redis that goes away before it answers: the message may be in, and --clave is the way', async ({ world }) => {
+  const { host, port } = world.redis.options
+  const proxy = await startProxy({ host: host!, port: port! }, { cutOn: 'lpush' })
+  try {
+    await world.setEnv({ REST_HOOKS_REDIS_PORT: String(proxy.port) })
+    const one = await world.cli(['send', 'x', '{}'])
+    expect(one).toMatchObject({ code: 4, stdout: '', stderr: expect.stringMatching(/pudo haber quedado encolado.*--clave/) })
+    const many = await world.cli(['send', '--lote'], { input: '{"evento":"x","clave":"k"}\n{"evento":"x"}\n' })
+    expect(many).toMatchObject({ code: 4, stdout: expect.stringMatching(ULID) })
+    expect(many.stderr).toMatch(/líneas? 2 .*pudieron.*"clave".*se encolaron 1 mensajes/)
+  } finally {
+    await proxy.close()
+  }
+  await world.setEnv({ REST_HOOKS_REDIS_PORT: String(await freePort()) })
+  expect((await world.cli(['send', 'x', '{}'])).stderr).not.toContain('pudo haber')
 })
 
 test('--esperar exits 0 when every delivery succeeded and 1 when one failed', async ({ world }) => {
