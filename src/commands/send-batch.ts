@@ -113,7 +113,20 @@ class Batch {
     try {
       for await (const text of this.#lines) {
         if (this.#stopped) break
-        await this.#take(text)
+        this.#take(text)
+        if (this.#block.length >= BLOCK_LINES || this.#bytes >= BLOCK_BYTES) {
+          // One block is on its way to Redis while the next one is read.
+          const before = this.#sending
+          this.#flush()
+          await before
+        } else if (!this.#scheduled) {
+          // When all lines that came with this one are read.
+          this.#scheduled = true
+          setImmediate(() => {
+            this.#scheduled = false
+            this.#flush()
+          })
+        }
       }
       if (!this.#stopped) this.#flush()
       await this.#sending
@@ -131,7 +144,7 @@ class Batch {
   }
 
   /** A blank line is one only when another follows: files often end with one. */
-  async #take(text: string): Promise<void> {
+  #take(text: string): void {
     this.#read += 1
     if (text.trim() === '') {
       this.#blank += 1
@@ -144,19 +157,6 @@ class Batch {
     } catch (error) {
       if (!(error instanceof EnvelopeError)) throw error
       this.#refuse(this.#read, error.message)
-    }
-    if (this.#block.length >= BLOCK_LINES || this.#bytes >= BLOCK_BYTES) {
-      // One block is on its way to Redis while the next one is read.
-      const before = this.#sending
-      this.#flush()
-      await before
-    } else if (!this.#scheduled) {
-      // When all lines that came with this one are read.
-      this.#scheduled = true
-      setImmediate(() => {
-        this.#scheduled = false
-        this.#flush()
-      })
     }
   }
 

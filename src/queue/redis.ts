@@ -24,6 +24,8 @@ export async function connectOnce(config: RedisConfig): Promise<Redis> {
     maxRetriesPerRequest: 0,
     retryStrategy: () => null,
     sentinelRetryStrategy: () => null,
+    // The client waits this long for the end of a connection, also of one that never was or is gone: a failed command took 2 s.
+    disconnectTimeout: 50,
     commandTimeout: COMMAND_TIMEOUT,
   })
   // The cause arrives here, and `connect()` then only says that the connection was closed.

@@ -148,7 +148,9 @@ function lote(world: World) {
   return run
 }
 
-test('--lote enqueues what has come while its input is open; a signal ends it with what it printed', async ({ world }) => {
+test('--lote enqueues what has come while its input is open; a signal ends it with what it printed', async ({
+  world,
+}) => {
   const run = lote(world)
   for (let n = 1; n <= 3; n++) {
     run.child.stdin.write(`{"evento":"x","datos":{"n":${n}}}\n`)
@@ -185,11 +187,18 @@ test('--lote: a blank line at the end is none, one in between is bad', async ({ 
 
 test('Redis that goes away before it answers: the message may be in, and --clave is the way', async ({ world }) => {
   const { host, port } = world.redis.options
-  const proxy = await startProxy({ host: host!, port: port! }, { cutOn: 'lpush' })
+  const proxy = await startProxy({ host: host!, port: port! })
   try {
     await world.setEnv({ REST_HOOKS_REDIS_PORT: String(proxy.port) })
+    void proxy.cutOnAnswer(/:[1-9]/)
     const one = await world.cli(['send', 'x', '{}'])
-    expect(one).toMatchObject({ code: 4, stdout: '', stderr: expect.stringMatching(/pudo haber quedado encolado.*--clave/) })
+    expect(await world.redis.llen(world.keys.inbox)).toBe(1)
+    expect(one).toMatchObject({
+      code: 4,
+      stdout: '',
+      stderr: expect.stringMatching(/pudo haber quedado encolado.*--clave/),
+    })
+    void proxy.cutOnAnswer(/:[1-9]/)
     const many = await world.cli(['send', '--lote'], { input: '{"evento":"x","clave":"k"}\n{"evento":"x"}\n' })
     expect(many).toMatchObject({ code: 4, stdout: expect.stringMatching(ULID) })
     expect(many.stderr).toMatch(/líneas? 2 .*pudieron.*"clave".*se encolaron 1 mensajes/)
