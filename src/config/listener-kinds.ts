@@ -4,19 +4,11 @@
 import { isIP } from 'node:net'
 import * as v from 'valibot'
 import { checkMethod, checkOwnHeader, METHODS } from '../model/headers.ts'
+import { METADATA_NETWORKS } from '../model/networks.ts'
 import { checkPath } from '../model/paths.ts'
 import { SERVICE_NAME } from './client.ts'
 import type { ListenerConfig, StatusRule } from './config.ts'
 import { type Kind, kind, list, orEmpty, type Read } from './kinds.ts'
-
-/** Link-local (where the clouds keep their metadata service) and the metadata addresses outside of it. */
-export const METADATA_NETWORKS: readonly string[] = [
-  '169.254.0.0/16',
-  'fe80::/10',
-  'fd00:ec2::254/128',
-  '100.100.100.200/32',
-  '168.63.129.16/32',
-]
 
 const trimmed = v.pipe(v.string(), v.trim())
 
@@ -110,14 +102,21 @@ const network = v.pipe(
   v.transform((text) => (text.includes('/') ? text : `${text}/${isIP(text) === 4 ? 32 : 128}`)),
 )
 
-/** Empty or `ninguna`: every address is allowed. */
+/** Those named are added to the metadata addresses, unless `ninguna` stands among them. */
 export const networks: Kind<string[]> = (() => {
-  const inner = list('redes separadas por comas (169.254.0.0/16, fe80::/10), o «ninguna»', network, {
-    least: 0,
+  const accepted =
+    'redes separadas por comas (10.0.0.0/8, ::1), que se suman a las que vienen bloqueadas; «ninguna» quita estas'
+  const inner = list(accepted, v.union([v.pipe(v.string(), v.toLowerCase(), v.literal('ninguna')), network]), {
+    least: 1,
     most: 1000,
   })
-  const read = (texts: readonly string[]): Read<string[]> =>
-    texts.join('').trim().toLowerCase() === 'ninguna' ? { ok: true, value: [] } : inner.read(texts)
+  const read = (texts: readonly string[]): Read<string[]> => {
+    const result = inner.read(texts)
+    if (!result.ok) return result
+    const named = result.value.filter((each) => each !== 'ninguna')
+    const base = named.length < result.value.length ? [] : METADATA_NETWORKS
+    return { ok: true, value: [...new Set([...base, ...named])] }
+  }
   return { ...inner, read }
 })()
 

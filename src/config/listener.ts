@@ -3,6 +3,7 @@
  */
 
 import { suggestion } from '../model/nearest.ts'
+import { METADATA_NETWORKS } from '../model/networks.ts'
 import { authConfig, authHeader } from './auth.ts'
 import { callback } from './callback.ts'
 import { tlsConfig } from './certificates.ts'
@@ -72,7 +73,7 @@ export function listenerConfig(own: Reader, name: string, place: Place, around: 
     totalTimeout,
     maxResponse: setting(own, 'max_respuesta', size(0, 64 * 1024 ** 2), 64 * 1024),
     redirects: setting(own, 'redirecciones', integer(0, 20), 0),
-    blockedNetworks: setting(own, 'redes_bloqueadas', orEmpty(kinds.networks), kinds.METADATA_NETWORKS),
+    blockedNetworks: setting(own, 'redes_bloqueadas', kinds.networks, METADATA_NETWORKS),
     concurrency,
     rateLimit: setting(own, 'limite', kinds.rateLimit, null),
     order,

@@ -5,10 +5,11 @@
  * another to the connection. TLS verifies against the name, whatever the address.
  */
 import type { LookupAddress } from 'node:dns'
-import { BlockList, connect as connectTcp, isIP, type Socket } from 'node:net'
+import { type BlockList, connect as connectTcp, isIP, type Socket } from 'node:net'
 import { connect as connectTls, createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls'
 import type { TlsConfig } from '../config/config.ts'
 import type { Millis } from '../message.ts'
+import { isBlocked } from '../model/networks.ts'
 import { forget, resolve } from './names.ts'
 import { type Stage, Trouble } from './trouble.ts'
 
@@ -44,22 +45,6 @@ export function endpointOf(origin: string): Endpoint {
   const url = new URL(origin)
   const tls = url.protocol === 'https:'
   return { host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port) || (tls ? 443 : 80), tls }
-}
-
-/** The CIDR ranges as a list to check against; what cannot be read is named. @throws Trouble `solicitud` */
-export function blockList(ranges: readonly string[]): BlockList {
-  const list = new BlockList()
-  for (const range of ranges) {
-    const [address = '', prefix] = range.split('/')
-    const version = isIP(address)
-    const bits = prefix === undefined ? (version === 6 ? 128 : 32) : Number(prefix)
-    try {
-      list.addSubnet(address, bits, version === 6 ? 'ipv6' : 'ipv4')
-    } catch (cause) {
-      throw new Trouble('solicitud', `redes_bloqueadas: "${range}" no es una red`, { cause })
-    }
-  }
-  return list
 }
 
 /** Built on first use and kept. @param withClient false for another host than the listener's: our certificate is not for it */
@@ -142,11 +127,6 @@ export async function openSocket(
     clearTimeout(timer)
     signal.removeEventListener('abort', stop)
   }
-}
-
-/** IPv4 addresses in IPv6 clothes (::ffff:a.b.c.d) are found by BlockList itself. */
-export function isBlocked(list: BlockList, address: string): boolean {
-  return list.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4')
 }
 
 /** Happy eyeballs over the checked addresses alone; each gets its share of the time. */

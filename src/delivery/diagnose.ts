@@ -58,7 +58,7 @@ const BY_ERROR: readonly Row[] = [
   [
     error('bloqueada'),
     (c) =>
-      `${c.host} está en una red de «redes_bloqueadas» (${c.listener.blockedNetworks.join(', ')}): si es la que corresponde, quítela de esa lista; si no, corrija «url».`,
+      `${c.host} está en una red de «redes_bloqueadas» (${c.listener.blockedNetworks.join(', ')}): si es la que corresponde, déjela fuera de esa lista (las que vienen de fábrica se quitan con «ninguna»); si no, corrija «url».`,
   ],
   [
     error('timeout', /espera_conexion|conectaba|ETIMEDOUT/),

@@ -7,8 +7,9 @@
  */
 import type { ListenerConfig } from '../config/config.ts'
 import type { Message } from '../message.ts'
+import { blockList } from '../model/networks.ts'
 import { type Auth, type Credentials, createAuth, NO_CREDENTIALS } from './auth/auth.ts'
-import { blockList, type Dialing, secureContext } from './connect.ts'
+import { type Dialing, secureContext } from './connect.ts'
 import { Deadline } from './deadline.ts'
 import type { AttemptResult, Deliverer, RequestRecord } from './delivery.ts'
 import { type Exchanged, exchange } from './exchange.ts'

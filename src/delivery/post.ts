@@ -1,9 +1,10 @@
 /** POSTs a callback's JSON. 2xx is success; what the default rule calls a rejection of the content is final. */
 import type { Millis } from '../message.ts'
 import { headerText } from '../model/headers.ts'
+import { blockList } from '../model/networks.ts'
 import { basic } from './auth/basic.ts'
 import type { CallbackInput, CallbackOutcome } from './callback.ts'
-import { blockList, secureContext } from './connect.ts'
+import { secureContext } from './connect.ts'
 import { Deadline } from './deadline.ts'
 import { exchange } from './exchange.ts'
 import { classify, reasonOf } from './outcome.ts'

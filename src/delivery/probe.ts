@@ -5,7 +5,8 @@
  */
 import type { ListenerConfig } from '../config/config.ts'
 import type { Message } from '../message.ts'
-import { blockList, type Endpoint, endpointOf, isBlocked } from './connect.ts'
+import { blockList, isBlocked } from '../model/networks.ts'
+import { type Endpoint, endpointOf } from './connect.ts'
 import type { Outcome, RequestRecord } from './delivery.ts'
 import { diagnose } from './diagnose.ts'
 import { createDeliverer } from './http.ts'

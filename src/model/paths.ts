@@ -38,11 +38,11 @@ export function checkLiteral(path: string): string | null {
   return null
 }
 
-/** `..`, `%2e%2e`, `a%2f..`, and `..;x`, which some servers read as `..`. */
+/** `..`, `%2e%2e`, `a%2f..`; `..;x`, `..%00x` and `.%09.`, which some servers read as `..`. */
 function climbs(segment: string): boolean {
   if (!segment.includes('.') && !segment.includes('%')) return false
   const decoded = segment.replace(/%([0-9a-f]{2})/gi, (_all, hex: string) =>
     String.fromCharCode(Number.parseInt(hex, 16)),
   )
-  return decoded.split(/[/\\]/).some((part) => /^\.{1,2}$/.test(part.split(';')[0]!.trim()))
+  return decoded.split(/[/\\]/).some((part) => /^\.{1,2}$/.test(part.split(/[;\0]/)[0]!.replace(/[\0-\x20\x7f]/g, '')))
 }

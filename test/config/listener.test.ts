@@ -2,6 +2,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ConfigError } from '../../src/errors.ts'
+import { METADATA_NETWORKS } from '../../src/model/networks.ts'
 import { attemptOf, serve } from '../delivery/scene.ts'
 import { errorsOf, listener, listenerIni, load } from './folder.ts'
 
@@ -60,9 +61,14 @@ test.each([
   ['espera_conexion = 500ms\nespera_total = 2m', { connectTimeout: 500, totalTimeout: 120_000 }],
   ['max_respuesta = 1M', { maxResponse: 1_048_576 }],
   ['redirecciones = 3', { redirects: 3 }],
-  ['redes_bloqueadas = 10.0.0.0/8, ::1, 1.2.3.4', { blockedNetworks: ['10.0.0.0/8', '::1/128', '1.2.3.4/32'] }],
+  [
+    'redes_bloqueadas = 10.0.0.0/8, ::1, 1.2.3.4',
+    { blockedNetworks: [...METADATA_NETWORKS, '10.0.0.0/8', '::1/128', '1.2.3.4/32'] },
+  ],
+  ['redes_bloqueadas = ninguna, 10.0.0.0/8', { blockedNetworks: ['10.0.0.0/8'] }],
+  ['redes_bloqueadas = 169.254.0.0/16', { blockedNetworks: METADATA_NETWORKS }],
   ['redes_bloqueadas = ninguna', { blockedNetworks: [] }],
-  ['redes_bloqueadas =', { blockedNetworks: [] }],
+  ['redes_bloqueadas =', { blockedNetworks: METADATA_NETWORKS }],
   ['concurrencia = 1', { concurrency: 1 }],
   ['limite = 100/s', { rateLimit: { count: 100, per: 1000 } }],
   ['limite = 600/m', { rateLimit: { count: 600, per: 60_000 } }],
@@ -110,6 +116,8 @@ test.each([
       'a#b',
       'a/%2e%2e/b',
       'a%2f..',
+      '..%00/a',
+      '.%09./a',
     ],
   ],
   ['metodo', ['TRACE', 'POST GET', 'POSTT']],
@@ -132,7 +140,7 @@ test.each([
   ['espera_total', ['0', '2d', 'x']],
   ['max_respuesta', ['65M', 'x', '-1']],
   ['redirecciones', ['21', '-1']],
-  ['redes_bloqueadas', ['10.0.0.0/33', 'x', '::1/129', '10.0.0.0/8/8']],
+  ['redes_bloqueadas', ['ninguna, x', '10.0.0.0/33', 'x', '::1/129', '10.0.0.0/8/8']],
   ['concurrencia', ['0', '10001']],
   ['limite', ['0/s', '100', '100/x', 's']],
   ['orden', ['fifo']],

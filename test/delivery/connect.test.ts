@@ -1,6 +1,7 @@
 import { type BlockList, isIP } from 'node:net'
 import { describe, expect, test } from 'vitest'
-import { blockList, endpointOf, isBlocked } from '../../src/delivery/connect.ts'
+import { endpointOf } from '../../src/delivery/connect.ts'
+import { blockList, isBlocked } from '../../src/model/networks.ts'
 import { attempt, serve } from './scene.ts'
 
 describe('redes_bloqueadas', () => {
@@ -17,10 +18,28 @@ describe('redes_bloqueadas', () => {
     ['fd00:ec2::254', true],
     ['::1', true],
     ['127.0.0.1', false],
+    ['0.0.0.0', false],
+    ['::', true],
+    ['64:ff9b::a9fe:a9fe', true],
+    ['64:ff9b::169.254.169.254', true],
+    ['64:ff9b:1::a9fe:a9fe', true],
+    ['64:ff9b::8.8.8.8', false],
+    ['2002:a9fe:a9fe::1', true],
+    ['2002:0808:0808::1', false],
+    ['2001:0:4136:e378:8000:63bf:5601:5601', true],
+    ['::169.254.169.254', true],
+    ['::a01:203', true],
+    ['::ffff:a01:203', true],
+    ['2800:110:1::a9fe:a9fe', false],
   ])('%s blocked: %s', (address, expected) => {
     expect(isIP(address)).not.toBe(0)
     expect(isBlocked(list, address)).toBe(expected)
   })
+
+  test.each(['0.0.0.0', '::', '::ffff:0.0.0.0', '64:ff9b::7f00:1', '::127.0.0.1'])(
+    'this machine is blocked as %s where 127.0.0.0/8 is',
+    (address) => expect(isBlocked(blockList(['127.0.0.0/8']), address)).toBe(true),
+  )
 
   test.each(['nada', '10.0.0.0/33', '10.0.0.0/x', '10.0.0'])('%j is no network', (range) => {
     expect(() => blockList([range])).toThrow(range)
@@ -34,7 +53,7 @@ describe('redes_bloqueadas', () => {
     expect(server.requests).toHaveLength(0)
   })
 
-  test.each(['2130706433', '0x7f.1', '0177.0.0.1', '[::ffff:127.0.0.1]'])(
+  test.each(['2130706433', '0x7f.1', '0177.0.0.1', '[::ffff:127.0.0.1]', '0.0.0.0', '0'])(
     'nor does the spelling %s get through',
     async (host) => {
       const server = await serve(() => ({}))
