@@ -2,9 +2,11 @@
 import { spawn } from 'node:child_process'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { inject } from 'vitest'
 import { BIN, cleanEnvironment } from '../support/cli.ts'
 import { freePort } from '../support/ports.ts'
 import { startProxy } from '../support/proxy.ts'
+import { startRedis } from '../support/redis-server.ts'
 import { until } from '../support/until.ts'
 import { expect, test, type World } from '../support/world.ts'
 
@@ -135,9 +137,9 @@ test('--lote without a bad line exits 0, one id a line in the same order', async
   expect(entries.map(({ datos }) => datos)).toEqual(Array.from({ length: 500 }, (_, n) => ({ n })))
 })
 
-/** Starts `send --lote` with its streams in our hands. */
-function lote(world: World) {
-  const child = spawn(process.execPath, [BIN, 'send', '--lote'], {
+/** Starts `send` with its streams in our hands. */
+function sending(world: World, ...args: string[]) {
+  const child = spawn(process.execPath, [BIN, 'send', ...args], {
     cwd: world.folder,
     env: cleanEnvironment(world.environment),
     stdio: 'pipe',
@@ -151,7 +153,7 @@ function lote(world: World) {
 test('--lote enqueues what has come while its input is open; a signal ends it with what it printed', async ({
   world,
 }) => {
-  const run = lote(world)
+  const run = sending(world, '--lote')
   for (let n = 1; n <= 3; n++) {
     run.child.stdin.write(`{"evento":"x","datos":{"n":${n}}}\n`)
     await until(() => run.stdout.split('\n').length === n + 1, { what: `the id of line ${n}` })
@@ -165,7 +167,7 @@ test('--lote enqueues what has come while its input is open; a signal ends it wi
 })
 
 test('--lote whose reader goes away stops, says how many are in, and fails', async ({ world }) => {
-  const run = lote(world)
+  const run = sending(world, '--lote')
   run.child.stdout.destroy()
   run.child.stdin.end('{"evento":"x"}\n'.repeat(20_000))
   expect(await run.ended).toBe(1)
@@ -209,17 +211,55 @@ test('Redis that goes away before it answers: the message may be in, and --clave
   expect((await world.cli(['send', 'x', '{}'])).stderr).not.toContain('pudo haber')
 })
 
-test('--esperar exits 0 when every delivery succeeded and 1 when one failed', async ({ world }) => {
-  await world.listener(() => ({ status: 200 }), { nombre: 'bien' })
+test('--esperar exits 0 when every delivery succeeded and 1 when one failed or none was to be made', async ({
+  world,
+}) => {
+  await world.listener(() => ({ status: 200 }), { nombre: 'bien', eventos: 'bueno, malo' })
   await world.listener(() => ({ status: 422 }), { nombre: 'mal', eventos: 'malo' })
   await world.worker()
-  expect(await world.cli(['send', 'bueno', '{}', '--esperar'])).toMatchObject({
-    code: 0,
-    stdout: expect.stringMatching(ULID),
-  })
+  const forms = [
+    ['send', 'bueno', '{}', '--esperar'],
+    ['send', 'bueno', '{}', '--esperar', '20s'],
+    ['send', '--esperar', '20s', 'bueno', '{}'],
+    ['send', '--esperar', 'bueno', '{}'],
+    ['send', 'bueno', '--esperar', '20', '{}'],
+    ['send', 'bueno', '{}', '--esperar=20s'],
+    ['send', '--esperar', 'bueno', '{}', '--clave', '--esperar'],
+  ]
+  const done = await Promise.all(forms.map((form) => world.cli(form)))
+  for (const run of done) expect(run).toMatchObject({ code: 0, stderr: '', stdout: expect.stringMatching(ULID) })
   const failed = await world.cli(['send', 'malo', '{}', '--esperar=20s'])
   expect(failed).toMatchObject({ code: 1, stdout: expect.stringMatching(ULID) })
   expect(failed.stderr).toContain('mal')
+  const nobody = await world.cli(['send', 'nadie', '{}', '--esperar', '20s'])
+  expect(nobody).toMatchObject({ code: 1, stderr: expect.stringContaining('ningún listener') })
+  const wrong = await world.cli(['send', 'bueno', '{}', '--esperar', '20x'])
+  expect(wrong).toMatchObject({ code: 2, stderr: expect.stringContaining('no es una duración') })
+})
+
+test('--esperar whose outcome cannot be known exits 1, and says that the message is in and how to look later', async ({
+  world,
+}) => {
+  const own = await startRedis()
+  try {
+    await world.createSchema()
+    await world.setEnv({ REST_HOOKS_DB_PORT: String(await freePort()) })
+    const blind = await world.cli(['send', 'x', '{}', '--esperar=200ms'])
+    expect(blind).toMatchObject({ code: 1, stdout: expect.stringMatching(ULID) })
+    expect(await waiting(world)).toMatchObject([{ id: blind.stdout.trim() }])
+    for (const part of ['está encolado', 'Postgres', 'La entrega continúa', `resthooks ver ${blind.stdout.trim()}`])
+      expect(blind.stderr).toContain(part)
+
+    await world.setEnv({ REST_HOOKS_DB_PORT: String(inject('postgres').port), REST_HOOKS_REDIS_PORT: String(own.port) })
+    const run = sending(world, 'x', '{}', '--esperar', '1s')
+    await until(() => run.stdout !== '', { what: 'the id' })
+    await own.kill()
+    expect(await run.ended).toBe(1)
+    expect(run.stderr).toMatch(new RegExp(`está encolado.*Redis.*sigue cuando Redis vuelva.*ver ${run.stdout.trim()}`))
+    expect(run.stderr).not.toContain('continúa')
+  } finally {
+    await own.stop()
+  }
 })
 
 test('--esperar without a worker ends after its time with 1, and the message stays enqueued', async ({ world }) => {
