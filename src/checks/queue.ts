@@ -3,7 +3,13 @@ import type { Config } from '../config/config.ts'
 import { type Depths, readDepths } from '../queue/depths.ts'
 import { decodeEnvelope } from '../queue/envelope.ts'
 import type { Queue } from '../queue/queue.ts'
-import { DEAD_AFTER_MS, readWorkers, type WorkerInfo } from '../worker/heartbeat.ts'
+import {
+  configurationHash,
+  DEAD_AFTER_MS,
+  otherConfigurations,
+  readWorkers,
+  type WorkerInfo,
+} from '../worker/heartbeat.ts'
 import { aviso, error, ok, type Verdict } from './finding.ts'
 
 export interface QueueFacts {
@@ -15,6 +21,8 @@ export interface QueueFacts {
   readonly groupExists: boolean
   /** Of this program. */
   readonly version: string
+  /** Of the files at hand. */
+  readonly configuracion: string
 }
 
 const INVALID_SHOWN = 5
@@ -36,6 +44,7 @@ export async function readQueue(queue: Queue, config: Config, version: string): 
     invalidReasons: invalid.map(whyInvalid),
     groupExists: group,
     version,
+    configuracion: configurationHash(config),
   }
 }
 
@@ -54,6 +63,7 @@ export function checkQueue(facts: QueueFacts, config: Pick<Config, 'listeners' |
   const { depths } = facts
   return [
     ...checkWorkers(facts),
+    ...checkLoaded(facts.workers, facts),
     checkInvalid(facts),
     checkBacklog(facts, config),
     ...checkOrphans(depths, config),
@@ -80,6 +90,46 @@ function checkWorkers({ workers, version, depths }: QueueFacts): Verdict[] {
     ]
   }
   return [ok(name, `${workers.length} vivos, versión ${version}`)]
+}
+
+type Loaded = Pick<WorkerInfo, 'worker' | 'version' | 'configuracion' | 'configuracion_rechazada'>
+
+/**
+ * Workers that do not work with what the files say, or not with the same as the others. Pure.
+ * @param workers those that give signs of life
+ * @param here    this program and the files at hand, where they are to be compared too
+ */
+export function checkLoaded(
+  workers: readonly Loaded[],
+  here: Pick<Loaded, 'version' | 'configuracion'> | null = null,
+): Verdict[] {
+  const name = 'configuración de los workers'
+  const names = (some: readonly Loaded[]) => some.map(({ worker }) => worker).join(', ')
+  const verdicts = workers.flatMap(({ worker, configuracion_rechazada: refused }) => {
+    if (!refused) return []
+    const why = refused.motivo.replace(/\s*\n\s*/g, ' ')
+    const since = new Date(refused.desde).toISOString()
+    const text = `${worker} sigue con la configuración anterior: no puede usar la nueva desde ${since}. ${why}`
+    return [aviso(name, text, 'corrija los archivos; los workers los leen solos')]
+  })
+  const first = workers.find(({ configuracion }) => configuracion !== undefined)
+  const others = first ? otherConfigurations(workers, first) : []
+  if (others.length > 0) {
+    const same = workers.filter((worker) => !others.includes(worker))
+    const text = `no todos tienen la misma (${names(same)}; otra: ${names(others)}): un mensaje puede ir a otros listeners`
+    verdicts.push(aviso(name, text, 'deje iguales los resthooks.ini e instalador.env de todas las máquinas'))
+  }
+  const unlike = here && verdicts.length === 0 ? otherConfigurations(workers, here) : []
+  if (unlike.length > 0) {
+    verdicts.push(
+      aviso(
+        name,
+        `${names(unlike)} trabaja con otra que la de estos archivos`,
+        'compare los archivos que lee cada uno',
+      ),
+    )
+  }
+  return verdicts
 }
 
 function checkInvalid({ depths, invalidReasons }: QueueFacts): Verdict {

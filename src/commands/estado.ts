@@ -87,6 +87,8 @@ async function show(state: Estado): Promise<void> {
   if (alive.length > 0) {
     print.line()
     await print.table(alive, ['worker', 'host', 'pid', 'version', 'en_curso', 'desde'])
+    const { checkLoaded } = await import('../checks/queue.ts')
+    for (const { detalle, que_hacer } of checkLoaded(alive)) print.line(`AVISO  ${detalle}\n       → ${que_hacer}`)
   }
   if (state.listeners.length > 0) {
     print.line()

@@ -16,8 +16,9 @@ export function iniciarWorkers(program: Command, context: Context): void {
     .option('--concurrencia <n>', 'pedidos HTTP a la vez por proceso (en lugar de [workers] concurrencia)', positive)
     .option('--procesos <n>', 'cantidad de procesos (en lugar de [workers] procesos)', positive)
     .action(async ({ unaVez, concurrencia, procesos }: Options) => {
-      const config = await context.config()
-      const processes = procesos ?? config.workers.processes
+      const { loadWorkerConfig } = await import('../config/load.ts')
+      const { workers } = loadWorkerConfig(context.options)
+      const processes = procesos ?? workers.processes
       if (processes > 1 && !unaVez) {
         const { superviseProcesses } = await import('../worker/processes.ts')
         await superviseProcesses(processes)

@@ -28,6 +28,8 @@ export interface ConfigFiles {
   /** Absolute path, or null when none was found. */
   readonly ini: string | null
   readonly env: string | null
+  /** How many variables `env` defines. */
+  readonly variables: number
   /** Every file that was read (cliente.ini, certificates…): a change of one means a reload. */
   readonly watched: readonly string[]
 }

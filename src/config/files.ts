@@ -6,6 +6,7 @@
  * (and it loads the YAML and JSON parsers for that, 10 ms of each `send`). `ExplorerSync` is the searcher alone.
  */
 import { readFileSync, statSync } from 'node:fs'
+import { sep } from 'node:path'
 import { ExplorerSync } from 'cosmiconfig/dist/ExplorerSync.js'
 import { systemReason } from '../errors.ts'
 import type { Problems } from './problems.ts'
@@ -50,9 +51,14 @@ function decodeBytes(bytes: Buffer): string {
 
 /**
  * The first of `places` (absolute) that exists, or null. One that exists and cannot be read is a problem: going on to the
- * next place would quietly run with another configuration.
+ * next place would quietly run with another configuration. The same holds within the folder `named`, if we are not let in.
  */
-export function findFile(places: readonly string[], what: string, problems: Problems): TextFile | null {
+export function findFile(
+  places: readonly string[],
+  what: string,
+  problems: Problems,
+  named: string | null = null,
+): TextFile | null {
   let found: ReturnType<ReturnType<typeof explorer>['search']>
   try {
     found = explorer(places).search('/')
@@ -66,7 +72,10 @@ export function findFile(places: readonly string[], what: string, problems: Prob
     const at = { file: place, line: null }
     const kind = kindOf(place)
     if (kind === 'file') problems.add(at, `el ${what} existe, pero no se puede leer: ${UNREADABLE}`)
-    if (kind === 'hidden') problems.warn(at, `no se puede ver si aquí hay un ${what}: ${UNREADABLE}`)
+    if (kind !== 'hidden') continue
+    const message = `no se puede ver si aquí hay un ${what}: ${UNREADABLE}`
+    if (named !== null && place.startsWith(`${named}${sep}`)) problems.add(at, message)
+    else problems.warn(at, message)
   }
   return found && { path: found.filepath, text: found.config?.text ?? '' }
 }

@@ -48,6 +48,7 @@ export function parseIni(
 ): IniFile {
   const drafts: Draft[] = [{ name: '', line: 1, keys: new Map() }]
   let section = drafts[0]!
+  let unreadable = false
   const rewritten = ['[0]']
 
   text.split(/\r\n|\n|\r/).forEach((original, index) => {
@@ -59,15 +60,24 @@ export function parseIni(
     if (trimmed.startsWith('[')) {
       const header = HEADER.exec(trimmed)
       if (!header) {
-        problems.add({ file: path, line }, 'la sección no se cierra con «]», o le sigue algo que no es un comentario.')
+        const section = trimmed
+          .slice(1)
+          .split(/[\];#]/)[0]!
+          .trim()
+        const place = { file: path, line, section }
+        problems.add(place, 'la sección no se cierra con «]», o le sigue algo que no es un comentario.')
+        // Its keys are not those of the section before.
+        unreadable = true
         return
       }
+      unreadable = false
       section = { name: header[1]!.trim().replace(/\s+/g, ' '), line, keys: new Map() }
       rewritten.push(`[${drafts.length}]`)
       drafts.push(section)
       return
     }
 
+    if (unreadable) return
     const equals = trimmed.indexOf('=')
     const name = trimmed.slice(0, Math.max(0, equals)).trimEnd()
     if (name === '') {

@@ -4,13 +4,15 @@
  *
  * Synchronous on purpose: `send` does this on every call, and a handful of small files is read fastest that way.
  */
+
+import { nearest } from '../model/nearest.ts'
 import type { Config, Source } from './config.ts'
 import { parseEnv } from './env.ts'
 import { findFile, isReadableByOthers, readFile, type TextFile } from './files.ts'
 import { type IniFile, parseIni } from './ini.ts'
 import { boolean } from './kinds.ts'
-import { type LoadOptions, type Locations, locations, misspelt, type Wanted } from './locations.ts'
-import { Problems } from './problems.ts'
+import { type LoadOptions, type Locations, locations, misspelt, projectsWithIni, type Wanted } from './locations.ts'
+import { COMMON, Problems } from './problems.ts'
 import { sectionsConfig } from './sections.ts'
 import { type Context, NOTHING, sectionLayer, setting, variablesLayer } from './settings.ts'
 import { Variables } from './variables.ts'
@@ -41,6 +43,78 @@ export function loadConfig(options: LoadOptions = {}): Config {
 }
 
 /**
+ * For a worker: a configuration without a listener would take messages and end them undelivered.
+ * @param before what is in force: what it was read from must still be there
+ * @throws ConfigError as `loadConfig` does
+ */
+export function loadWorkerConfig(options: LoadOptions = {}, before: Config | null = null): Config {
+  const { config, problems, where } = readAll(options)
+  const { ini, env } = config.files
+  const places = placesOf(where.ini)
+  const nothing = 'sin listeners, los mensajes se tomarían y terminarían sin entregarse.'
+  if (ini === null && problems.count === 0) {
+    problems.add(
+      { file: places[0]!, line: null },
+      `no hay resthooks.ini, y ${nothing} Se buscó en: ${places.join(', ')}.`,
+    )
+  }
+  if (ini !== null && config.listeners.size === 0 && problems.count === 0) {
+    problems.add({ file: ini, line: null }, `no define ningún [listener NOMBRE]: ${nothing}`)
+  }
+  const gone = 'estaba en uso y ya no está; si el cambio es a propósito, reinicie los workers.'
+  // One that appeared in a better place was put there on purpose.
+  const isGone = (was: string | null, is: string | null, among: readonly string[]) =>
+    was !== null && was !== is && (is === null || among.indexOf(is) > among.indexOf(was))
+  if (before && isGone(before.files.ini, ini, places)) problems.add({ file: before.files.ini, line: null }, gone)
+  else if (before && isGone(before.files.env, env, placesOf(where.env(ini)))) {
+    problems.add({ file: before.files.env, line: null }, gone)
+  } else if (before && before.files.variables > 0 && config.files.variables === 0 && env === before.files.env) {
+    problems.add(
+      { file: env, line: null },
+      'quedó sin ninguna variable; si el cambio es a propósito, reinicie los workers.',
+    )
+  }
+  problems.throwIfAny()
+  return config
+}
+
+/** What `send` looks at, and what else is wrong. */
+export interface SendConfig {
+  readonly config: Config
+  /** What is wrong with parts that sending does not need; '' where nothing is. */
+  readonly aside: string
+}
+
+/**
+ * For `send`: only the files themselves, Redis, `resthooks_activo`, `max_mensaje` and the listener that it names must be well.
+ * @throws ConfigError where they are not, or where this project has no configuration (a mistyped `-p`)
+ */
+export function loadSendConfig(options: LoadOptions = {}, listener: string | null = null): SendConfig {
+  const { config, problems, where } = readAll(options)
+  const missing = config.files.ini === null && where.ini.kind === 'search' ? whyMissing(config, where) : null
+  if (missing !== null) problems.add({ file: null, line: null }, missing)
+  problems.throwIfAny(listener === null ? [COMMON] : [COMMON, `listener ${listener}`])
+  return { config, aside: problems.text }
+}
+
+/** A machine that only sends may have instalador.env alone, or be told by its environment where Redis is. */
+function whyMissing(config: Config, where: Locations): string | null {
+  const { instancia, proyecto, installation } = where
+  const searched = `Se buscó en: ${[...placesOf(where.ini), ...placesOf(where.env(null))].join(', ')}.`
+  const others = projectsWithIni(installation)
+  if (others.length > 0) {
+    const here = others.filter((other) => other.instancia === instancia).map((other) => other.proyecto)
+    const near = nearest(proyecto, here)
+    const elsewhere = others.find((other) => other.proyecto === proyecto)
+    const hint = near ? ` ¿Quiso decir «-p ${near}»?` : elsewhere ? ` ¿Quiso decir «-i ${elsewhere.instancia}»?` : ''
+    const names = others.map((other) => `${other.proyecto} (${other.instancia})`).join(', ')
+    return `el proyecto «${proyecto}» de la instancia «${instancia}» no tiene resthooks.ini; lo tienen: ${names}.${hint} ${searched}`
+  }
+  const told = ['host', 'sentinelas'].some((key) => config.origins.get(`redis_config.${key}`)?.kind === 'environment')
+  return config.files.env === null && !told ? `no hay resthooks.ini ni instalador.env. ${searched}` : null
+}
+
+/**
  * Every path on which the outcome of a load depends, there or not: for a watcher, also after a load that failed (because of
  * a certificate, say, that is copied a moment after the line that names it).
  */
@@ -50,20 +124,29 @@ export function configPaths(options: LoadOptions = {}): ReadonlySet<string> {
   return new Set([...ini, ...env, ...config.files.watched, ...tried])
 }
 
-function readAll(options: LoadOptions): { config: Config; problems: Problems; tried: ReadonlySet<string> } {
+interface Reading {
+  readonly config: Config
+  readonly problems: Problems
+  readonly tried: ReadonlySet<string>
+  readonly where: Locations
+}
+
+function readAll(options: LoadOptions): Reading {
   const problems = new Problems()
   const where = locations(options, problems)
 
   const iniText = open(where.ini, 'resthooks.ini', problems)
   // The path, not the file: a --config that cannot be read still has an instalador.env beside it.
   const iniPath = iniText?.path ?? (where.ini.kind === 'explicit' ? where.ini.path : null)
+  const before = problems.count
   const envText = open(where.env(iniPath), 'instalador.env', problems)
+  const unreadable = problems.count > before
   const env = envText && parseEnv(envText.path, envText.text, problems)
   const ini = iniText && parseIni(iniText.path, iniText.text, problems)
 
   const context: Context = {
     problems,
-    variables: new Variables(options.environment ?? process.env, env),
+    variables: new Variables(options.environment ?? process.env, env, unreadable, problems),
     origins: new Map<string, Source>(),
     watched: new Set<string>([iniText, envText].filter((file) => file !== null).map(({ path }) => path)),
     tried: new Set<string>(),
@@ -80,11 +163,16 @@ function readAll(options: LoadOptions): { config: Config; problems: Problems; tr
     proyecto: where.proyecto,
     active,
     ...sections,
-    files: { ini: iniText?.path ?? null, env: envText?.path ?? null, watched: [...context.watched] },
+    files: {
+      ini: iniText?.path ?? null,
+      env: envText?.path ?? null,
+      variables: env?.variables.size ?? 0,
+      watched: [...context.watched],
+    },
     origins: context.origins,
     warnings: problems.warnings,
   }
-  return { config, problems, tried: context.tried }
+  return { config, problems, tried: context.tried, where }
 }
 
 /** Where `loadConfig` with the same options looks, whatever is there. */
@@ -103,7 +191,7 @@ function placesOf(wanted: Wanted): readonly string[] {
 
 function open(wanted: Wanted, what: string, problems: Problems): TextFile | null {
   if (wanted.kind === 'explicit') return readFile(wanted.path, wanted.named, problems)
-  return findFile(wanted.places, what, problems)
+  return findFile(wanted.places, what, problems, wanted.named)
 }
 
 function warnAboutFiles(context: Context, where: Locations, ini: IniFile | null): void {

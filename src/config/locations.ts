@@ -1,7 +1,7 @@
 /**
  * Where the files may be (INTERFACE §1): pure, but for one question to the disk (is there an `./instalacion`?).
  */
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { nearest } from '../model/nearest.ts'
 import { type Problems, quoted } from './problems.ts'
@@ -23,7 +23,12 @@ export interface LoadOptions {
 /** A file to be looked for: named by a person (then it must be there), or one of several places. */
 export type Wanted =
   | { readonly kind: 'explicit'; readonly path: string; readonly named: string }
-  | { readonly kind: 'search'; readonly places: readonly string[] }
+  | {
+      readonly kind: 'search'
+      readonly places: readonly string[]
+      /** A folder that a person named: not to be let into it is an error. */
+      readonly named: string | null
+    }
 
 export interface Locations {
   readonly instancia: string
@@ -45,7 +50,8 @@ export function locations(options: LoadOptions, problems: Problems): Locations {
   const environment = options.environment ?? process.env
   const instancia = name('instancia', options.instancia, 'TOBA_INSTANCIA', 'produccion', environment, problems)
   const proyecto = name('proyecto', options.proyecto, 'TOBA_PROYECTO', 'resthooks', environment, problems)
-  const installation = resolve(cwd, installationOf(options.instalacion, cwd, environment))
+  const namedInstallation = installationNamed(options.instalacion, environment)
+  const installation = resolve(cwd, namedInstallation ?? (existsSync(join(cwd, 'instalacion')) ? 'instalacion' : '.'))
   if (options.instalacion && !existsSync(installation)) {
     problems.add({ file: installation, line: null }, 'se indicó con --instalacion, pero la carpeta no existe.')
   }
@@ -53,7 +59,7 @@ export function locations(options: LoadOptions, problems: Problems): Locations {
 
   const wanted = (flag: string, option: string | undefined, variable: string, places: readonly string[]): Wanted => {
     const path = option || environment[variable]
-    if (!path) return { kind: 'search', places: [...new Set(places)] }
+    if (!path) return { kind: 'search', places: [...new Set(places)], named: namedInstallation && installation }
     return { kind: 'explicit', path: resolve(cwd, path), named: `se indicó con ${option ? flag : `$${variable}`}` }
   }
 
@@ -83,11 +89,28 @@ export function locations(options: LoadOptions, problems: Problems): Locations {
   }
 }
 
-function installationOf(option: string | undefined, cwd: string, environment: NodeJS.ProcessEnv): string {
+function installationNamed(option: string | undefined, environment: NodeJS.ProcessEnv): string | null {
   if (option) return option
   if (environment.TOBA_INSTALACION_DIR) return environment.TOBA_INSTALACION_DIR
-  if (environment.TOBA_DIR) return join(environment.TOBA_DIR, 'instalacion')
-  return existsSync(join(cwd, 'instalacion')) ? 'instalacion' : '.'
+  return environment.TOBA_DIR ? join(environment.TOBA_DIR, 'instalacion') : null
+}
+
+/** The projects of an installation that have a resthooks.ini of their own. */
+export function projectsWithIni(installation: string): { instancia: string; proyecto: string }[] {
+  const inside = (folder: string, prefix: string) => {
+    try {
+      return readdirSync(folder).flatMap((name) => (name.startsWith(prefix) ? [name.slice(prefix.length)] : []))
+    } catch {
+      // Not there, or not for us to see: no project that could be named.
+      return []
+    }
+  }
+  return inside(installation, 'i__').flatMap((instancia) => {
+    const folder = join(installation, `i__${instancia}`)
+    return inside(folder, 'p__')
+      .filter((proyecto) => existsSync(join(folder, `p__${proyecto}`, 'resthooks.ini')))
+      .map((proyecto) => ({ instancia, proyecto }))
+  })
 }
 
 /** Becomes part of paths, of Redis keys and of rows: letters, digits and `_ . -` only. */

@@ -2,9 +2,12 @@
  * Everything wrong with the configuration, gathered so that a person sees all of it at once.
  *
  * Reading never stops at the first mistake: whoever finds one adds it here and goes on with the default, and
- * `throwIfAny` turns the whole list into one ConfigError.
+ * `throwIfAny` turns the whole list into one ConfigError. Each is known by the part of the configuration that it concerns:
+ * a listener's mistake must not stop those who only send.
  */
 import { ConfigError } from '../errors.ts'
+import { nearest } from '../model/nearest.ts'
+import { NAMED_SECTIONS, SINGLE_SECTIONS } from './vocabulary.ts'
 
 /** Where something is written. `line` counts from 1; null where it has none (the environment, a missing file). */
 export interface Place {
@@ -20,11 +23,27 @@ const MOST_LISTED = 300
 
 export class Problems {
   /** By their text: the same entry can be read by several listeners (a shared client), and once is enough. */
-  readonly #errors = new Map<string, Place>()
+  readonly #errors = new Map<string, { readonly place: Place; readonly parts: Set<string> }>()
   readonly #warnings = new Set<string>()
+  #part: string | null = null
 
   add(place: Place, message: string): void {
-    this.#errors.set(`${describe(place)}: ${message}`, place)
+    const text = `${describe(place)}: ${message}`
+    const known = this.#errors.get(text)
+    const part = this.#part ?? partOf(place)
+    if (known) known.parts.add(part)
+    else this.#errors.set(text, { place, parts: new Set([part]) })
+  }
+
+  /** What is wrong with whatever is read meanwhile concerns that part, wherever it is written. */
+  within<T>(part: string, read: () => T): T {
+    const before = this.#part
+    this.#part = part
+    try {
+      return read()
+    } finally {
+      this.#part = before
+    }
   }
 
   warn(place: Place, message: string): void {
@@ -39,18 +58,44 @@ export class Problems {
     return this.#errors.size
   }
 
-  /** @throws ConfigError that lists every problem, by file and line */
-  throwIfAny(): void {
-    if (this.#errors.size === 0) return
-    const sorted = [...this.#errors].sort(
-      ([, a], [, b]) => (a.file ?? '').localeCompare(b.file ?? '') || (a.line ?? 0) - (b.line ?? 0),
-    )
+  /**
+   * @param parts those that count, where not all do
+   * @throws ConfigError that lists every problem of every part, by file and line
+   */
+  throwIfAny(parts?: readonly string[]): void {
+    const counts = [...this.#errors.values()].some((error) => !parts || parts.some((part) => error.parts.has(part)))
+    if (counts) throw new ConfigError(this.text)
+  }
+
+  /** All of them, by file and line; '' where there is none. */
+  get text(): string {
+    if (this.#errors.size === 0) return ''
+    const sorted = [...this.#errors].sort(([, { place: a }], [, { place: b }]) => compare(a, b))
     const title =
       sorted.length === 1 ? 'La configuración tiene un error:' : `La configuración tiene ${sorted.length} errores:`
     const lines = sorted.slice(0, MOST_LISTED).map(([text]) => `  ${text}`)
     if (sorted.length > MOST_LISTED) lines.push(`  … y ${sorted.length - MOST_LISTED} más.`)
-    throw new ConfigError([title, ...lines].join('\n'))
+    return [title, ...lines].join('\n')
   }
+}
+
+/** What every command needs: the files themselves, Redis, `resthooks_activo`, `max_mensaje`. */
+export const COMMON = ''
+
+/** The part that a place in resthooks.ini belongs to: `listener proveedores`. */
+function partOf({ section, key }: Place): string {
+  if (!section || (section === 'workers' && key === 'max_mensaje')) return COMMON
+  return nearest(section.split(' ')[0]!, SECTIONS) === 'redis_config' ? COMMON : section
+}
+
+const SECTIONS = [...Object.keys(SINGLE_SECTIONS), ...Object.keys(NAMED_SECTIONS)]
+
+/** A whole file that cannot be read comes before what is wrong in others: it may be the cause. */
+function compare(a: Place, b: Place): number {
+  const whole = ({ file, line }: Place) => file !== null && line === null
+  return (
+    Number(whole(b)) - Number(whole(a)) || (a.file ?? '').localeCompare(b.file ?? '') || (a.line ?? 0) - (b.line ?? 0)
+  )
 }
 
 /** `/etc/resthooks/resthooks.ini:12 [workers] concurrencia` */

@@ -43,7 +43,8 @@ export function sectionsConfig(context: Context, where: Locations, ini: IniFile 
   for (const [name, section] of found.named.listener) {
     const place = { file: ini!.path, line: section.line, section: section.name }
     const own = reader(section, section.name)
-    const listener = listenerConfig(own, name, place, around)
+    // Its client's file and its certificates too.
+    const listener = context.problems.within(section.name, () => listenerConfig(own, name, place, around))
     listeners.set(name, listener)
     used.strategies.add(listener.strategy.name)
     used.clients.add(section.entries.get('cliente')?.values[0]?.trim() ?? '')
@@ -52,7 +53,7 @@ export function sectionsConfig(context: Context, where: Locations, ini: IniFile 
   warnAboutUnused(context, ini, found, used)
   return {
     redis: redisConfig(context, layer(found.single.get('redis_config'))),
-    audit: auditConfig(context, layer(found.single.get('auditoria'))),
+    audit: context.problems.within('auditoria', () => auditConfig(context, layer(found.single.get('auditoria')))),
     workers: workersConfig(reader(found.single.get('workers'), 'workers')),
     defaultStrategy,
     listeners,

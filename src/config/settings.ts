@@ -54,8 +54,10 @@ export function sectionLayer(context: Context, file: IniFile, section: IniSectio
       const result = interpolate(value, context.variables)
       const at = { ...place, line: entry.lines[index] ?? place.line }
       if (result.kind === 'text') texts.push(result.text)
-      else if (result.kind === 'missing') context.problems.add(at, missing(result.variable, context.variables))
-      else
+      else if (result.kind === 'missing') {
+        if (!context.variables.isExcused(result.variable))
+          context.problems.add(at, missing(result.variable, context.variables))
+      } else
         context.problems.add(
           at,
           `${quoted(result.reference)} no es una referencia: se acepta \${VARIABLE} o \${VARIABLE:-valor}.`,

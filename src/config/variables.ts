@@ -3,6 +3,7 @@
  */
 import type { Origin } from './config.ts'
 import type { EnvFile } from './env.ts'
+import type { Problems } from './problems.ts'
 
 export interface Variable {
   readonly value: string
@@ -12,13 +13,25 @@ export interface Variable {
 
 export class Variables {
   readonly #environment: NodeJS.ProcessEnv
+  readonly #problems: Problems
   readonly file: EnvFile | null
+  /** An instalador.env is there and cannot be read: that a variable is missing is no news. */
+  readonly unreadable: boolean
   /** Every name that was asked for, so that a misspelt one can be told from one that somebody refers to. */
   readonly asked = new Set<string>()
 
-  constructor(environment: NodeJS.ProcessEnv, file: EnvFile | null) {
+  constructor(environment: NodeJS.ProcessEnv, file: EnvFile | null, unreadable: boolean, problems: Problems) {
     this.#environment = environment
     this.file = file
+    this.unreadable = unreadable
+    this.#problems = problems
+  }
+
+  /** Whether nobody needs to be told that the variable is missing: why was told, as a problem of whoever asks for it. */
+  isExcused(name: string): boolean {
+    const broken = this.file?.broken.get(name)
+    if (broken) this.#problems.add(broken.place, broken.message)
+    return this.unreadable || broken !== undefined
   }
 
   /** The process environment wins over instalador.env. Null when neither has it. */
@@ -27,7 +40,10 @@ export class Variables {
     const own = this.#environment[name]
     if (own !== undefined) return { value: own, origin: { kind: 'environment', variable: name }, line: null }
     const written = this.file?.variables.get(name)
-    if (this.file === null || written === undefined) return null
+    if (this.file === null || written === undefined) {
+      this.isExcused(name)
+      return null
+    }
     const origin = { kind: 'env-file', file: this.file.path, variable: name } as const
     return { value: written.value, origin, line: written.line }
   }

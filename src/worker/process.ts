@@ -1,8 +1,8 @@
 /** A worker as a process: its signals, the reload of its configuration, its end. */
 import { hostname } from 'node:os'
 import type { Config } from '../config/config.ts'
-import { type LoadOptions, loadConfig } from '../config/load.ts'
-import { ConfigWatcher } from '../config/watch.ts'
+import { type LoadOptions, loadWorkerConfig } from '../config/load.ts'
+import { ConfigWatcher, type Reread } from '../config/watch.ts'
 import { LAUNCH_FOLDER } from '../launch-folder.ts'
 import { createLog } from './log.ts'
 import { WORKING } from './processes.ts'
@@ -16,11 +16,13 @@ export interface ProcessOptions {
   readonly concurrency?: number
 }
 
+const REFUSED = 'la configuración nueva no se puede usar: sigue en vigor la anterior'
+
 /** Runs one worker until SIGTERM or SIGINT (a second one ends it at once), or with `once` until nothing is due. */
 export async function runWorkerProcess({ place: named, once, concurrency }: ProcessOptions): Promise<void> {
   // What is written relative to the launch folder stays so when that folder is deleted.
   const place = { ...named, ...(LAUNCH_FOLDER === null ? {} : { cwd: LAUNCH_FOLDER }) }
-  const config = withConcurrency(loadConfig(place), concurrency)
+  const config = withConcurrency(loadWorkerConfig(place), concurrency)
   const log = createLog({ host: hostname(), pid: process.pid, proyecto: `${config.instancia}:${config.proyecto}` })
   for (const warning of config.warnings) log.warn({}, warning)
   const worker = new Worker({ config, version: __VERSION__, log, once })
@@ -32,26 +34,23 @@ export async function runWorkerProcess({ place: named, once, concurrency }: Proc
     log.info({ senal: signal }, 'se recibió una señal: se termina lo que está en curso')
     worker.stop()
   }
-  const reload = (why: string) => {
-    try {
-      const next = withConcurrency(loadConfig(place), concurrency)
-      for (const warning of next.warnings) log.warn({}, warning)
-      log.info({ motivo: why }, 'se recarga la configuración')
-      worker.reload(next)
-      watcher?.follow(next)
-    } catch (error) {
-      log.error(
-        { motivo: why, detalle: (error as Error).message },
-        'la configuración nueva tiene errores: sigue en vigor la anterior',
-      )
+  const reload = (reread: Reread) => {
+    if ('error' in reread) {
+      log.error({ motivo: reread.why, detalle: reread.error.message }, REFUSED)
+      worker.refuse(reread.error.message)
+      return
     }
+    for (const warning of reread.config.warnings) log.warn({}, warning)
+    log.info({ motivo: reread.why }, 'se recarga la configuración')
+    worker.reload(reread.config)
   }
   const orphaned = () => {
     log.error({}, 'terminó el proceso que lo inició: se termina lo que está en curso')
     worker.stop()
   }
-  const hangup = () => reload('SIGHUP')
-  const watcher = once ? null : new ConfigWatcher(config, place, () => reload('cambió un archivo'))
+  const load = () => withConcurrency(loadWorkerConfig(place, worker.config), concurrency)
+  const watcher = once ? null : new ConfigWatcher(config, place, load, reload)
+  const hangup = () => watcher?.readNow('SIGHUP')
   process.on('SIGTERM', stop).on('SIGINT', stop).on('SIGHUP', hangup).on('disconnect', orphaned)
   // It may have ended before anybody listened.
   if (process.send && !process.connected) orphaned()

@@ -4,7 +4,7 @@
  */
 import { AuditReader } from '../queue/audit-reader.ts'
 import type { Queue } from '../queue/queue.ts'
-import { BEAT_MS, beat } from './heartbeat.ts'
+import { BEAT_MS, beat, type WorkerInfo } from './heartbeat.ts'
 import type { WorkerScene } from './scene.ts'
 
 export interface PulseEvents {
@@ -21,6 +21,9 @@ export class Pulse {
   readonly #scene: WorkerScene
   readonly #events: PulseEvents
   readonly #startedAt = Date.now()
+  /** Workers with another configuration, as of the last beat, and those that were told of. */
+  #differing = ''
+  #toldDiffering = ''
   #timer: NodeJS.Timeout | undefined
   #stopped = false
   /** More audit waits than `max_pendientes` allows. */
@@ -35,10 +38,11 @@ export class Pulse {
   /** Resolves after the first beat. */
   async start(): Promise<void> {
     try {
-      const { now, alive, deadReaders, audit } = await beat(this.#queue, this.#scene, this.#startedAt)
+      const { now, alive, deadReaders, differing, audit } = await beat(this.#queue, this.#scene, this.#startedAt)
       this.#events.clock(now)
       if (deadReaders) await this.#inherit(alive)
       this.#watchBacklog(audit)
+      this.#watchConfigurations(differing)
     } catch {
       // The loops report the outage.
     }
@@ -57,6 +61,25 @@ export class Pulse {
       throw error
     })
     if (taken > 0) this.#events.inherited()
+  }
+
+  /** One that was seen at two beats: while a new configuration is put in force everywhere, workers differ for a moment. */
+  #watchConfigurations(workers: readonly WorkerInfo[]): void {
+    const differing = workers
+      .map(({ worker }) => worker)
+      .sort()
+      .join(', ')
+    const lasts = differing === this.#differing
+    this.#differing = differing
+    if (!lasts || differing === this.#toldDiffering) return
+    this.#toldDiffering = differing
+    const { log } = this.#scene
+    if (differing === '') log.info({}, 'todos los workers tienen otra vez la misma configuración')
+    else
+      log.warn(
+        { workers: differing },
+        'otros workers tienen otra configuración: un mismo mensaje puede ir a otros listeners; compare sus resthooks.ini',
+      )
   }
 
   /** Above `max_pendientes` the audit stream may fill Redis: stop delivering, and say so, until it is down again. */

@@ -1,5 +1,6 @@
 /** What every part of a worker shares. */
 import type { Config } from '../config/config.ts'
+import type { LoadedConfig } from './heartbeat.ts'
 import type { Logger } from './log.ts'
 import type { Outage } from './outage.ts'
 
@@ -11,6 +12,8 @@ export interface WorkerScene {
   readonly redisOutage: Outage
   /** The configuration in force now; a reload changes it. */
   config(): Config
+  /** The same for others to see. */
+  loaded(): LoadedConfig
   /** Requests and callbacks under way. */
   inFlight(): number
   /** Redis's clock, ms since epoch, as far as it is known here. */

@@ -20,7 +20,7 @@ import { DeliveryExecutor, laneSpecOf } from './delivery-executor.ts'
 import { DispatchLoop } from './dispatch-loop.ts'
 import { Dispatcher, type DispatchPass } from './dispatcher.ts'
 import { firstContact } from './first-contact.ts'
-import { sayGoodbye } from './heartbeat.ts'
+import { configurationHash, type LoadedConfig, sayGoodbye } from './heartbeat.ts'
 import { Lane } from './lane.ts'
 import { Leases } from './leases.ts'
 import type { Logger } from './log.ts'
@@ -70,6 +70,7 @@ export class Worker {
   readonly #audit: AuditThread
   readonly #pulse: Pulse
   #config: Config
+  #loaded: LoadedConfig
   #clockOffset = 0
   #stopping = false
   #failure: Error | undefined
@@ -78,6 +79,7 @@ export class Worker {
   constructor(options: WorkerOptions) {
     this.#options = options
     this.#config = options.config
+    this.#loaded = { configuracion: configurationHash(options.config), configuracion_rechazada: null }
     const { log } = options
     this.#scene = {
       worker: workerName(),
@@ -85,6 +87,7 @@ export class Worker {
       log,
       redisOutage: new Outage(log, 'Redis'),
       config: () => this.#config,
+      loaded: () => this.#loaded,
       inFlight: () => this.#leases.size,
       now: () => Date.now() + this.#clockOffset,
     }
@@ -200,10 +203,23 @@ export class Worker {
     for (const loop of [this.#dispatching, this.#claiming, this.#lookout]) loop.stop()
   }
 
+  /** What is in force. */
+  get config(): Config {
+    return this.#config
+  }
+
+  /** A new configuration cannot be put in force: the old one stays, and others are to see that. */
+  refuse(reason: string): void {
+    const motivo = reason.length > 500 ? `${reason.slice(0, 500)}…` : reason
+    const desde = this.#loaded.configuracion_rechazada?.desde ?? this.#scene.now()
+    this.#loaded = { ...this.#loaded, configuracion_rechazada: { motivo, desde } }
+  }
+
   /** Puts a new configuration in force; deliveries under way end under the old one. */
   reload(config: Config): void {
     const before = this.#config
     this.#config = config
+    this.#loaded = { configuracion: configurationHash(config), configuracion_rechazada: null }
     this.#dispatching.subscriptions = new Subscriptions(config.listeners.values())
     for (const [name, lane] of this.#claimer.lanes) {
       if (name === CALLBACK_LANE || config.listeners.get(name)?.active) continue

@@ -26,6 +26,7 @@ export async function addWaiting(bench: Bench, installation: Installation, count
     log,
     redisOutage: new Outage(log, 'Redis'),
     config: () => config,
+    loaded: () => ({}),
     inFlight: () => 0,
     now: () => Date.now(),
   })

@@ -2,23 +2,23 @@ import { renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { loadConfig } from '../../src/config/load.ts'
-import { ConfigWatcher } from '../../src/config/watch.ts'
+import { ConfigWatcher, type Reread } from '../../src/config/watch.ts'
 import { until } from '../support/until.ts'
 import { folder } from './folder.ts'
 
-function watching(files: Record<string, string>) {
+function watching(files: Record<string, string>, rest = 10) {
   const place = folder(files)
   const options = { cwd: place.path, environment: {} }
-  let changes = 0
-  const watcher = new ConfigWatcher(loadConfig(options), options, () => changes++, { every: 10 })
+  const reads: Reread[] = []
+  const load = () => loadConfig(options)
+  const watcher = new ConfigWatcher(load(), options, load, (reread) => reads.push(reread), { every: 10, rest })
   onTestFinished(() => watcher.close())
   const noticed = async (what: string, change: () => void) => {
-    const before = changes
+    const before = reads.length
     change()
-    await until(() => changes > before, { what, timeout: 5000 })
-    watcher.follow(loadConfig(options))
+    await until(() => reads.length > before, { what, timeout: 5000 })
   }
-  return { place, watcher, noticed, changes: () => changes }
+  return { place, watcher, noticed, reads, changes: () => reads.length }
 }
 
 test('a change, a replacement, a new file and a removal are noticed; quiet is quiet', async () => {
@@ -65,4 +65,24 @@ test('closed means closed', async () => {
   place.write('resthooks.ini', '; x')
   await new Promise((resolve) => setTimeout(resolve, 100))
   expect(changes()).toBe(0)
+})
+
+test('a file that is being written is read when it is at rest, whole, and once', async () => {
+  const { place, reads } = watching({ 'resthooks.ini': '[workers]\nconcurrencia = 1\n' }, 300)
+  for (let n = 2; n < 12; n++) {
+    place.write('resthooks.ini', '')
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    place.write('resthooks.ini', `[workers]\nconcurrencia = ${n}\n`)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  await until(() => reads.length > 0)
+  expect(reads).toMatchObject([{ config: { workers: { concurrency: 11 } } }])
+})
+
+test('what is read on demand waits for rest too, and tells what cannot be used', async () => {
+  const { place, watcher, reads } = watching({ 'resthooks.ini': '' }, 50)
+  watcher.readNow('SIGHUP')
+  place.write('resthooks.ini', 'roto')
+  await until(() => reads.length > 0)
+  expect(reads).toMatchObject([{ why: 'SIGHUP', error: expect.objectContaining({ name: 'ConfigError' }) }])
 })

@@ -248,3 +248,22 @@ test('without any file the defaults hold and the environment is enough', async (
   expect(await world.cli(['send', 'x', '{}'], { env })).toMatchObject({ code: 0 })
   expect(await world.redis.llen(world.keys.inbox)).toBe(1)
 })
+
+test('3: a worker without a resthooks.ini that has a listener takes nothing', async ({ world }) => {
+  await world.createSchema()
+  await world.push({ id: 'espera', evento: 'x', datos: {} })
+  const ends = async (content: string | null, args: readonly string[], told: string) => {
+    if (content === null) await rm(world.ini, { force: true })
+    else await writeFile(world.ini, content)
+    const run = await world.cli(['iniciar-workers', ...args])
+    expect(run, `${content} ${args}`).toMatchObject({ code: 3 })
+    expect(run.stderr).toContain(told)
+  }
+  const once = ['--una-vez']
+  await ends('', [], 'no define ningún [listener NOMBRE]')
+  await ends('; sólo comentarios\n', once, 'no define ningún [listener NOMBRE]')
+  await ends('resthooks_activo = 0\n[workers]\nconcurrencia = 5\n', ['--procesos', '2'], 'ningún [listener NOMBRE]')
+  await ends(null, once, 'no hay resthooks.ini')
+  await ends(null, ['--procesos=2'], world.ini)
+  expect(await world.redis.llen(world.keys.inbox)).toBe(1)
+})

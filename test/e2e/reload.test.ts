@@ -1,5 +1,6 @@
 /** Changing the configuration under a running worker: nothing is dropped, and a broken file changes nothing. */
-import { appendFile, readFile, writeFile } from 'node:fs/promises'
+import { appendFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { closedGate } from '../support/gate.ts'
 import { until } from '../support/until.ts'
 import { expect, test } from '../support/world.ts'
@@ -73,4 +74,80 @@ test('a file with errors is reported and the old one stays in force', async ({ w
   worker.kill('SIGHUP')
   await world.settled(await world.send('x', { n: 3 }))
   expect(listener.requests).toHaveLength(3)
+})
+
+test('without a configuration that can be used the old one stays in force, and everybody is told', async ({
+  world,
+}) => {
+  const listener = await world.listener(() => ({ status: 200 }), { nombre: 'fijo' })
+  const worker = await world.worker()
+  const good = await readFile(world.ini, 'utf8')
+  const goodEnv = await readFile(world.env, 'utf8')
+  const refusals = () => worker.log.filter(({ mensaje }) => /sigue en vigor la anterior/.test(String(mensaje)))
+  const breakages: [what: string, change: () => Promise<unknown>, told: RegExp][] = [
+    ['deleted', () => rm(world.ini), /no hay resthooks\.ini/],
+    ['emptied', () => writeFile(world.ini, ''), /no define ningún \[listener NOMBRE\]/],
+    ['comments alone', () => writeFile(world.ini, good.replace(/^/gm, ';')), /no define ningún/],
+    ['without listeners', () => writeFile(world.ini, '[workers]\nconcurrencia = 5\n'), /no define ningún/],
+    ['a folder', () => rm(world.ini).then(() => mkdir(world.ini)), /no hay resthooks\.ini/],
+    ['instalador.env deleted', () => rm(world.env), /instalador\.env: estaba en uso y ya no está/],
+    ['instalador.env emptied', () => writeFile(world.env, ''), /instalador\.env: quedó sin ninguna variable/],
+  ]
+  const repair = async () => {
+    await rm(world.ini, { recursive: true, force: true })
+    await writeFile(world.ini, good)
+    await writeFile(world.env, goodEnv, { mode: 0o600 })
+  }
+  for (const [n, [what, change, told]] of breakages.entries()) {
+    await repair()
+    await change()
+    worker.kill('SIGHUP')
+    await until(() => refusals().length === n + 1, { what })
+    expect(String(refusals()[n]!.detalle), what).toMatch(told)
+    await world.push({ id: `sigue-${n}`, evento: 'x', datos: {} })
+    await listener.received(n + 1)
+  }
+  // What instalador.env said, for the commands that look on meanwhile.
+  const environment = Object.fromEntries(
+    [...goodEnv.matchAll(/^(\w+)="(.*)"$/gm)].map(([, name, value]) => [name!, value!]),
+  )
+  const beats = async () => Object.values(await world.redis.hgetall(world.keys.workers)).map((text) => JSON.parse(text))
+  await until(async () => (await beats())[0]?.configuracion_rechazada)
+  for (const command of ['estado', 'verificar']) {
+    const { stdout } = await world.cli([command], { env: environment })
+    expect(stdout, command).toMatch(
+      /sigue con la configuración anterior: .*instalador\.env: quedó sin ninguna variable/,
+    )
+  }
+  await repair()
+  worker.kill('SIGHUP')
+  await until(async () => (await beats())[0]?.configuracion_rechazada === null)
+  expect((await world.cli(['estado'])).stdout).not.toContain('configuración anterior')
+})
+
+test('a file rewritten in place under load loses no message', async ({ world }) => {
+  const listener = await world.listener(() => ({ status: 200 }), { nombre: 'fijo' })
+  const worker = await world.worker()
+  const good = await readFile(world.ini, 'utf8')
+  for (let n = 0; n < 100; n++) {
+    await writeFile(world.ini, good.slice(0, (n * 37) % good.length))
+    if (n % 10 === 0) worker.kill('SIGHUP')
+    await world.push({ id: `m${n}`, evento: 'x', datos: {} })
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  await writeFile(world.ini, good)
+  await listener.received(100)
+})
+
+test('workers with different configurations say so, and so do estado and verificar', async ({ world }) => {
+  await world.listener(() => ({ status: 200 }), { nombre: 'comun' })
+  const one = await world.worker()
+  const good = await readFile(world.ini, 'utf8')
+  const other = join(world.folder, 'otro.ini')
+  await writeFile(other, `${good}\n[listener extra]\nurl = http://127.0.0.1:1\n`)
+  const two = await world.worker(['--config', other])
+  for (const worker of [one, two]) await worker.logged('otros workers tienen otra configuración')
+  for (const command of ['estado', 'verificar']) {
+    expect((await world.cli([command])).stdout, command).toMatch(/AVISO.*no todos tienen la misma/)
+  }
 })

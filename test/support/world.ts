@@ -91,6 +91,9 @@ function worldOf(encoding?: Encoding) {
   }
 }
 
+/** A listener that gets nothing: for a worker that has no other. */
+export const NOBODY = ['listener nadie', { url: 'http://127.0.0.1:1', activo: 0 }] as const
+
 export const test = worldTest()
 export { expect } from 'vitest'
 
@@ -183,6 +186,8 @@ async function createWorld(encoding?: Encoding): Promise<{ world: World; end: ()
     },
     worker: async (args = [], more) => {
       await world.createSchema()
+      // A worker without any listener does not start; who sends to nobody wants one that nothing reaches.
+      if (!Object.keys(sections).some((name) => name.startsWith('listener '))) await world.set(...NOBODY)
       const worker = spawnWorker(args, options(more))
       workers.push(worker)
       await Promise.race([worker.logged('en marcha'), worker.waitExit(30_000)])
