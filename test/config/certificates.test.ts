@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { createSecureContext } from 'node:tls'
 import { beforeAll, expect, onTestFinished, test } from 'vitest'
 import { clientCertificate } from '../../src/config/certificates.ts'
-import { ConfigWatcher } from '../../src/config/watch.ts'
+import { ConfigWatcher, type Reread } from '../../src/config/watch.ts'
 import { until } from '../support/until.ts'
 import { type Folder, folder, listenerIni } from './folder.ts'
 
@@ -130,14 +130,11 @@ test('a renewal whose key comes later: the old pair stays in force, and the key 
   let inForce = load()
   const told: string[] = []
   const options = { cwd: path, environment: {} }
-  const reload = () => {
-    try {
-      inForce = load()
-    } catch (error) {
-      told.push((error as Error).message)
-    }
+  const read = (reread: Reread) => {
+    if ('config' in reread) inForce = reread.config
+    else told.push(reread.error.message)
   }
-  const watcher = new ConfigWatcher(inForce, options, reload, { every: 10 })
+  const watcher = new ConfigWatcher(inForce, options, load, read, { every: 10, rest: 10 })
   onTestFinished(() => watcher.close())
   write('c.pem', renewed.certificate)
   await until(() => told.length > 0)
