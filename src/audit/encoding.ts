@@ -45,6 +45,32 @@ export function original(key: string): string {
   )
 }
 
+/**
+ * Of a message's columns, those that under `rules` do not hold exactly what they are given, as JSON; null: all do. For what is
+ * sent again: the readable text is for people.
+ * @param columns by name; an object is a jsonb column
+ */
+export function exactValues(columns: Readonly<Record<string, ExactValue>>, rules: TextRules): Buffer | null {
+  const differing = Object.entries(columns).filter(([, value]) => {
+    if (value === null) return false
+    if (typeof value === 'string') return rules.text(value) !== value
+    const names = Object.keys(value)
+    if (names.length === 0) return false
+    return (
+      rules.json(value) !== JSON.stringify(value) || names.some((name, i) => i > 0 && !inOrder(names[i - 1]!, name))
+    )
+  })
+  return differing.length === 0 ? null : Buffer.from(JSON.stringify(Object.fromEntries(differing)))
+}
+
+export type ExactValue = string | null | Readonly<Record<string, string>>
+
+/** Whether jsonb, which sorts names by their length in bytes and then by their bytes, keeps these two as they are. */
+function inOrder(first: string, second: string): boolean {
+  const [a, b] = [Buffer.from(first), Buffer.from(second)]
+  return a.length === b.length ? a.compare(b) <= 0 : a.length < b.length
+}
+
 /** What the encoding cannot hold; null when this program does not know. SQL_ASCII keeps bytes as they come. */
 function unfitFor(serverEncoding: string): RegExp | null {
   switch (serverEncoding) {

@@ -1,9 +1,10 @@
 /** Messages that a listener never got: what `reenviar --faltantes` sends to one that was added, or corrected, later. */
 import type { Parameter } from './database.ts'
-import { textRules } from './encoding.ts'
+import { original, textRules } from './encoding.ts'
 import { identifier } from './migrate.ts'
 import type { Page } from './stored.ts'
 import type { Scope } from './tables.ts'
+import { asSent } from './timeline.ts'
 
 export interface MissedFilters {
   readonly listener: string
@@ -34,8 +35,8 @@ export async function* readMissed(
         and('m.recibido <', until),
         and('m.id =', messageId === undefined ? undefined : key(messageId)),
       ]
-      return session.query<{ id: string; evento: string; recibido: Date }>(
-        `SELECT m.id, m.evento, m.recibido FROM ${identifier(schema)}.mensaje m
+      return session.query<{ id: string; evento: string; recibido: Date; original: Buffer | null }>(
+        `SELECT m.id, m.evento, m.recibido, m.original FROM ${identifier(schema)}.mensaje m
           WHERE m.instancia = $1 AND m.proyecto = $2 AND m.listeners IS NOT NULL
             AND (m.solo_listener IS NULL OR m.solo_listener = $4) AND (m.recibido, m.id) > ($5, $6)${bounds.join('')}
             AND NOT EXISTS (SELECT FROM ${identifier(schema)}.entrega e
@@ -44,7 +45,7 @@ export async function* readMissed(
         parameters,
       )
     })
-    yield* rows
+    for (const row of rows) yield { id: original(row.id), evento: asSent(row).evento }
     const last = rows.at(-1)
     if (!last || rows.length < PAGE) return
     after = [last.recibido, last.id]

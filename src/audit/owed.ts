@@ -31,9 +31,8 @@ export async function* readOwed(page: Page, schema: string, scope: Scope, wanted
     let after: readonly [Date, string, string] = [new Date(0), '', '']
     for (;;) {
       const rows = await page((session) => keysAfter(session, schema, scope, state, after))
-      const ids = new Set(
-        rows.filter((row) => wanted(row.mensaje_id, original(row.listener))).map(({ mensaje_id }) => mensaje_id),
-      )
+      const keys = rows.map((row) => ({ id: original(row.mensaje_id), listener: original(row.listener) }))
+      const ids = new Set(keys.filter(({ id, listener }) => wanted(id, listener)).map(({ id }) => id))
       yield* groups(page, schema, scope, [...ids])
       const last = rows.at(-1)
       if (!last || rows.length < PAGE) break
@@ -43,7 +42,7 @@ export async function* readOwed(page: Page, schema: string, scope: Scope, wanted
   let after: readonly [Date, string] = [new Date(0), '']
   for (;;) {
     const rows = await page((session) => delayedAfter(session, schema, scope, after))
-    const ids = rows.map(({ id }) => id).filter((id) => wanted(id, null))
+    const ids = rows.map(({ id }) => original(id)).filter((id) => wanted(id, null))
     for await (const messages of readMessages(page, schema, scope, ids)) {
       for (const [id, message] of messages) yield { kind: 'delayed', id, message }
     }

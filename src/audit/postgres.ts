@@ -126,7 +126,12 @@ type Way = 'copy' | 'overtaken' | 'insert' | 'plain'
 async function writeBatch(session: Session, schema: string, scope: Scope, events: readonly AuditEvent[], way: Way) {
   const rules = textRules(session.encoding, way === 'plain')
   const { messages, deliveries, attempts, callbacks } = rowsOf(events, rules)
-  const writers = tableWriters(schema, scope, rules)
+  const writers = tableWriters(
+    schema,
+    scope,
+    rules,
+    messages.some(({ exact }) => exact !== null),
+  )
   const lost = lostAttempts(events)
   if (lost) await lockLostAttempts(session, schema)
   const copying = way === 'copy' || way === 'overtaken'

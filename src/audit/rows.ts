@@ -6,7 +6,7 @@
  * with the same rows then wait for each other instead of dead-locking.
  */
 import type { Message } from '../message.ts'
-import type { TextRules } from './encoding.ts'
+import { exactValues, type TextRules } from './encoding.ts'
 import type {
   AttemptRecord,
   AuditEvent,
@@ -24,6 +24,8 @@ export interface MessageRow {
   readonly receivedAt: number
   readonly listeners: number | null
   readonly body: Buffer | null
+  /** What its columns do not hold as it was sent, see `exactValues`. */
+  readonly exact: Buffer | null
   /** Nothing of it was written before, unless this is a repetition: not so of a delayed message, which comes twice. */
   readonly isNew: boolean
 }
@@ -80,7 +82,7 @@ export function rowsOf(events: readonly AuditEvent[], rules: TextRules): Rows {
   for (const event of events) {
     switch (event.type) {
       case 'message': {
-        const row = messageRow(event, `${rules.key(event.message.id)}\0${event.receivedAt}`)
+        const row = messageRow(event, `${rules.key(event.message.id)}\0${event.receivedAt}`, rules)
         const known = messages.get(row.key)
         if (!known || (known.listeners === null && row.listeners !== null)) messages.set(row.key, row)
         for (const listener of event.listeners ?? []) addState(firstState(event.message.id, listener), event.at, true)
@@ -112,14 +114,34 @@ export function rowsOf(events: readonly AuditEvent[], rules: TextRules): Rows {
   }
 }
 
-function messageRow({ message, receivedAt, listeners, keepBody }: MessageEvent, key: string): MessageRow {
+function messageRow(
+  { message, receivedAt, listeners, keepBody }: MessageEvent,
+  key: string,
+  rules: TextRules,
+): MessageRow {
   return {
     key,
     message,
     receivedAt,
     listeners: listeners?.length ?? null,
     body: keepBody ? message.body : null,
+    exact: exactValues(sentColumns(message), rules),
     isNew: message.notBefore === null,
+  }
+}
+
+/** What of a message is sent, or decides who gets it, by column. */
+function sentColumns({ id, event, method, path, headers, contentType, key, origin, onlyListener }: Message) {
+  return {
+    id,
+    evento: event,
+    metodo: method,
+    ruta: path,
+    cabeceras: headers,
+    tipo_contenido: contentType,
+    clave: key,
+    origen: origin,
+    solo_listener: onlyListener,
   }
 }
 

@@ -10,7 +10,7 @@ import { original, textRules } from './encoding.ts'
 import type { DeliveryState } from './event.ts'
 import { identifier } from './migrate.ts'
 import type { Scope } from './tables.ts'
-import type { MessageColumns } from './timeline.ts'
+import { asSent, type MessageColumnsAsKept } from './timeline.ts'
 
 export interface StoredMessage {
   readonly message: Message
@@ -38,7 +38,6 @@ export type Page = <T>(work: (session: Session) => Promise<T>) => Promise<T>
 const MESSAGES_A_PART = 200
 const BYTES_A_PART: Bytes = 8 * 1024 * 1024
 
-type MessageRow = MessageColumns
 interface DeliveryRow {
   readonly mensaje_id: string
   readonly listener: string
@@ -70,11 +69,14 @@ export async function* readMessages(
     ),
   )
   const place = new Map(ids.map((id, index) => [id, index]))
-  found.sort((a, b) => place.get(a.id)! - place.get(b.id)!)
+  const placeOf = ({ id }: { id: string }) => place.get(original(id)) ?? place.get(id)!
+  found.sort((a, b) => placeOf(a) - placeOf(b))
   for (const part of parts(found, MESSAGES_A_PART, BYTES_A_PART, ({ size }) => size)) {
     const wanted = part.map(({ id }) => id)
-    const rows = await page((session) => session.query<MessageRow>(newest('*'), byIds(session, scope, wanted)))
-    yield new Map(rows.map((row) => [row.id, storedMessage(row)]))
+    const rows = await page((session) =>
+      session.query<MessageColumnsAsKept>(newest('*'), byIds(session, scope, wanted)),
+    )
+    yield new Map(rows.map((row) => [original(row.id), storedMessage(row)]))
   }
 }
 
@@ -101,7 +103,7 @@ export async function readDeliveries(
     byIds(session, scope, ids),
   )
   return rows.map((row) => ({
-    messageId: row.mensaje_id,
+    messageId: original(row.mensaje_id),
     listener: original(row.listener),
     state: row.estado,
     attempts: row.intentos,
@@ -120,7 +122,8 @@ function byIds({ encoding }: Session, { instancia, proyecto }: Scope, ids: reado
   return [key(instancia), key(proyecto), arrayLiteral(ids.map(key))]
 }
 
-function storedMessage(row: MessageRow): StoredMessage {
+function storedMessage(kept: MessageColumnsAsKept): StoredMessage {
+  const row = asSent(kept)
   return {
     receivedAt: row.recibido.getTime(),
     bodyKept: row.cuerpo !== null,

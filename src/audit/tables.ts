@@ -26,17 +26,20 @@ export interface TableWriter<Row> {
 
 export type TableWriters = { readonly [Table in keyof Rows]: TableWriter<Rows[Table][number]> }
 
-/** The four writers of one schema, for text under `rules`. */
-export function tableWriters(schema: string, scope: Scope, rules: TextRules): TableWriters {
+/**
+ * The four writers of one schema, for text under `rules`.
+ * @param exact some message has values that its columns do not hold: where none has, neither the cost nor the column is needed
+ */
+export function tableWriters(schema: string, scope: Scope, rules: TextRules, exact = false): TableWriters {
   return {
-    messages: messageWriter(schema, scope, rules),
+    messages: messageWriter(schema, scope, rules, exact),
     deliveries: deliveryWriter(schema, scope, rules),
     attempts: attemptWriter(schema, scope, rules),
     callbacks: callbackWriter(schema, scope, rules),
   }
 }
 
-function messageWriter(schema: string, scope: Scope, rules: TextRules): TableWriter<MessageRow> {
+function messageWriter(schema: string, scope: Scope, rules: TextRules, exact: boolean): TableWriter<MessageRow> {
   const text = optional(rules.text)
   const columns: Column<MessageRow>[] = [
     { name: 'id', type: 'text', of: ({ message }) => rules.key(message.id) },
@@ -59,6 +62,7 @@ function messageWriter(schema: string, scope: Scope, rules: TextRules): TableWri
     { name: 'no_antes_de', type: 'instant', of: ({ message }) => valid(message.notBefore?.getTime()) },
     { name: 'solo_listener', type: 'text', of: ({ message }) => text(message.onlyListener) },
     { name: 'profundidad', type: 'int2', of: ({ message }) => message.depth },
+    ...(exact ? [{ name: 'original', type: 'bytea', of: (row: MessageRow) => row.exact } as const] : []),
   ]
   const constants = scopeConstants(scope, rules)
   const table = `${identifier(schema)}.mensaje`

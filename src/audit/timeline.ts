@@ -5,7 +5,7 @@ import type { DeliveryStateName } from './event.ts'
 import { identifier } from './migrate.ts'
 import type { Scope } from './tables.ts'
 
-/** A row of `mensaje`. */
+/** A row of `mensaje`, as it was sent. */
 export interface MessageColumns {
   readonly id: string
   readonly instancia: string
@@ -24,6 +24,17 @@ export interface MessageColumns {
   readonly no_antes_de: Date | null
   readonly solo_listener: string | null
   readonly profundidad: number
+}
+
+/** As the table has it. */
+export interface MessageColumnsAsKept extends MessageColumns {
+  /** JSON of the columns that do not hold exactly what was sent; a schema of before has none. */
+  readonly original?: Buffer | null
+}
+
+/** A row of `mensaje`, or some of its columns, as they were sent. */
+export function asSent<Row extends Partial<MessageColumnsAsKept>>({ original, ...row }: Row): Omit<Row, 'original'> {
+  return original ? { ...row, ...JSON.parse(original.toString('utf8')) } : row
 }
 
 /** A row of `entrega`. */
@@ -87,7 +98,7 @@ export async function readTimeline(session: Session, schema: string, scope: Scop
   const parameters = [key(id), key(scope.instancia), key(scope.proyecto)]
   const from = (table: string) => `FROM ${identifier(schema)}.${table}`
   const ofMessage = 'WHERE mensaje_id = $1 AND instancia = $2 AND proyecto = $3'
-  const [message = null] = await session.query<MessageColumns>(
+  const [kept] = await session.query<MessageColumnsAsKept>(
     `SELECT * ${from('mensaje')} WHERE id = $1 AND instancia = $2 AND proyecto = $3 ORDER BY recibido DESC LIMIT 1`,
     parameters,
   )
@@ -108,6 +119,7 @@ export async function readTimeline(session: Session, schema: string, scope: Scop
        ${from('callback')} ${ofMessage} ORDER BY fecha, intento, id`,
     parameters,
   )
+  const message = kept ? asSent(kept) : null
   const timeline: Timeline = { message, deliveries, attempts, callbacks }
   return message || deliveries.length || attempts.length || callbacks.length ? timeline : null
 }

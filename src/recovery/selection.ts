@@ -1,4 +1,5 @@
 /** Which deliveries a person means, as a stream of parts, oldest first: what `reenviar` and `descartar` work through. */
+import { original } from '../audit/encoding.ts'
 import type { AuditReader, DeliveryFilters } from '../audit/queries.ts'
 import type { ListenerConfig } from '../config/config.ts'
 import { eventMatcher } from '../worker/match.ts'
@@ -58,5 +59,5 @@ async function* keysOf(audit: AuditReader, selection: Selection): AsyncGenerator
 }
 
 function keyOf(row: { readonly mensaje_id: string; readonly listener: string }): DeliveryKey {
-  return { messageId: row.mensaje_id, listener: row.listener }
+  return { messageId: original(row.mensaje_id), listener: original(row.listener) }
 }

@@ -1,7 +1,7 @@
 /** Databases that are not UTF8: what they cannot hold is escaped, the rest is as it was, bytes are untouched. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { AuditBackend } from '../../src/audit/backend.ts'
-import { textRules } from '../../src/audit/encoding.ts'
+import { type ExactValue, exactValues, textRules } from '../../src/audit/encoding.ts'
 import { migrate } from '../../src/audit/migrate.ts'
 import { createPostgresBackend } from '../../src/audit/postgres.ts'
 import { type AuditReader, openAuditReader } from '../../src/audit/queries.ts'
@@ -65,8 +65,8 @@ describe.each([
     ])
 
     expect(await sql`SELECT * FROM auditoria_rechazada`).toHaveLength(0)
-    expect(await reader.message(sent.id)).toMatchObject({
-      message: {
+    expect(await sql`SELECT * FROM mensaje`).toMatchObject([
+      {
         id: `id ${expected}`,
         evento: expected,
         cuerpo: body,
@@ -74,6 +74,9 @@ describe.each([
         clave: expected,
         origen: expected,
       },
+    ])
+    expect(await reader.message(sent.id)).toMatchObject({
+      message: { id: sent.id, evento: TEXT, cabeceras: { [TEXT]: TEXT } },
       deliveries: [{ estado: 'exitosa', motivo: expected }],
       attempts: [
         {
@@ -85,6 +88,8 @@ describe.each([
       callbacks: [{ detalle: expected }],
     })
     expect(await reader.deliveries({ listener: 'señal €', messageId: sent.id }, { limit: 5 })).toHaveLength(1)
+    for await (const found of reader.storedMessages([sent.id])) expect(found.get(sent.id)?.message).toEqual(sent)
+    expect(await reader.storedDeliveries([sent.id])).toMatchObject([{ messageId: sent.id, listener: 'señal €' }])
   })
 
   test('what fits is kept as it is', async () => {
@@ -130,4 +135,19 @@ test('text that already looks like an escape, or like JSON, is left alone', () =
     expect(textRules(encoding).text('\\u{1F600} \\u00e9 "{}')).toBe('\\u{1F600} \\u00e9 "{}')
     expect(textRules(encoding).json({ a: [1, null, true, 'é'] })).toBe('{"a":[1,null,true,"é"]}')
   }
+})
+
+test.each<[string, Record<string, ExactValue>, string[]]>([
+  ['LATIN1', { ruta: 'r/“x”', evento: 'año', metodo: null }, ['ruta']],
+  ['UTF8', { ruta: 'r/“x”', clave: 'a\0' }, ['clave']],
+  ['SQL_ASCII', { evento: '€', origen: 'a\u{d800}' }, ['origen']],
+  ['UTF8', { cabeceras: { a: '1', b: '2', cc: 'ñ' }, otras: {} }, []],
+  ['UTF8', { cabeceras: { 'X-Zeta': '1', 'X-A': '2' } }, ['cabeceras']],
+  ['UTF8', { cabeceras: { b: '1', a: '2' } }, ['cabeceras']],
+  ['LATIN1', { cabeceras: { a: '€' } }, ['cabeceras']],
+])('in %s, of %j kept beside to the letter: %j', (encoding, columns, kept) => {
+  const bytes = exactValues(columns, textRules(encoding))
+  const exact = bytes === null ? {} : JSON.parse(bytes.toString('utf8'))
+  expect(Object.keys(exact)).toEqual(kept)
+  expect({ ...columns, ...exact }).toEqual(columns)
 })

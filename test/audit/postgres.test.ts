@@ -75,6 +75,7 @@ describe('a batch', () => {
           no_antes_de: new Date(NOON - 10),
           solo_listener: 'a',
           profundidad: 2,
+          original: null,
         },
       ],
       entrega: [
