@@ -58,7 +58,8 @@ export function arrayLiteral<Item>(items: readonly Item[], of: (item: Item) => V
 
 function element(value: Value): string {
   if (value === null) return 'NULL'
-  if (Buffer.isBuffer(value)) return value.toString('base64')
+  // In quotes: no bytes at all would be no element, and the base64 of three bytes reads NULL.
+  if (Buffer.isBuffer(value)) return `"${value.toString('base64')}"`
   if (typeof value === 'string') return `"${value.replace(/["\\]/g, '\\$&')}"`
   return String(value)
 }

@@ -103,6 +103,8 @@ test('text, numbers, instants and bytes are the same either way', async () => {
     }),
     messageEvent(message({ createdAt: new Date('1999-12-31T23:59:59.999Z') }), ['a'], { receivedAt: NOON - 2 }),
     messageEvent(message({ body: Buffer.alloc(700_001, 'ab\0\xff') }), ['a']),
+    messageEvent(message({ body: Buffer.alloc(0) }), ['a']),
+    messageEvent(message({ body: Buffer.from('NULL', 'base64') }), ['a']),
     stateEvent(state('s', 'a', 5e12, { attempts: 1, nextAttemptAt: NOON + 0.25 })),
   ]
   const written = async () => [
