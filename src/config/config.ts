@@ -113,6 +113,8 @@ export interface ListenerConfig {
   readonly path: string
   readonly method: string
   readonly headers: readonly (readonly [name: string, value: string])[]
+  /** In lower case: those of `headers` that a message may replace. */
+  readonly replaceableHeaders: readonly string[]
   /** Overrides the message's own; null = the message's. */
   readonly contentType: string | null
   readonly auth: AuthConfig

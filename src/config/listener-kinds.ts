@@ -3,7 +3,7 @@
  */
 import { isIP } from 'node:net'
 import * as v from 'valibot'
-import { checkMethod, checkOwnHeader, METHODS } from '../model/headers.ts'
+import { checkMessageHeaders, checkMethod, checkOwnHeader, METHODS } from '../model/headers.ts'
 import { METADATA_NETWORKS } from '../model/networks.ts'
 import { checkPath } from '../model/paths.ts'
 import { SERVICE_NAME } from './client.ts'
@@ -71,6 +71,17 @@ export const headers: Kind<(readonly [string, string])[]> = {
     return result.success ? { ok: true, value: result.output } : { ok: false }
   },
 }
+
+/** Names that a message could bring; in lower case. */
+export const headerNames: Kind<string[]> = list(
+  'nombres de cabeceras separados por comas (Accept-Language), salvo los que pone resthooks',
+  v.pipe(
+    v.string(),
+    v.check((name) => checkMessageHeaders({ [name]: '' }) === null),
+    v.toLowerCase(),
+  ),
+  { least: 1, most: 64 },
+)
 
 export const contentType: Kind<string> = kind(
   'un tipo de contenido (application/json; charset=utf-8, entre comillas si lleva «;»)',

@@ -65,6 +65,7 @@ export function listenerConfig(own: Reader, name: string, place: Place, around: 
     path: setting(own, 'ruta', kinds.path, ''),
     method: setting(own, 'metodo', kinds.method, 'POST'),
     headers,
+    replaceableHeaders: setting(own, 'cabeceras_del_mensaje', kinds.headerNames, []),
     contentType: setting(own, 'tipo_contenido', kinds.contentType, null),
     auth,
     tls: tlsConfig(reader),

@@ -68,6 +68,7 @@ export const LISTENER_KEYS = [
   'ruta',
   'metodo',
   'cabeceras',
+  'cabeceras_del_mensaje',
   'tipo_contenido',
   ...CONNECTION_KEYS,
   'secreto',

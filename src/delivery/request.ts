@@ -40,7 +40,9 @@ export interface RequestTemplate {
   readonly contentType: string | null
   readonly headers: readonly string[]
   readonly recorded: Readonly<Record<string, string>>
-  /** One of `headers` is a Content-Type, which that of the message replaces. */
+  /** In lower case: headers of the configuration that a message's own do not replace. */
+  readonly fixedHeaders: ReadonlySet<string>
+  /** One of `headers` is a Content-Type. */
   readonly namesContentType: boolean
   readonly keys: readonly Buffer[]
   /** In which the credentials travel. */
@@ -93,6 +95,7 @@ export function prepare(listener: ListenerConfig, version: string): RequestTempl
     contentType: listener.contentType,
     headers,
     recorded,
+    fixedHeaders: fixedHeaders(listener),
     namesContentType: listener.headers.some(([name]) => name.toLowerCase() === 'content-type'),
     keys: listener.secrets.map(secretKey),
     authHeader: authHeader(auth),
@@ -139,7 +142,7 @@ export function buildRequest(template: RequestTemplate, message: Message, number
     headers.push('webhook-signature', signature)
     recorded['webhook-signature'] = signature
   }
-  const contentType = template.contentType ?? message.contentType
+  const contentType = template.contentType ?? (template.fixedHeaders.has('content-type') ? '' : message.contentType)
   if (contentType !== '' && (message.body.length > 0 || !/^(GET|HEAD|DELETE|OPTIONS)$/.test(method))) {
     if (template.namesContentType || checkHeader('Content-Type', contentType) !== null) {
       setHeader(headers, recorded, 'Content-Type', contentType)
@@ -148,9 +151,19 @@ export function buildRequest(template: RequestTemplate, message: Message, number
       recorded['Content-Type'] = contentType
     }
   }
-  for (const name in message.headers) setHeader(headers, recorded, name, message.headers[name]!)
+  for (const name in message.headers) {
+    if (!template.fixedHeaders.has(name.toLowerCase())) setHeader(headers, recorded, name, message.headers[name]!)
+  }
   const target = targetOf(template, message)
   return { method, origin: template.origin, target, headers, recorded, body: message.body }
+}
+
+/** What the owner of the listener has set is not the sender's to change, unless the owner says so. */
+function fixedHeaders(listener: ListenerConfig): ReadonlySet<string> {
+  const names = listener.headers.map(([name]) => name.toLowerCase())
+  const fixed = new Set(names.filter((name) => !listener.replaceableHeaders.includes(name)))
+  if (listener.contentType !== null) fixed.add('content-type')
+  return fixed
 }
 
 function targetOf(template: RequestTemplate, message: Message): string {

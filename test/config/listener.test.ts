@@ -17,6 +17,7 @@ test('a listener without anything else has the defaults of the contract', () => 
     path: '',
     method: 'POST',
     headers: [],
+    replaceableHeaders: [],
     contentType: null,
     auth: { kind: 'ninguna' },
     tls: { ca: null, client: null },
@@ -60,6 +61,7 @@ test.each([
   [`secreto = ${WHSEC}, ${WHSEC}`, { secrets: [WHSEC, WHSEC] }],
   ['espera_conexion = 500ms\nespera_total = 2m', { connectTimeout: 500, totalTimeout: 120_000 }],
   ['max_respuesta = 1M', { maxResponse: 1_048_576 }],
+  ['cabeceras_del_mensaje = Accept-Language, X-Otra', { replaceableHeaders: ['accept-language', 'x-otra'] }],
   ['redirecciones = 3', { redirects: 3 }],
   [
     'redes_bloqueadas = 10.0.0.0/8, ::1, 1.2.3.4',
@@ -120,6 +122,7 @@ test.each([
       '.%09./a',
     ],
   ],
+  ['cabeceras_del_mensaje', ['a b', 'Authorization', 'webhook-id', 'Host']],
   ['metodo', ['TRACE', 'POST GET', 'POSTT']],
   [
     'cabeceras[]',

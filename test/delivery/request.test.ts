@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import type { ListenerConfig } from '../../src/config/config.ts'
 import { expandPath, joinPath } from '../../src/delivery/path.ts'
 import { buildRequest, prepare } from '../../src/delivery/request.ts'
 import { checkMessageHeaders, checkMethod, headerText } from '../../src/model/headers.ts'
@@ -151,14 +152,29 @@ describe('headers', () => {
     })
   })
 
-  test("a message's header replaces the listener's, whatever the case", () => {
-    const { headers, recorded } = build(
-      { headers: [['X-A', '1']] },
-      { headers: { 'x-a': '2', 'content-type': 'text/xml' } },
-    )
-    expect(headers.join('\n')).not.toMatch(/X-A\n1|application\/json/)
-    expect(recorded).toMatchObject({ 'x-a': '2', 'content-type': 'text/xml' })
-    expect(recorded).not.toHaveProperty('X-A')
+  test('what the configuration sets a message does not replace, unless cabeceras_del_mensaje lets it, whatever the case', () => {
+    const sent = { headers: { 'x-a': '2', 'X-b': '2', 'X-C': '2', 'content-type': 'text/xml' } }
+    const headers = [
+      ['X-A', '1'],
+      ['x-B', '1'],
+    ] as const
+    const { recorded } = build({ headers, replaceableHeaders: ['x-b'] }, sent)
+    expect(recorded).toMatchObject({ 'X-A': '1', 'X-b': '2', 'X-C': '2', 'content-type': 'text/xml' })
+    for (const name of ['x-a', 'x-B', 'Content-Type']) expect(recorded).not.toHaveProperty(name)
+  })
+
+  test("a Content-Type of the configuration, in either key, is not the message's to change", () => {
+    const sent = { contentType: 'text/plain', headers: { 'content-type': 'text/xml' } }
+    const asHeader = { headers: [['content-Type', 'application/a']] as const }
+    const type = (listener: Partial<ListenerConfig>) => {
+      const { headers } = build(listener, sent)
+      return headers.filter((_each, at) => at % 2 === 1 && /^content-type$/i.test(headers[at - 1]!))
+    }
+    expect(type(asHeader)).toEqual(['application/a'])
+    expect(type({ contentType: 'application/b' })).toEqual(['application/b'])
+    expect(type({ ...asHeader, contentType: 'application/b' })).toEqual(['application/b'])
+    expect(type({ ...asHeader, replaceableHeaders: ['content-type'] })).toEqual(['text/xml'])
+    expect(type({})).toEqual(['text/xml'])
   })
 
   test('tipo_contenido of the listener replaces that of the message', () => {

@@ -19,6 +19,7 @@ export function listenerConfig(changes: Partial<ListenerConfig> = {}): ListenerC
     path: '',
     method: 'POST',
     headers: [],
+    replaceableHeaders: [],
     contentType: null,
     auth: { kind: 'ninguna' },
     tls: { ca: null, client: null },
