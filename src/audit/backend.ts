@@ -3,6 +3,13 @@
  */
 import type { AuditEvent } from './event.ts'
 
+/** An entry of the audit stream: its id, its fields' names and values in turn, and what there is not to understand. */
+export interface StrangeEntry {
+  readonly streamId: string
+  readonly fields: readonly Buffer[]
+  readonly why: string
+}
+
 export interface AuditBackend {
   /**
    * Writes a batch, all or nothing, and returns after COMMIT. Writing an event again changes nothing.
@@ -11,6 +18,11 @@ export interface AuditBackend {
    * @throws ConfigError when it never will without a person (schema missing, no rights, wrong password)
    */
   write(events: readonly AuditEvent[]): Promise<void>
+  /**
+   * Keeps entries that this version does not understand whole, in `auditoria_rechazada`, all or nothing; again changes nothing.
+   * @throws like `write`
+   */
+  setAside(entries: readonly StrangeEntry[]): Promise<void>
   /** Makes the partitions of this month and the next ones, where missing. */
   ensurePartitions(): Promise<void>
   /** Gives the connections up, within a bounded time. */

@@ -16,7 +16,7 @@ import { textRules } from './encoding.ts'
 import type { AuditEvent } from './event.ts'
 import { lockLostAttempts, lostAttempts, removeReplaced } from './lost-attempts.ts'
 import { createPartitions } from './migrate.ts'
-import { keepRejected } from './rejected.ts'
+import { keepRejected, keepStrange } from './rejected.ts'
 import { rowsOf } from './rows.ts'
 import { type Scope, type TableWriter, tableWriters } from './tables.ts'
 import {
@@ -51,6 +51,8 @@ export function createPostgresBackend(config: AuditConfig, scope: Scope): AuditB
   const write = createWriter(database, config.schema, scope)
   return {
     write: (events) => explained(() => write(events)),
+    setAside: (entries) =>
+      explained(() => database.transaction((session) => keepStrange(session, config.schema, scope, entries))),
     ensurePartitions: () =>
       explained(() => repeated(() => database.transaction((session) => createPartitions(session, config.schema)))),
     close: () => database.close(),

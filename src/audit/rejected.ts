@@ -1,10 +1,12 @@
 /**
- * What the database refused for its content, kept whole beside the rest.
+ * What the database refused for its content, and what this version did not understand, kept whole beside the rest.
  *
  * Written as ASCII JSON, which every encoding holds; where even that is refused (larger than a text can be), its
  * beginning is kept.
  */
+import { isUtf8 } from 'node:buffer'
 import { createHash } from 'node:crypto'
+import type { StrangeEntry } from './backend.ts'
 import type { Session } from './database.ts'
 import { textRules } from './encoding.ts'
 import type { AuditEvent } from './event.ts'
@@ -17,14 +19,38 @@ const LARGEST = 64 * 1024 * 1024
 
 /** Sets `event` aside with the reason; doing it again changes nothing. */
 export async function keepRejected(session: Session, schema: string, scope: Scope, event: AuditEvent, why: Error) {
-  const { text, key } = textRules(session.encoding, true)
-  const whole = eventJson(event)
+  await keep(session, schema, scope, eventJson(event), sqlState(why), why.message)
+}
+
+/**
+ * Sets entries of the stream aside that are of another version, or of nobody; doing it again changes nothing. The fields
+ * (`campos`: names and values in turn) are enough to put the entry back.
+ */
+export async function keepStrange(session: Session, schema: string, scope: Scope, entries: readonly StrangeEntry[]) {
+  for (const { streamId, fields, why } of entries) {
+    const campos = fields.map((field) =>
+      isUtf8(field) ? field.toString('utf8') : { base64: field.toString('base64') },
+    )
+    const motivo = `esta versión no entiende esta entrada del flujo de auditoría: ${why}`
+    await keep(session, schema, scope, asciiJson({ entrada: streamId, campos }), null, motivo)
+  }
+}
+
+async function keep(
+  session: Session,
+  schema: string,
+  scope: Scope,
+  whole: string,
+  state: string | null,
+  why: string,
+): Promise<void> {
+  const { text, key } = textRules(session.encoding, session.encoding !== 'UTF8')
   const json = whole.length > LARGEST ? whole.slice(0, LARGEST) : whole
   const fingerprint = createHash('sha256').update(`${scope.instancia}\n${scope.proyecto}\n${whole}`).digest('hex')
   await session.query(
     `INSERT INTO ${identifier(schema)}.auditoria_rechazada (huella, instancia, proyecto, evento_json, sqlstate, motivo)
      VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
-    [fingerprint, key(scope.instancia), key(scope.proyecto), json, sqlState(why), text(why.message)],
+    [fingerprint, key(scope.instancia), key(scope.proyecto), json, state, text(why)],
   )
 }
 
@@ -53,14 +79,18 @@ export async function rejectedDeliveries(
 /** The event as JSON of ASCII alone; bytes as `{"base64": …}`. */
 export function eventJson(event: AuditEvent): string {
   try {
-    return JSON.stringify(event, bytesAsBase64).replace(
-      /[\u007f-\uffff]/g,
-      (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
-    )
+    return asciiJson(event)
   } catch (error) {
     // Longer than a string can be, or not JSON at all: what it was about is still worth keeping.
     return JSON.stringify({ type: event.type, at: event.at, ...idsOf(event), perdido: String(error) })
   }
+}
+
+function asciiJson(value: object): string {
+  return JSON.stringify(value, bytesAsBase64).replace(
+    /[\u007f-\uffff]/g,
+    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
 }
 
 function bytesAsBase64(this: unknown, name: string, value: unknown): unknown {

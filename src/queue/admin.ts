@@ -26,7 +26,7 @@ export type RestoredItem =
   | (ItemState & {
       readonly kind: 'accepted'
       readonly reason: string
-      readonly callback: { readonly id: string; readonly job: string } | null
+      readonly callback: string | null
     })
   /** It had ended; its attempts go on counting, its strategy starts anew. */
   | (ItemState & { readonly kind: 'again'; readonly reason: string })
@@ -141,18 +141,16 @@ export class QueueAdmin {
 }
 
 function itemArguments(id: string, item: RestoredItem, lanes: LaneNumbers): (string | number)[] {
-  if (item.kind === 'delayed') return ['d', 0, item.dueAt, 0, 0, 0, '', '', '', '']
+  if (item.kind === 'delayed') return ['d', 0, item.dueAt, 0, 0, 0, '', '', '']
   const { listener, made, number, version } = item
   const state = [made, number, version]
   switch (item.kind) {
     case 'lost':
-      return [item.dueAt === null ? 'q' : 'r', lanes.of(listener), item.dueAt ?? 0, ...state, '', '', '', '']
+      return [item.dueAt === null ? 'q' : 'r', lanes.of(listener), item.dueAt ?? 0, ...state, '', '', '']
     case 'again':
-      return ['e', lanes.of(listener), 0, ...state, stateEvent(id, listener), item.reason, '', '']
-    case 'accepted': {
-      const { id: callback = '', job = '' } = item.callback ?? {}
-      return ['s', lanes.of(listener), 0, ...state, stateEvent(id, listener), item.reason, callback, job]
-    }
+      return ['e', lanes.of(listener), 0, ...state, stateEvent(id, listener), item.reason, '']
+    case 'accepted':
+      return ['s', lanes.of(listener), 0, ...state, stateEvent(id, listener), item.reason, item.callback ?? '']
   }
 }
 

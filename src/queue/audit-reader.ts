@@ -9,10 +9,15 @@ import type { Queue } from './queue.ts'
 
 export interface AuditEntry {
   readonly streamId: string
-  /** Null: not one of ours, see `fields`. */
+  /** Null: this version does not understand it, see `fields`. */
   readonly event: AuditEvent | null
-  /** Names and values in turn, as they came; empty when the event was understood: it need not be kept twice. */
+  /**
+   * Names and values in turn, as they came; empty when the event was understood: it need not be kept twice. Empty beside no
+   * event: the entry was taken out of the stream by somebody else, and is only to be acknowledged.
+   */
   readonly fields: readonly Buffer[]
+  /** What there is not to understand, for a person. */
+  readonly why: string
   readonly size: Bytes
 }
 
@@ -129,8 +134,8 @@ function entryOf(streamId: string, fields: readonly Buffer[]): AuditEntry {
   let size = 0
   for (const field of fields) size += field.length
   try {
-    return { streamId, event: readEvent(fields), fields: [], size }
-  } catch {
-    return { streamId, event: null, fields, size }
+    return { streamId, event: readEvent(fields), fields: [], why: '', size }
+  } catch (error) {
+    return { streamId, event: null, fields, why: (error as Error).message, size }
   }
 }

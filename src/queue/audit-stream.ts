@@ -4,7 +4,11 @@
  * An entry's one field is named by its type (m, a, s, c) and holds `at json`, a line feed, `decided`: Redis time in ms, what
  * the writer knows as JSON, and what the script decided about the delivery (a, s): `state|version|attempts|next|reason`, or
  * `-id`: nothing, the lease was lost, and this attempt's own row replaces the one with that id. A message (m) has a second
- * field, `e`: its envelope.
+ * field, `e`: its envelope. The JSON's `v` is the number of this format; it rises when those who read the one before would
+ * not understand an entry.
+ *
+ * Two older ones are still read. 2 without its number; and 1, four fields: `t` type, `at`, `j` the JSON, and `s` what was
+ * decided or `e` the envelope. Whatever else there is, is not understood, and nobody throws it away.
  */
 import { isUtf8 } from 'node:buffer'
 import type { AttemptRecord, AuditEvent, CallbackRecord, DeliveryState, DeliveryStateName } from '../audit/event.ts'
@@ -64,25 +68,49 @@ export function writeCallback(callback: CallbackRecord): string {
   return JSON.stringify(callback)
 }
 
+/** Of the format that `tell` (lua/common.lua) writes. */
+const FORMAT = 2
+
 /**
  * Built with as few objects and copies as it takes: at thousands of events a second, collecting what a more obvious
  * reading left behind took longer than the reading.
  * @param fields names and values in turn
- * @throws when the entry is not one of ours; the caller sets it aside
+ * @throws when this version does not understand the entry; the caller keeps it whole
  */
 export function readEvent(fields: readonly Buffer[]): AuditEvent {
   const [name, value, , envelope] = fields
+  const kind = name?.toString('latin1') ?? ''
+  if (kind === 't') return readFourFields(fields)
   const text = value?.toString('utf8') ?? ''
   const blank = text.indexOf(' ')
   const end = text.indexOf('\n', blank)
-  const at = Number(text.slice(0, blank))
-  if (blank < 1 || end < 0 || !Number.isFinite(at)) throw new Error(`no event: ${text.slice(0, 100)}`)
-  const json = JSON.parse(text.slice(blank + 1, end))
-  const decided = text.slice(end + 1)
-  switch (name?.toString('latin1')) {
+  if (blank < 1 || end < 0) throw new Error('no tiene la forma de una entrada de auditoría')
+  return eventOf(kind, text.slice(0, blank), text.slice(blank + 1, end), text.slice(end + 1), envelope)
+}
+
+/** Format 1. */
+function readFourFields(fields: readonly Buffer[]): AuditEvent {
+  const named: Record<string, Buffer> = {}
+  for (let i = 0; i + 1 < fields.length; i += 2) named[fields[i]!.toString('latin1')] = fields[i + 1]!
+  const text = (name: string) => named[name]?.toString('utf8') ?? ''
+  return eventOf(text('t'), text('at'), text('j'), text('s'), named.e)
+}
+
+function eventOf(kind: string, time: string, source: string, decided: string, envelope?: Buffer): AuditEvent {
+  const at = Number(time)
+  const json = JSON.parse(source)
+  if (typeof json !== 'object' || json === null) throw new Error('no es un objeto')
+  const format = json.v ?? FORMAT
+  if (format !== FORMAT) throw new Error(`formato ${JSON.stringify(format)}: esta versión entiende hasta el ${FORMAT}`)
+  const shape = SHAPES[kind]
+  if (!shape || !Number.isFinite(at) || !fits(json, shape))
+    throw new Error(`no es una entrada «${kind}» de este formato`)
+  switch (kind) {
     case 'm': {
       const { message } = decodeEnvelope(envelope ?? Buffer.alloc(0), () => json.i, new Date(at))
-      return { type: 'message', at, receivedAt: json.r, message, listeners: json.l, keepBody: json.k === 1 }
+      const listeners = json.l ?? null
+      if (listeners !== null && !Array.isArray(listeners)) throw new Error('la lista de listeners no es una lista')
+      return { type: 'message', at, receivedAt: json.r, message, listeners, keepBody: json.k === 1 }
     }
     case 'a': {
       const state = stateOf(decided, json.messageId, json.listener)
@@ -97,19 +125,61 @@ export function readEvent(fields: readonly Buffer[]): AuditEvent {
     }
     case 's': {
       const state = stateOf(decided, json.m, json.l)
-      if (!state) throw new Error('a change of state without the state')
+      if (!state) throw new Error('un cambio de estado sin el estado')
       return { type: 'state', at, state }
     }
-    case 'c':
-      return { type: 'callback', at, callback: json }
     default:
-      throw new Error(`type ${name}`)
+      return { type: 'callback', at, callback: json }
   }
+}
+
+interface Shape {
+  readonly texts: readonly string[]
+  readonly numbers?: readonly string[]
+  /** Null where they are missing. */
+  readonly maybeTexts?: readonly string[]
+  readonly maybeNumbers?: readonly string[]
+}
+
+/** What the members must be for a row to be made of them: one event that is none would hold up all those behind it. */
+const SHAPES: Readonly<Record<string, Shape>> = {
+  m: { texts: ['i'], numbers: ['r'] },
+  a: {
+    texts: ['id', 'messageId', 'listener', 'method', 'url', 'result', 'worker'],
+    numbers: ['number', 'request', 'startedAt', 'durationMs'],
+    maybeTexts: ['ip', 'error', 'errorDetail'],
+    maybeNumbers: ['status'],
+  },
+  s: { texts: ['m', 'l'] },
+  c: {
+    texts: ['id', 'messageId', 'listener', 'type', 'target', 'result'],
+    numbers: ['attempt'],
+    maybeTexts: ['detail'],
+  },
+}
+
+function fits(json: Record<string, unknown>, { texts, numbers, maybeTexts, maybeNumbers }: Shape): boolean {
+  return (
+    are(json, texts, 'string', false) &&
+    are(json, numbers, 'number', false) &&
+    are(json, maybeTexts, 'string', true) &&
+    are(json, maybeNumbers, 'number', true)
+  )
+}
+
+function are(json: Record<string, unknown>, names: readonly string[] = [], kind: string, nullable: boolean): boolean {
+  for (const name of names) {
+    if (nullable) json[name] ??= null
+    if (typeof json[name] !== kind && !(nullable && json[name] === null)) return false
+  }
+  return true
 }
 
 function stateOf(text: string, messageId: string, listener: string): DeliveryState | null {
   if (text === '' || text[0] === '-') return null
   const [state, version, attempts, next, ...reason] = text.split('|')
+  if (!(Number.parseInt(version!, 10) >= 0 && Number.parseInt(attempts!, 10) >= 0))
+    throw new Error('un estado sin versión o sin intentos')
   return {
     messageId,
     listener,

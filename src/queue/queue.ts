@@ -75,7 +75,7 @@ export interface ClaimedLane {
   readonly failed: number
 }
 
-export type Verdict = 'ok' | 'retry' | 'failed' | 'gone' | 'requeue'
+export type Verdict = 'ok' | 'retry' | 'failed' | 'gone' | 'requeue' | 'wait'
 
 export interface Settlement {
   readonly lane: LaneSpec
@@ -83,12 +83,13 @@ export interface Settlement {
   readonly fence: number
   readonly verdict: Verdict
   readonly number: number
-  /** For `retry`. */
+  /** For `retry` and `wait`. */
   readonly delay: Millis
   readonly reason: string
   /** What the breaker learns. */
   readonly health: 'ok' | 'ko' | null
-  readonly callback: { readonly id: string; readonly job: string } | null
+  /** The job of the callback that tells of this end. */
+  readonly callback: string | null
   /** An envelope that goes into the inbox in the same step (`evento:` callbacks): repeated or lost, neither can happen. */
   readonly message: string | null
   readonly events: readonly { readonly type: 'a' | 'c'; readonly json: string }[]
@@ -257,11 +258,11 @@ export class Queue {
         laneArgs.push(lane.concurrency)
       }
       const types = events.map(({ type }) => type).join('')
-      const carries = `${callback ? 'c' : ''}${message === null ? '' : 'm'}`
+      const carries = `${callback === null ? '' : 'c'}${message === null ? '' : 'm'}`
       // Many short arguments took longer to write, and Redis longer to read, than the events themselves.
       const head = [laneNumber, fence, verdict, number, Math.round(delay), health ?? '', types, carries, id, reason]
       args.push(head.join(FIELD_END))
-      if (callback) args.push(callback.id, callback.job)
+      if (callback !== null) args.push(callback)
       if (message !== null) args.push(message)
       for (const { json } of events) args.push(json)
     }

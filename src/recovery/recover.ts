@@ -117,7 +117,7 @@ class Recoverer {
     const { messageId, listener, lastNumber, made, version } = delivery
     const callback = this.#scene.config.listeners.get(listener)?.onSuccess
       ? callbackJob.forOutcome({
-          claimed: { id: messageId, version },
+          id: messageId,
           message: stored?.message ?? null,
           listener,
           attempts: lastNumber,

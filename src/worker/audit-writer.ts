@@ -120,18 +120,16 @@ export class AuditWriter {
     if (entries.length === 0) return 0
     this.#count = nextCount(entries)
     const events = entries.map(({ event }) => event).filter((event): event is AuditEvent => event !== null)
-    if (events.length < entries.length) {
-      const strange = entries.filter(({ event }) => event === null)
+    const strange = entries.filter(({ event, fields }) => event === null && fields.length > 0)
+    if (events.length > 0) await this.#backend.write(events)
+    if (strange.length > 0) await this.#backend.setAside(strange)
+    this.#outage.worked()
+    if (strange.length > 0) {
       this.#scene.log.error(
-        {
-          cantidad: strange.length,
-          primera: strange[0]!.fields.map((field) => field.toString('utf8').slice(0, 500)).join(' '),
-        },
-        'entradas ajenas en el flujo de auditoría: se descartan',
+        { cantidad: strange.length, primera: strange[0]!.streamId, motivo: strange[0]!.why },
+        'entradas que esta versión no entiende en el flujo de auditoría: están, enteras, en auditoria_rechazada',
       )
     }
-    if (events.length > 0) await this.#backend.write(events)
-    this.#outage.worked()
     await this.#reader.acknowledge(entries)
     return entries.length
   }

@@ -12,7 +12,7 @@ import { encodeEnvelope } from '../queue/envelope-write.ts'
 import { CALLBACK_LANE } from '../queue/keys.ts'
 import type { Claimed, LaneSpec, Settlement, Verdict } from '../queue/queue.ts'
 import { type CallbackJob, callbackJob } from './callback-job.ts'
-import type { Executor } from './lane.ts'
+import { type Executor, notUnderstood } from './lane.ts'
 import type { WorkerScene } from './scene.ts'
 
 /** Callbacks at once in one process; of one listener half of them. */
@@ -47,11 +47,15 @@ export class CallbackExecutor implements Executor {
   async execute(claimed: Claimed, signal: StopSignal): Promise<Settlement> {
     const config = this.#scene.config()
     const attempt = claimed.number + 1
-    let job: CallbackJob | null = null
+    let job: CallbackJob
     let target = ''
     let result: Result
     try {
-      job = JSON.parse(claimed.raw.toString('utf8')) as CallbackJob
+      job = callbackJob.read(claimed.raw)
+    } catch (error) {
+      return notUnderstood(CALLBACK_SPEC, claimed, error as Error, this.#scene.log)
+    }
+    try {
       const listener = config.listeners.get(job.listener)
       const spec = (job.tipo === 'on_success' ? listener?.onSuccess : listener?.onFailure) ?? null
       target = spec ? callbackText(spec) : ''
@@ -63,7 +67,7 @@ export class CallbackExecutor implements Executor {
             detail: `el listener "${job.listener}" ya no tiene ${job.tipo} en la configuración`,
           }
     } catch (error) {
-      result = { ok: false, final: job === null, detail: (error as Error).message }
+      result = { ok: false, final: false, detail: (error as Error).message }
     }
     const interrupted = signal.aborted && !result.ok
     const outcome = result.ok
@@ -76,9 +80,9 @@ export class CallbackExecutor implements Executor {
     const verdict: Verdict = interrupted ? 'requeue' : decision.kind === 'done' ? 'ok' : decision.kind
     const record: CallbackRecord = {
       id: claimed.id,
-      messageId: job?.mensaje ?? claimed.id,
-      listener: job?.listener ?? '',
-      type: job?.tipo ?? 'on_failure',
+      messageId: job.mensaje,
+      listener: job.listener,
+      type: job.tipo,
       target,
       attempt,
       result: verdict === 'ok' ? 'exito' : verdict === 'failed' ? 'fallo' : 'reintento',
@@ -146,7 +150,7 @@ function eventResult(event: string, callbackId: string, job: CallbackJob, now: n
 }
 
 /** Callbacks age from the outcome that they tell of. */
-function firstAt(job: CallbackJob | null, now: number): number {
-  const time = job?.fecha ? Date.parse(job.fecha) : Number.NaN
+function firstAt(job: CallbackJob, now: number): number {
+  const time = job.fecha ? Date.parse(job.fecha) : Number.NaN
   return Number.isFinite(time) ? time : now
 }

@@ -7,9 +7,10 @@
 import { createHash } from 'node:crypto'
 import type { RequestRecord } from '../delivery/delivery.ts'
 import type { Message } from '../message.ts'
-import type { Claimed } from '../queue/queue.ts'
 
 export interface CallbackJob {
+  /** Of the format; jobs of the time before it had a number have none. */
+  readonly v: 1
   readonly tipo: 'on_success' | 'on_failure'
   readonly mensaje: string
   readonly evento: string | null
@@ -31,18 +32,19 @@ export interface CallbackJob {
 const ANSWER_KEPT = 4096
 
 function forOutcome(told: {
-  readonly claimed: Pick<Claimed, 'id' | 'version'>
+  readonly id: string
   readonly message: Message | null
   readonly listener: string
   readonly attempts: number
   readonly reason: string
   readonly succeeded: boolean
   readonly last: RequestRecord | undefined
-}): { id: string; job: string } {
-  const { claimed, message, listener, last, succeeded } = told
+}): string {
+  const { id, message, listener, last, succeeded } = told
   const job: CallbackJob = {
+    v: 1,
     tipo: succeeded ? 'on_success' : 'on_failure',
-    mensaje: claimed.id,
+    mensaje: id,
     evento: message?.event ?? null,
     listener,
     estado: succeeded ? 'exitosa' : 'fallida',
@@ -55,12 +57,13 @@ function forOutcome(told: {
     fecha: last ? new Date(last.startedAt + last.durationMs).toISOString() : null,
     profundidad: message?.depth ?? 0,
   }
-  return { id: `${claimed.id}~${listener}~${claimed.version + 1}`, job: JSON.stringify(job) }
+  return JSON.stringify(job)
 }
 
 /** The job of a delivery that `claim` fails by itself; the script puts the message's id for `{id}`. */
 function forLostDelivery(listener: string): string {
   const job: CallbackJob = {
+    v: 1,
     tipo: 'on_failure',
     mensaje: '{id}',
     evento: null,
@@ -100,4 +103,14 @@ function variables(job: CallbackJob, instancia: string, proyecto: string): Recor
   }
 }
 
-export const callbackJob = { forOutcome, forLostDelivery, eventMessageId, variables }
+/** @throws when it is none of a format that this version understands */
+function read(raw: Buffer): CallbackJob {
+  const job = JSON.parse(raw.toString('utf8')) as CallbackJob | null
+  if ((job?.v ?? 1) !== 1) throw new Error(`v = ${JSON.stringify(job?.v)}: esta versión del programa entiende v = 1`)
+  const isKnown = job?.tipo === 'on_success' || job?.tipo === 'on_failure'
+  if (!isKnown || typeof job.listener !== 'string' || typeof job.mensaje !== 'string')
+    throw new Error('le falta tipo, mensaje o listener')
+  return job
+}
+
+export const callbackJob = { forOutcome, forLostDelivery, read, eventMessageId, variables }

@@ -9,7 +9,7 @@ import { writeAttempt } from '../queue/audit-stream.ts'
 import { decodeEnvelope } from '../queue/envelope.ts'
 import type { Claimed, LaneSpec, Settlement, Verdict } from '../queue/queue.ts'
 import { callbackJob } from './callback-job.ts'
-import type { Executor } from './lane.ts'
+import { type Executor, notUnderstood } from './lane.ts'
 import type { WorkerScene } from './scene.ts'
 
 export function laneSpecOf(listener: ListenerConfig): LaneSpec {
@@ -38,10 +38,14 @@ export class DeliveryExecutor implements Executor {
 
   async execute(claimed: Claimed, signal: StopSignal): Promise<Settlement> {
     const number = claimed.number + 1
-    let message: Message | null = null
+    let message: Message
     let result: AttemptResult
     try {
       message = decodeEnvelope(claimed.raw, () => claimed.id, new Date(this.#scene.now())).message
+    } catch (error) {
+      return notUnderstood(this.#spec, claimed, error as Error, this.#scene.log)
+    }
+    try {
       result = await this.#deliverer.attempt(message, number, signal)
     } catch (error) {
       // A fault of ours: the delivery must not hang, and must not be tried in a hot loop either.
@@ -61,7 +65,7 @@ export class DeliveryExecutor implements Executor {
   #settlement(
     claimed: Claimed,
     number: number,
-    message: Message | null,
+    message: Message,
     { requests, outcome }: AttemptResult,
     interrupted: boolean,
   ): Settlement {
@@ -98,7 +102,7 @@ export class DeliveryExecutor implements Executor {
       health: interrupted ? null : outcome.kind === 'retry' ? 'ko' : 'ok',
       callback: spec
         ? callbackJob.forOutcome({
-            claimed,
+            id: claimed.id,
             message,
             listener: this.#listener.name,
             attempts: number,
@@ -112,14 +116,10 @@ export class DeliveryExecutor implements Executor {
     }
   }
 
-  #verdict(
-    claimed: Claimed,
-    message: Message | null,
-    outcome: Outcome,
-  ): { verdict: Verdict; delay: number; reason: string } {
+  #verdict(claimed: Claimed, message: Message, outcome: Outcome): { verdict: Verdict; delay: number; reason: string } {
     const now = this.#scene.now()
     // A message that was held back on purpose starts to age when it is due.
-    const born = message ? Math.max(message.createdAt.getTime(), message.notBefore?.getTime() ?? 0) : now
+    const born = Math.max(message.createdAt.getTime(), message.notBefore?.getTime() ?? 0)
     const decision = decide(outcome, claimed.made + 1, this.#listener.strategy, born, now, Math.random)
     switch (decision.kind) {
       case 'done':
@@ -142,4 +142,5 @@ const RESULTS: Readonly<Record<Verdict, AttemptRecord['result']>> = {
   requeue: 'reintento',
   failed: 'fallo',
   gone: 'fallo',
+  wait: 'reintento',
 }

@@ -4,6 +4,7 @@
 import type { StopSignal } from '../delivery/stop-signal.ts'
 import type { Bytes } from '../message.ts'
 import type { Claimed, LaneSpec, Settlement } from '../queue/queue.ts'
+import type { Logger } from './log.ts'
 
 /** Does the work of one claimed delivery; never rejects. */
 export interface Executor {
@@ -95,4 +96,31 @@ function spread(shares: readonly { lane: Lane; n: number }[], slots: number, roo
     }
   }
   return left
+}
+
+/** How long it waits for a worker of the version that wrote it. */
+const NOT_OURS_MS = 60_000
+
+/**
+ * The outcome of what lies in the queue in a form that this version does not understand: it waits, whole and uncounted, among
+ * the retries. While two versions run side by side the other one takes it; nothing of it is thrown away.
+ */
+export function notUnderstood(lane: LaneSpec, { id, fence, number }: Claimed, why: Error, log: Logger): Settlement {
+  log.error(
+    { id, listener: lane.name, motivo: why.message },
+    'esta versión no entiende una entrada de la cola: queda, entera, en reintentos',
+  )
+  return {
+    lane,
+    id,
+    fence,
+    verdict: 'wait',
+    number,
+    delay: NOT_OURS_MS,
+    reason: `esta versión no entiende lo que hay en la cola (${why.message})`,
+    health: null,
+    callback: null,
+    message: null,
+    events: [],
+  }
 }

@@ -8,6 +8,7 @@ const OUTCOMES = {
   failed: 'fallo',
   gone: 'fallo',
   requeue: 'interrumpido',
+  wait: 'interrumpido',
 } as const satisfies Record<Verdict, string>
 
 export type ObservedOutcome = (typeof OUTCOMES)[Verdict]

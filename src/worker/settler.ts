@@ -72,7 +72,7 @@ export class Settler {
     let count = 0
     for (const { events, callback, message } of this.#waiting) {
       for (const { json } of events) bytes += json.length
-      bytes += (callback?.job.length ?? 0) + (message?.length ?? 0)
+      bytes += (callback?.length ?? 0) + (message?.length ?? 0)
       if (count > 0 && (bytes > AT_MOST_BYTES || count >= AT_MOST)) break
       count += 1
     }

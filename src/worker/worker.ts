@@ -108,10 +108,10 @@ export class Worker {
           'el listener respondió 410: queda pausado hasta «resthooks reanudar»',
         )
       }
-      if (applied && (settlement.callback || settlement.verdict === 'requeue'))
+      if (applied && (settlement.callback !== null || settlement.verdict === 'requeue'))
         this.#claimer.hint([CALLBACK_LANE, settlement.lane.name])
       if (applied && settlement.message !== null) this.#dispatching.bell.ring()
-      if (applied && settlement.verdict === 'retry')
+      if (applied && (settlement.verdict === 'retry' || settlement.verdict === 'wait'))
         this.#dueAt(settlement.lane.name, this.#scene.now() + settlement.delay)
       // What a strict order or a recovering breaker held back may go on now.
       if ((this.#claimer.lanes.get(settlement.lane.name)?.left ?? 0) > 0) this.#claimer.hint([settlement.lane.name])

@@ -209,7 +209,8 @@ class Player {
           const [made, number, expiries, version, fence] = (text.includes(':') ? text : `0:0:0:0:${text}`)
             .split(':')
             .map(Number)
-          return [id, { made, number, expiries, version, held: fence! > 0 }]
+          // A version is Redis's time: the model knows only whether there was a change.
+          return [id, { made, number, expiries, version: Math.min(version!, 1), held: fence! > 0 }]
         }),
       )
       const wanted = Object.fromEntries(

@@ -9,7 +9,8 @@ export interface ModelDelivery {
   made: number
   number: number
   expiries: number
-  version: number
+  /** 0: nothing of it was audited but its beginning. */
+  version: 0 | 1
   /** Which claim holds it, null: nobody. */
   claim: number | null
   /** That claim arrived at its worker. */
@@ -109,22 +110,15 @@ export class Model {
     const delivery = lane.deliveries.get(id)
     this.audited += 1
     if (delivery?.claim !== claim) return false
-    const { made, version } = delivery
+    const { made } = delivery
     lane.inFlight.delete(id)
     switch (verdict) {
       case 'retry':
-        lane.deliveries.set(id, {
-          made: made + 1,
-          number,
-          expiries: 0,
-          version: version + 1,
-          claim: null,
-          begun: false,
-        })
+        lane.deliveries.set(id, { made: made + 1, number, expiries: 0, version: 1, claim: null, begun: false })
         lane.retries.set(id, false)
         break
       case 'requeue':
-        lane.deliveries.set(id, { made, number, expiries: 0, version: version + 1, claim: null, begun: false })
+        lane.deliveries.set(id, { made, number, expiries: 0, version: 1, claim: null, begun: false })
         lane.queue.unshift(id)
         break
       default:
@@ -185,10 +179,10 @@ export class Model {
         ...before,
         number: before.number + lost,
         expiries: before.expiries + lost,
-        version: before.version + lost,
+        version: before.begun ? 1 : before.version,
         claim: null,
         begun: false,
-      }
+      } as const
       this.audited += lost
       lane.inFlight.delete(id)
       if (after.expiries >= LOST_AT_MOST) {

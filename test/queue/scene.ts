@@ -2,6 +2,7 @@
 import { Redis } from 'ioredis'
 import { ulid } from 'ulid'
 import { test as base, inject } from 'vitest'
+import { writeDispatched } from '../../src/queue/audit-stream.ts'
 import type { LaneSpec, Settlement } from '../../src/queue/queue.ts'
 import { Queue } from '../../src/queue/queue.ts'
 
@@ -34,7 +35,10 @@ export async function dispatched(queue: Queue, ids: readonly string[], listeners
   const taken = await queue.take()
   const done = await queue.dispatch(
     taken.fence,
-    ids.map((id) => ({ kind: 'dispatch', id, event: '{}', listeners })),
+    ids.map((id) => {
+      const event = writeDispatched({ id, listeners, keepBody: true, receivedAt: taken.now })
+      return { kind: 'dispatch', id, event, listeners }
+    }),
   )
   if (done === null) throw new Error('the dispatch lease was lost')
 }

@@ -14,7 +14,7 @@ test('a writer that starts before a gigabyte of large messages reads it in small
     left -= n
     bytes.push(n * size)
     const event = { type: 'state' } as AuditEvent
-    return Array.from({ length: n }, (): AuditEntry => ({ streamId: '1-1', event, fields: [], size }))
+    return Array.from({ length: n }, (): AuditEntry => ({ streamId: '1-1', event, fields: [], why: '', size }))
   }
   const reader = { pending: async () => [], fresh: read, acknowledge: async () => {} } as unknown as AuditReader
   const backend = { write: async () => {} } as unknown as AuditBackend

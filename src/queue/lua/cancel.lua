@@ -13,7 +13,7 @@ local now = clock()
 redis.call('ZREM', delayed, id)
 tell(audit, 'm', now, ARGV[4], '', raw)
 for i = 6, #ARGV do
-  tell(audit, 's', now, ARGV[i], state_text('descartada', 1, 0, nil, ARGV[5]))
+  tell(audit, 's', now, ARGV[i], state_text('descartada', now, 0, nil, ARGV[5]))
 end
 redis.call('UNLINK', key)
 return 1

@@ -24,17 +24,21 @@ local function new_fence()
   return fence
 end
 
+-- How long what this version does not understand waits for one that does.
+local NOT_OURS = 60000
+
 local function fail_here(lane, id, number, version, reason)
+  version = next_version(version, now)
   redis.call('ZREM', lane.in_flight, id)
   redis.call('HDEL', lane.deliveries, id)
   redis.call('ZADD', lane.failed, now, id)
   if lane.audited then
     local j = cjson.encode({ m = id, l = lane.name })
-    tell(audit, 's', now, j, state_text('fallida', version + 1, number, nil, reason))
+    tell(audit, 's', now, j, state_text('fallida', version, number, nil, reason))
   end
   if lane.job ~= '' then
     local job = string.gsub(lane.job, '{id}', function() return id end)
-    queue_callback(callbacks, prefix, id .. '~' .. lane.name .. '~' .. (version + 1), job)
+    queue_callback(callbacks, prefix, callback_id(id, lane.name, version), job)
   end
   release_body(remaining, prefix, id)
 end
@@ -59,13 +63,15 @@ local function rescue(lane)
   local expired = redis.call('ZRANGEBYSCORE', lane.in_flight, '-inf', now, 'WITHSCORES', 'LIMIT', 0, 100)
   for i = 1, #expired, 2 do
     local id, lease_end = expired[i], tonumber(expired[i + 1])
-    local made, number, expiries, version = read_state(lane.deliveries, id)
-    if is_begun(lease_end) then
-      number, expiries, version = number + 1, expiries + 1, version + 1
+    local made, number, expiries, version, held = read_state(lane.deliveries, id)
+    if held >= 0 and is_begun(lease_end) then
+      number, expiries, version = number + 1, expiries + 1, next_version(version, now)
       local state = state_text('pendiente', version, number, nil, 'el worker no dejó resultado: se entrega de nuevo')
       tell_lost(lane, id, number, lease_end - duration, state)
     end
-    if expiries >= 3 then
+    if held < 0 then
+      redis.call('ZADD', lane.in_flight, now + NOT_OURS, id)
+    elseif expiries >= 3 then
       fail_here(lane, id, number, version, 'el arriendo venció 3 veces sin resultado: la entrega tumba o cuelga al worker')
       failed = failed + 1
     else
@@ -114,7 +120,8 @@ local function pick(lane)
   local n, due = lane.n, -1
   local pause = redis.call('HGET', paused, lane.name)
   if pause then
-    local until_ = tonumber(string.match(pause, '^%d+'))
+    -- A pause that this version does not understand is one all the same.
+    local until_ = tonumber(string.match(pause, '^%d+') or 0)
     if until_ == 0 then return {}, -1 end
     if until_ > now then return {}, until_ end
     redis.call('HDEL', paused, lane.name)
@@ -248,8 +255,10 @@ for i = 0, lanes - 1 do
   local leased, held = {}, {}
   for index, id in ipairs(ids) do
     local raw = read(lane, id)
-    local made, number, expiries, version = parse_state(states[index])
-    if raw then
+    local made, number, expiries, version, theirs = parse_state(states[index])
+    if theirs < 0 then
+      redis.call('ZADD', lane.retries, now + NOT_OURS, id)
+    elseif raw then
       held[#held + 1], held[#held + 2] = id, state_of(made, number, expiries, version, new_fence())
       leased[#leased + 1], leased[#leased + 2] = unheard(now + duration), id
       local at = #items

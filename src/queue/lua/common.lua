@@ -16,17 +16,22 @@ end
 -- rest is 0, as for most.
 --   made      attempts that count for the strategy       number   the last attempt number given out
 --   expiries  leases lost in a row without an outcome    version  rises with every audited change
---   fence     of the claim that holds it now, 0 = nobody's
+--   fence     of the claim that holds it now, 0 = nobody's, -1 = written by a version to come: it is left as it is
 local function parse_state(text)
   if not text then return 0, 0, 0, 0, 0 end
   local first, number, expiries, version, fence = string.match(text, '^(%d+):(%d+):(%d+):(%d+):(%d+)$')
-  if not first then return 0, 0, 0, 0, tonumber(text) end
+  if not first then return 0, 0, 0, 0, string.match(text, '^%d+$') and tonumber(text) or -1 end
   return tonumber(first), tonumber(number), tonumber(expiries), tonumber(version), tonumber(fence)
 end
 
 local function state_of(made, number, expiries, version, fence)
   if made == 0 and number == 0 and expiries == 0 and version == 0 then return string.format('%d', fence) end
   return string.format('%d:%d:%d:%d:%d', made, number, expiries, version, fence)
+end
+
+-- Version of a change: Redis's time, so that it grows also where Redis lost its last seconds and counts from an older one.
+local function next_version(version, now)
+  return math.max(version + 1, now)
 end
 
 local function read_state(key, id)
@@ -59,18 +64,24 @@ end
 
 -- `state|version|attempts|next|reason` of an audit event; next '' = none.
 local function state_text(state, version, attempts, due, reason)
-  return state .. '|' .. version .. '|' .. attempts .. '|' .. (due and string.format('%d', due) or '') .. '|' .. reason
+  return state .. '|' .. string.format('%d', version) .. '|' .. attempts .. '|' .. (due and string.format('%d', due) or '') .. '|' .. reason
 end
 
 -- An event of the audit, as `audit-stream.ts` reads it: `type`, `at json`, a line feed, `state`; and the envelope of a message.
--- One long field rather than many short ones: each of those costs its reader a string.
+-- One long field rather than many short ones: each of those costs its reader a string. The number of the format is the first
+-- member of the JSON, where a reader of the time before it had a number does not mind it.
 local function tell(stream, kind, at, json, state, envelope)
-  local text = string.format('%d', at) .. ' ' .. json .. '\n' .. state
+  local text = string.format('%d {"v":2,', at) .. string.sub(json, 2) .. '\n' .. state
   if envelope then
     redis.call('XADD', stream, '*', kind, text, 'e', envelope)
   else
     redis.call('XADD', stream, '*', kind, text)
   end
+end
+
+-- Id of the callback that tells of a delivery's end: of that change of it, and of no other.
+local function callback_id(id, listener, version)
+  return id .. '~' .. listener .. '~' .. string.format('%d', version)
 end
 
 -- A callback is a delivery of the callback lane: its body is the job. The same id is never queued twice.

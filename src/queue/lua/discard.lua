@@ -35,8 +35,8 @@ for at = 5, #ARGV, 6 do
     code = 1
   end
   if code > 0 then
-    local next_version, last = math.max(version, held_version) + 1, math.max(number, held_number)
-    tell(audit, 's', now, event, state_text('descartada', next_version, last, nil, reason))
+    local changed, last = next_version(math.max(version, held_version), now), math.max(number, held_number)
+    tell(audit, 's', now, event, state_text('descartada', changed, last, nil, reason))
   end
   answer[#answer + 1] = code
 end

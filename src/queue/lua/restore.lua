@@ -3,7 +3,7 @@
 --      7 queue of the callback lane   then five for each lane: queue, in flight, deliveries, retries, failed
 -- ARGV 1 the lock's value  2 message key prefix  3 number of lanes L  4… their names, L of them
 --      then for each message: id, envelope, other unfinished deliveries of it, number of items N, then N times:
---        mode, lane number, due ms, made, number, version, audit event (JSON), reason, callback id, callback job ('' = none)
+--        mode, lane number, due ms, made, number, version, audit event (JSON), reason, callback job ('' = none)
 --        modes: `q` lost, waits for its turn   `r` lost, waits for its retry at `due`   `s` lost, but the listener has it
 --               `e` had ended, is sent again   `d` delayed message, due at `due` (no lane)
 -- →    one per item: 1 done, 0 Redis holds it, 2 its id belongs to a delayed message, 3 it had ended; { -1 } when the lock was lost
@@ -43,8 +43,8 @@ while at <= #ARGV do
   for _ = 1, items do
     local mode, number_of_lane, due, made = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2], tonumber(ARGV[at + 3])
     local number, version, event, reason = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5]), ARGV[at + 6], ARGV[at + 7]
-    local callback, job = ARGV[at + 8], ARGV[at + 9]
-    at = at + 10
+    local job = ARGV[at + 8]
+    at = at + 9
     local code = 1
     if mode == 'd' then
       if present then
@@ -64,11 +64,11 @@ while at <= #ARGV do
         code = 3
       else
         if mode == 's' then
-          tell(audit, 's', now, event, state_text('exitosa', version + 1, number, nil, reason))
-          if callback ~= '' then queue_callback(callbacks, prefix, callback, job) end
+          tell(audit, 's', now, event, state_text('exitosa', next_version(version, now), number, nil, reason))
+          if job ~= '' then queue_callback(callbacks, prefix, callback_id(id, ARGV[3 + number_of_lane], next_version(version, now)), job) end
         else
           if mode == 'e' then
-            version = version + 1
+            version = next_version(version, now)
             tell(audit, 's', now, event, state_text('pendiente', version, number, nil, reason))
             redis.call('ZREM', lane.failed, id)
           end

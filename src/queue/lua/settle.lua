@@ -6,8 +6,9 @@
 --      then for each attempt, separated by 0x1F: lane number, fence, verdict, attempt number, delay ms, breaker (ok|ko|''),
 --        types, carries, id, reason
 --        types: a letter (a|c) for each event   carries: `c` a callback, `m` a message for the inbox
---      and after that: callback id, callback job where there is one; the message where there is one; the events (JSON)
---      verdicts: ok, retry (after the delay), failed, gone (failed, and the listener is paused for good), requeue (at once, not counted)
+--      and after that: callback job where there is one; the message where there is one; the events (JSON)
+--      verdicts: ok, retry (after the delay), failed, gone (failed, and the listener is paused for good), requeue (at once, not counted),
+--        wait (after the delay, not counted: this version does not understand what lies there)
 -- →    one per attempt: 1 applied, 0 stale (lease lost to another worker; audited all the same)
 --
 -- The events are written whatever the fence says: the request did happen, whoever holds the lease now.
@@ -16,7 +17,7 @@ local prefix, lanes = ARGV[1], tonumber(ARGV[2])
 local now = clock()
 allow_when_full(paused)
 
-local STATE = { ok = 'exitosa', retry = 'reintentando', failed = 'fallida', gone = 'fallida', requeue = 'pendiente' }
+local STATE = { ok = 'exitosa', retry = 'reintentando', wait = 'reintentando', failed = 'fallida', gone = 'fallida', requeue = 'pendiente' }
 
 -- Failures in a sliding window, counted in two halves: the older one fades with time. Opens at `threshold` percent of at
 -- least `minimum`; half open, each success doubles the ramp up to the concurrency, one failure opens again.
@@ -82,8 +83,8 @@ while at <= #ARGV do
   }
   at = at + 1
   if string.find(carries, 'c', 1, true) then
-    attempt.callback, attempt.job = ARGV[at], ARGV[at + 1]
-    at = at + 2
+    attempt.job = ARGV[at]
+    at = at + 1
   end
   if string.find(carries, 'm', 1, true) then
     attempt.message = ARGV[at]
@@ -106,10 +107,11 @@ for _, attempt in ipairs(attempts) do
   local lane, id, verdict, number, delay = attempt.lane, attempt.id, attempt.verdict, attempt.number, attempt.delay
   local made, _, _, version, held = parse_state(lane.states[id])
   local current = held == attempt.fence and held > 0
-  local due = verdict == 'retry' and now + delay or nil
+  version = next_version(version, now)
+  local due = (verdict == 'retry' or verdict == 'wait') and now + delay or nil
   local state
   if current then
-    state = state_text(STATE[verdict], version + 1, number, due, attempt.reason)
+    state = state_text(STATE[verdict], version, number, due, attempt.reason)
   else
     -- Stale; the row that stood for this attempt while nobody knew its outcome goes.
     state = '-' .. lost_attempt_id(id, lane.name, number)
@@ -121,24 +123,24 @@ for _, attempt in ipairs(attempts) do
     tell(audit, kind, now, ARGV[attempt.at + i - 1], told)
   end
   -- No request was made (an error of ours): the change itself must be told all the same.
-  if current and events == 0 then
+  if current and events == 0 and lane.queue ~= callbacks then
     tell(audit, 's', now, cjson.encode({ m = id, l = lane.name }), state)
   end
   if current then
     -- Whatever else this call says of the same delivery is stale.
     lane.states[id] = false
     lane.unleased[#lane.unleased + 1] = id
-    if verdict == 'retry' then
-      write_state(lane.deliveries, id, made + 1, number, 0, version + 1, 0)
+    if due then
+      write_state(lane.deliveries, id, verdict == 'wait' and made or made + 1, number, 0, version, 0)
       redis.call('ZADD', lane.retries, due, id)
     elseif verdict == 'requeue' then
-      write_state(lane.deliveries, id, made, number, 0, version + 1, 0)
+      write_state(lane.deliveries, id, made, number, 0, version, 0)
       redis.call('LPUSH', lane.queue, id)
     else
       lane.ended[#lane.ended + 1] = id
       if verdict ~= 'ok' then redis.call('ZADD', lane.failed, now, id) end
       if verdict == 'gone' then redis.call('HSET', paused, lane.name, '0 410') end
-      if attempt.callback then queue_callback(callbacks, prefix, attempt.callback, attempt.job) end
+      if attempt.job then queue_callback(callbacks, prefix, callback_id(id, lane.name, version), attempt.job) end
       if attempt.message then redis.call('LPUSH', inbox, attempt.message) end
       if fan_out then
         release_body(remaining, prefix, id)

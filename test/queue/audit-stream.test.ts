@@ -1,0 +1,147 @@
+/** Whatever was ever written into the audit stream is read, and what is not understood is kept whole. */
+import { afterAll, beforeEach, describe, expect, inject } from 'vitest'
+import { createPostgresBackend } from '../../src/audit/postgres.ts'
+import type { RedisConfig } from '../../src/config/config.ts'
+import { AuditReader } from '../../src/queue/audit-reader.ts'
+import type { Queue } from '../../src/queue/queue.ts'
+import { AuditWriter } from '../../src/worker/audit-writer.ts'
+import { createLog } from '../../src/worker/log.ts'
+import { Outage } from '../../src/worker/outage.ts'
+import { NOON, SCOPE, sharedSchema } from '../audit/scenery.ts'
+import { test } from './scene.ts'
+
+const { config, sql, truncate } = sharedSchema()
+const backend = createPostgresBackend(config, SCOPE)
+afterAll(() => backend.close())
+beforeEach(truncate)
+
+const lines: string[] = []
+const log = createLog({}, { isTTY: true, write: (line: string) => lines.push(line) } as never)
+
+function writerOf(queue: Queue, to = backend): AuditWriter {
+  const redis = inject('redis') as unknown as RedisConfig
+  const scene = { log, redis, redisOutage: new Outage(log, 'Redis'), asleep: () => {} }
+  return new AuditWriter(new AuditReader(queue, 'w'), to, scene)
+}
+
+const envelope = '{"id":"m1","evento":"pedido.alta","creado":"2026-11-15T11:00:00.000Z","largo":7,"datos":{"n":1}}'
+const attempt = {
+  ...{ id: 'i1', messageId: 'm1', listener: 'a', number: 1, request: 1, startedAt: NOON + 5, durationMs: 4.2 },
+  ...{ phases: { dns: 1 }, method: 'POST', url: 'http://a/', ip: null, requestHeaders: { 'X-A': 'b' }, status: 503 },
+  ...{ responseHeaders: { h: 'v' }, responseTruncated: false, error: 'respuesta', errorDetail: null },
+  ...{ result: 'reintento', worker: 'w1', body: 'ñ' },
+}
+const late = { ...attempt, id: 'i2', number: 2, result: 'exito', status: 200, body: undefined, body64: '/w==' }
+const called = {
+  ...{ id: 'm1~a~3', messageId: 'm1', listener: 'a', type: 'on_failure', target: 'exec:/x', attempt: 1 },
+  ...{ result: 'exito', detail: null },
+}
+/** Type, time, JSON, what was decided, envelope: one message from its dispatch to its end. */
+const STORY: readonly Told[] = [
+  ['m', NOON, { i: 'm1', l: ['a', 'b'], k: 1, r: NOON }, '', envelope],
+  ['a', NOON + 10, attempt, `reintentando|1|1|${NOON + 60_000}|HTTP 503`],
+  ['a', NOON + 20, late, '-m1~a~2'],
+  ['s', NOON + 30, { m: 'm1', l: 'a' }, 'fallida|2|2||se|acabó'],
+  ['c', NOON + 40, called, ''],
+]
+
+type Told = readonly [kind: string, at: number, json: object, decided: string, envelope?: string]
+
+const numbered = ([kind, at, json, decided, body]: Told, v: number | null) => [
+  ...[kind, `${at} ${JSON.stringify(v === null ? json : { v, ...json })}\n${decided}`],
+  ...(body ? ['e', body] : []),
+]
+/** Every form that a released version wrote. */
+const FORMATS: Record<string, (told: Told) => string[]> = {
+  'four fields': ([t, at, json, decided, body]) => [
+    ...['t', t, 'at', String(at), 'j', JSON.stringify(json)],
+    ...(body ? ['e', body] : ['s', decided]),
+  ],
+  'one field, without a number': (told) => numbered(told, null),
+  'one field, format 2': (told) => numbered(told, 2),
+}
+
+async function tables() {
+  return {
+    mensaje: await sql`SELECT id, evento, listeners, cuerpo, recibido FROM mensaje`,
+    entrega: await sql`SELECT listener, estado, version, intentos, proximo_intento, motivo FROM entrega ORDER BY 1`,
+    intento: await sql`SELECT id, numero, http_estado, respuesta_cuerpo, resultado, error FROM intento ORDER BY 1`,
+    callback: await sql`SELECT id, tipo, resultado FROM callback`,
+    aside: await sql`SELECT * FROM auditoria_rechazada`,
+  }
+}
+
+describe.each(Object.keys(FORMATS))('entries of the format "%s"', (format) => {
+  test('are written as they were meant', async ({ queue }) => {
+    for (const told of STORY) await queue.redis.xadd(queue.keys.audit, '*', ...FORMATS[format]!(told))
+    await writerOf(queue).drain(0)
+    expect(await queue.redis.xlen(queue.keys.audit)).toBe(0)
+    expect(await tables()).toMatchObject({
+      mensaje: [{ id: 'm1', evento: 'pedido.alta', listeners: 2, cuerpo: Buffer.from('{"n":1}') }],
+      entrega: [
+        { listener: 'a', estado: 'fallida', version: '2', intentos: 2, motivo: 'se|acabó' },
+        { listener: 'b', estado: 'pendiente', version: '0' },
+      ],
+      intento: [
+        { id: 'i1', numero: 1, http_estado: 503, respuesta_cuerpo: Buffer.from('ñ'), error: 'respuesta' },
+        { id: 'i2', numero: 2, http_estado: 200, respuesta_cuerpo: Buffer.from([0xff]), resultado: 'exito' },
+      ],
+      callback: [{ id: 'm1~a~3', tipo: 'on_failure', resultado: 'exito' }],
+      aside: [],
+    })
+  })
+})
+
+const good = numbered(STORY[3]!, 2)
+/** What another version, or anybody, may have put there. */
+const STRANGE: Record<string, (string | Buffer)[]> = {
+  'a later number': numbered(STORY[3]!, 3),
+  'a number that is none': ['s', good[1]!.replace('"v":2', '"v":"x"')],
+  'a field of a later version': ['x', good[1]!],
+  'fields of somebody else': ['usuario', 'ana', 'bytes', Buffer.from([0xff, 0])],
+  'a message whose envelope is of a later version': [...numbered(STORY[0]!, 2).slice(0, 3), '{"v":2,"evento":"x"}'],
+  'no JSON': ['s', `${NOON} {"m"\nfallida|1|1||`],
+  'a member of another type': numbered(['a', NOON, { ...attempt, listener: 5 }, ''], 2),
+  'a status that is text': numbered(['a', NOON, { ...attempt, status: 'ok' }, ''], 2),
+  'listeners that are no list': numbered(['m', NOON, { i: 'm', l: 'a', r: 1 }, '', envelope], 2),
+  'a state without its version': ['s', good[1]!.replace('|2|2|', '||2|')],
+}
+
+test('what this version does not understand is kept whole, in order beside the rest, and told', async ({ queue }) => {
+  const ids: string[] = []
+  for (const fields of Object.values(STRANGE)) ids.push((await queue.redis.xadd(queue.keys.audit, '*', ...fields))!)
+  await queue.redis.xadd(queue.keys.audit, '*', ...good)
+  const away = { ...backend, setAside: () => Promise.reject(new Error('Postgres se fue')) }
+  await expect(writerOf(queue, away).drain(0)).rejects.toThrow('se fue')
+  expect(await queue.redis.xlen(queue.keys.audit)).toBe(ids.length + 1)
+
+  await writerOf(queue).drain(0)
+  // Read once more, as after a crash: nothing is there twice.
+  for (const fields of [STRANGE['no JSON']!]) await queue.redis.xadd(queue.keys.audit, '*', ...fields)
+  expect(await queue.redis.xlen(queue.keys.audit)).toBe(1)
+  await writerOf(queue).drain(0)
+  expect(await queue.redis.xlen(queue.keys.audit)).toBe(0)
+  const { entrega, aside } = await tables()
+  expect(entrega).toMatchObject([{ estado: 'fallida' }])
+  const kept = new Map(aside.map((row) => [JSON.parse(row.evento_json).entrada, row]))
+  expect(aside).toHaveLength(ids.length + 1)
+  Object.entries(STRANGE).forEach(([what, fields], i) => {
+    const campos = fields.map((field) => (Buffer.isBuffer(field) ? { base64: field.toString('base64') } : field))
+    expect(JSON.parse(kept.get(ids[i]!)!.evento_json), what).toEqual({ entrada: ids[i], campos })
+  })
+  expect(kept.get(ids[0]!)!.motivo).toBe(
+    'esta versión no entiende esta entrada del flujo de auditoría: formato 3: esta versión entiende hasta el 2',
+  )
+  expect(lines.filter((line) => line.includes('auditoria_rechazada'))).not.toEqual([])
+})
+
+test('an entry that somebody took out of the stream meanwhile is only acknowledged', async ({ queue }) => {
+  await queue.redis.xadd(queue.keys.audit, '*', ...good)
+  const reader = new AuditReader(queue, 'w')
+  await reader.fresh(1)
+  const [read] = await reader.fresh(1)
+  await queue.redis.xdel(queue.keys.audit, read!.streamId)
+  await writerOf(queue).drain(0)
+  expect(await reader.pending(1)).toEqual([])
+  expect((await tables()).aside).toEqual([])
+})
