@@ -82,6 +82,7 @@ const LATE = {
   cosmiconfig: ['crypto', 'fs/promises'],
   // TLS, and scripts of Redis.
   ioredis: ['tls', 'crypto'],
+  'src/queue': ['tls'],
   // Impossible answers.
   'redis-errors': ['assert'],
   // A source of randomness of its own; it is given ours.

@@ -4,7 +4,7 @@ import type { AuditReader } from '../audit/queries.ts'
 import type { Config } from '../config/config.ts'
 import { ResthooksError } from '../errors.ts'
 import type { Queue } from '../queue/queue.ts'
-import { isRedisOutage, redisPlace, redisTrouble } from '../queue/redis.ts'
+import { explainRedis, isRedisOutage, redisPlace } from '../queue/redis.ts'
 import { checkConfiguration } from './configuration.ts'
 import { error, type Finding, group, ok, type Verdict } from './finding.ts'
 import { checkListeners } from './listeners.ts'
@@ -62,7 +62,7 @@ async function reached(troubles: ResthooksError[], config: Config, ask: () => Pr
   try {
     return { findings: await ask(), trouble: null }
   } catch (cause) {
-    const trouble = isRedisOutage(cause) ? redisTrouble(cause, config.redis) : cause
+    const trouble = isRedisOutage(cause) ? await explainRedis(cause, config.redis) : cause
     if (!(trouble instanceof ResthooksError)) throw cause
     troubles.push(trouble)
     return { findings: null, trouble }

@@ -77,8 +77,8 @@ export class Context {
     // Without the configuration neither was asked anything.
     const config = await this.#config?.catch(() => null)
     if (!config) return null
-    const { isRedisError, redisTrouble } = await import('../queue/redis.ts')
-    if (this.#queue !== undefined && isRedisError(error)) return redisTrouble(error, config.redis)
+    const { explainRedis, isRedisError } = await import('../queue/redis.ts')
+    if (this.#queue !== undefined && isRedisError(error)) return explainRedis(error, config.redis)
     const { postgresTrouble, sqlState } = await import('../audit/trouble.ts')
     return sqlState(error) === null ? null : postgresTrouble(error, config.audit)
   }

@@ -2,7 +2,6 @@
 import type { Command } from 'commander'
 import type { Config } from '../config/config.ts'
 import type { Depths } from '../queue/depths.ts'
-import { redisTrouble } from '../queue/redis.ts'
 import type { WorkerInfo } from '../worker/heartbeat.ts'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
@@ -51,21 +50,17 @@ async function read(context: Context): Promise<Estado> {
   const queue = await context.queue()
   const { readDepths } = await import('../queue/depths.ts')
   const { readWorkers, DEAD_AFTER_MS } = await import('../worker/heartbeat.ts')
-  try {
-    const [depths, workers] = await Promise.all([readDepths(queue, config.listeners.keys()), readWorkers(queue)])
-    return {
-      resthooks_activo: config.active,
-      ...depths,
-      listeners: depths.listeners.map((lane) => ({ ...lane, configurado: isConfigured(config, lane.listener) })),
-      workers: workers.map((worker) => ({
-        ...worker,
-        vivo: depths.fecha.getTime() - worker.visto <= DEAD_AFTER_MS,
-        desde: new Date(worker.desde),
-        visto: new Date(worker.visto),
-      })),
-    }
-  } catch (error) {
-    throw redisTrouble(error, config.redis)
+  const [depths, workers] = await Promise.all([readDepths(queue, config.listeners.keys()), readWorkers(queue)])
+  return {
+    resthooks_activo: config.active,
+    ...depths,
+    listeners: depths.listeners.map((lane) => ({ ...lane, configurado: isConfigured(config, lane.listener) })),
+    workers: workers.map((worker) => ({
+      ...worker,
+      vivo: depths.fecha.getTime() - worker.visto <= DEAD_AFTER_MS,
+      desde: new Date(worker.desde),
+      visto: new Date(worker.visto),
+    })),
   }
 }
 

@@ -186,7 +186,8 @@ class Batch {
       const doubt =
         `Las líneas ${first} a ${last} pudieron haber quedado encoladas, sin que se imprima su id: si las repite pueden llegar dos ` +
         'veces. Con "clave" en cada línea se repiten sin ese riesgo'
-      const trouble = enqueueTrouble(error, this.#config, doubt)
+      const trouble = await enqueueTrouble(error, this.#config, doubt)
+      if (!(trouble instanceof Unavailable)) throw trouble
       throw new Unavailable(`${trouble.message}. ${this.#tally()}`, { cause: error })
     }
     await this.#print(sent)

@@ -6,7 +6,7 @@ import { EXIT_CODES, type ResthooksError, Unavailable, UsageError } from '../err
 import { newId } from '../id.ts'
 import type { Message, Millis } from '../message.ts'
 import { encodeEnvelope, hasControl } from '../queue/envelope-write.ts'
-import { mayHaveHappened, redisTrouble } from '../queue/redis.ts'
+import { explainRedis, mayHaveHappened } from '../queue/redis.ts'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
 import { requireListener } from './select-listeners.ts'
@@ -178,7 +178,7 @@ async function enqueue(context: Context, config: Config, message: Message, delay
     await queue.enqueue([envelope])
     return timed.id
   } catch (error) {
-    throw enqueueTrouble(error, config, message.key === null ? ONE_WITHOUT_KEY : ONE_WITH_KEY)
+    throw await enqueueTrouble(error, config, message.key === null ? ONE_WITHOUT_KEY : ONE_WITH_KEY)
   }
 }
 
@@ -187,8 +187,8 @@ const ONE_WITHOUT_KEY =
 const ONE_WITH_KEY = 'El mensaje pudo haber quedado encolado: repítalo con la misma --clave y no llegará dos veces'
 
 /** Why nothing was enqueued, or @param doubt what to know where it may have been. */
-export function enqueueTrouble(error: unknown, { redis }: Config, doubt: string): ResthooksError {
-  const trouble = redisTrouble(error, redis)
-  if (!mayHaveHappened(error)) return trouble
+export async function enqueueTrouble(error: unknown, { redis }: Config, doubt: string): Promise<ResthooksError> {
+  const trouble = await explainRedis(error, redis)
+  if (!(trouble instanceof Unavailable) || !mayHaveHappened(error)) return trouble
   return new Unavailable(`${trouble.message}. ${doubt}`, { cause: error })
 }

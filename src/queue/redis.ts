@@ -3,6 +3,8 @@
  *
  * Two temperaments: a command line tool gives up at once (exit 4, try again later), a daemon comes back by itself.
  */
+import net from 'node:net'
+import tls from 'node:tls'
 import { Redis, type RedisOptions } from 'ioredis'
 import type { RedisConfig } from '../config/config.ts'
 import { ConfigError, OperationFailed, type ResthooksError, Unavailable } from '../errors.ts'
@@ -40,7 +42,7 @@ export async function connectOnce(config: RedisConfig): Promise<Redis> {
     return redis
   } catch (error) {
     redis.disconnect()
-    throw redisTrouble(cause ?? error, config)
+    throw await explainRedis(cause ?? error, config)
   }
 }
 
@@ -141,9 +143,54 @@ export function redisTrouble(error: unknown, config: RedisConfig): ResthooksErro
       return say('no responde; revise red y cortafuegos')
   }
   if (/timed out|ETIMEDOUT/i.test(text)) return say('no respondió a tiempo')
+  if (/wrong version number|packet length too long/.test(text))
+    return config_('lo que atiende ahí no habla TLS; revise REST_HOOKS_REDIS_HOST/_PORT y _TLS')
   if (/certificate|self.signed|TLS|SSL/i.test(text))
     return config_(`falla TLS: ${text}; revise REST_HOOKS_REDIS_TLS y _CA`)
-  return say(text || 'se cortó la conexión')
+  if (/Unknown RESP type|Protocol error/.test(text))
+    return config_('lo que atiende ahí no habla el protocolo de Redis; revise REST_HOOKS_REDIS_HOST/_PORT y _TLS')
+  return say(text === '' || CONNECTION_LOST.test(text) ? 'se cortó la conexión' : text)
+}
+
+/**
+ * The same for whoever can wait a moment: TLS spoken to a server without it, or the other way round, is told by the client as a
+ * connection that closes or hangs, so it is tried.
+ */
+export async function explainRedis(error: unknown, config: RedisConfig): Promise<ResthooksError> {
+  const trouble = redisTrouble(error, config)
+  const { name, message = '', code = '' } = error as Error & { code?: string }
+  const isProtocol =
+    /Unknown RESP type|Protocol error|TLS|SSL/.test(message) || /SSL|TLS|^(ETIMEDOUT|ECONNRESET|EPROTO)$/.test(code)
+  if (name === 'ReplyError' || config.sentinels.length > 0 || !(isProtocol || CONNECTION_LOST.test(message)))
+    return trouble
+  const { host, port } = config
+  const say = (text: string) => new ConfigError(`Redis (${redisPlace(config)}): ${text}`, { cause: error })
+  if (config.tls) {
+    if (!(await answers(net.connect({ host, port }), 'connect', 'PING\r\n'))) return trouble
+    return say('no habla TLS, y se le habló con TLS; quite REST_HOOKS_REDIS_TLS (o ponga 0)')
+  }
+  if (!(await answers(tls.connect({ host, port, rejectUnauthorized: false }), 'secureConnect', null))) return trouble
+  return say(
+    'habla TLS, y se le habló sin TLS; ponga REST_HOOKS_REDIS_TLS=1 (y REST_HOOKS_REDIS_CA si su autoridad es propia)',
+  )
+}
+
+/** Whether a server gets as far as `event`, and then answers a question as Redis does. */
+function answers(socket: net.Socket, event: 'connect' | 'secureConnect', question: string | null): Promise<boolean> {
+  return new Promise((resolve) => {
+    const end = (does: boolean) => {
+      resolve(does)
+      socket.destroy()
+    }
+    socket.setTimeout(1_000, () => end(false))
+    socket.once('error', () => end(false))
+    socket.once('close', () => end(false))
+    socket.once(event, () => {
+      if (question === null) end(true)
+      else socket.write(question)
+    })
+    socket.once('data', (bytes) => end(/^[+-]/.test(String(bytes))))
+  })
 }
 
 /** What the client says of a connection that is gone. */

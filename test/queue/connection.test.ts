@@ -1,5 +1,8 @@
+import { type AddressInfo, createServer, type Server } from 'node:net'
+import { createServer as createTlsServer } from 'node:tls'
 import { test as base, expect, inject } from 'vitest'
-import { connectForever } from '../../src/queue/redis.ts'
+import { connectForever, connectOnce, explainRedis, mayHaveHappened, redisTrouble } from '../../src/queue/redis.ts'
+import { makeCertificates, opensslMissing } from '../delivery/certificates.ts'
 import { until } from '../support/until.ts'
 
 const test = base
@@ -36,4 +39,65 @@ test('a subscriber whose connection is cut again as soon as it is back does not 
     process.off('unhandledRejection', listen)
     for (const each of earlier) process.on('unhandledRejection', each)
   }
+})
+
+async function listening(server: Server): Promise<{ host: string; port: number }> {
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return { host: '127.0.0.1', port: (server.address() as AddressInfo).port }
+}
+
+test.skipIf(opensslMissing)('TLS spoken to a server without it, and the other way round, is told as that', async () => {
+  const certificates = makeCertificates()
+  const { cert, key } = certificates.server
+  const secure = createTlsServer({ cert, key }, (socket) => socket.on('error', () => {}))
+  const place = await listening(secure)
+  try {
+    const client = await connectOnce({ ...config(), ...place })
+    const lost = await client.ping().catch((error) => error)
+    expect(await explainRedis(lost, { ...config(), ...place })).toMatchObject({
+      code: 'CONFIGURACION',
+      message: expect.stringMatching(/habla TLS, y se le habló sin TLS.*REST_HOOKS_REDIS_TLS=1/),
+    })
+    // What the client says after its 5 s of waiting for the handshake.
+    const late = Object.assign(new Error('connect ETIMEDOUT'), { code: 'ETIMEDOUT' })
+    expect(await explainRedis(late, { ...config(), tls: true })).toMatchObject({
+      code: 'CONFIGURACION',
+      message: expect.stringMatching(/no habla TLS, y se le habló con TLS/),
+    })
+    expect(await explainRedis(late, config())).toMatchObject({ code: 'NO_DISPONIBLE' })
+  } finally {
+    secure.close()
+    certificates.remove()
+  }
+})
+
+test('a server that is no Redis is told as that, with TLS and without', async () => {
+  const web = createServer((socket) => {
+    socket.on('error', () => {}).on('data', () => socket.write('HTTP/1.1 400 Bad Request\r\n\r\n'))
+  })
+  const place = await listening(web)
+  try {
+    const client = await connectOnce({ ...config(), ...place })
+    const answer = await client.ping().catch((error) => error)
+    client.disconnect()
+    expect(redisTrouble(answer, config()).message).toMatch(/no habla el protocolo de Redis/)
+    await expect(connectOnce({ ...config(), ...place, tls: true })).rejects.toThrow(/no habla TLS; revise/)
+  } finally {
+    web.close()
+  }
+})
+
+test.for([
+  ['Command timed out', 'Error', true],
+  ['Connection is closed.', 'Error', true],
+  ["Stream isn't writeable and enableOfflineQueue options is false", 'Error', false],
+  ["READONLY You can't write against a read only replica.", 'ReplyError', false],
+  ["OOM command not allowed when used memory > 'maxmemory'.", 'ReplyError', false],
+] as const)('after «%s» a command may have been carried out: %s', ([message, name, may]) => {
+  const error = Object.assign(new Error(message), { name })
+  expect(mayHaveHappened(error)).toBe(may)
+  expect(redisTrouble(error, config())).toMatchObject({
+    code: 'NO_DISPONIBLE',
+    message: expect.not.stringContaining(message),
+  })
 })
