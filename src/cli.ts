@@ -138,7 +138,8 @@ export function positionOfCommand(words: readonly string[]): number {
 async function report(error: unknown, program: Command, context: Context): Promise<number> {
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return 0
-    note(explainUsage(error, program).trimEnd())
+    const why = explainUsage(error, program).trimEnd()
+    if (why !== '') note(why)
     return EXIT_CODES.USO
   }
   const explained = error instanceof ResthooksError ? error : await context.explain(error)

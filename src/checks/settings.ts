@@ -1,9 +1,9 @@
 /** Each setting with its value and where it came from. Secrets are never shown. */
-import { callbackText } from '../config/callback.ts'
 import type { AuthConfig, Config, ListenerConfig, Origin, RetryStrategy } from '../config/config.ts'
 import { ruleText } from '../config/listener-kinds.ts'
 import { formatDuration, formatSize } from '../config/quantities.ts'
 import { isSecret } from '../config/vocabulary.ts'
+import { maskUrl } from '../delivery/mask.ts'
 
 export interface SettingRow {
   readonly ajuste: string
@@ -38,7 +38,7 @@ export function originText(origin: Origin): string {
 function shown(config: Config, name: string, written: string | null): string | null {
   const at = name.lastIndexOf('.')
   const [section, key] = [name.slice(0, Math.max(0, at)), name.slice(at + 1)]
-  const value = settingOf(config, section, key) ?? (written && withoutPassword(written))
+  const value = settingOf(config, section, key) ?? (written && maskUrl(written))
   if (value === null || value === '') return null
   if (isSecret(key)) return '***'
   return typeof value === 'boolean' ? (value ? '1' : '0') : String(value)
@@ -112,9 +112,9 @@ const STRATEGY: Shower<RetryStrategy> = {
 const LISTENER: Shower<ListenerConfig> = {
   activo: ({ active }) => active,
   eventos: ({ events }) => events.join(', '),
-  url: ({ url }) => withoutPassword(url),
-  to: ({ url }) => withoutPassword(url),
-  ruta: ({ path }) => path,
+  url: ({ url, hidden }) => maskUrl(url, new Set(hidden)),
+  to: ({ url, hidden }) => maskUrl(url, new Set(hidden)),
+  ruta: ({ path, hidden }) => maskUrl(path, new Set(hidden)),
   metodo: ({ method }) => method,
   tipo_contenido: ({ contentType }) => contentType,
   cabeceras: ({ headers }) => headers.length || null,
@@ -125,7 +125,7 @@ const LISTENER: Shower<ListenerConfig> = {
   auth_token: ({ auth }) => auth.kind === 'bearer' || auth.kind === 'api_key' || null,
   auth_parametro: ({ auth }) =>
     auth.kind !== 'api_key' ? null : auth.place.in === 'header' ? `cabecera:${auth.place.name}` : auth.place.name,
-  auth_url: ({ auth }) => (auth.kind === 'oauth2' ? withoutPassword(auth.tokenUrl) : null),
+  auth_url: ({ auth }) => (auth.kind === 'oauth2' ? maskUrl(auth.tokenUrl) : null),
   auth_alcance: ({ auth }) => (auth.kind === 'oauth2' ? auth.scope : null),
   cert_file: ({ tls }) => tls.client && 'certificado leído',
   key_file: ({ tls }) => tls.client && 'clave leída',
@@ -146,8 +146,8 @@ const LISTENER: Shower<ListenerConfig> = {
   corte_minimo: ({ breaker }) => breaker?.minimum,
   corte_ventana: ({ breaker }) => breaker && formatDuration(breaker.window),
   corte_pausa: ({ breaker }) => breaker && formatDuration(breaker.pause),
-  on_success: ({ onSuccess }) => onSuccess && callbackText(onSuccess),
-  on_failure: ({ onFailure }) => onFailure && callbackText(onFailure),
+  on_success: ({ onSuccess }) => onSuccess?.shown,
+  on_failure: ({ onFailure }) => onFailure?.shown,
   auditar_cuerpo: ({ auditBody }) => auditBody,
   auditar_respuesta: ({ auditResponse }) => auditResponse,
 }
@@ -155,8 +155,4 @@ const LISTENER: Shower<ListenerConfig> = {
 function usernameOf(auth: AuthConfig): string | null {
   if (auth.kind === 'basic' || auth.kind === 'digest') return auth.username
   return auth.kind === 'oauth2' ? auth.clientId : null
-}
-
-function withoutPassword(url: string): string {
-  return url.replace(/\/\/[^/@\s]*@/, '//***@')
 }

@@ -4,7 +4,7 @@ import type { ChangeFeed, DeliveryFilters, DeliveryListing } from '../audit/quer
 import { Unavailable } from '../errors.ts'
 import type { AuditReader, Context } from './context.ts'
 import { addFilterOptions, type FilterOptions, parseFilters, parseLimit } from './delivery-filters.ts'
-import { json, line, localTime, note, table, text } from './print.ts'
+import { json, jsonLine, line, localTime, note, table, text } from './print.ts'
 
 const COLUMNS = [
   'creado',
@@ -49,7 +49,7 @@ export function auditoria(program: Command, context: Context): void {
 
 /** The last few first, as `tail -f` does; then what changes. An outage of Postgres is said once and waited out. */
 async function follow(audit: AuditReader, filters: DeliveryFilters, limit: number, asJson: boolean): Promise<never> {
-  const show = (row: DeliveryListing) => line(asJson ? JSON.stringify(row) : changeLine(row))
+  const show = (row: DeliveryListing) => (asJson ? jsonLine(row) : line(changeLine(row)))
   const feed: ChangeFeed = await audit.changes(filters)
   for (const row of (await audit.deliveries(filters, { limit })).reverse()) show(row)
   for (let failures = 0; ; ) {

@@ -1,5 +1,6 @@
 /** Bodies for people: text as text, JSON indented, the rest as a hex dump. */
 import { isUtf8 } from 'node:buffer'
+import { visible } from '../model/secrets.ts'
 
 /** Indenting more than this is of no use to anybody. */
 const LARGEST_INDENTED = 1024 * 1024
@@ -40,13 +41,6 @@ async function indented(text: string): Promise<string> {
   }
   const { applyEdits, format } = await import('jsonc-parser')
   return applyEdits(text, format(text, undefined, { insertSpaces: true, tabSize: 2, eol: '\n' }))
-}
-
-/** Control characters as escapes: a body must not be able to command the terminal. */
-export function visible(text: string): string {
-  return text
-    .replace(/\r\n/g, '\n')
-    .replace(/\p{Cc}/gu, (char) => (char === '\n' || char === '\t' ? char : `\\u${hex(char.charCodeAt(0), 4)}`))
 }
 
 function hexDump(body: Buffer): string[] {

@@ -7,6 +7,7 @@ import type { openAuditReader } from '../audit/queries.ts'
 import type { Config } from '../config/config.ts'
 import type { ResthooksError } from '../errors.ts'
 import type { Queue } from '../queue/queue.ts'
+import { withhold } from './print.ts'
 
 /** The options that every command takes, before or after its name. */
 export interface GlobalOptions {
@@ -38,7 +39,11 @@ export class Context {
 
   /** @throws ConfigError with every error of the files at once */
   config(): Promise<Config> {
-    this.#config ??= import('../config/load.ts').then(({ loadConfig }) => loadConfig(this.#options))
+    this.#config ??= import('../config/load.ts').then(({ loadConfig }) => {
+      const config = loadConfig(this.#options)
+      withhold(config.secrets)
+      return config
+    })
     return this.#config
   }
 

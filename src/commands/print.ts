@@ -1,10 +1,31 @@
 /**
  * How results reach the terminal or the next program: results on stdout, everything else on stderr, colour only where
  * a person looks at it.
+ *
+ * Whatever a text is made of (a certificate, an answer, a queue entry), it passes here: secrets are replaced, and what could
+ * command the terminal is escaped.
  */
 import { writeSync } from 'node:fs'
 import type Table from 'cli-table3'
 import { EXIT_CODES, systemReason } from '../errors.ts'
+import { Secrets, visible } from '../model/secrets.ts'
+
+let secrets = new Secrets()
+
+/** From now on these are replaced in all that is printed. */
+export function withhold(known: Secrets): void {
+  secrets = known
+}
+
+/** As it may be shown, with its line feeds and tabs. */
+function shown(text: string): string {
+  return visible(secrets.hide(text))
+}
+
+/** The same on one line: for what strangers wrote inside a line of ours. */
+export function oneLine(text: string): string {
+  return shown(text).replaceAll('\n', '\\n').replaceAll('\t', '\\t')
+}
 
 let watched = false
 
@@ -37,9 +58,12 @@ export function lostOutput(error: unknown): string {
   return `no se pudo escribir en la salida estándar: ${systemReason(error) ?? String(error)}`
 }
 
-/** A result line on stdout. */
-export function line(text = ''): void {
-  stdout().write(`${text}\n`)
+/**
+ * A result line on stdout.
+ * @param label before it, as it is: ours, and painted
+ */
+export function line(text = '', label = ''): void {
+  stdout().write(`${label}${shown(text)}\n`)
 }
 
 let atOnce = false
@@ -55,7 +79,7 @@ export function wroteAtOnce(): boolean {
  */
 export function onlyLine(text: string): void {
   try {
-    writeSync(1, `${text}\n`)
+    writeSync(1, `${visible(text)}\n`)
     atOnce = true
   } catch (error) {
     // A pipe that is full: the stream knows how to wait.
@@ -72,18 +96,24 @@ export function note(text: string): void {
     deaf = true
     process.stderr.on('error', () => {})
   }
-  process.stderr.write(`${text}\n`)
+  process.stderr.write(`${shown(text)}\n`)
 }
 
 /** One JSON document on stdout. Dates become ISO 8601, Buffers base64, bigints strings. */
 export function json(value: unknown): void {
-  line(JSON.stringify(value, jsonValue, 2))
+  stdout().write(`${visible(JSON.stringify(value, jsonValue, 2))}\n`)
+}
+
+/** One JSON object on a line of its own. */
+export function jsonLine(value: unknown): void {
+  stdout().write(`${visible(JSON.stringify(value, jsonValue))}\n`)
 }
 
 function jsonValue(this: unknown, key: string, value: unknown): unknown {
   const original = (this as Record<string, unknown>)[key]
   if (Buffer.isBuffer(original)) return original.toString('base64')
   if (original instanceof Map) return Object.fromEntries(original)
+  if (typeof value === 'string') return secrets.hide(value)
   return typeof value === 'bigint' ? value.toString() : value
 }
 
@@ -101,17 +131,20 @@ export async function table(
   rows: readonly Readonly<Record<string, unknown>>[],
   columns: readonly string[],
 ): Promise<void> {
-  line(await tableText(rows, columns))
+  // Painted, so past the cleaner, which each cell has passed.
+  stdout().write(`${await tableText(rows, columns, isInteractive())}\n`)
 }
 
+/** @param painted headings in bold, for whoever writes it past `line` */
 export async function tableText(
   rows: readonly Readonly<Record<string, unknown>>[],
   columns: readonly string[],
+  painted = false,
 ): Promise<string> {
   const { default: CliTable } = await import('cli-table3')
   const drawn: Table.Table = new CliTable({
     head: [...columns],
-    style: { head: isInteractive() ? ['bold'] : [], border: [], compact: true },
+    style: { head: painted ? ['bold'] : [], border: [], compact: true },
     chars: isInteractive() ? {} : PLAIN,
   })
   for (const row of rows) drawn.push(columns.map((column) => text(row[column])))
@@ -147,8 +180,7 @@ export function text(value: unknown): string {
   if (value instanceof Date) return localTime(value)
   if (typeof value === 'boolean') return value ? 'sí' : 'no'
   if (Array.isArray(value)) return value.map(text).join(', ')
-  if (typeof value === 'object') return JSON.stringify(value)
-  return String(value).replace(/\p{Cc}/gu, (char) => JSON.stringify(char).slice(1, -1))
+  return oneLine(typeof value === 'object' ? JSON.stringify(value) : String(value))
 }
 
 /** `2026-11-24 17:00:00.123 -03:00`, in the zone of the machine (TZ). */

@@ -42,14 +42,15 @@ export function probar(program: Command, context: Context): void {
         import('./select-listeners.ts'),
         import('../delivery/probe.ts'),
       ])
-      const listener = requireListener((await context.config()).listeners, name)
+      const { listeners, secrets } = await context.config()
+      const listener = requireListener(listeners, name)
       const message = await messageOf(data, options)
       const stop = new AbortController()
       const interrupt = () => stop.abort()
       process.once('SIGINT', interrupt)
       let report: ProbeReport
       try {
-        report = await probe(listener, message, { version: __VERSION__, signal: stop.signal })
+        report = await probe(listener, message, { version: __VERSION__, secrets, signal: stop.signal })
       } finally {
         process.off('SIGINT', interrupt)
       }

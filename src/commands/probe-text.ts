@@ -2,8 +2,8 @@
 import type { RequestRecord } from '../delivery/delivery.ts'
 import type { ProbeReport } from '../delivery/probe.ts'
 import type { Message } from '../message.ts'
-import { bodyLines, visible } from './body-text.ts'
-import { localTime } from './print.ts'
+import { bodyLines } from './body-text.ts'
+import { localTime, oneLine } from './print.ts'
 
 const PHASES: Readonly<Record<string, string>> = {
   dns: 'DNS',
@@ -16,7 +16,7 @@ const PHASES: Readonly<Record<string, string>> = {
 export async function probeLines(report: ProbeReport, message: Message): Promise<string[]> {
   const { names, tls, requests, outcome, diagnosis } = report
   const lines: string[] = []
-  const add = (name: string, value: string) => lines.push(`${name.padEnd(10)}${visible(value)}`)
+  const add = (name: string, value: string) => lines.push(`${name.padEnd(10)}${oneLine(value)}`)
   const addresses = names.addresses.map(({ address, blocked }) => (blocked ? `${address} (bloqueada)` : address))
   add('DNS', `${names.host} → ${names.error ?? addresses.join(', ')}`)
   if (tls !== null) {
@@ -32,13 +32,13 @@ export async function probeLines(report: ProbeReport, message: Message): Promise
     if (tls.problem !== null) add('', `no se acepta: ${tls.problem}`)
   }
   for (const request of requests) lines.push('', ...(await requestLines(request, message)))
-  lines.push('', `${outcome.kind === 'success' ? '✔' : '✘'} ${visible(diagnosis)}`)
+  lines.push('', `${outcome.kind === 'success' ? '✔' : '✘'} ${oneLine(diagnosis)}`)
   return lines
 }
 
 async function requestLines(request: RequestRecord, message: Message): Promise<string[]> {
-  const lines = [`> ${visible(`${request.method} ${request.url}`)}`]
-  for (const [name, value] of Object.entries(request.requestHeaders)) lines.push(`> ${visible(`${name}: ${value}`)}`)
+  const lines = [`> ${oneLine(`${request.method} ${request.url}`)}`]
+  for (const [name, value] of Object.entries(request.requestHeaders)) lines.push(`> ${oneLine(`${name}: ${value}`)}`)
   const hasBody = Object.keys(request.requestHeaders).some((name) => name.toLowerCase() === 'content-type')
   if (hasBody && message.body.length > 0) {
     lines.push('>', ...(await bodyLines(message.body, message.contentType)).map((each) => `> ${each}`))
@@ -48,7 +48,7 @@ async function requestLines(request: RequestRecord, message: Message): Promise<s
   if (request.status !== null) {
     lines.push(`< HTTP ${request.status}`)
     for (const [name, value] of Object.entries(request.responseHeaders ?? {})) {
-      for (const each of [value].flat()) lines.push(`< ${visible(`${name}: ${each}`)}`)
+      for (const each of [value].flat()) lines.push(`< ${oneLine(`${name}: ${each}`)}`)
     }
     if (request.responseBody !== null && request.responseBody.length > 0) {
       const type = [request.responseHeaders?.['content-type'] ?? null].flat()[0] ?? null
@@ -56,6 +56,6 @@ async function requestLines(request: RequestRecord, message: Message): Promise<s
       if (request.responseTruncated) lines.push('* (cortado en max_respuesta)')
     }
   }
-  if (request.error !== null) lines.push(`! ${visible(`${request.error}: ${request.errorDetail ?? ''}`)}`)
+  if (request.error !== null) lines.push(`! ${oneLine(`${request.error}: ${request.errorDetail ?? ''}`)}`)
   return lines
 }

@@ -1,7 +1,8 @@
 /** A message's timeline as lines for a person: the message, its deliveries, then everything that happened, in order. */
 import type { AttemptColumns, CallbackColumns, MessageColumns, Timeline } from '../audit/queries.ts'
-import { bodyLines, visible } from './body-text.ts'
-import { duration, localTime, tableText } from './print.ts'
+import { visible } from '../model/secrets.ts'
+import { bodyLines } from './body-text.ts'
+import { duration, localTime, oneLine, tableText } from './print.ts'
 
 const RESULTS = { exito: 'éxito', reintento: 'se reintentará', fallo: 'fallo' } as const
 const PHASES: Readonly<Record<string, string>> = {
@@ -15,7 +16,7 @@ export async function timelineLines(id: string, timeline: Timeline): Promise<str
   const { message, deliveries, attempts, callbacks } = timeline
   const lines = message
     ? await messageLines(message)
-    : [`Mensaje ${id}`, '  (su contenido no está en la auditoría: todavía no se escribió, o fue rechazado)']
+    : [`Mensaje ${oneLine(id)}`, '  (su contenido no está en la auditoría: todavía no se escribió, o fue rechazado)']
   lines.push('', deliveries.length === 0 ? noDeliveries(message) : 'Entregas')
   if (deliveries.length > 0) {
     const columns = ['listener', 'estado', 'intentos', 'proximo_intento', 'actualizado', 'motivo']
@@ -44,7 +45,7 @@ async function messageLines(message: MessageColumns): Promise<string[]> {
     ['proviene de', message.profundidad > 0 ? `un callback (nivel ${message.profundidad})` : null],
     ['proyecto', `${message.proyecto} (${message.instancia})`],
   ]
-  const lines = [`Mensaje ${visible(message.id)}`]
+  const lines = [`Mensaje ${oneLine(message.id)}`]
   for (const [name, value] of facts) if (value) lines.push(`  ${name.padEnd(12)}${oneLine(value)}`)
   for (const [name, value] of Object.entries(message.cabeceras))
     lines.push(`  ${'cabecera'.padEnd(12)}${header(name, value)}`)
@@ -102,10 +103,6 @@ function callbackLines(callback: CallbackColumns): string[] {
 
 function header(name: string, value: string): string {
   return oneLine(`${name}: ${value}`)
-}
-
-function oneLine(text: string): string {
-  return visible(text).replaceAll('\n', '\\n')
 }
 
 function indent(lines: readonly string[], by = 2): string[] {

@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import type { Timeline } from '../audit/queries.ts'
 import { OperationFailed } from '../errors.ts'
+import { isSecretHeader, MASK } from '../model/secrets.ts'
 import { bodyText } from './body-text.ts'
 import type { Context } from './context.ts'
 import { json, line } from './print.ts'
@@ -16,10 +17,20 @@ export function ver(program: Command, context: Context): void {
       const audit = await context.audit()
       const timeline = await audit.message(id)
       if (!timeline) throw await unknownMessage(id, context)
+      if (timeline.message) await withholdHeaders(context, timeline.message.cabeceras)
       if (options.json) return json(documentOf(timeline))
       const { timelineLines } = await import('./timeline-text.ts')
       for (const each of await timelineLines(id, timeline)) line(each)
     })
+}
+
+/** What the message itself carries is kept for `reenviar`, and not shown: neither here nor where an answer repeats it. */
+async function withholdHeaders(context: Context, headers: Record<string, string>): Promise<void> {
+  const { secrets } = await context.config()
+  for (const name of Object.keys(headers).filter(isSecretHeader)) {
+    secrets.add(headers[name]!)
+    headers[name] = MASK
+  }
 }
 
 async function unknownMessage(id: string, context: Context): Promise<OperationFailed> {

@@ -113,7 +113,9 @@ async function show(findings: readonly Finding[], settings: readonly SettingRow[
       print.line(grupo)
     }
     const label = paint[finding.resultado](LABELS[finding.resultado])
-    print.line(`  ${label}  ${finding.verificacion}: ${finding.detalle}`)
+    // Only the configuration's own errors have lines of their own.
+    const detalle = grupo === 'configuración' ? finding.detalle : print.oneLine(finding.detalle)
+    print.line(`${finding.verificacion}: ${detalle}`, `  ${label}  `)
     if (finding.que_hacer !== null) print.line(`         → ${finding.que_hacer}`)
   }
   const { errores, avisos } = summary(findings)

@@ -2,38 +2,24 @@
  * `on_success` and `on_failure`: what is run, called or sent when a delivery ends (INTERFACE §2).
  */
 import * as v from 'valibot'
-import type { CallbackSpec } from './config.ts'
+import type { CallbackTarget } from './config.ts'
 import { type Kind, kind } from './kinds.ts'
 import { httpUrl } from './url.ts'
 
 export const EVENT_NAME = /^[^\s,*\p{Cc}]{1,200}$/u
 
-export const callback: Kind<CallbackSpec> = kind(
+export const callback: Kind<CallbackTarget> = kind(
   '«exec:/ruta/programa argumentos», «https://…» o «evento:nombre»',
   v.pipe(
     v.string(),
     v.trim(),
     v.transform(parseCallback),
     v.check((spec) => spec !== null),
-    v.transform((spec) => spec as CallbackSpec),
+    v.transform((spec) => spec as CallbackTarget),
   ),
 )
 
-/** A callback's target for the audit and for people: a password or a token in its URL is none of their business. */
-export function callbackText(spec: CallbackSpec): string {
-  switch (spec.kind) {
-    case 'exec':
-      return `exec:${spec.argv.join(' ')}`
-    case 'http': {
-      const url = new URL(spec.url)
-      return `${url.origin}${url.pathname}${url.search ? '?***' : ''}`
-    }
-    case 'event':
-      return `evento:${spec.event}`
-  }
-}
-
-function parseCallback(text: string): CallbackSpec | null {
+function parseCallback(text: string): CallbackTarget | null {
   if (/^https?:/i.test(text)) {
     const url = httpUrl.read([text])
     return url.ok ? { kind: 'http', url: url.value } : null

@@ -64,7 +64,7 @@ function credentialsLayer(context: Context, service: string): Layer {
   return {
     find: (key): Written | null => {
       const value = values[key]
-      return value === undefined ? null : { ...written(context, name, found), texts: [value], shown: '***' }
+      return value === undefined ? null : { ...written(context, name, { ...found, value }), shown: '***' }
     },
   }
 }

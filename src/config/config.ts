@@ -4,6 +4,7 @@
  * How it is found, read, merged and validated is told by the neighbours of this file.
  */
 import type { Bytes, Millis } from '../message.ts'
+import type { Secrets } from '../model/secrets.ts'
 
 export interface Config {
   readonly instancia: string
@@ -20,6 +21,8 @@ export interface Config {
   readonly listeners: ReadonlyMap<string, ListenerConfig>
   /** Where each value came from, keyed `section.key` (`redis_config.host`), for `verificar`. */
   readonly origins: ReadonlyMap<string, Source>
+  /** Every secret of the files, by value: nothing is written or shown that did not pass them. */
+  readonly secrets: Secrets
   /** Accepted, but worth telling: a setting without effect, a file readable by others that holds a secret. */
   readonly warnings: readonly string[]
 }
@@ -130,6 +133,8 @@ export interface ListenerConfig {
   readonly redirects: number
   /** CIDR ranges whose addresses are refused after resolution. */
   readonly blockedNetworks: readonly string[]
+  /** Names, in lower case, of headers and query parameters that hold a secret whatever they are called. */
+  readonly hidden: readonly string[]
   readonly concurrency: number
   readonly rateLimit: { readonly count: number; readonly per: Millis } | null
   readonly order: 'libre' | 'estricto'
@@ -187,7 +192,10 @@ export interface TlsConfig {
     | null
 }
 
-export type CallbackSpec =
+export type CallbackTarget =
   | { readonly kind: 'exec'; readonly argv: readonly string[] }
   | { readonly kind: 'http'; readonly url: string }
   | { readonly kind: 'event'; readonly event: string }
+
+/** `shown`: the target for the audit and for people, without what is secret in it. */
+export type CallbackSpec = CallbackTarget & { readonly shown: string }

@@ -7,10 +7,11 @@ import { METADATA_NETWORKS } from '../model/networks.ts'
 import { authConfig, authHeader } from './auth.ts'
 import { callback } from './callback.ts'
 import { tlsConfig } from './certificates.ts'
-import type { AuthConfig, BreakerConfig, ListenerConfig, RetryStrategy } from './config.ts'
+import type { AuthConfig, BreakerConfig, CallbackSpec, ListenerConfig, RetryStrategy } from './config.ts'
 import { boolean, duration, integer, orEmpty, percent, size, text, word } from './kinds.ts'
 import * as kinds from './listener-kinds.ts'
 import type { Place } from './problems.ts'
+import { callbackShown, hiddenNames } from './secret-values.ts'
 import { find, type Layer, type Reader, setting } from './settings.ts'
 import { below, httpUrl, isLoopback } from './url.ts'
 
@@ -75,17 +76,34 @@ export function listenerConfig(own: Reader, name: string, place: Place, around: 
     maxResponse: setting(own, 'max_respuesta', size(0, 64 * 1024 ** 2), 64 * 1024),
     redirects: setting(own, 'redirecciones', integer(0, 20), 0),
     blockedNetworks: setting(own, 'redes_bloqueadas', kinds.networks, METADATA_NETWORKS),
+    hidden: hiddenOf(reader, auth),
     concurrency,
     rateLimit: setting(own, 'limite', kinds.rateLimit, null),
     order,
     strategy: strategyOf(own, around),
     ...retryRules(own),
     breaker: breakerConfig(own),
-    onSuccess: setting(own, 'on_success', callback, null),
-    onFailure: setting(own, 'on_failure', callback, null),
+    onSuccess: callbackOf(own, 'on_success'),
+    onFailure: callbackOf(own, 'on_failure'),
     auditBody: setting(own, 'auditar_cuerpo', boolean, true),
     auditResponse: setting(own, 'auditar_respuesta', boolean, true),
   }
+}
+
+function callbackOf(own: Reader, key: string): CallbackSpec | null {
+  const target = setting(own, key, callback, null)
+  const written = find(own.layers, key)
+  if (target === null || !written?.texts) return null
+  return { ...target, shown: callbackShown(written.texts.at(-1)!, written.ranges.at(-1)!) }
+}
+
+function hiddenOf(reader: Reader, auth: AuthConfig): string[] {
+  const names = auth.kind === 'api_key' ? [auth.place.name.toLowerCase()] : []
+  for (const key of ['cabeceras', 'url', 'to', 'ruta']) {
+    const written = find(reader.layers, key)
+    if (written?.texts) names.push(...hiddenNames(key, written.texts, written.ranges))
+  }
+  return names
 }
 
 function targetOf(own: Reader, place: Place): Target | null {

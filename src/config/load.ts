@@ -13,6 +13,7 @@ import { type IniFile, parseIni } from './ini.ts'
 import { boolean } from './kinds.ts'
 import { type LoadOptions, type Locations, locations, misspelt, projectsWithIni, type Wanted } from './locations.ts'
 import { COMMON, Problems } from './problems.ts'
+import { SecretValues } from './secret-values.ts'
 import { sectionsConfig } from './sections.ts'
 import { type Context, NOTHING, sectionLayer, setting, variablesLayer } from './settings.ts'
 import { Variables } from './variables.ts'
@@ -148,6 +149,7 @@ function readAll(options: LoadOptions): Reading {
     problems,
     variables: new Variables(options.environment ?? process.env, env, unreadable, problems),
     origins: new Map<string, Source>(),
+    secrets: new SecretValues(),
     watched: new Set<string>([iniText, envText].filter((file) => file !== null).map(({ path }) => path)),
     tried: new Set<string>(),
     cwd: where.cwd,
@@ -158,6 +160,8 @@ function readAll(options: LoadOptions): Reading {
   const sections = sectionsConfig(context, where, ini)
   warnAboutFiles(context, where, ini)
 
+  const secrets = context.secrets.secrets()
+  problems.conceal(secrets)
   const config = {
     instancia: where.instancia,
     proyecto: where.proyecto,
@@ -170,6 +174,7 @@ function readAll(options: LoadOptions): Reading {
       watched: [...context.watched],
     },
     origins: context.origins,
+    secrets,
     warnings: problems.warnings,
   }
   return { config, problems, tried: context.tried, where }

@@ -7,6 +7,7 @@
  */
 import { ConfigError } from '../errors.ts'
 import { nearest } from '../model/nearest.ts'
+import type { Secrets } from '../model/secrets.ts'
 import { NAMED_SECTIONS, SINGLE_SECTIONS } from './vocabulary.ts'
 
 /** Where something is written. `line` counts from 1; null where it has none (the environment, a missing file). */
@@ -25,6 +26,7 @@ export class Problems {
   /** By their text: the same entry can be read by several listeners (a shared client), and once is enough. */
   readonly #errors = new Map<string, { readonly place: Place; readonly parts: Set<string> }>()
   readonly #warnings = new Set<string>()
+  #shown: (text: string) => string = String
   #part: string | null = null
 
   add(place: Place, message: string): void {
@@ -50,8 +52,13 @@ export class Problems {
     this.#warnings.add(`${describe(place)}: ${message}`)
   }
 
+  /** What all of them and the warnings are shown without, once everything was read. */
+  conceal(secrets: Secrets): void {
+    this.#shown = (text) => secrets.hide(text)
+  }
+
   get warnings(): readonly string[] {
-    return [...this.#warnings]
+    return [...this.#warnings].map(this.#shown)
   }
 
   get count(): number {
@@ -73,7 +80,7 @@ export class Problems {
     const sorted = [...this.#errors].sort(([, { place: a }], [, { place: b }]) => compare(a, b))
     const title =
       sorted.length === 1 ? 'La configuración tiene un error:' : `La configuración tiene ${sorted.length} errores:`
-    const lines = sorted.slice(0, MOST_LISTED).map(([text]) => `  ${text}`)
+    const lines = sorted.slice(0, MOST_LISTED).map(([text]) => `  ${this.#shown(text)}`)
     if (sorted.length > MOST_LISTED) lines.push(`  … y ${sorted.length - MOST_LISTED} más.`)
     return [title, ...lines].join('\n')
   }

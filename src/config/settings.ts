@@ -4,11 +4,13 @@
  */
 import { dirname } from 'node:path'
 import { suggestion } from '../model/nearest.ts'
+import { MASK } from '../model/secrets.ts'
 import type { Origin, Source } from './config.ts'
 import type { IniFile, IniSection } from './ini.ts'
 import type { Kind } from './kinds.ts'
 import { type Place, type Problems, quoted } from './problems.ts'
-import { interpolate, type Variable, type Variables } from './variables.ts'
+import type { SecretValues } from './secret-values.ts'
+import { interpolate, type Range, type Variable, type Variables } from './variables.ts'
 import { isSecret } from './vocabulary.ts'
 
 /** What all the readers of one load share. */
@@ -16,6 +18,7 @@ export interface Context {
   readonly problems: Problems
   readonly variables: Variables
   readonly origins: Map<string, Source>
+  readonly secrets: SecretValues
   /** Every file that was opened, or that a setting names. */
   readonly watched: Set<string>
   /** Where a cliente.ini was looked for. */
@@ -27,6 +30,8 @@ export interface Context {
 export interface Written {
   /** One for each line of a `key[]` list. Null: it could not be read, which was already reported. */
   readonly texts: readonly string[] | null
+  /** For each of `texts`, what of it variables gave. */
+  readonly ranges: readonly (readonly Range[])[]
   /** As in the file, before `${VAR}` was replaced by what may be a secret. */
   readonly shown: string
   readonly isList: boolean
@@ -50,11 +55,14 @@ export function sectionLayer(context: Context, file: IniFile, section: IniSectio
     if (!entry) return null
     const place = { file: file.path, line: entry.lines[0]!, section: section.name, key }
     const texts: string[] = []
+    const ranges: (readonly Range[])[] = []
     for (const [index, value] of entry.values.entries()) {
       const result = interpolate(value, context.variables)
       const at = { ...place, line: entry.lines[index] ?? place.line }
-      if (result.kind === 'text') texts.push(result.text)
-      else if (result.kind === 'missing') {
+      if (result.kind === 'text') {
+        texts.push(result.text)
+        ranges.push(result.ranges)
+      } else if (result.kind === 'missing') {
         if (!context.variables.isExcused(result.variable))
           context.problems.add(at, missing(result.variable, context.variables))
       } else
@@ -65,6 +73,7 @@ export function sectionLayer(context: Context, file: IniFile, section: IniSectio
     }
     return {
       texts: texts.length === entry.values.length ? texts : null,
+      ranges,
       shown: entry.values.join(', '),
       isList: entry.list,
       place,
@@ -102,6 +111,7 @@ export function written(context: Context, name: string, { value, origin, line }:
   const file = origin.kind === 'env-file' ? origin.file : null
   return {
     texts: [value],
+    ranges: [[[0, value.length]]],
     shown: value,
     isList: false,
     place: { file, line, key: name },
@@ -145,9 +155,12 @@ export function setting<T, F>(reader: Reader, key: string, kind: Kind<T>, fallba
     reader.context.problems.add(found.place, 'la clave no es una lista: quite los «[]».')
     return fallback
   }
+  reader.context.secrets.collect(key, found.texts, found.ranges)
   const result = kind.read(found.texts)
   if (result.ok) return result.value
-  const [shown, hint] = isSecret(key) ? ['***', ''] : [quoted(found.shown), suggestion(found.shown, kind.words)]
+  // Hidden before it is cut: half a secret would not be known.
+  const shown = isSecret(key) ? MASK : quoted(reader.context.secrets.secrets().hide(found.shown))
+  const hint = isSecret(key) ? '' : suggestion(found.shown, kind.words)
   reader.context.problems.add(found.place, `se encontró ${shown}; se acepta ${kind.accepted}.${hint}`)
   return fallback
 }

@@ -69,8 +69,12 @@ export class Variables {
 const REFERENCE = /\$?\$\{([^}]*)\}|\$env\(([^)$]*)\)\$/g
 const VARIABLE = /^\s*([A-Za-z_][A-Za-z0-9_]*)\s*(?::-([\s\S]*))?$/
 
+/** From, and up to: a part of a text. */
+export type Range = readonly [from: number, to: number]
+
 export type Interpolated =
-  | { readonly kind: 'text'; readonly text: string }
+  /** `ranges`: what of it a variable holds. */
+  | { readonly kind: 'text'; readonly text: string; readonly ranges: readonly Range[] }
   | { readonly kind: 'missing'; readonly variable: string }
   | { readonly kind: 'malformed'; readonly reference: string }
 
@@ -79,24 +83,32 @@ export type Interpolated =
  * literal `${…}`. What a variable holds is not looked into again.
  */
 export function interpolate(text: string, variables: Variables): Interpolated {
-  if (!text.includes('$')) return { kind: 'text', text }
+  if (!text.includes('$')) return { kind: 'text', text, ranges: [] }
   let failure: Interpolated | null = null
+  const ranges: Range[] = []
+  let grown = 0
+  const one = (reference: string, braced: string | undefined, toba: string | undefined, at: number): string => {
+    if (reference.startsWith('$$')) return reference.slice(1)
+    const match = VARIABLE.exec(braced ?? toba ?? '')
+    if (!match) {
+      failure ??= { kind: 'malformed', reference }
+      return ''
+    }
+    const found = variables.get(match[1]!)
+    if (found !== null && (found.value !== '' || match[2] === undefined)) {
+      ranges.push([at, at + found.value.length])
+      return found.value
+    }
+    if (match[2] !== undefined) return match[2]
+    failure ??= { kind: 'missing', variable: match[1]! }
+    return ''
+  }
   // Beyond the last `}` no `${` ends: looking for it from each of them would take the square of their number.
   const end = Math.max(text.lastIndexOf('}'), text.lastIndexOf(')$') + 1) + 1
-  const replaced = text
-    .slice(0, end)
-    .replace(REFERENCE, (reference, braced: string | undefined, toba: string | undefined) => {
-      if (reference.startsWith('$$')) return reference.slice(1)
-      const match = VARIABLE.exec(braced ?? toba ?? '')
-      if (!match) {
-        failure ??= { kind: 'malformed', reference }
-        return ''
-      }
-      const found = variables.get(match[1]!)
-      if (found !== null && (found.value !== '' || match[2] === undefined)) return found.value
-      if (match[2] !== undefined) return match[2]
-      failure ??= { kind: 'missing', variable: match[1]! }
-      return ''
-    })
-  return failure ?? { kind: 'text', text: replaced + text.slice(end) }
+  const replaced = text.slice(0, end).replace(REFERENCE, (reference, braced, toba, offset: number) => {
+    const value = one(reference, braced, toba, offset + grown)
+    grown += value.length - reference.length
+    return value
+  })
+  return failure ?? { kind: 'text', text: replaced + text.slice(end), ranges }
 }

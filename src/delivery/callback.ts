@@ -4,7 +4,7 @@
  * A callback is other people's code: it may hang, flood its output, fork, or leave children that hold our pipes. It is
  * given its time, its 4 KB, and no secret of ours.
  */
-import type { CallbackSpec } from '../config/config.ts'
+import type { CallbackTarget } from '../config/config.ts'
 import type { Millis } from '../message.ts'
 import { runProgram } from './program.ts'
 import type { StopSignal } from './stop-signal.ts'
@@ -32,7 +32,7 @@ export type CallbackOutcome =
  * @param about.limit  for tests
  */
 export async function runCallback(
-  spec: Exclude<CallbackSpec, { kind: 'event' }>,
+  spec: Exclude<CallbackTarget, { kind: 'event' }>,
   input: CallbackInput,
   about: { readonly version: string; readonly signal: StopSignal; readonly limit?: Millis },
 ): Promise<CallbackOutcome> {

@@ -8,16 +8,17 @@
 import type { ListenerConfig } from '../config/config.ts'
 import type { Message } from '../message.ts'
 import { blockList } from '../model/networks.ts'
-import { type Auth, type Credentials, createAuth, NO_CREDENTIALS } from './auth/auth.ts'
+import { isSecretHeader, Secrets } from '../model/secrets.ts'
+import { type Auth, type Begin, type Credentials, createAuth, NO_CREDENTIALS } from './auth/auth.ts'
+import { type TokenRequest, withoutTokens } from './auth/oauth2.ts'
 import { type Dialing, secureContext } from './connect.ts'
 import { Deadline } from './deadline.ts'
 import type { AttemptResult, Deliverer, RequestRecord } from './delivery.ts'
 import { type Exchanged, exchange } from './exchange.ts'
-import { maskUrl } from './mask.ts'
 import { classify } from './outcome.ts'
-import { recordOf, unsentRecord, withQuery } from './record.ts'
+import { recordOf, unsentRecord, withoutSecrets, withQuery } from './record.ts'
 import { follow, isRedirect } from './redirect.ts'
-import { type BuiltRequest, buildRequest, prepare, type RequestTemplate } from './request.ts'
+import { type BuiltRequest, buildRequest, prepare, type RequestTemplate, recordedHeaders } from './request.ts'
 import type { Slot } from './sockets.ts'
 import { Sockets } from './sockets.ts'
 import { Stopper, type StopSignal } from './stop-signal.ts'
@@ -25,9 +26,13 @@ import { networkTrouble, Trouble, type TroubleReport } from './trouble.ts'
 
 /**
  * @param about.version of this program, for `User-Agent`
+ * @param about.secrets replaced in whatever is recorded
  */
-export function createDeliverer(listener: ListenerConfig, about: { readonly version: string }): Deliverer {
-  return new HttpDeliverer(listener, about.version)
+export function createDeliverer(
+  listener: ListenerConfig,
+  about: { readonly version: string; readonly secrets: Secrets },
+): Deliverer {
+  return new HttpDeliverer(listener, about.version, about.secrets)
 }
 
 class HttpDeliverer implements Deliverer {
@@ -39,9 +44,11 @@ class HttpDeliverer implements Deliverer {
   /** Sockets to other servers (redirects, token endpoint) are used once and closed. */
   readonly #others = new Set<Sockets>()
   readonly #problem: Trouble | null
+  readonly #secrets: Secrets
 
-  constructor(listener: ListenerConfig, version: string) {
+  constructor(listener: ListenerConfig, version: string, secrets: Secrets) {
     this.#listener = listener
+    this.#secrets = secrets
     this.#template = prepare(listener, version)
     const problems: string[] = this.#template.problem === null ? [] : [this.#template.problem]
     let blocked = blockList([])
@@ -54,18 +61,31 @@ class HttpDeliverer implements Deliverer {
     const { connectTimeout, tls } = listener
     this.#dialing = { connectTimeout, blocked, context: secureContext(tls, true), session: undefined }
     this.#own = new Sockets(this.#template.origin, this.#dialing, listener.concurrency)
-    this.#auth = createAuth(listener.auth, this.#template.userInfo, (url, headers, body) =>
-      this.#fetchToken(url, headers, body),
-    )
+    const fetchToken: TokenRequest = (url, headers, body, begin) => this.#fetchToken(url, headers, body, begin)
+    this.#auth = createAuth(listener.auth, this.#template.userInfo, fetchToken, secrets)
   }
 
   async attempt(message: Message, number: number, signal: StopSignal): Promise<AttemptResult> {
     const requests: RequestRecord[] = []
     const deadline = new Deadline(this.#listener.totalTimeout, signal)
     try {
-      return await this.#converse(message, number, deadline, requests)
+      return this.#shown(message, await this.#converse(message, number, deadline, requests))
     } finally {
       deadline.clear()
+    }
+  }
+
+  /** What may be known of the attempt: an answer may repeat what was sent, in any of its places. */
+  #shown(message: Message, { requests, outcome }: AttemptResult): AttemptResult {
+    const own = Object.keys(message.headers).filter(isSecretHeader)
+    let secrets = this.#secrets
+    if (own.length > 0) {
+      secrets = new Secrets(own.map((name) => message.headers[name]!))
+      secrets.include(this.#secrets)
+    }
+    return {
+      requests: requests.map((request) => withoutSecrets(request, secrets)),
+      outcome: outcome.kind === 'success' ? outcome : { ...outcome, reason: secrets.hide(outcome.reason) },
     }
   }
 
@@ -92,11 +112,12 @@ class HttpDeliverer implements Deliverer {
     let renewals = 0
     let repeated = false
     let credentials: Credentials
+    const begin: Begin = (asked) => this.#begin(requests, asked)
     try {
-      const made = this.#credentials(request, deadline)
+      const made = this.#credentials(request, begin, deadline)
       credentials = made instanceof Promise ? await made : made
     } catch (error) {
-      const url = maskUrl(request.origin + request.target)
+      const url = request.origin + request.target
       return this.#withoutRequest(requests, networkTrouble(error, 'request'), request.method, url)
     }
     let sockets = this.#own
@@ -115,16 +136,17 @@ class HttpDeliverer implements Deliverer {
         }
         const answer = await exchange(slot, wire, this.#listener.maxResponse, deadline)
         if (answer.lostOnReuse && !repeated && deadline.ended === null) {
-          requests.push(recordOf(requests.length + 1, request, credentials, answer, answer.trouble))
+          requests.push(this.#recordOf(requests, request, credentials, answer))
           repeated = true
           slot = sockets.fresh(slot)
           continue
         }
         repeated = false
+        requests.push(this.#recordOf(requests, request, credentials, answer))
         const step: Step =
           this.#plainEnd(answer) ??
-          (await this.#next(request, answer, credentials, { trusted, hops, renewals }, deadline))
-        requests.push(recordOf(requests.length + 1, request, credentials, answer, step.trouble))
+          (await this.#next(request, answer, credentials, { trusted, hops, renewals }, begin, deadline))
+        if (step.trouble !== null && step.trouble !== answer.trouble) blame(requests, step.trouble)
         if (step.kind === 'end') return this.#judged(requests, answer, step.trouble)
         if (step.kind === 'renew') {
           renewals++
@@ -164,13 +186,14 @@ class HttpDeliverer implements Deliverer {
     answer: Exchanged,
     used: Credentials,
     { trusted, hops, renewals }: { trusted: boolean; hops: number; renewals: number },
+    begin: Begin,
     deadline: Deadline,
   ): Promise<Step> {
     const end = (trouble: TroubleReport | null): Step => ({ kind: 'end', trouble })
     const headers = answer.headers ?? {}
     if (answer.status === 401 && trusted && this.#auth.renew !== undefined) {
       try {
-        const renewed = this.#auth.renew(request, headers, used, renewals)
+        const renewed = this.#auth.renew(request, headers, used, renewals, begin)
         const credentials = renewed instanceof Promise ? await deadline.race(renewed) : renewed
         if (credentials !== null) return { kind: 'renew', credentials, trouble: null }
       } catch (error) {
@@ -183,15 +206,15 @@ class HttpDeliverer implements Deliverer {
         throw new Trouble('redireccion', `más de ${this.#listener.redirects} redirecciones (redirecciones)`)
       }
       const hop = follow(request, answer.status!, headers.location, this.#template, trusted)
-      const credentials = hop.trusted ? await this.#credentials(hop.request, deadline) : NO_CREDENTIALS
+      const credentials = hop.trusted ? await this.#credentials(hop.request, begin, deadline) : NO_CREDENTIALS
       return { kind: 'move', request: hop.request, trusted: hop.trusted, credentials, trouble: null }
     } catch (error) {
       return end(networkTrouble(error, 'request'))
     }
   }
 
-  #credentials(request: BuiltRequest, deadline: Deadline): Credentials | Promise<Credentials> {
-    const credentials = this.#auth.credentials(request)
+  #credentials(request: BuiltRequest, begin: Begin, deadline: Deadline): Credentials | Promise<Credentials> {
+    const credentials = this.#auth.credentials(request, begin)
     return credentials instanceof Promise ? deadline.race(credentials) : credentials
   }
 
@@ -210,9 +233,29 @@ class HttpDeliverer implements Deliverer {
     return { requests, outcome }
   }
 
+  #recordOf(requests: readonly RequestRecord[], request: BuiltRequest, credentials: Credentials, answer: Exchanged) {
+    return recordOf(requests.length + 1, request, credentials, answer, this.#template.hidden)
+  }
+
+  /** A request for a token is on record from its start, and so has its row even where the attempt does not wait for the answer. */
+  #begin(requests: RequestRecord[], { url, headers }: { url: URL; headers: readonly string[] }) {
+    const number = requests.length + 1
+    const request = {
+      method: 'POST',
+      origin: url.origin,
+      target: url.pathname + url.search,
+      ...recordedHeaders(headers),
+    }
+    requests.push(unsentRecord(number, request.method, request.origin + request.target, null, this.#template.hidden))
+    return (answer: Exchanged) => {
+      requests[number - 1] = recordOf(number, request, NO_CREDENTIALS, answer, this.#template.hidden)
+    }
+  }
+
   /** An attempt that never reached the wire still leaves a record that says why. */
   #withoutRequest(requests: RequestRecord[], trouble: TroubleReport, method: string, url: string): AttemptResult {
-    requests.push(unsentRecord(requests.length + 1, method, url, trouble))
+    if (requests.length > 0) blame(requests, trouble)
+    else requests.push(unsentRecord(1, method, url, trouble, this.#template.hidden))
     const answer = { status: null, error: trouble.error, detail: trouble.detail, retryAfter: null }
     return { requests, outcome: classify(answer, this.#listener, Date.now()) }
   }
@@ -230,14 +273,16 @@ class HttpDeliverer implements Deliverer {
   }
 
   /** One POST to the token endpoint, with a deadline of its own: it serves every request that waits. */
-  async #fetchToken(url: string, headers: readonly string[], body: Buffer) {
+  async #fetchToken(url: string, headers: readonly string[], body: Buffer, begin: Begin) {
     const target = new URL(url)
+    const told = begin({ url: target, headers })
     const deadline = new Deadline(this.#listener.totalTimeout, new Stopper())
     const sockets = this.#socketsFor(target.origin, target.origin === this.#template.origin)
     const slot: Slot = sockets.take()
     try {
       const wire = { method: 'POST', target: target.pathname + target.search, headers: [...headers], body }
       const answer = await exchange(slot, wire, 65_536, deadline)
+      told({ ...answer, body: answer.body && withoutTokens(answer.body) })
       if (answer.trouble !== null || answer.status === null) {
         throw new Trouble('auth', `el servidor de tokens ${target.host} no respondió: ${answer.trouble?.detail}`)
       }
@@ -248,6 +293,14 @@ class HttpDeliverer implements Deliverer {
       if (sockets !== this.#own) this.#forgetOther(sockets)
     }
   }
+}
+
+/** What the attempt ended with, on its last request: the one that led there. */
+function blame(requests: RequestRecord[], { error, detail }: TroubleReport): void {
+  const last = requests.at(-1)!
+  const unanswered = last.status === null && last.error === null
+  const durationMs = unanswered ? Date.now() - last.startedAt : last.durationMs
+  requests[requests.length - 1] = { ...last, durationMs, error, errorDetail: detail }
 }
 
 const END: Step = { kind: 'end', trouble: null }

@@ -1,75 +1,62 @@
 /**
- * Secrets out of what is recorded: headers and URLs, sent and received.
+ * What is hidden by its place: headers and query parameters, sent and received, whose name says that they hold a secret.
  *
- * Pure. A name decides, never the look of a value: a false alarm hides a value, a miss publishes one.
+ * Pure. Here a name decides, never the look of a value: a false alarm hides a value, a miss publishes one. Secrets that are
+ * known by value are replaced besides, wherever they stand (`secrets.ts`).
  */
-export const MASK = '***'
+import { isSecretParameter, MASK } from '../model/secrets.ts'
 
-const SECRET_HEADERS = new Set([
-  'authorization',
-  'proxy-authorization',
-  'proxy-authenticate',
-  'cookie',
-  'cookie2',
-  'set-cookie',
-  'set-cookie2',
-  'x-api-key',
-  'api-key',
-  'apikey',
-])
-const SECRET_WORDS =
-  /token|secret|secreto|passw|clave|contrase|credencial|credential|api[-_]?key|(^|[-_])key$|(^|[-_])auth$/i
+/** Other people's tokens in an answer are as secret as ours. */
+const RESPONSE_SECRETS = /^set-cookie2?$|^authorization$|token|secret|api-?key/i
+/** They hold addresses, which carry along what was sent. */
+const ADDRESSES = /^(?:content-)?location$|^link$|^refresh$|^referer$/i
 
-/** Whether the value of a header of this name is hidden. */
-export function isSecretHeader(name: string): boolean {
-  return SECRET_HEADERS.has(name.toLowerCase()) || SECRET_WORDS.test(name)
-}
-
-/** Response headers as recorded. Other people's tokens in them are as secret as ours. */
+/** Response headers as recorded. @param hidden names, in lower case, that hold a secret besides */
 export function maskResponseHeaders(
   headers: Readonly<Record<string, string | string[] | undefined>>,
+  hidden: ReadonlySet<string>,
 ): Record<string, string | string[]> {
   const masked: Record<string, string | string[]> = {}
   for (const name in headers) {
     const value = headers[name]
     if (value === undefined) continue
-    if (isSecretInResponse(name)) masked[name] = MASK
-    else masked[name] = name === 'location' && typeof value === 'string' ? maskUrl(value) : value
+    const kind = kindOf(name)
+    if (kind === 'secret' || hidden.has(name)) masked[name] = MASK
+    else if (kind === 'plain') masked[name] = value
+    else masked[name] = typeof value === 'string' ? maskUrl(value, hidden) : value.map((one) => maskUrl(one, hidden))
   }
   return masked
 }
 
-const RESPONSE_SECRETS = /^set-cookie2?$|^authorization$|token|secret|api-?key/i
+type Kind = 'secret' | 'address' | 'plain'
 /** The same few names come with every answer; the bound is against a server that invents them. */
-const answered = new Map<string, boolean>()
+const answered = new Map<string, Kind>()
 
-function isSecretInResponse(name: string): boolean {
-  let secret = answered.get(name)
-  if (secret === undefined) {
-    secret = RESPONSE_SECRETS.test(name)
-    if (answered.size < 500) answered.set(name, secret)
+function kindOf(name: string): Kind {
+  let kind = answered.get(name)
+  if (kind === undefined) {
+    kind = RESPONSE_SECRETS.test(name) ? 'secret' : ADDRESSES.test(name) ? 'address' : 'plain'
+    if (answered.size < 500) answered.set(name, kind)
   }
-  return secret
+  return kind
 }
 
+const USER_INFO = /([a-z][a-z0-9+.-]*:\/\/)[^/?#\s]*@/gi
+const PARAMETER = /(&amp;|[?&])([^=&#\s"'<>?]+)=([^&#\s"'<>]+)/g
+const NONE: ReadonlySet<string> = new Set()
+
 /**
- * A URL as recorded: without user information, and with the values of query parameters hidden whose names look secret.
- * @param also further parameter names to hide (that of the api key)
+ * A text with URLs in it as recorded: without user information, and with the values of query parameters hidden whose names look
+ * secret, or are in `hidden`.
  */
-export function maskUrl(url: string, also: readonly string[] = []): string {
-  const visible = url.replace(/^([a-z][a-z0-9+.-]*:\/\/)[^/?#]*@/i, `$1${MASK}@`)
-  const cut = visible.indexOf('?')
-  if (cut < 0) return visible
-  const query = visible
-    .slice(cut + 1)
-    .split('&')
-    .map((pair) => {
-      const equals = pair.indexOf('=')
-      const name = decoded(equals < 0 ? pair : pair.slice(0, equals))
-      const secret = SECRET_WORDS.test(name) || also.includes(name)
-      return secret && equals >= 0 ? `${pair.slice(0, equals)}=${MASK}` : pair
-    })
-  return `${visible.slice(0, cut)}?${query.join('&')}`
+export function maskUrl(text: string, hidden = NONE): string {
+  const visible = text.includes('@') ? text.replace(USER_INFO, `$1${MASK}@`) : text
+  if (!visible.includes('=')) return visible
+  return visible.replace(PARAMETER, (_pair, before: string, written: string, value: string) => {
+    const name = decoded(written)
+    const secret = isSecretParameter(name) || hidden.has(name.toLowerCase())
+    return `${before}${written}=${secret ? MASK : maskUrl(value, hidden)}`
+  })
 }
 
 function decoded(name: string): string {

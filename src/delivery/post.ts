@@ -25,9 +25,7 @@ export async function post(
   const headers = ['Content-Type', 'application/json', 'User-Agent', `resthooks/${version}`]
   headers.push('webhook-id', headerText(input.id), 'webhook-timestamp', String(Math.floor(Date.now() / 1000)))
   if (url.username !== '') {
-    const auth = basic(decodeURIComponent(url.username), decodeURIComponent(url.password))
-    const credentials = await auth.credentials({ method: 'POST', target: url.pathname })
-    headers.push(...credentials.headers)
+    headers.push(...basic(decodeURIComponent(url.username), decodeURIComponent(url.password)).credentials().headers)
   }
   const dialing = {
     connectTimeout: Math.min(CONNECT, limit),

@@ -6,6 +6,7 @@
 import type { ListenerConfig } from '../config/config.ts'
 import type { Message } from '../message.ts'
 import { blockList, isBlocked } from '../model/networks.ts'
+import type { Secrets } from '../model/secrets.ts'
 import { type Endpoint, endpointOf } from './connect.ts'
 import type { Outcome, RequestRecord } from './delivery.ts'
 import { diagnose } from './diagnose.ts'
@@ -37,11 +38,11 @@ export interface NameReport {
 export async function probe(
   listener: ListenerConfig,
   message: Message,
-  about: { readonly version: string; readonly signal: AbortSignal },
+  about: { readonly version: string; readonly secrets: Secrets; readonly signal: AbortSignal },
 ): Promise<ProbeReport> {
   const endpoint = endpointOf(listener.url)
   const marked = { ...listener, headers: [...listener.headers, [PROBE_HEADER, '1'] as const] }
-  const deliverer = createDeliverer(marked, { version: about.version })
+  const deliverer = createDeliverer(marked, about)
   try {
     const names = await lookUp(endpoint.host, listener.blockedNetworks)
     const tls = await lookAtTls(endpoint, names, listener)

@@ -6,7 +6,8 @@
  * prescribes, the message would be left behind: whatever that GET answered, nothing was delivered. Never from https to
  * http, and to another host only without what is secret.
  */
-import { isSecretHeader, maskUrl } from './mask.ts'
+import { isSecretHeader } from '../model/secrets.ts'
+import { maskUrl } from './mask.ts'
 import type { BuiltRequest, RequestTemplate } from './request.ts'
 import { sign } from './signature.ts'
 import { Trouble } from './trouble.ts'
@@ -70,7 +71,7 @@ export function follow(
     if (name === 'webhook-id') id = value
     if (name === 'webhook-timestamp') timestamp = value
     if (name === SIGNATURE || /^host$/i.test(name)) continue
-    if (!stays && isSecretHeader(name)) continue
+    if (!stays && (isSecretHeader(name) || template.hidden.has(name.toLowerCase()))) continue
     headers.push(name, value)
     recorded[name] = request.recorded[name] ?? value
   }

@@ -8,7 +8,7 @@ import { authHeader } from '../config/auth.ts'
 import type { ListenerConfig } from '../config/config.ts'
 import type { Message } from '../message.ts'
 import { checkHeader, checkMessageHeaders, checkMethod, checkOwnHeader, headerText } from '../model/headers.ts'
-import { isSecretHeader, MASK } from './mask.ts'
+import { isSecretHeader, MASK } from '../model/secrets.ts'
 import { expandPath, joinPath } from './path.ts'
 import { secretKey, sign } from './signature.ts'
 import { Trouble } from './trouble.ts'
@@ -47,6 +47,8 @@ export interface RequestTemplate {
   readonly keys: readonly Buffer[]
   /** In which the credentials travel. */
   readonly authHeader: string | null
+  /** `ListenerConfig.hidden`. */
+  readonly hidden: ReadonlySet<string>
   /** What makes every request impossible, in Spanish. */
   readonly problem: string | null
 }
@@ -65,12 +67,13 @@ export function prepare(listener: ListenerConfig, version: string): RequestTempl
   const userInfo =
     base.username === '' ? null : { username: percentDecoded(base.username), password: percentDecoded(base.password) }
 
+  const hidden = new Set(listener.hidden)
   const headers: string[] = []
   const recorded: Record<string, string> = {}
   for (const [name, value] of listener.headers) {
     problem ??= checkOwnHeader(name, value)
     headers.push(name, value)
-    record(recorded, name, value)
+    record(recorded, name, value, hidden)
   }
   if (!listener.headers.some(([name]) => name.toLowerCase() === 'user-agent')) {
     headers.unshift('User-Agent', `resthooks/${version}`)
@@ -99,6 +102,7 @@ export function prepare(listener: ListenerConfig, version: string): RequestTempl
     namesContentType: listener.headers.some(([name]) => name.toLowerCase() === 'content-type'),
     keys: listener.secrets.map(secretKey),
     authHeader: authHeader(auth),
+    hidden,
     problem,
   }
 }
@@ -185,8 +189,15 @@ function setHeader(headers: string[], recorded: Record<string, string>, name: st
   record(recorded, name, value)
 }
 
-function record(recorded: Record<string, string>, name: string, value: string): void {
-  const shown = isSecretHeader(name) ? MASK : value
+/** Headers of a request that no template made, as recorded. */
+export function recordedHeaders(headers: readonly string[]): Pick<BuiltRequest, 'recorded'> {
+  const recorded: Record<string, string> = {}
+  for (let index = 0; index < headers.length; index += 2) record(recorded, headers[index]!, headers[index + 1]!)
+  return { recorded }
+}
+
+function record(recorded: Record<string, string>, name: string, value: string, hidden?: ReadonlySet<string>): void {
+  const shown = isSecretHeader(name) || hidden?.has(name.toLowerCase()) ? MASK : value
   recorded[name] = recorded[name] === undefined ? shown : `${recorded[name]}, ${shown}`
 }
 

@@ -3,6 +3,7 @@ import { hostname } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
 import { createPostgresBackend } from '../audit/postgres.ts'
 import type { ResthooksError } from '../errors.ts'
+import { Secrets } from '../model/secrets.ts'
 import { AuditReader } from '../queue/audit-reader.ts'
 import { Queue } from '../queue/queue.ts'
 import { connectForever, isRedisOutage, redisTrouble } from '../queue/redis.ts'
@@ -16,8 +17,11 @@ import { within } from './timing.ts'
 const PARTITIONS_EVERY_MS = 6 * 3_600_000
 const PARTITIONS_RETRY_MS = 60_000
 
-const { instancia, proyecto, redis, audit, worker } = workerData as ThreadData
-const log = createLog({ host: hostname(), pid: process.pid, proyecto: `${instancia}:${proyecto}` })
+const { instancia, proyecto, redis, audit, worker, secrets } = workerData as ThreadData
+const log = createLog(
+  { host: hostname(), pid: process.pid, proyecto: `${instancia}:${proyecto}` },
+  new Secrets(secrets),
+)
 const queue = new Queue(
   connectForever(redis, () => {}, 'auditoria'),
   instancia,

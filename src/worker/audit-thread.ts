@@ -20,6 +20,7 @@ export interface ThreadData {
   readonly redis: RedisConfig
   readonly audit: AuditConfig
   readonly worker: string
+  readonly secrets: readonly string[]
 }
 
 export type ToThread =
@@ -47,8 +48,15 @@ export class AuditThread {
   }
 
   start(): void {
-    const { instancia, proyecto, redis, audit } = this.#scene.config()
-    const data: ThreadData = { instancia, proyecto, redis, audit, worker: this.#scene.worker }
+    const { instancia, proyecto, redis, audit, secrets } = this.#scene.config()
+    const data: ThreadData = {
+      instancia,
+      proyecto,
+      redis,
+      audit,
+      worker: this.#scene.worker,
+      secrets: secrets.values(),
+    }
     standInLaunchFolder()
     const thread = new Thread(join(packageRoot(), 'dist', 'audit-thread.js'), { workerData: data })
     thread.on('message', (message: FromThread) => {

@@ -3,7 +3,6 @@
  * strategy, audited) and apart from them, so that a callback that hangs delays nobody.
  */
 import type { CallbackRecord } from '../audit/event.ts'
-import { callbackText } from '../config/callback.ts'
 import type { CallbackSpec } from '../config/config.ts'
 import { decide } from '../delivery/retry.ts'
 import type { StopSignal } from '../delivery/stop-signal.ts'
@@ -58,7 +57,7 @@ export class CallbackExecutor implements Executor {
     try {
       const listener = config.listeners.get(job.listener)
       const spec = (job.tipo === 'on_success' ? listener?.onSuccess : listener?.onFailure) ?? null
-      target = spec ? callbackText(spec) : ''
+      target = spec?.shown ?? ''
       result = spec
         ? await this.#run(spec, claimed, job, signal)
         : {
@@ -78,6 +77,7 @@ export class CallbackExecutor implements Executor {
     const now = this.#scene.now()
     const decision = decide(outcome, claimed.made + 1, config.defaultStrategy, firstAt(job, now), now, Math.random)
     const verdict: Verdict = interrupted ? 'requeue' : decision.kind === 'done' ? 'ok' : decision.kind
+    const said = decision.kind === 'failed' ? decision.reason : result.detail
     const record: CallbackRecord = {
       id: claimed.id,
       messageId: job.mensaje,
@@ -86,7 +86,7 @@ export class CallbackExecutor implements Executor {
       target,
       attempt,
       result: verdict === 'ok' ? 'exito' : verdict === 'failed' ? 'fallo' : 'reintento',
-      detail: decision.kind === 'failed' ? decision.reason : result.detail,
+      detail: said === null ? null : config.secrets.hide(said),
     }
     if (verdict === 'failed') {
       this.#scene.log.error(

@@ -23,7 +23,10 @@ export async function runWorkerProcess({ place: named, once, concurrency }: Proc
   // What is written relative to the launch folder stays so when that folder is deleted.
   const place = { ...named, ...(LAUNCH_FOLDER === null ? {} : { cwd: LAUNCH_FOLDER }) }
   const config = withConcurrency(loadWorkerConfig(place), concurrency)
-  const log = createLog({ host: hostname(), pid: process.pid, proyecto: `${config.instancia}:${config.proyecto}` })
+  const log = createLog(
+    { host: hostname(), pid: process.pid, proyecto: `${config.instancia}:${config.proyecto}` },
+    config.secrets,
+  )
   for (const warning of config.warnings) log.warn({}, warning)
   const worker = new Worker({ config, version: __VERSION__, log, once })
 

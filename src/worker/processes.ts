@@ -6,6 +6,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { ConfigError } from '../errors.ts'
 import { standInLaunchFolder } from '../launch-folder.ts'
+import { Secrets } from '../model/secrets.ts'
 import { createLog } from './log.ts'
 import { Signal } from './signal.ts'
 
@@ -31,7 +32,7 @@ interface Ended {
  *   Later they are started again all the same, since the others go on with what they read when it was whole.
  */
 export async function superviseProcesses(count: number): Promise<void> {
-  const log = createLog({ pid: process.pid })
+  const log = createLog({ pid: process.pid }, new Secrets())
   const children = new Set<ChildProcess>()
   const ends: Signal[] = []
   let stopping = false

@@ -218,7 +218,9 @@ export class Worker {
   /** Puts a new configuration in force; deliveries under way end under the old one. */
   reload(config: Config): void {
     const before = this.#config
-    this.#config = config
+    // One for the whole life: what is rotated away may still come back, and running deliveries must know what is new.
+    before.secrets.include(config.secrets)
+    this.#config = { ...config, secrets: before.secrets }
     this.#loaded = { configuracion: configurationHash(config), configuracion_rechazada: null }
     this.#dispatching.subscriptions = new Subscriptions(config.listeners.values())
     for (const [name, lane] of this.#claimer.lanes) {
@@ -275,7 +277,11 @@ export class Worker {
   #openLane(listener: ListenerConfig): void {
     if (!listener.active) return
     const executor = observed(
-      new DeliveryExecutor(listener, createDeliverer(listener, { version: this.#options.version }), this.#scene),
+      new DeliveryExecutor(
+        listener,
+        createDeliverer(listener, { version: this.#options.version, secrets: this.#config.secrets }),
+        this.#scene,
+      ),
       (outcome, seconds) => this.#metrics.attempt(listener.name, outcome, seconds),
     )
     const spec = laneSpecOf(listener)

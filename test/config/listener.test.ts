@@ -27,6 +27,7 @@ test('a listener without anything else has the defaults of the contract', () => 
     maxResponse: 65_536,
     redirects: 0,
     blockedNetworks: ['169.254.0.0/16', 'fe80::/10', 'fd00:ec2::254/128', '100.100.100.200/32', '168.63.129.16/32'],
+    hidden: [],
     concurrency: 10,
     rateLimit: null,
     order: 'libre',

@@ -6,6 +6,7 @@ import type { ListenerConfig } from '../../src/config/config.ts'
 import type { AttemptResult, Deliverer } from '../../src/delivery/delivery.ts'
 import { createDeliverer } from '../../src/delivery/http.ts'
 import type { Message } from '../../src/message.ts'
+import { Secrets } from '../../src/model/secrets.ts'
 import { type Script, type ScriptedListener, startListener } from '../support/listener.ts'
 
 export const SECRET = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'
@@ -29,6 +30,7 @@ export function listenerConfig(changes: Partial<ListenerConfig> = {}): ListenerC
     maxResponse: 65_536,
     redirects: 0,
     blockedNetworks: ['169.254.0.0/16', 'fe80::/10'],
+    hidden: [],
     concurrency: 10,
     rateLimit: null,
     order: 'libre',
@@ -71,8 +73,8 @@ export async function serve(script: Script): Promise<ScriptedListener> {
 }
 
 /** A deliverer that is closed with the test. */
-export function deliverer(changes: Partial<ListenerConfig>): Deliverer {
-  const made = createDeliverer(listenerConfig(changes), { version: '1.2.3' })
+export function deliverer(changes: Partial<ListenerConfig>, secrets = new Secrets()): Deliverer {
+  const made = createDeliverer(listenerConfig(changes), { version: '1.2.3', secrets })
   onTestFinished(() => made.close())
   return made
 }
@@ -92,7 +94,7 @@ export async function attempt(
 
 /** The same for whole settings, as a file gave them. */
 export async function attemptOf(listener: ListenerConfig, sent: Partial<Message> = {}, signal = never()) {
-  const made = createDeliverer(listener, { version: '1.2.3' })
+  const made = createDeliverer(listener, { version: '1.2.3', secrets: new Secrets() })
   try {
     return await made.attempt(message(sent), 1, signal)
   } finally {

@@ -5,6 +5,7 @@ import type { ListenerConfig, TlsConfig } from '../../src/config/config.ts'
 import { endpointOf } from '../../src/delivery/connect.ts'
 import { probe } from '../../src/delivery/probe.ts'
 import { inspectTls } from '../../src/delivery/tls-inspection.ts'
+import { Secrets } from '../../src/model/secrets.ts'
 import { until } from '../support/until.ts'
 import { type Certificates, makeCertificates, opensslMissing, type Pair } from './certificates.ts'
 import { attempt, deliverer, listenerConfig, message, never, serve } from './scene.ts'
@@ -200,8 +201,9 @@ describe.skipIf(opensslMissing)(`TLS${opensslMissing ? ' (se omite: falta openss
     })
 
     test('a whole probe', async () => {
+      const about = { version: '1', secrets: new Secrets(), signal: never() }
       const { url } = await serveTls(certificates.server)
-      const report = await probe(listenerConfig({ url, ...trusting() }), message(), { version: '1', signal: never() })
+      const report = await probe(listenerConfig({ url, ...trusting() }), message(), about)
       expect(report).toMatchObject({
         names: { host: 'localhost', error: null },
         tls: { problem: null },
@@ -209,7 +211,7 @@ describe.skipIf(opensslMissing)(`TLS${opensslMissing ? ' (se omite: falta openss
         requests: [{ status: 200, requestHeaders: { 'X-Resthooks-Prueba': '1' } }],
         diagnosis: expect.stringContaining('aceptó el pedido (HTTP 200'),
       })
-      const untrusted = await probe(listenerConfig({ url }), message(), { version: '1', signal: never() })
+      const untrusted = await probe(listenerConfig({ url }), message(), about)
       expect(untrusted.tls?.certificate?.issuer).toContain('Autoridad de prueba')
       expect(untrusted.diagnosis).toMatch(/ca_cert/)
     })

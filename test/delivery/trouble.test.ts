@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import { isSecretHeader, maskResponseHeaders, maskUrl } from '../../src/delivery/mask.ts'
+import { maskResponseHeaders, maskUrl } from '../../src/delivery/mask.ts'
 import { errorDetail, networkTrouble, Trouble } from '../../src/delivery/trouble.ts'
+import { isSecretHeader } from '../../src/model/secrets.ts'
 
 const coded = (code: string, message = 'algo') => Object.assign(new Error(message), { code })
 
@@ -79,7 +80,7 @@ describe('masks', () => {
     ['https://h/x?token', 'https://h/x?token'],
     ['https://h/x?%=1', 'https://h/x?%=1'],
   ])('%s → %s', (url, expected) => {
-    expect(maskUrl(url, ['quien'])).toBe(expected)
+    expect(maskUrl(url, new Set(['quien']))).toBe(expected)
   })
 
   test.each([
@@ -103,13 +104,16 @@ describe('masks', () => {
 
   test('of an answer, cookies and tokens', () => {
     expect(
-      maskResponseHeaders({
-        location: 'https://h/?token=t',
-        'set-cookie': ['a=1'],
-        'x-csrf-token': 't',
-        via: ['a', 'b'],
-        nada: undefined,
-      }),
+      maskResponseHeaders(
+        {
+          location: 'https://h/?token=t',
+          'set-cookie': ['a=1'],
+          'x-csrf-token': 't',
+          via: ['a', 'b'],
+          nada: undefined,
+        },
+        new Set(),
+      ),
     ).toEqual({
       location: 'https://h/?token=***',
       'set-cookie': '***',

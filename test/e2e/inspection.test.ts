@@ -1,4 +1,5 @@
 /** Seeing what happened: ver, auditoria and estado, for people and for programs. */
+import { startListener } from '../support/listener.ts'
 import { expect, test } from '../support/world.ts'
 
 test('ver tells the whole story of a retried message', async ({ world }) => {
@@ -81,4 +82,110 @@ test('reading a project that has no schema yet is explained', async ({ world }) 
   const run = await world.cli(['auditoria'])
   expect(run.code).toBe(3)
   expect(run.stderr).toContain('crear-base')
+})
+
+test('what a listener, a callback or a token server repeats of our secrets is replaced wherever it is written', async ({
+  world,
+}) => {
+  const secrets = {
+    CLAVE_API: 'clave-de-api/1',
+    ACCESO: "acceso 'entre' comillas/2",
+    AVISO: 'argumento-secreto',
+    CAMINO: 'T000/B000/camino-secreto',
+    CLIENTE: 'cliente-secreto',
+  }
+  const [token, header] = ['token-obtenido-1', 'cabecera-secreta']
+  await world.setEnv(secrets)
+  // SIU-Toba's own server repeats a refused api_key in the body of its 401.
+  const echo = ({ url, headers }: { url: string; headers: Record<string, unknown> }) => ({
+    status: 422,
+    headers: { Location: url, Refresh: `5;url=${url}`, 'X-Eco': String(headers['x-acceso'] ?? headers.authorization) },
+    body: JSON.stringify({ url, plain: decodeURIComponent(url), headers }),
+  })
+  const told = await startListener(() => ({ status: 400, body: 'no' }))
+  const tokens = await startListener(() => ({
+    body: JSON.stringify({ access_token: token, refresh_token: 'otro-token-1' }),
+    headers: { 'X-Eco': token },
+  }))
+  try {
+    const api = await world.listener(echo, {
+      nombre: 'api',
+      auth_tipo: 'api_key',
+      auth_parametro: 'llave',
+      auth_token: `${'$'}{CLAVE_API}`,
+      cabeceras: [`X-Acceso: ${'$'}{ACCESO}`],
+      on_failure: `exec:/bin/sh -c 'echo $1; exit 3' sh ${'$'}{AVISO}`,
+    })
+    const oauth = await world.listener(echo, {
+      nombre: 'oauth',
+      auth_tipo: 'oauth2',
+      auth_url: `${tokens.url}/token`,
+      auth_usuario: 'pilaga',
+      auth_password: `${'$'}{CLIENTE}`,
+      on_failure: `${told.url}/servicios/${'$'}{CAMINO}`,
+    })
+    const worker = await world.worker()
+    const id = await world.send('compra.alta', { n: 1 }, ['--cabecera', `X-Token: ${header}`])
+    await world.settled(id)
+
+    // The bytes on the wire are the secrets themselves.
+    expect(api.requests[0]!.url).toBe(`/?llave=${encodeURIComponent(secrets.CLAVE_API)}`)
+    expect(api.requests[0]!.headers).toMatchObject({ 'x-acceso': secrets.ACCESO, 'x-token': header })
+    expect(oauth.requests[0]!.headers.authorization).toBe(`Bearer ${token}`)
+    expect(told.requests[0]!.url).toBe(`/servicios/${secrets.CAMINO}`)
+
+    const rows = await world.sql`
+      SELECT row_to_json(i)::text || convert_from(respuesta_cuerpo, 'UTF8') AS text
+      FROM ${world.sql(world.schema)}.intento i WHERE mensaje_id = ${id}
+      UNION ALL SELECT row_to_json(c)::text FROM ${world.sql(world.schema)}.callback c WHERE mensaje_id = ${id}
+      UNION ALL SELECT row_to_json(e)::text FROM ${world.sql(world.schema)}.entrega e WHERE mensaje_id = ${id}`
+    const written = rows.map(({ text }) => text).join('\n')
+    expect(written).toMatch(/llave=\*\*\*.*llave=\*\*\*/)
+    const shown = await Promise.all([
+      world.cli(['ver', id]),
+      world.cli(['ver', id, '--json']),
+      world.cli(['auditoria', '--json']),
+      world.cli(['estado', '--json']),
+      world.cli(['verificar', '--todo']),
+      world.cli(['verificar', '--json', '--todo']),
+      world.cli(['probar', 'api']),
+      world.cli(['probar', 'oauth', '--json']),
+    ])
+    const everything = [written, worker.output, ...shown.map(({ stdout, stderr }) => stdout + stderr)].join('\n')
+    for (const secret of [...Object.values(secrets), token, header, 'otro-token-1']) {
+      for (const form of [
+        secret,
+        encodeURIComponent(secret),
+        JSON.stringify(secret).slice(1, -1),
+        Buffer.from(secret).toString('base64').slice(0, -4),
+      ]) {
+        expect(everything).not.toContain(form)
+      }
+    }
+    // Kept where it is needed: what is sent again is what was sent.
+    const before = api.requests.length
+    expect(await world.cli(['reenviar', id, '--listener', 'api'])).toMatchObject({ code: 0 })
+    await api.received(before + 1)
+    expect(api.requests.at(-1)!.headers['x-token']).toBe(header)
+
+    // One row for each request, those for a token too, in the order in which they were made.
+    const attempts = await world.sql`
+      SELECT pedido, metodo, url, http_estado, pedido_cabeceras->>'Authorization' AS auth,
+        convert_from(respuesta_cuerpo, 'UTF8') AS cuerpo
+      FROM ${world.sql(world.schema)}.intento WHERE mensaje_id = ${id} AND listener = 'oauth' ORDER BY pedido`
+    expect(attempts).toMatchObject([
+      {
+        pedido: 1,
+        metodo: 'POST',
+        url: `${tokens.url}/token`,
+        http_estado: 200,
+        auth: '***',
+        cuerpo: '{"access_token":"***","refresh_token":"***"}',
+      },
+      { pedido: 2, url: `${oauth.url}/`, http_estado: 422, auth: '***' },
+    ])
+  } finally {
+    await told.close()
+    await tokens.close()
+  }
 })

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import type { AuditBackend } from '../../src/audit/backend.ts'
 import type { AuditEvent } from '../../src/audit/event.ts'
+import { Secrets } from '../../src/model/secrets.ts'
 import type { AuditEntry, AuditReader } from '../../src/queue/audit-reader.ts'
 import { AuditWriter, type AuditWriterScene } from '../../src/worker/audit-writer.ts'
 import { createLog } from '../../src/worker/log.ts'
@@ -18,7 +19,7 @@ test('a writer that starts before a gigabyte of large messages reads it in small
   }
   const reader = { pending: async () => [], fresh: read, acknowledge: async () => {} } as unknown as AuditReader
   const backend = { write: async () => {} } as unknown as AuditBackend
-  const log = createLog({}, process.stdout)
+  const log = createLog({}, new Secrets())
   log.level = 'silent'
   const writer = new AuditWriter(reader, backend, { log } as unknown as AuditWriterScene)
   await writer.drain(1000)
