@@ -93,7 +93,7 @@ async function messageOf(data: string, options: ProbarOptions): Promise<Message>
   }
 }
 
-const RESULTS = { success: 'exito', retry: 'reintento', failure: 'fallo' } as const
+const RESULTS = { success: 'exito', retry: 'reintento', failure: 'fallo', unable: 'no_se_pudo' } as const
 
 /** The keys are the columns of `intento`; bodies as text where they are text. */
 async function asJson(name: string, report: ProbeReport) {

@@ -23,8 +23,8 @@ export interface CallbackInput {
 
 export type CallbackOutcome =
   | { readonly ok: true; readonly detail: string | null }
-  /** `final`: to try again is useless. */
-  | { readonly ok: false; readonly detail: string; readonly final: boolean }
+  /** `final`: to try again is useless. `unable`: it was not even tried, this process or machine has no means left. */
+  | { readonly ok: false; readonly detail: string; readonly final: boolean; readonly unable?: boolean }
 
 /**
  * Never throws for what the target does.

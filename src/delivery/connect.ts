@@ -4,8 +4,12 @@
  * Checking and connecting use the same resolution, so that a name cannot answer a harmless address to the check and
  * another to the connection. TLS verifies against the name, whatever the address.
  */
+
 import type { LookupAddress } from 'node:dns'
+
+import { closeSync, openSync } from 'node:fs'
 import { type BlockList, connect as connectTcp, isIP, type Socket } from 'node:net'
+
 import { connect as connectTls, createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls'
 import type { TlsConfig } from '../config/config.ts'
 import type { Millis } from '../message.ts'
@@ -122,10 +126,21 @@ export async function openSocket(
     }
   } catch (error) {
     forget(endpoint.host)
+    // A resolver that cannot open its socket says that the name does not exist.
+    if (progress.stage === 'dns') assertDescriptors()
     throw error
   } finally {
     clearTimeout(timer)
     signal.removeEventListener('abort', stop)
+  }
+}
+
+/** @throws EMFILE or ENFILE where nothing more can be opened */
+function assertDescriptors(): void {
+  try {
+    closeSync(openSync('/dev/null', 'r'))
+  } catch (error) {
+    if (/^E[MN]FILE$/.test((error as NodeJS.ErrnoException).code ?? '')) throw error
   }
 }
 

@@ -16,6 +16,9 @@ export type Outcome =
   /** `gone`: 410, the listener is to be deactivated until `reanudar`. */
   | { readonly kind: 'failure'; readonly reason: string; readonly gone: boolean }
 
+/** `unable`: this process could not even try (no descriptors left): no attempt of the delivery's, and nothing about the listener. */
+export type Judgement = Outcome | { readonly kind: 'unable'; readonly reason: string }
+
 /** One request as it went (or failed to go) on the wire: an `intento` row without what only the worker knows. */
 export type RequestRecord = Omit<
   AttemptRecord,
@@ -25,7 +28,7 @@ export type RequestRecord = Omit<
 export interface AttemptResult {
   /** In order, at least one; the last one decided the outcome. */
   readonly requests: readonly RequestRecord[]
-  readonly outcome: Outcome
+  readonly outcome: Judgement
 }
 
 /** Delivers to one listener over its own socket pool. Never throws for anything that a message or a listener can cause. */

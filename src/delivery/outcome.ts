@@ -6,7 +6,7 @@
  */
 import type { ListenerConfig, StatusRule } from '../config/config.ts'
 import type { Millis } from '../message.ts'
-import type { Outcome } from './delivery.ts'
+import type { Judgement } from './delivery.ts'
 import type { TroubleCode } from './trouble.ts'
 
 /** How the last request of the attempt ended. */
@@ -23,11 +23,12 @@ export interface Answer {
 const REJECTED = new Set([400, 405, 406, 411, 413, 414, 415, 422])
 
 /** @param now ms since epoch, for a Retry-After that is a date */
-export function classify(answer: Answer, rules: Pick<ListenerConfig, 'retryIf' | 'noRetryIf'>, now: number): Outcome {
+export function classify(answer: Answer, rules: Pick<ListenerConfig, 'retryIf' | 'noRetryIf'>, now: number): Judgement {
   const { status, error } = answer
   if (error === null && status !== null && status >= 200 && status < 300) return { kind: 'success' }
   const reason = reasonOf(answer)
   if (error === 'solicitud') return { kind: 'failure', reason, gone: false }
+  if (error === 'recursos') return { kind: 'unable', reason }
   // Our own doing says nothing about the listener: no rule of its owner can turn it into a failure.
   if (error === 'interrumpido') return { kind: 'retry', reason, retryAfter: null }
 

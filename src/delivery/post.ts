@@ -43,6 +43,7 @@ export async function post(
     const answer = { status, error: trouble?.error ?? null, detail: trouble?.detail ?? null, retryAfter: null }
     const outcome = classify(answer, NO_RULES, Date.now())
     if (outcome.kind === 'success') return { ok: true, detail: reasonOf(answer) }
+    if (outcome.kind === 'unable') return { ok: false, detail: outcome.reason, final: false, unable: true }
     return { ok: false, detail: outcome.reason, final: outcome.kind === 'failure' }
   } finally {
     deadline.clear()

@@ -5,10 +5,12 @@
  */
 import type { ListenerConfig } from '../config/config.ts'
 import type { Message } from '../message.ts'
+
 import { blockList, isBlocked } from '../model/networks.ts'
 import type { Secrets } from '../model/secrets.ts'
 import { type Endpoint, endpointOf } from './connect.ts'
-import type { Outcome, RequestRecord } from './delivery.ts'
+import type { Judgement, RequestRecord } from './delivery.ts'
+
 import { diagnose } from './diagnose.ts'
 import { createDeliverer } from './http.ts'
 import { resolve } from './names.ts'
@@ -23,7 +25,7 @@ export interface ProbeReport {
   /** Null for http, and when the name gave no address that may be used. */
   readonly tls: TlsInspection | null
   readonly requests: readonly RequestRecord[]
-  readonly outcome: Outcome
+  readonly outcome: Judgement
   /** What is wrong and what to change, in one Spanish sentence. */
   readonly diagnosis: string
 }

@@ -33,9 +33,7 @@ export function runProgram(
     child = spawn(program, args, { detached: true, stdio: 'pipe', env: environment(input.variables) })
   } catch (error) {
     // An argument with a NUL byte and the like.
-    return Promise.resolve(
-      failed(`no se pudo ejecutar "${program}": ${systemReason(error) ?? (error as Error).message}`),
-    )
+    return Promise.resolve(unstarted(program, error as NodeJS.ErrnoException))
   }
   return watch(child, program, input, signal, limit)
 }
@@ -70,7 +68,7 @@ function watch(
       resolve(result)
     }
     child.on('error', (error) => {
-      if (child.pid === undefined) finish(failed(spawnProblem(program, error)))
+      if (child.pid === undefined) finish(unstarted(program, error))
     })
     child.on('exit', (code, killedBy) => {
       if (stopped !== null) return
@@ -90,6 +88,14 @@ function watch(
 
 function failed(detail: string): CallbackOutcome {
   return { ok: false, detail, final: false }
+}
+
+/** No descriptors, processes or memory for it: that is not the program's doing. */
+const NO_MEANS = /^(EMFILE|ENFILE|EAGAIN|ENOMEM)$/
+
+function unstarted(program: string, error: NodeJS.ErrnoException): CallbackOutcome {
+  const unable = NO_MEANS.test(error.code ?? '')
+  return { ...failed(spawnProblem(program, error)), ...(unable ? { unable } : {}) }
 }
 
 function environment(variables: Readonly<Record<string, string>>): Record<string, string> {

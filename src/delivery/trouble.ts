@@ -20,6 +20,8 @@ export type TroubleCode =
   | 'solicitud'
   /** Credentials could not be obtained (token endpoint). */
   | 'auth'
+  /** This process or machine has no descriptors left: nothing was tried, and nobody else is to blame. */
+  | 'recursos'
   /** Stopped by us: lease lost or drain over. */
   | 'interrumpido'
 
@@ -57,6 +59,7 @@ export function isConnectionLoss(error: unknown): boolean {
 }
 
 const LOSS = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE', 'ECONNABORTED', 'ERR_STREAM_DESTROYED'])
+const OUT_OF_DESCRIPTORS = /^E[MN]FILE$/
 const DNS = /^(ENOTFOUND|EAI_|ENODATA|ESERVFAIL|ENONAME|EBADNAME|ETIMEOUT$|EREFUSED$)/
 const TLS =
   /^(ERR_TLS_|ERR_SSL_|ERR_OSSL_|CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|EPROTO$|CRL_|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH_|ERR_CRYPTO_)/
@@ -67,6 +70,7 @@ const TIMEOUT = /^(ETIMEDOUT$|UND_ERR_(CONNECT|HEADERS|BODY)_TIMEOUT)/
 function codeOf(error: unknown, stage: Stage): TroubleCode {
   const codes = codesOf(error)
   const any = (pattern: RegExp) => codes.some((code) => pattern.test(code))
+  if (any(OUT_OF_DESCRIPTORS)) return 'recursos'
   if (stage === 'dns' || any(DNS)) return 'dns'
   if (stage === 'tls' || any(TLS)) return 'tls'
   // The kernel's own ETIMEDOUT only counts when no address answered at all.

@@ -4,6 +4,8 @@
  * It serves nothing but figures, and its trouble never touches a delivery.
  */
 import { createServer, type Server, type ServerResponse } from 'node:http'
+import { isIP } from 'node:net'
+import { hostname } from 'node:os'
 import { openAuditReader } from '../audit/queries.ts'
 import type { Config } from '../config/config.ts'
 import type { Queue } from '../queue/queue.ts'
@@ -14,6 +16,17 @@ import { createMetrics, type Metrics } from './metrics.ts'
 export interface MetricsServer extends Pick<Metrics, 'attempt'> {
   close(): Promise<void>
 }
+
+/** Whoever holds more than these open, or sends and reads slower than this, is no monitor; and what it takes, deliveries lack. */
+const CONNECTIONS = 64
+const SLOW_MS = 10_000
+const LIMITS = {
+  headersTimeout: 5_000,
+  requestTimeout: SLOW_MS,
+  keepAliveTimeout: 5_000,
+  connectionsCheckingInterval: 1_000,
+}
+const FOREIGN = `Ese nombre no es de este servidor: pregunte por su dirección IP, por ${hostname()} o por el de «metricas».\n`
 
 /** Several workers on one machine (`procesos`, supervisord's `numprocs`) have one setting: each takes the next free port. */
 const NEIGHBOURS = 63
@@ -35,14 +48,17 @@ export async function startMetricsServer(
     loopAge,
     poll: () => scene.config().workers.poll,
   }
-  const server = createServer((request, response) => {
+  const { host } = workers.metrics!
+  const server = createServer(LIMITS, (request, response) => {
     const path = request.url?.split('?')[0]
+    if (!isOurName(request.headers.host, host)) return answer(response, 421, 'text/plain; charset=utf-8', FOREIGN)
     if (request.method !== 'GET' && request.method !== 'HEAD') answer(response, 405, 'text/plain', '')
     else if (path === '/metrics') void showMetrics(response, metrics, queue, scene)
     else if (path === '/salud') void showHealth(response, subject)
     else answer(response, 404, 'text/plain; charset=utf-8', 'Hay /metrics y /salud.\n')
   })
-  server.requestTimeout = 10_000
+  server.maxConnections = CONNECTIONS
+  server.timeout = SLOW_MS
   try {
     const port = await listen(server, workers.metrics!)
     scene.log.info({ servidor: `${workers.metrics!.host}:${port}` }, 'métricas en /metrics, salud en /salud')
@@ -58,6 +74,23 @@ export async function startMetricsServer(
       await reader.close()
     },
   }
+}
+
+/**
+ * A page that somebody's browser has open may point a name of its own at this address, and read what is answered. A public
+ * name has a dot; an address, the machine's own name, the configured one and those of a container network cannot be such.
+ * @param asked      the Host header
+ * @param configured host of `metricas`
+ */
+export function isOurName(asked: string | undefined, configured: string): boolean {
+  const name = (asked ?? '')
+    .replace(/:\d*$/, '')
+    .replace(/^\[|\]$/g, '')
+    .replace(/\.$/, '')
+    .toLowerCase()
+  if (isIP(name) !== 0 || !name.includes('.')) return true
+  const short = (full: string) => full.toLowerCase().split('.')[0]
+  return name === configured.toLowerCase() || short(name) === short(hostname()) || name.endsWith('.localhost')
 }
 
 async function showMetrics(response: ServerResponse, metrics: Metrics, queue: Queue, scene: WorkerScene) {

@@ -11,7 +11,10 @@ import { encodeEnvelope } from '../queue/envelope-write.ts'
 import { CALLBACK_LANE } from '../queue/keys.ts'
 import type { Claimed, LaneSpec, Settlement, Verdict } from '../queue/queue.ts'
 import { type CallbackJob, callbackJob } from './callback-job.ts'
+
+import { waitForDescriptors } from './delivery-executor.ts'
 import { type Executor, notUnderstood } from './lane.ts'
+
 import type { WorkerScene } from './scene.ts'
 
 /** Callbacks at once in one process; of one listener half of them. */
@@ -32,6 +35,8 @@ interface Result {
   readonly ok: boolean
   readonly detail: string | null
   readonly final: boolean
+  /** It could not even be tried, for want of descriptors or processes. */
+  readonly unable?: boolean
   /** An envelope that goes to the inbox together with this outcome. */
   readonly message?: string
 }
@@ -68,7 +73,8 @@ export class CallbackExecutor implements Executor {
     } catch (error) {
       result = { ok: false, final: false, detail: (error as Error).message }
     }
-    const interrupted = signal.aborted && !result.ok
+    if (result.unable) await waitForDescriptors(this.#scene.descriptors, result.detail ?? '', signal)
+    const interrupted = result.unable || (signal.aborted && !result.ok)
     const outcome = result.ok
       ? ({ kind: 'success' } as const)
       : result.final

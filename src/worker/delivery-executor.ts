@@ -10,7 +10,9 @@ import { decodeEnvelope } from '../queue/envelope.ts'
 import type { Claimed, LaneSpec, Settlement, Verdict } from '../queue/queue.ts'
 import { callbackJob } from './callback-job.ts'
 import { type Executor, notUnderstood } from './lane.ts'
+import type { Outage } from './outage.ts'
 import type { WorkerScene } from './scene.ts'
+import { Signal } from './signal.ts'
 
 export function laneSpecOf(listener: ListenerConfig): LaneSpec {
   return {
@@ -55,6 +57,9 @@ export class DeliveryExecutor implements Executor {
         outcome: { kind: 'retry', reason: `error interno: ${(error as Error).message}`, retryAfter: null },
       }
     }
+    if (result.outcome.kind === 'unable') {
+      await waitForDescriptors(this.#scene.descriptors, result.outcome.reason, signal)
+    } else this.#scene.descriptors.worked()
     return this.#settlement(claimed, number, message, result, signal.aborted)
   }
 
@@ -66,13 +71,16 @@ export class DeliveryExecutor implements Executor {
     claimed: Claimed,
     number: number,
     message: Message,
-    { requests, outcome }: AttemptResult,
+    { requests: all, outcome }: AttemptResult,
     interrupted: boolean,
   ): Settlement {
     const { verdict, delay, reason } =
-      interrupted && outcome.kind === 'retry'
+      outcome.kind === 'unable' || (interrupted && outcome.kind === 'retry')
         ? { verdict: 'requeue' as const, delay: 0, reason: outcome.reason }
         : this.#verdict(claimed, message, outcome)
+    // What was not even tried is no attempt: it has no row, and takes no number where it stands alone.
+    const requests = all.filter(({ error }) => error !== 'recursos')
+    const counted = outcome.kind !== 'unable' || requests.length > 0
     const events = requests.map((request, i) => ({
       type: 'a' as const,
       json: writeAttempt(request, {
@@ -96,10 +104,10 @@ export class DeliveryExecutor implements Executor {
       id: claimed.id,
       fence: claimed.fence,
       verdict,
-      number,
+      number: counted ? number : claimed.number,
       delay,
       reason,
-      health: interrupted ? null : outcome.kind === 'retry' ? 'ko' : 'ok',
+      health: interrupted || outcome.kind === 'unable' ? null : outcome.kind === 'retry' ? 'ko' : 'ok',
       callback: spec
         ? callbackJob.forOutcome({
             id: claimed.id,
@@ -134,6 +142,19 @@ export class DeliveryExecutor implements Executor {
         }
     }
   }
+}
+
+/**
+ * Said once an outage; and the slot is held for a moment, a few seconds at most, so that nothing is tried in a hot loop.
+ * @param signal ends the wait: the drain, or a lost lease
+ */
+export async function waitForDescriptors(outage: Outage, detail: string, signal: StopSignal): Promise<void> {
+  const end = new Signal()
+  const ring = () => end.ring()
+  signal.addEventListener('abort', ring)
+  if (signal.aborted) ring()
+  await end.wait(outage.failed(new Error(detail)) * 5)
+  signal.removeEventListener('abort', ring)
 }
 
 const RESULTS: Readonly<Record<Verdict, AttemptRecord['result']>> = {

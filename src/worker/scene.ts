@@ -10,6 +10,8 @@ export interface WorkerScene {
   readonly version: string
   readonly log: Logger
   readonly redisOutage: Outage
+  /** Files and sockets that may be open at once ran out. */
+  readonly descriptors: Outage
   /** The configuration in force now; a reload changes it. */
   config(): Config
   /** The same for others to see. */

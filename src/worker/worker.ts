@@ -29,7 +29,7 @@ import { Subscriptions } from './match.ts'
 import { MetricsPlace } from './metrics-place.ts'
 import { type NightlyPurge, startNightlyPurge } from './nightly-purge.ts'
 import { observed } from './observed.ts'
-import { Outage } from './outage.ts'
+import { EXHAUSTED, Outage } from './outage.ts'
 import { Pulse } from './pulse.ts'
 import { untilQuiet } from './quiet.ts'
 import type { WorkerScene } from './scene.ts'
@@ -48,6 +48,8 @@ export interface WorkerOptions {
 /** After the drain: how long outcomes may take to reach Redis, and the audit to reach Postgres. */
 const LAST_SETTLE_MS = 5_000
 const LAST_AUDIT_MS = 3_000
+/** Descriptors ran out no more when nothing asked for one in vain for so long. */
+const CALM_MS = 10_000
 /** Told to the other workers after a dispatch: there is something to claim. */
 const WAKE_CLAIMS = 'c'
 
@@ -86,6 +88,7 @@ export class Worker {
       version: options.version,
       log,
       redisOutage: new Outage(log, 'Redis'),
+      descriptors: new Outage(log, 'el cupo de archivos y conexiones abiertas (ulimit -n)', EXHAUSTED, CALM_MS),
       config: () => this.#config,
       loaded: () => this.#loaded,
       inFlight: () => this.#leases.size,

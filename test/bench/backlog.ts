@@ -24,6 +24,7 @@ export async function addWaiting(bench: Bench, installation: Installation, count
     worker: 'banco',
     version: 'banco',
     log,
+    descriptors: new Outage(log, 'archivos'),
     redisOutage: new Outage(log, 'Redis'),
     config: () => config,
     loaded: () => ({}),

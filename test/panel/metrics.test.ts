@@ -1,4 +1,9 @@
 /** /metrics and /salud of a worker, as Prometheus and a load balancer see them. */
+import { once } from 'node:events'
+import { get as httpGet } from 'node:http'
+import { connect, type Socket } from 'node:net'
+import { isOurName } from '../../src/panel/metrics-server.ts'
+import { BIN, spawnProgram } from '../support/cli.ts'
 import { freePort } from '../support/ports.ts'
 import { until } from '../support/until.ts'
 import { expect, test } from '../support/world.ts'
@@ -105,4 +110,62 @@ test('an address that cannot be had stops no delivery', async ({ world }) => {
   await worker.logged('no se pudieron publicar las métricas')
   await world.settled(await world.send('x', { n: 1 }))
   expect(listener.requests).toHaveLength(1)
+})
+
+test.for([
+  [undefined, true],
+  ['127.0.0.1:9464', true],
+  ['[::1]:9464', true],
+  ['localhost:9464', true],
+  ['worker:9464', true],
+  ['metricas.example.edu.ar:9464', true],
+  ['METRICAS.example.edu.ar.', true],
+  ['malo.example.com:9464', false],
+  ['127.0.0.1.malo.example.com', false],
+] as const)('Host %s', ([host, ours]) => {
+  expect(isOurName(host, 'metricas.example.edu.ar')).toBe(ours)
+})
+
+test('idle connections do not take the descriptors of deliveries, and without descriptors no attempt is counted', {
+  timeout: 60_000,
+}, async ({ world }) => {
+  const port = await freePort()
+  await world.set('workers', { metricas: `127.0.0.1:${port}` })
+  await world.createSchema()
+  const listener = await world.listener(() => ({ status: 200, headers: { connection: 'close' } }))
+  const options = { env: world.environment, cwd: world.folder }
+  const limited = `ulimit -n 85; exec "${process.execPath}" "${BIN}" iniciar-workers`
+  const worker = spawnProgram('sh', ['-c', limited], options)
+  const idle: Socket[] = []
+  try {
+    await worker.logged('métricas')
+    await world.settled(await world.send('x', { n: 1 }), { start: false })
+    const foreign = await new Promise((resolve) => {
+      httpGet({ port, path: '/metrics', headers: { host: 'malo.example.com' } }, (answer) => {
+        answer.resume()
+        resolve(answer.statusCode)
+      })
+    })
+    expect(foreign).toBe(421)
+
+    for (let i = 0; i < 200; i++) idle.push(connect(port, '127.0.0.1').on('error', () => {}))
+    await Promise.all(idle.map((socket) => (socket.readyState === 'open' ? null : once(socket, 'connect'))))
+    const ids: string[] = []
+    for (let n = 0; n < 20; n++) {
+      ids.push(`sin_descriptores_${n}`)
+      await world.push({ id: ids[n]!, evento: 'x', datos: n })
+    }
+    await worker.logged('cupo de archivos y conexiones')
+    for (const id of ids) {
+      await world.settled(id, { start: false })
+      expect(await world.audit(id)).toMatchObject([{ estado: 'exitosa', intentos: [{ numero: 1, http_estado: 200 }] }])
+    }
+    expect(listener.requests).toHaveLength(21)
+    expect(worker.log.filter(({ mensaje }) => /cupo de archivos y conexiones/.test(String(mensaje)))).toHaveLength(1)
+    expect((await get(port, '/metrics')).status).toBe(200)
+  } finally {
+    for (const socket of idle) socket.destroy()
+    worker.kill('SIGKILL')
+    await worker.waitExit()
+  }
 })
