@@ -141,19 +141,40 @@ export async function tableText(
   columns: readonly string[],
   painted = false,
 ): Promise<string> {
-  const { default: CliTable } = await import('cli-table3')
-  const drawn: Table.Table = new CliTable({
-    head: [...columns],
-    style: { head: painted ? ['bold'] : [], border: [], compact: true },
-    chars: isInteractive() ? {} : PLAIN,
-  })
-  for (const row of rows) drawn.push(columns.map((column) => text(row[column])))
-  return drawn
-    .toString()
-    .split('\n')
-    .map((each) => each.trimEnd())
-    .join('\n')
+  const [{ default: CliTable }, { default: widthOf }] = await Promise.all([
+    import('cli-table3'),
+    import('string-width'),
+  ])
+  const cells = rows.map((row) => columns.map((column) => text(row[column])))
+  // One column width for all slices: cli-table3 takes a time that grows with the square of the rows of one table.
+  const colWidths = columns.map(
+    (name, at) => PADDING + cells.reduce((most, row) => Math.max(most, widthOf(row[at]!)), widthOf(name)),
+  )
+  const draw = (head: readonly string[], slice: readonly (readonly string[])[]) => {
+    const drawn: Table.Table = new CliTable({
+      head: [...head],
+      colWidths,
+      style: { head: painted ? ['bold'] : [], border: [], compact: true },
+      chars: isInteractive() ? {} : PLAIN,
+    })
+    drawn.push(...slice.map((row) => [...row]))
+    return drawn.toString().split('\n')
+  }
+  const lines = draw(columns, cells.slice(0, ROWS_A_DRAWING))
+  // Each further drawing without the frame that would part it from the one before.
+  const [above, below] = isInteractive() ? [1, -1] : [0, undefined]
+  const bottom = lines.at(-1)!
+  if (isInteractive()) lines.pop()
+  for (let from = ROWS_A_DRAWING; from < cells.length; from += ROWS_A_DRAWING) {
+    lines.push(...draw([], cells.slice(from, from + ROWS_A_DRAWING)).slice(above, below))
+  }
+  if (isInteractive()) lines.push(bottom)
+  return lines.map((each) => each.trimEnd()).join('\n')
 }
+
+const ROWS_A_DRAWING = 100
+/** Blanks that a cell has around its text. */
+const PADDING = 2
 
 /** Columns parted by blanks alone, for `awk` and e-mail. */
 const PLAIN = {
