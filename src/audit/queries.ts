@@ -9,7 +9,7 @@ import { textRules } from './encoding.ts'
 import { type DatabaseHealth, readHealth } from './health.ts'
 import { type DeliveryFilters, type DeliveryListing, listDeliveries, type Place } from './listing.ts'
 import { appliedVersion, identifier } from './migrate.ts'
-import { type MissedFilters, readMissed } from './missed.ts'
+import { countUnheard, type MissedFilters, type MissedMessage, readMissed } from './missed.ts'
 import { type Owed, readOwed, type Wanted } from './owed.ts'
 import { rejectedDeliveries } from './rejected.ts'
 import { readDeliveries, readMessages, type StoredDelivery, type StoredMessage } from './stored.ts'
@@ -19,7 +19,7 @@ import { isConnectionLost, postgresTrouble, sqlState } from './trouble.ts'
 
 export type { DatabaseHealth } from './health.ts'
 export type { DeliveryFilters, DeliveryListing, Place } from './listing.ts'
-export type { MissedFilters } from './missed.ts'
+export type { MissedFilters, MissedMessage } from './missed.ts'
 export type { Owed, Wanted } from './owed.ts'
 export type { StoredDelivery, StoredMessage } from './stored.ts'
 export type { AttemptColumns, CallbackColumns, DeliveryColumns, MessageColumns, Timeline } from './timeline.ts'
@@ -32,8 +32,10 @@ export interface AuditReader {
   deliveries(filters: DeliveryFilters, page: { limit: number; after?: Place | undefined }): Promise<DeliveryListing[]>
   /** All that match, newest first unless told otherwise, page by page. */
   eachDelivery(filters: DeliveryFilters, order?: 'newest' | 'oldest'): AsyncGenerator<DeliveryListing>
-  /** Messages that one listener has no delivery of. */
-  missed(filters: MissedFilters): AsyncGenerator<{ id: string; evento: string }>
+  /** Messages that one listener, or every one, has no delivery of. */
+  missed(filters: MissedFilters, order?: 'newest' | 'oldest'): AsyncGenerator<MissedMessage>
+  /** How many messages without any came since then, ten thousand at most. */
+  unheardCount(since: Date): Promise<number>
   /** What changes from now on, each time it is asked. */
   changes(filters: DeliveryFilters): Promise<ChangeFeed>
   /** Deliveries that did not succeed (yet), by listener and state. */
@@ -124,7 +126,8 @@ export function openAuditReader(config: AuditConfig, scope: Scope): AuditReader 
     },
     schemaVersion: () => ask((session) => appliedVersion(session, schema)),
     tryWrite: () => ask(write, true),
-    missed: (filters) => readMissed(ask, schema, scope, filters),
+    missed: (filters, order) => readMissed(ask, schema, scope, filters, order),
+    unheardCount: (since) => ask((session) => countUnheard(session, schema, scope, since)),
     health: async () => {
       const facts = await ask((session) => readHealth(session, schema))
       try {

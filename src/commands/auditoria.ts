@@ -1,7 +1,8 @@
 /** `auditoria`: lists deliveries, or follows them as they change. */
 import type { Command } from 'commander'
 import type { ChangeFeed, DeliveryFilters, DeliveryListing } from '../audit/queries.ts'
-import { Unavailable } from '../errors.ts'
+import { Unavailable, UsageError } from '../errors.ts'
+import { eventFilter } from '../recovery/selection.ts'
 import type { AuditReader, Context } from './context.ts'
 import { addFilterOptions, type FilterOptions, parseFilters, parseLimit } from './delivery-filters.ts'
 import { json, jsonLine, line, localTime, note, table, text } from './print.ts'
@@ -23,6 +24,7 @@ const LONGEST_PAUSE = 30_000
 interface Options extends FilterOptions {
   readonly json?: boolean
   readonly seguir?: boolean
+  readonly sinListener?: boolean
 }
 
 export function auditoria(program: Command, context: Context): void {
@@ -31,11 +33,16 @@ export function auditoria(program: Command, context: Context): void {
       .command('auditoria')
       .description('Lista las entregas, las más nuevas primero (50 si no se indica --limite).')
       .option('--seguir', 'queda mostrando las entregas a medida que cambian, hasta Ctrl+C')
+      .option(
+        '--sin-listener',
+        'los mensajes que ningún listener recibió (se envían con: resthooks reenviar --sin-listener)',
+      )
       .option('--json', 'un documento JSON; con --seguir, un objeto JSON por línea'),
   ).action(async (options: Options) => {
     const filters = parseFilters(options)
     const limit = parseLimit(options, options.seguir ? 10 : LIMIT)
     const audit = await context.audit()
+    if (options.sinListener) return showUnheard(audit, filters, limit, options)
     if (options.seguir) return follow(audit, filters, limit, options.json === true)
     // One more than shown, to know whether there are more.
     const found = await audit.deliveries(filters, { limit: limit + 1 })
@@ -45,6 +52,30 @@ export function auditoria(program: Command, context: Context): void {
     await table(shown as unknown as Record<string, unknown>[], COLUMNS)
     if (found.length > limit) note(`Hay más: se muestran ${limit}. Use --limite o más condiciones.`)
   })
+}
+
+const UNHEARD_COLUMNS = ['recibido', 'evento', 'solo_listener', 'origen', 'mensaje_id'] as const
+
+/** Newest first. */
+async function showUnheard(audit: AuditReader, filters: DeliveryFilters, limit: number, options: Options) {
+  if (options.seguir || filters.states || filters.listener !== undefined) {
+    throw new UsageError('--sin-listener no se combina con --seguir, --estado ni --listener: no son entregas.')
+  }
+  const { since, until, messageId } = filters
+  const asked = eventFilter(filters)
+  const rows: Record<string, unknown>[] = []
+  let more = false
+  for await (const message of audit.missed({ listener: null, since, until, messageId }, 'newest')) {
+    if (!asked(message.evento)) continue
+    more = rows.length === limit
+    if (more) break
+    const { id, ...rest } = message
+    rows.push({ mensaje_id: id, ...rest })
+  }
+  if (options.json) return json(rows)
+  if (rows.length === 0) return note('No hay mensajes sin listener que cumplan esas condiciones.')
+  await table(rows, UNHEARD_COLUMNS)
+  if (more) note(`Hay más: se muestran ${limit}. Use --limite o más condiciones.`)
 }
 
 /** The last few first, as `tail -f` does; then what changes. An outage of Postgres is said once and waited out. */

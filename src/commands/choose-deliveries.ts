@@ -58,17 +58,21 @@ export interface Hints {
   readonly ended: (states: readonly DeliveryStateName[]) => string
   /** Of a message whose demora runs; null: the command deals with it. */
   readonly delayed: string | null
+  /** Of a message that no listener got; null: the command deals with it. */
+  readonly unheard?: (event: string, only: string | null) => string | null
 }
 
 async function withoutDeliveries(
   audit: AuditReader,
   id: string,
   { listener }: DeliveryFilters,
-  { delayed }: Hints,
+  { delayed, unheard }: Hints,
 ): Promise<string | null> {
   const timeline = await audit.message(id)
   if (timeline === null) return 'la auditoría no conoce ese mensaje: revise el id'
   if (timeline.message?.listeners === null) return delayed
+  const { message } = timeline
+  if (unheard && message?.listeners === 0) return unheard(message.evento, listener ?? message.solo_listener)
   return listener === undefined ? 'ningún listener lo recibe' : `no tiene entrega para «${listener}»`
 }
 

@@ -1,6 +1,7 @@
 /** `estado`: how full the queue is, who works, what is stuck. */
 import type { Command } from 'commander'
 import type { Config } from '../config/config.ts'
+import { ConfigError, Unavailable } from '../errors.ts'
 import type { Depths } from '../queue/depths.ts'
 import type { WorkerInfo } from '../worker/heartbeat.ts'
 import type { Context } from './context.ts'
@@ -13,6 +14,8 @@ interface Options {
 
 interface Estado extends Omit<Depths, 'listeners'> {
   readonly resthooks_activo: boolean
+  /** Messages of the last days that no listener got; null: the audit could not be asked. */
+  readonly sin_listener: number | null
   readonly workers: readonly WorkerRow[]
   readonly listeners: readonly (Depths['listeners'][number] & { readonly configurado: boolean })[]
 }
@@ -50,9 +53,14 @@ async function read(context: Context): Promise<Estado> {
   const queue = await context.queue()
   const { readDepths } = await import('../queue/depths.ts')
   const { readWorkers, DEAD_AFTER_MS } = await import('../worker/heartbeat.ts')
-  const [depths, workers] = await Promise.all([readDepths(queue, config.listeners.keys()), readWorkers(queue)])
+  const [depths, workers, unheard] = await Promise.all([
+    readDepths(queue, config.listeners.keys()),
+    readWorkers(queue),
+    unheardCount(context),
+  ])
   return {
     resthooks_activo: config.active,
+    sin_listener: unheard,
     ...depths,
     listeners: depths.listeners.map((lane) => ({ ...lane, configurado: isConfigured(config, lane.listener) })),
     workers: workers.map((worker) => ({
@@ -62,6 +70,28 @@ async function read(context: Context): Promise<Estado> {
       visto: new Date(worker.visto),
     })),
   }
+}
+
+const UNHEARD_DAYS = 7
+const AUDIT_PATIENCE_MS = 3_000
+
+/** Redis is what this command is about: an audit that is away is told by its backlog. */
+async function unheardCount(context: Context): Promise<number | null> {
+  const since = new Date(Date.now() - UNHEARD_DAYS * 86_400_000)
+  const late = new Promise<null>((resolve) => setTimeout(resolve, AUDIT_PATIENCE_MS, null).unref())
+  try {
+    const audit = await context.audit()
+    return await Promise.race([audit.unheardCount(since), late])
+  } catch (error) {
+    if (error instanceof Unavailable || error instanceof ConfigError) return null
+    throw error
+  }
+}
+
+function unheardText(count: number | null): string {
+  if (count === null) return 'no se sabe: la auditoría no respondió (resthooks verificar)'
+  if (count === 0) return '0'
+  return `${count} en ${UNHEARD_DAYS} días: véalos con «resthooks auditoria --sin-listener»`
 }
 
 function isConfigured(config: Config, name: string): boolean {
@@ -77,6 +107,7 @@ async function show(state: Estado): Promise<void> {
   print.line(`demoradas            ${state.demoradas}`)
   print.line(`entrada inválida     ${state.entrada_invalida}`)
   print.line(`auditoría pendiente  ${state.auditoria_pendiente}`)
+  print.line(`sin listener         ${unheardText(state.sin_listener)}`)
   print.line(`callbacks            ${callbackText(state.callbacks)}`)
   print.line(`workers vivos        ${alive.length}`)
   if (alive.length > 0) {

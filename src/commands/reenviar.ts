@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import { OperationFailed, UsageError } from '../errors.ts'
 import type { Selection } from '../recovery/selection.ts'
+import { Subscriptions } from '../worker/match.ts'
 import { type ChooseOptions, chooseDeliveries, explainIds, showTally } from './choose-deliveries.ts'
 import type { Context } from './context.ts'
 import { addFilterOptions, parseFilters, parseLimit } from './delivery-filters.ts'
@@ -10,6 +11,7 @@ import { requireListener } from './select-listeners.ts'
 
 interface Options extends ChooseOptions {
   readonly faltantes?: boolean
+  readonly sinListener?: boolean
 }
 
 export function reenviar(program: Command, context: Context): void {
@@ -19,9 +21,13 @@ export function reenviar(program: Command, context: Context): void {
       .description(
         'devuelve entregas a la cola desde la auditoría: los intentos siguen numerándose y los reintentos empiezan de nuevo',
       )
-      .argument('[ids...]', 'mensajes: sus entregas fallidas y descartadas')
+      .argument(
+        '[ids...]',
+        'mensajes: sus entregas fallidas y descartadas; los que nadie recibió, a quienes hoy los reciben',
+      )
       .option('--fallidas', 'las entregas fallidas que cumplan los filtros')
-      .option('--faltantes', 'los mensajes que --listener quiere y nunca recibió'),
+      .option('--faltantes', 'los mensajes que --listener quiere y nunca recibió')
+      .option('--sin-listener', 'los mensajes que ningún listener recibió, a los que hoy los reciben'),
   )
     .option('--simulacro', 'muestra qué se reenviaría, sin hacerlo (la auditoría en espera se escribe igual)')
     .option('--json', 'un documento JSON')
@@ -43,26 +49,46 @@ export function reenviar(program: Command, context: Context): void {
       const unknown = await unanswered(context, selection)
       const tally = await resend(scene, selection, limit)
       await showTally(tally, unknown, 'reenviadas', options)
+      if (selection.kind === 'unheard' && tally.total === 0) print.note(STILL_UNHEARD)
       const failed = unknown.length + tally.problemCount
       if (failed > 0) throw new OperationFailed(`${failed} no se reenviaron.`)
     })
 }
 
+const STILL_UNHEARD =
+  'Ningún listener de resthooks.ini recibe los eventos de esos mensajes (se ven con: resthooks auditoria --sin-listener).'
+
 async function selectionOf(ids: readonly string[], options: Options, context: Context): Promise<Selection> {
+  const { listeners } = await context.config()
+  if (options.sinListener) {
+    if (options.fallidas || options.estado || options.faltantes) {
+      throw new UsageError('--sin-listener no se combina con --fallidas, --estado ni --faltantes.')
+    }
+    if (ids.length > 0) throw new UsageError('--sin-listener no lleva ID: «reenviar ID» ya los incluye.')
+    return { kind: 'unheard', listeners: [...listeners.values()], filters: parseFilters(options) }
+  }
   if (!options.faltantes) {
-    return chooseDeliveries(ids, options, ['fallida', 'descartada', 'exitosa'], ['fallida', 'descartada'])
+    const chosen = chooseDeliveries(ids, options, ['fallida', 'descartada', 'exitosa'], ['fallida', 'descartada'])
+    return chosen.kind === 'ids' && !options.estado && !options.fallidas
+      ? { ...chosen, listeners: [...listeners.values()] }
+      : chosen
   }
   if (options.fallidas || options.estado) throw new UsageError('--faltantes no se combina con --fallidas ni --estado.')
   if (ids.length > 0) throw new UsageError('--faltantes no lleva ID; para un mensaje use --mensaje.')
   if (options.listener === undefined) throw new UsageError('--faltantes necesita --listener NOMBRE.')
-  const listener = requireListener((await context.config()).listeners, options.listener)
+  const listener = requireListener(listeners, options.listener)
   return { kind: 'missed', listener, filters: parseFilters(options) }
 }
 
 /** Ids that have nothing to be sent again, each with its reason; asked before anything changes. */
 async function unanswered(context: Context, selection: Selection) {
   if (selection.kind !== 'ids') return []
+  const subscriptions = new Subscriptions(selection.listeners ?? [])
   return explainIds(await context.audit(), selection.ids, selection.filters, {
+    unheard: (event, only) =>
+      subscriptions.of(event, only).length > 0
+        ? null
+        : `ningún listener activo de resthooks.ini recibe «${event}»: agréguelo y repita`,
     delayed: 'espera su demora: se entrega sola',
     ended: (states) =>
       states.includes('pendiente') || states.includes('reintentando')

@@ -2,7 +2,7 @@
 import { original } from '../audit/encoding.ts'
 import type { AuditReader, DeliveryFilters } from '../audit/queries.ts'
 import type { ListenerConfig } from '../config/config.ts'
-import { eventMatcher } from '../worker/match.ts'
+import { eventMatcher, Subscriptions } from '../worker/match.ts'
 
 export interface DeliveryKey {
   readonly messageId: string
@@ -10,11 +10,18 @@ export interface DeliveryKey {
 }
 
 export type Selection =
-  /** Of these messages, what the filters leave. */
-  | { readonly kind: 'ids'; readonly ids: readonly string[]; readonly filters: DeliveryFilters }
+  /** Of these messages, what the filters leave; with `listeners`, of one that nobody got, those that would get it now. */
+  | {
+      readonly kind: 'ids'
+      readonly ids: readonly string[]
+      readonly filters: DeliveryFilters
+      readonly listeners?: readonly ListenerConfig[] | undefined
+    }
   | { readonly kind: 'filters'; readonly filters: DeliveryFilters }
   /** Messages whose event the listener wants, and that it never got. */
   | { readonly kind: 'missed'; readonly listener: ListenerConfig; readonly filters: DeliveryFilters }
+  /** Messages that no listener got, for those that would get them now. */
+  | { readonly kind: 'unheard'; readonly listeners: readonly ListenerConfig[]; readonly filters: DeliveryFilters }
 
 const PART = 500
 
@@ -43,19 +50,46 @@ async function* keysOf(audit: AuditReader, selection: Selection): AsyncGenerator
       return
     case 'ids':
       for (const messageId of selection.ids) {
-        for await (const row of audit.eachDelivery({ ...selection.filters, messageId }, 'oldest')) yield keyOf(row)
+        const filters = { ...selection.filters, messageId }
+        for await (const row of audit.eachDelivery(filters, 'oldest')) yield keyOf(row)
+        if (selection.listeners) yield* unheard(audit, selection.listeners, filters)
       }
+      return
+    case 'unheard':
+      yield* unheard(audit, selection.listeners, selection.filters)
       return
     case 'missed': {
       const { listener, filters } = selection
       const wants = eventMatcher(listener.events)
-      const asked = filters.event === undefined ? () => true : eventMatcher([filters.event])
+      const asked = eventFilter(filters)
       const { since, until, messageId } = filters
       for await (const { id, evento } of audit.missed({ listener: listener.name, since, until, messageId })) {
         if (wants(evento) && asked(evento)) yield { messageId: id, listener: listener.name }
       }
     }
   }
+}
+
+/** What would be delivered of the messages that nobody got, were they sent now. */
+async function* unheard(
+  audit: AuditReader,
+  listeners: readonly ListenerConfig[],
+  filters: DeliveryFilters,
+): AsyncGenerator<DeliveryKey> {
+  const subscriptions = new Subscriptions(listeners)
+  const asked = eventFilter(filters)
+  const { since, until, messageId } = filters
+  for await (const { id, evento, solo_listener } of audit.missed({ listener: null, since, until, messageId })) {
+    if (!asked(evento)) continue
+    for (const { name } of subscriptions.of(evento, solo_listener)) {
+      if (filters.listener === undefined || filters.listener === name) yield { messageId: id, listener: name }
+    }
+  }
+}
+
+/** For names that are not asked of the database. */
+export function eventFilter({ event }: DeliveryFilters): (event: string) => boolean {
+  return event === undefined ? () => true : eventMatcher([event])
 }
 
 function keyOf(row: { readonly mensaje_id: string; readonly listener: string }): DeliveryKey {

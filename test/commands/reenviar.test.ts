@@ -108,6 +108,46 @@ test('run twice at once, each delivery goes back once', async ({ world }) => {
   await clean(world)
 })
 
+test('what nobody listened to is counted and listed, and goes to those who listen to it later', async ({ world }) => {
+  await world.listener(() => ({ status: 200 }), { nombre: 'compras', eventos: 'compra.*' })
+  await world.worker()
+  const [typo, other] = [await world.send('provedor.alta', { n: 1 }), await world.send('otra.cosa', { n: 2 })]
+  const heard = await world.send('compra.alta', { n: 3 })
+  await world.settled(heard)
+  const unheard = async (args: readonly string[] = []) => {
+    const rows = JSON.parse((await world.cli(['auditoria', '--sin-listener', '--json', ...args])).stdout)
+    return rows.map(({ mensaje_id }: { mensaje_id: string }) => mensaje_id)
+  }
+  await until(async () => (await unheard()).length === 2)
+  expect(await unheard()).toEqual([other, typo])
+  expect(await unheard(['--evento', 'prov*'])).toEqual([typo])
+  expect(JSON.parse((await world.cli(['estado', '--json'])).stdout)).toMatchObject({ sin_listener: 2 })
+  expect((await world.cli(['estado'])).stdout).toMatch(/sin listener +2 .*auditoria --sin-listener/)
+  expect(await run(world, ['reenviar', typo])).toMatchObject({
+    code: 1,
+    problemas: [{ mensaje_id: typo, motivo: expect.stringMatching(/ningún listener .*«provedor.alta»/) }],
+  })
+  expect(await run(world, ['reenviar', '--sin-listener'])).toMatchObject({
+    code: 0,
+    reenviadas: 0,
+    stderr: expect.stringContaining('auditoria --sin-listener'),
+  })
+
+  const late = await world.listener(() => ({ status: 200 }), { nombre: 'altas', eventos: '*.alta' })
+  const simulated = await run(world, ['reenviar', '--sin-listener', '--simulacro'])
+  expect(simulated).toMatchObject({ code: 0, listeners: [{ listener: 'altas', cantidad: 1 }] })
+  expect(await run(world, ['reenviar', '--sin-listener'])).toMatchObject({ code: 0, reenviadas: 1 })
+  await late.received(1)
+  await becomes(world, typo, 'altas', 'exitosa')
+  expect(await unheard()).toEqual([other])
+  await world.set('listener altas', { eventos: 'otra.*' })
+  expect(await run(world, ['reenviar', other])).toMatchObject({ code: 0, reenviadas: 1 })
+  await becomes(world, other, 'altas', 'exitosa')
+  expect(late.requests.map(({ body }) => body.toString())).toEqual(['{"n":1}', '{"n":2}'])
+  expect(JSON.parse((await world.cli(['estado', '--json'])).stdout)).toMatchObject({ sin_listener: 0 })
+  await clean(world)
+})
+
 test('--faltantes sends what a listener never got, and only what it wants', async ({ world }) => {
   await world.listener(() => ({ status: 200 }), { nombre: 'viejo' })
   const ids = [
