@@ -1,8 +1,9 @@
 /** The files, what the configuration warns of itself, and times that do not fit together. */
 import { readFileSync } from 'node:fs'
-import type { Config } from '../config/config.ts'
+import { clientCertificate, validity } from '../config/certificates.ts'
+import type { Config, ListenerConfig } from '../config/config.ts'
 import { formatDuration } from '../config/quantities.ts'
-import { aviso, ok, type Verdict } from './finding.ts'
+import { aviso, error, ok, type Verdict } from './finding.ts'
 
 export function checkConfiguration(config: Config): Verdict[] {
   return [
@@ -10,6 +11,7 @@ export function checkConfiguration(config: Config): Verdict[] {
     ...config.warnings.map((warning) => aviso('archivos', warning, 'corrija lo que dice el aviso')),
     ...(config.active ? [] : [aviso('resthooks_activo', 'es 0: no se encola ni se entrega nada', 'póngalo en 1')]),
     checkListeners(config),
+    ...[...config.listeners.values()].flatMap((listener) => checkOwnCertificate(listener, Date.now())),
     checkLease(config),
     checkDrain(config),
     ...checkOpenFiles(config),
@@ -29,6 +31,23 @@ function checkListeners({ listeners }: Config): Verdict {
   const active = [...listeners.values()].filter((listener) => listener.active).length
   if (active > 0) return ok('listeners', `${active} activos de ${listeners.size}`)
   return aviso('listeners', 'no hay ninguno activo: nadie recibe los mensajes', 'defina un [listener NOMBRE]')
+}
+
+const FEW_DAYS = 30
+
+/** The client certificate that we show; that it belongs to its key was checked when both were read. */
+export function checkOwnCertificate({ name, active, tls }: ListenerConfig, now: number): Verdict[] {
+  const certificate = active ? clientCertificate(tls) : null
+  if (certificate === null) return []
+  const title = `certificado de cliente de ${name}`
+  const renew = 'pida otro a quien lo emitió y póngalo en cert_file (y su clave en key_file)'
+  const until = `${certificate.subject.replaceAll('\n', ', ')}, hasta ${new Date(certificate.validTo).toISOString().slice(0, 10)}`
+  const state = validity(certificate, now)
+  if (state !== null) return [error(title, `${state}: ${until}`, renew)]
+  const days = Math.floor((Date.parse(certificate.validTo) - now) / 86_400_000)
+  return [
+    days < FEW_DAYS ? aviso(title, `vence en ${days} días: ${until}`, renew) : ok(title, `${days} días: ${until}`),
+  ]
 }
 
 /** The lease is renewed four times in its life: what it must outlast is a pause of Redis or of the worker. */

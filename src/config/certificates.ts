@@ -93,6 +93,13 @@ export function clientCertificate({ client }: TlsConfig): X509Certificate | null
   }
 }
 
+/** `venció el 2026-11-25`, `vale desde el …`; null while it is valid. */
+export function validity({ validFrom, validTo }: X509Certificate, now: number): string | null {
+  const day = (text: string) => new Date(text).toISOString().slice(0, 10)
+  if (now > Date.parse(validTo)) return `venció el ${day(validTo)}`
+  return now < Date.parse(validFrom) ? `vale recién desde el ${day(validFrom)} (¿reloj atrasado?)` : null
+}
+
 function passphraseOf(passphrase: string | null): { passphrase?: string } {
   return passphrase === null ? {} : { passphrase }
 }

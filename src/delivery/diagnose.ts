@@ -93,6 +93,11 @@ const BY_ERROR: readonly Row[] = [
       `${c.host} cortó la conexión sin responder: revise el registro del servidor, y si «url» debe empezar con https.`,
   ],
   [
+    error('tls', /certificado de cliente \(cert_file\) v/),
+    (c) =>
+      `Nuestro certificado de cliente ya no vale (${c.detail}): pida otro a quien lo emitió y póngalo en «cert_file».`,
+  ],
+  [
     error('tls', /certificado de cliente|ERR_OSSL|PKCS12|mac verify/),
     () =>
       'No se pudo cargar el certificado de cliente: revise «cert_file», «key_file», «cert_pwd» y «ca_cert» (un .p12 antiguo se convierte con openssl pkcs12 -legacy).',

@@ -5,6 +5,8 @@
  * and its answer, a redirect, or the repetition of a request whose reused socket the server had just closed. That
  * repetition is safe for every method because each request carries `webhook-id`.
  */
+import type { X509Certificate } from 'node:crypto'
+import { clientCertificate, validity } from '../config/certificates.ts'
 import type { ListenerConfig } from '../config/config.ts'
 import type { Message } from '../message.ts'
 import { blockList } from '../model/networks.ts'
@@ -45,6 +47,7 @@ class HttpDeliverer implements Deliverer {
   readonly #others = new Set<Sockets>()
   readonly #problem: Trouble | null
   readonly #secrets: Secrets
+  readonly #certificate: X509Certificate | null
 
   constructor(listener: ListenerConfig, version: string, secrets: Secrets) {
     this.#listener = listener
@@ -60,6 +63,7 @@ class HttpDeliverer implements Deliverer {
     this.#problem = problems.length === 0 ? null : new Trouble('solicitud', problems.join('; '))
     const { connectTimeout, tls } = listener
     this.#dialing = { connectTimeout, blocked, context: secureContext(tls, true), session: undefined }
+    this.#certificate = this.#template.base.protocol === 'https:' ? clientCertificate(tls) : null
     this.#own = new Sockets(this.#template.origin, this.#dialing, listener.concurrency)
     const fetchToken: TokenRequest = (url, headers, body, begin) => this.#fetchToken(url, headers, body, begin)
     this.#auth = createAuth(listener.auth, this.#template.userInfo, fetchToken, secrets)
@@ -134,7 +138,10 @@ class HttpDeliverer implements Deliverer {
           headers: credentials.headers.length === 0 ? request.headers : [...request.headers, ...credentials.headers],
           body: request.body,
         }
-        const answer = await exchange(slot, wire, this.#listener.maxResponse, deadline)
+        const answered: Exchanged = await exchange(slot, wire, this.#listener.maxResponse, deadline)
+        const own: TroubleReport | null =
+          trusted && this.#certificate !== null ? certificateTrouble(this.#certificate, answered) : null
+        const answer: Exchanged = own === null ? answered : { ...answered, trouble: own }
         if (answer.lostOnReuse && !repeated && deadline.ended === null) {
           requests.push(this.#recordOf(requests, request, credentials, answer))
           repeated = true
@@ -301,6 +308,25 @@ function blame(requests: RequestRecord[], { error, detail }: TroubleReport): voi
   const unanswered = last.status === null && last.error === null
   const durationMs = unanswered ? Date.now() - last.startedAt : last.durationMs
   requests[requests.length - 1] = { ...last, durationMs, error, errorDetail: detail }
+}
+
+/** With which servers refuse a client certificate, where they do not just hang up: nginx has a 400 for it. */
+const REFUSALS: ReadonlySet<number | null> = new Set([400, 403, 495, 496])
+/** What is wrong with the server's certificate is not the fault of ours. */
+const SERVERS_OWN = /\b(CERT_|UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO|ERR_TLS_CERT)/
+
+/** Why an answer came out as it did, where our own certificate has expired: no server tells it clearly, and many just hang up. */
+function certificateTrouble(certificate: X509Certificate, answer: Exchanged): TroubleReport | null {
+  const { status, trouble, phases } = answer
+  const refused =
+    status !== null
+      ? REFUSALS.has(status)
+      : (trouble?.error === 'tls' && !SERVERS_OWN.test(trouble.detail)) ||
+        (trouble?.error === 'conexion' && phases.tls !== undefined)
+  const state = refused ? validity(certificate, Date.now()) : null
+  if (state === null) return null
+  const seen = trouble?.detail ?? `HTTP ${status}`
+  return { error: 'tls', detail: `el certificado de cliente (cert_file) ${state}: ${seen}` }
 }
 
 const END: Step = { kind: 'end', trouble: null }

@@ -23,6 +23,8 @@ export interface Certificates {
   readonly client: Pair
   /** Signed by nobody that a server trusts. */
   readonly strangerClient: Pair
+  /** Signed by `ca`, until yesterday. */
+  readonly expiredClient: Pair
   /** `client` as PKCS#12, protected by `clave`. */
   readonly bundle: Buffer
   remove(): void
@@ -73,6 +75,7 @@ export function makeCertificates(): Certificates {
       'subjectAltName=DNS:localhost,IP:127.0.0.1',
     ),
     client: signed('client', '/O=SIU/CN=pilaga', 'DNS:pilaga', now, after),
+    expiredClient: signed('expired-client', '/O=SIU/CN=pilaga', 'DNS:pilaga', before, now),
     strangerClient: selfSigned('stranger', '/CN=desconocido', '-days', '30'),
     remove: () => rmSync(folder, { recursive: true, force: true }),
   }

@@ -1,6 +1,7 @@
 import { createServer, type ServerOptions } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { checkOwnCertificate } from '../../src/checks/configuration.ts'
 import type { ListenerConfig, TlsConfig } from '../../src/config/config.ts'
 import { endpointOf } from '../../src/delivery/connect.ts'
 import { probe } from '../../src/delivery/probe.ts'
@@ -111,6 +112,58 @@ describe.skipIf(opensslMissing)(`TLS${opensslMissing ? ' (se omite: falta openss
         expect(requests.at(-1)).toMatchObject({ status: null, error: expect.stringMatching(/^(tls|conexion)$/) })
         expect(outcome.kind).toBe('retry')
       }
+    })
+
+    test('that has expired is told with the date, however the server refuses it, and does not end the delivery', async () => {
+      const refusing = (maxVersion: 'TLSv1.2' | 'TLSv1.3') =>
+        serveTls(certificates.server, { ...required(), maxVersion })
+      const polite = createServer(
+        { cert: certificates.server.cert, key: certificates.server.key, ...required(), rejectUnauthorized: false },
+        (_request, response) => response.writeHead(400).end('The SSL certificate error'),
+      )
+      await new Promise<void>((resolve) => polite.listen(0, '127.0.0.1', resolve))
+      onTestFinished(() => {
+        polite.close()
+        polite.closeAllConnections()
+      })
+      const port = (polite.address() as AddressInfo).port
+      const urls = [(await refusing('TLSv1.2')).url, (await refusing('TLSv1.3')).url, `https://localhost:${port}/`]
+      const yesterday = new Date(Date.now() - 86_400_000).toISOString().slice(0, 10)
+      for (const url of urls) {
+        const { requests, outcome } = await attempt({ url, ...trusting(pem(certificates.expiredClient)) })
+        expect(requests.at(-1)).toMatchObject({ error: 'tls' })
+        expect(requests.at(-1)!.errorDetail).toContain(`el certificado de cliente (cert_file) venció el ${yesterday}`)
+        expect(outcome.kind).toBe('retry')
+      }
+      const valid = await attempt({ url: urls[2]!, ...trusting(pem(certificates.client)) })
+      expect(valid.requests).toMatchObject([{ status: 400, error: null }])
+      const refused = await attempt({ url: 'https://127.0.0.1:1/', ...trusting(pem(certificates.expiredClient)) })
+      expect(refused.requests).toMatchObject([{ error: 'conexion' }])
+      const server = await serveTls(certificates.expired)
+      const both = await attempt({ url: server.url, ...trusting(pem(certificates.expiredClient)) })
+      expect(both.requests[0]!.errorDetail).toContain('el certificado del servidor está vencido')
+    })
+
+    test('is looked at by verificar: expired, soon, in order', () => {
+      const look = (client: TlsConfig['client'], now = Date.now()) =>
+        checkOwnCertificate(listenerConfig({ url: 'https://h/', ...trusting(client) }), now)
+      const soon = Date.now() + 5 * 86_400_000
+      const bundle = { kind: 'pkcs12', bundle: certificates.bundle, passphrase: 'clave' } as const
+      expect(look(pem(certificates.expiredClient))).toMatchObject([
+        {
+          resultado: 'error',
+          detalle: expect.stringMatching(/^venció el \d{4}-/),
+          que_hacer: expect.stringContaining('cert_file'),
+        },
+      ])
+      for (const client of [pem(certificates.client), bundle]) {
+        expect(look(client, soon)).toMatchObject([
+          { resultado: 'aviso', detalle: expect.stringContaining('vence en 24 días') },
+        ])
+        expect(look(client, Date.now() - 40 * 86_400_000)[0]!.detalle).toContain('vale recién desde')
+      }
+      expect(look(pem(certificates.ca))).toMatchObject([{ resultado: 'aviso' }])
+      expect(look(null)).toEqual([])
     })
 
     test.each([
