@@ -1,5 +1,6 @@
 /** Seeing what happened: ver, auditoria and estado, for people and for programs. */
 import { startListener } from '../support/listener.ts'
+import { until } from '../support/until.ts'
 import { expect, test } from '../support/world.ts'
 
 test('ver tells the whole story of a retried message', async ({ world }) => {
@@ -186,6 +187,51 @@ test('what a listener, a callback or a token server repeats of our secrets is re
     ])
   } finally {
     await told.close()
+    await tokens.close()
+  }
+})
+
+test('nothing that a stranger wrote commands the terminal: neither a queue entry nor an answer, a token server or an event', async ({
+  world,
+}) => {
+  const evil = '\u001b]0;título\u0007\u009b31m\u202eoculto\u2066'
+  const tokens = await startListener(() => ({ status: 400, body: JSON.stringify({ error: `no${evil}` }) }))
+  try {
+    await world.listener(() => ({ status: 422, body: `cuerpo${evil}` }), { nombre: 'a', eventos: 'alta*' })
+    await world.listener(() => ({}), {
+      nombre: 'oauth',
+      eventos: 'pedido',
+      auth_tipo: 'oauth2',
+      auth_url: `${tokens.url}/`,
+      auth_usuario: 'u',
+      auth_password: 'cliente-secreto',
+      reintentos: 'uno',
+    })
+    await world.set('reintentos uno', { estrategia: 'fija', intentos: 1, espera_inicial: '50ms' })
+    const id = await world.send(`alta\u202e${'x'}`)
+    await world.settled(id)
+    await world.push(`{"evento":"x","id":"${evil}`)
+    await world.push({ evento: 'x', metodo: evil })
+    await until(async () => (await world.redis.llen(world.keys.inboxInvalid)) === 2, { what: 'two entries set aside' })
+    const runs = await Promise.all([
+      world.cli(['ver', id]),
+      world.cli(['ver', id, '--json']),
+      world.cli(['auditoria']),
+      world.cli(['auditoria', '--json']),
+      world.cli(['verificar']),
+      world.cli(['verificar', '--json']),
+      world.cli(['probar', 'oauth']),
+      world.cli(['send', 'pedido', '--esperar=20s']),
+    ])
+    for (const { stdout, stderr } of runs) expect(stdout + stderr).not.toMatch(/[^\P{Cc}\n\t]|\p{Bidi_C}/u)
+    expect(runs[0]!.stdout).toContain('alta\\u202ex')
+    expect(runs[2]!.stdout).toContain('alta\\u202ex')
+    expect(runs[6]!.stdout + runs[6]!.stderr).toContain('no\\u001b]0;título\\u0007')
+    expect(JSON.parse(runs[1]!.stdout).mensaje.evento).toBe('alta\u202ex')
+    expect(JSON.parse(runs[3]!.stdout)).toContainEqual(
+      expect.objectContaining({ mensaje_id: id, evento: 'alta\u202ex' }),
+    )
+  } finally {
     await tokens.close()
   }
 })
