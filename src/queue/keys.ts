@@ -62,6 +62,11 @@ export interface Keys {
 /** The lane that runs callbacks; no listener may be called so. */
 export const CALLBACK_LANE = '@callbacks'
 
+/** A callback's id for the world outside of Redis: `message~listener~version`. */
+export function callbackName(id: string): string {
+  return id.replace(/^callback /, '')
+}
+
 export function keysOf(instancia: string, proyecto: string): Keys {
   const prefix = `resthooks:{${instancia}:${proyecto}}:`
   return {

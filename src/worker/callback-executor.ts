@@ -8,7 +8,7 @@ import { decide } from '../delivery/retry.ts'
 import type { StopSignal } from '../delivery/stop-signal.ts'
 import { writeCallback } from '../queue/audit-stream.ts'
 import { encodeEnvelope } from '../queue/envelope-write.ts'
-import { CALLBACK_LANE } from '../queue/keys.ts'
+import { CALLBACK_LANE, callbackName } from '../queue/keys.ts'
 import type { Claimed, LaneSpec, Settlement, Verdict } from '../queue/queue.ts'
 import { type CallbackJob, callbackJob } from './callback-job.ts'
 
@@ -85,7 +85,7 @@ export class CallbackExecutor implements Executor {
     const verdict: Verdict = interrupted ? 'requeue' : decision.kind === 'done' ? 'ok' : decision.kind
     const said = decision.kind === 'failed' ? decision.reason : result.detail
     const record: CallbackRecord = {
-      id: claimed.id,
+      id: callbackName(claimed.id),
       messageId: job.mensaje,
       listener: job.listener,
       type: job.tipo,
@@ -119,9 +119,13 @@ export class CallbackExecutor implements Executor {
 
   async #run(spec: CallbackSpec, claimed: Claimed, job: CallbackJob, signal: StopSignal): Promise<Result> {
     const { instancia, proyecto } = this.#scene.config()
-    if (spec.kind === 'event') return eventResult(spec.event, claimed.id, job, this.#scene.now())
+    if (spec.kind === 'event') return eventResult(spec.event, callbackName(claimed.id), job, this.#scene.now())
     const { runCallback } = await import('../delivery/callback.ts')
-    const told = { id: claimed.id, json: claimed.raw, variables: callbackJob.variables(job, instancia, proyecto) }
+    const told = {
+      id: callbackName(claimed.id),
+      json: claimed.raw,
+      variables: callbackJob.variables(job, instancia, proyecto),
+    }
     const result = await runCallback(spec, told, { version: this.#scene.version, signal })
     return result.ok ? { ok: true, detail: result.detail, final: false } : result
   }

@@ -388,8 +388,28 @@ describe('settle', () => {
     await queue.settle([ended, ended])
     await queue.settle([ended])
     expect(await queue.redis.lrange(queue.lane(CALLBACK_LANE).queue, 0, -1)).toEqual([
-      expect.stringMatching(/^m1~a~\d{13}$/),
+      expect.stringMatching(/^callback m1~a~\d{13}$/),
     ])
+  })
+
+  test('no message can stand in the place of a callback, and one that the version before queued is worked on', async ({
+    queue,
+  }) => {
+    // The version of the change could be told beforehand, as here it can.
+    const version = 9_000_000_000_000
+    const impostor = `m1~a~${version + 1}`
+    await dispatched(queue, ['m1', impostor], ['a'])
+    const [item] = await claimed(queue, lane, 1)
+    await queue.redis.hset(queue.lane('a').deliveries, 'm1', `0:0:0:${version}:${item!.fence}`)
+    await queue.redis.set(`${queue.keys.messagePrefix}m0~a~1`, '{"de":"antes"}')
+    await queue.redis.rpush(queue.lane(CALLBACK_LANE).queue, 'm0~a~1')
+    expect(await queue.settle([settlementOf(lane, item!, 'failed', { callback: '{"de":"ahora"}' })])).toEqual([true])
+    const items = await claimed(queue, laneOf(CALLBACK_LANE), 10)
+    expect(items.map(({ id, raw }) => [id, String(raw)])).toEqual([
+      ['m0~a~1', '{"de":"antes"}'],
+      [`callback ${impostor}`, '{"de":"ahora"}'],
+    ])
+    expect(await queue.redis.exists(queue.keys.messagePrefix + impostor)).toBe(1)
   })
 
   test('the message of an outcome reaches the inbox once, and only from the worker that holds the lease', async ({

@@ -79,9 +79,11 @@ local function tell(stream, kind, at, json, state, envelope)
   end
 end
 
--- Id of the callback that tells of a delivery's end: of that change of it, and of no other.
+-- Id of the callback that tells of a delivery's end: of that change of it, and of no other. Its blank, which no message's id
+-- has, keeps its job out of reach of messages, whatever they call themselves; a worker of the version before, whose ids have
+-- none, works on both.
 local function callback_id(id, listener, version)
-  return id .. '~' .. listener .. '~' .. string.format('%d', version)
+  return 'callback ' .. id .. '~' .. listener .. '~' .. string.format('%d', version)
 end
 
 -- A callback is a delivery of the callback lane: its body is the job. The same id is never queued twice.
