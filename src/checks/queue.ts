@@ -66,6 +66,7 @@ export function checkQueue(facts: QueueFacts, config: Pick<Config, 'listeners' |
     ...checkLoaded(facts.workers, facts),
     checkInvalid(facts),
     checkBacklog(facts, config),
+    ...depths.claves_rotas.map(checkMistyped),
     ...checkOrphans(depths, config),
     ...checkHeld(depths),
   ]
@@ -153,6 +154,15 @@ function checkBacklog({ depths, groupExists }: QueueFacts, { audit }: Pick<Confi
   if (pending > Math.max(10_000, most / 10)) return aviso(name, `${pending} filas esperan a Postgres`, repair)
   const group = groupExists || pending === 0 ? '' : ' (ningún worker las lee todavía)'
   return ok(name, `${pending} filas${group}`)
+}
+
+function checkMistyped({ clave, tipo, debe_ser, listener }: Depths['claves_rotas'][number]): Verdict {
+  const who = listener === null ? 'no se toma ni se entrega nada' : `no se entrega nada a «${listener}»`
+  return error(
+    'clave rota',
+    `${clave} es de tipo ${tipo} y debe ser ${debe_ser}: ${who}`,
+    `bórrela (redis-cli DEL '${clave}') y ejecute: resthooks recuperar`,
+  )
 }
 
 /** Listeners that still have work in Redis, and that no worker serves. */

@@ -3,6 +3,7 @@ import type { Command } from 'commander'
 import type { Config } from '../config/config.ts'
 import { ConfigError, Unavailable } from '../errors.ts'
 import type { Depths } from '../queue/depths.ts'
+import { mistypedText } from '../queue/redis.ts'
 import type { WorkerInfo } from '../worker/heartbeat.ts'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
@@ -110,6 +111,9 @@ async function show(state: Estado): Promise<void> {
   print.line(`sin listener         ${unheardText(state.sin_listener)}`)
   print.line(`callbacks            ${callbackText(state.callbacks)}`)
   print.line(`workers vivos        ${alive.length}`)
+  for (const { clave, tipo, debe_ser } of state.claves_rotas) {
+    print.line(`NO SE PUEDE TRABAJAR  ${mistypedText({ message: `WRONGTYPE ${clave} ${tipo} ${debe_ser}` })}`)
+  }
   if (alive.length > 0) {
     print.line()
     await print.table(alive, ['worker', 'host', 'pid', 'version', 'en_curso', 'desde'])

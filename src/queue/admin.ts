@@ -83,8 +83,9 @@ export class QueueAdmin {
       args.push(id, envelope, others, items.length)
       for (const item of items) args.push(...itemArguments(id, item, lanes))
     }
-    const callbacks = this.#queue.lane(CALLBACK_LANE).queue
-    const keys = [maintenance, remaining, delayed, listeners, fence, audit, callbacks, ...lanes.keys(this.#queue)]
+    const callbacks = this.#queue.lane(CALLBACK_LANE)
+    const shared = [maintenance, remaining, delayed, listeners, fence, audit, callbacks.queue, callbacks.retries]
+    const keys = [...shared, ...lanes.keys(this.#queue)]
     const head = [this.#lock.value, messagePrefix, lanes.names.length, ...lanes.names]
     const codes = checked(await this.#scripts.restore(keys.length, ...keys, ...head, ...args))
     const results = codes.map((code) => RESTORE_RESULTS[code]!)

@@ -1,7 +1,7 @@
 /** How full the queue is: what `estado` shows. Only reads. */
 import { decodeTime, isValid } from 'ulid'
 import { decodeEnvelope } from './envelope.ts'
-import { CALLBACK_LANE, type LaneKeys } from './keys.ts'
+import { CALLBACK_LANE, LANE_KINDS, type LaneKeys, SHARED_KINDS } from './keys.ts'
 import { pauses } from './pauses.ts'
 import type { Queue } from './queue.ts'
 
@@ -20,6 +20,14 @@ export interface LaneDepth {
   readonly corte: string
 }
 
+export interface MistypedKey {
+  readonly clave: string
+  readonly tipo: string
+  readonly debe_ser: string
+  /** Whose queue it belongs to; null: everybody's. */
+  readonly listener: string | null
+}
+
 export interface Depths {
   readonly entrada: number
   readonly entrada_invalida: number
@@ -30,6 +38,8 @@ export interface Depths {
   readonly mas_antigua_ms: number | null
   readonly listeners: readonly LaneDepth[]
   readonly callbacks: LaneDepth
+  /** Keys that somebody made something else of: nothing that needs them goes on. */
+  readonly claves_rotas: readonly MistypedKey[]
   /** Redis time. */
   readonly fecha: Date
 }
@@ -39,15 +49,15 @@ export async function readDepths(queue: Queue, configured: Iterable<string>): Pr
   const { redis, keys } = queue
   const [now, inbox, invalid, dispatching, delayed, audit, oldest, seen, held, aside] = await Promise.all([
     queue.now(),
-    redis.llen(keys.inbox),
-    redis.llen(keys.inboxInvalid),
-    redis.llen(keys.dispatching),
-    redis.zcard(keys.delayed),
-    redis.xlen(keys.audit),
-    redis.lindexBuffer(keys.inbox, -1),
-    redis.smembers(keys.listeners),
-    pauses(queue),
-    redis.zcard(keys.callbacksAside),
+    orMistyped(redis.llen(keys.inbox), 0),
+    orMistyped(redis.llen(keys.inboxInvalid), 0),
+    orMistyped(redis.llen(keys.dispatching), 0),
+    orMistyped(redis.zcard(keys.delayed), 0),
+    orMistyped(redis.xlen(keys.audit), 0),
+    orMistyped(redis.lindexBuffer(keys.inbox, -1), null),
+    orMistyped(redis.smembers(keys.listeners), []),
+    orMistyped(pauses(queue), new Map()),
+    orMistyped(redis.zcard(keys.callbacksAside), 0),
   ])
   const names = [...new Set([...configured, ...seen])].sort()
   const lane = (name: string) => laneDepth(queue, name, now, held)
@@ -61,8 +71,36 @@ export async function readDepths(queue: Queue, configured: Iterable<string>): Pr
     mas_antigua_ms: oldest ? ageOf(oldest, now) : null,
     listeners,
     callbacks: { ...callbacks!, en_cola: callbacks!.en_cola + aside },
+    claves_rotas: await mistypedKeys(queue, [CALLBACK_LANE, ...names]),
     fecha: new Date(now),
   }
+}
+
+/** Only reads, so that what is wrong can be shown beside what is not. */
+async function mistypedKeys({ redis, keys }: Queue, names: readonly string[]): Promise<MistypedKey[]> {
+  const all = Object.entries(SHARED_KINDS).map(([name, kind]) => ({
+    clave: keys[name as keyof typeof SHARED_KINDS],
+    kind,
+    listener: null as string | null,
+  }))
+  for (const listener of names) {
+    const of = keys.lane(listener)
+    for (const [name, kind] of Object.entries(LANE_KINDS))
+      all.push({ clave: of[name as keyof LaneKeys], kind, listener })
+  }
+  const types = await Promise.all(all.map(({ clave }) => redis.type(clave)))
+  return all.flatMap(({ clave, kind, listener }, i) => {
+    const tipo = types[i]!
+    return tipo === kind || tipo === 'none' ? [] : [{ clave, tipo, debe_ser: kind, listener }]
+  })
+}
+
+/** What a key of another type holds is nobody's: it is told by `claves_rotas`. */
+function orMistyped<T>(answer: Promise<T>, nothing: T): Promise<T> {
+  return answer.catch((error: Error) => {
+    if (/^WRONGTYPE/.test(error.message)) return nothing
+    throw error
+  })
 }
 
 const BREAKER: Readonly<Record<string, string>> = { open: 'abierto', half: 'semiabierto', closed: 'cerrado' }
@@ -76,13 +114,13 @@ async function laneDepth(
   const { redis } = queue
   const lane: LaneKeys = queue.lane(name)
   const [waiting, inFlight, retries, first, failed, head, breaker] = await Promise.all([
-    redis.llen(lane.queue),
-    redis.zcard(lane.inFlight),
-    redis.zcard(lane.retries),
-    redis.zrange(lane.retries, '0', '0', 'WITHSCORES'),
-    redis.zcard(lane.failed),
-    redis.lindex(lane.queue, 0),
-    redis.hget(lane.breaker, 'state'),
+    orMistyped(redis.llen(lane.queue), 0),
+    orMistyped(redis.zcard(lane.inFlight), 0),
+    orMistyped(redis.zcard(lane.retries), 0),
+    orMistyped(redis.zrange(lane.retries, '0', '0', 'WITHSCORES'), []),
+    orMistyped(redis.zcard(lane.failed), 0),
+    orMistyped(redis.lindex(lane.queue, 0), null),
+    orMistyped(redis.hget(lane.breaker, 'state'), null),
   ])
   const pause = held.get(name)
   return {

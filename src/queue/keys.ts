@@ -59,6 +59,36 @@ export interface Keys {
   lane(listener: string): LaneKeys
 }
 
+type Kind = 'string' | 'list' | 'set' | 'zset' | 'hash' | 'stream'
+
+/** What each key is, where it is there at all. */
+export const SHARED_KINDS = {
+  inbox: 'list',
+  inboxInvalid: 'list',
+  dispatching: 'list',
+  dispatchLease: 'hash',
+  delayed: 'zset',
+  remaining: 'hash',
+  listeners: 'set',
+  fence: 'string',
+  paused: 'hash',
+  callbacksAside: 'zset',
+  audit: 'stream',
+  workers: 'hash',
+  maintenance: 'string',
+  purge: 'string',
+} as const satisfies Partial<Record<keyof Keys, Kind>>
+
+export const LANE_KINDS: Readonly<Record<keyof LaneKeys, Kind>> = {
+  queue: 'list',
+  inFlight: 'zset',
+  deliveries: 'hash',
+  retries: 'zset',
+  failed: 'zset',
+  breaker: 'hash',
+  rate: 'hash',
+}
+
 /** The lane that runs callbacks; no listener may be called so. */
 export const CALLBACK_LANE = '@callbacks'
 

@@ -73,6 +73,8 @@ export interface ClaimedLane {
   readonly left: number
   /** Deliveries failed by the script: lease lost three times, body missing. */
   readonly failed: number
+  /** A key of the lane is of another type, and nothing was done: Redis's words. */
+  readonly broken: string | null
 }
 
 export type Verdict = 'ok' | 'retry' | 'failed' | 'gone' | 'requeue' | 'wait'
@@ -196,14 +198,14 @@ export class Queue {
     }
     const { dispatching, dispatchLease, inboxInvalid, audit, remaining, delayed, listeners } = this.keys
     const keys = [dispatching, dispatchLease, inboxInvalid, audit, remaining, delayed, listeners]
-    for (const name of names) keys.push(this.lane(name).queue)
+    for (const name of names) keys.push(this.lane(name).queue, this.lane(name).retries)
     const [now, duplicates, refused] = (await this.#scripts.dispatch(
       keys.length,
       ...keys,
       ...[fence, this.keys.messagePrefix, names.length, ...names],
       ...args,
-    )) as number[]
-    return now! < 0 ? null : { now: now!, duplicates: duplicates!, refused: refused! }
+    )) as [number, number, number]
+    return now < 0 ? null : { now, duplicates, refused }
   }
 
   /**
@@ -217,7 +219,8 @@ export class Queue {
     bytes: Bytes,
   ): Promise<{ now: number; lanes: readonly ClaimedLane[] }> {
     const { fence, paused, audit, remaining, callbacksAside, messagePrefix } = this.keys
-    const keys = [fence, paused, audit, remaining, this.lane(CALLBACK_LANE).queue, callbacksAside]
+    const callbacks = this.lane(CALLBACK_LANE)
+    const keys = [fence, paused, audit, remaining, callbacks.queue, callbacksAside, callbacks.retries]
     const args: (string | number)[] = [lease, messagePrefix, bytes]
     for (const { lane, n, room = bytes, own = 0 } of wants) {
       keys.push(...laneKeyList(this.lane(lane.name)))
@@ -228,16 +231,20 @@ export class Queue {
     const answer = (await this.#scripts.claim(keys.length, ...keys, ...args)) as [
       number,
       number,
-      ...[number, number, number, (Buffer | number)[]][],
+      ...(LaneAnswer | Buffer)[],
     ]
     const [now, taken, ...lanes] = answer
     return { now, lanes: lanes.map((lane, i) => claimedLane(wants[i]!.lane.name, taken, lane)) }
   }
 
-  /** @returns for each, whether it was applied; false: the lease was lost, and only the audit took it */
-  async settle(settlements: readonly Settlement[]): Promise<readonly boolean[]> {
+  /**
+   * @returns for each, whether it was applied; false: the lease was lost, and only the audit took it; null: a key of its lane
+   *   is of another type, and it is to be told again
+   */
+  async settle(settlements: readonly Settlement[]): Promise<readonly (boolean | null)[]> {
     const { audit, remaining, paused, inbox, messagePrefix } = this.keys
-    const keys = [audit, remaining, this.lane(CALLBACK_LANE).queue, paused, inbox]
+    const callbacks = this.lane(CALLBACK_LANE)
+    const keys = [audit, remaining, callbacks.queue, callbacks.retries, paused, inbox]
     const lanes = new Map<string, number>()
     const laneArgs: (string | number)[] = []
     const args: (string | number)[] = []
@@ -267,7 +274,7 @@ export class Queue {
       for (const { json } of events) args.push(json)
     }
     const answer = await this.#scripts.settle(keys.length, ...keys, messagePrefix, lanes.size, ...laneArgs, ...args)
-    return (answer as number[]).map((applied) => applied === 1)
+    return (answer as number[]).map((code) => (code === 2 ? null : code === 1))
   }
 
   /**
@@ -326,14 +333,17 @@ function laneKeyList({ queue, inFlight, deliveries, retries, failed, breaker, ra
   return [queue, inFlight, deliveries, retries, failed, breaker, rate]
 }
 
-function claimedLane(lane: string, fence: number, answer: [number, number, number, (Buffer | number)[]]): ClaimedLane {
+type LaneAnswer = [number, number, number, (Buffer | number)[]]
+
+function claimedLane(lane: string, fence: number, answer: LaneAnswer | Buffer): ClaimedLane {
+  if (Buffer.isBuffer(answer)) return { items: [], nextAt: null, left: 0, failed: 0, broken: String(answer) }
   const [next, left, failed, flat] = answer
   const items: Claimed[] = []
   for (let i = 0; i < flat.length; i += 5) {
     const [id, made, number, version, raw] = flat.slice(i, i + 5) as [Buffer, number, number, number, Buffer]
     items.push({ lane, id: id.toString('utf8'), fence, made, number, version, raw })
   }
-  return { items, nextAt: next < 0 ? null : next, left, failed }
+  return { items, nextAt: next < 0 ? null : next, left, failed, broken: null }
 }
 
 /**

@@ -124,6 +124,7 @@ export function redisTrouble(error: unknown, config: RedisConfig): ResthooksErro
   if (/NOPERM/.test(text)) return config_(`el usuario no tiene permiso: ${text}`)
   if (/DB index is out of range/.test(text))
     return config_(`la base ${config.db} no existe; revise REST_HOOKS_REDIS_DB`)
+  if (/^WRONGTYPE/.test(cause?.message ?? '')) return say(mistypedText(cause))
   if (/^OOM/.test(text)) return say('no tiene memoria libre (maxmemory); libere o amplíe memoria y repita')
   if (/^READONLY/.test(text))
     return say('es una réplica de sólo lectura; si hubo un cambio de maestro, repita en unos segundos')
@@ -209,12 +210,33 @@ export function mayHaveHappened(error: unknown): boolean {
   return name !== 'ReplyError' && !/Stream isn't writeable/.test(message)
 }
 
+const TYPES: Readonly<Record<string, string>> = {
+  string: 'texto',
+  list: 'lista',
+  set: 'conjunto',
+  zset: 'conjunto ordenado',
+  hash: 'hash',
+  stream: 'flujo',
+}
+
+/** A key that somebody made something else of: which one, and how to repair it. @param error of a script, or of a command */
+export function mistypedText(error: {
+  readonly message: string
+  readonly command?: { readonly args: readonly unknown[] }
+}) {
+  const [, key = String(error.command?.args[0] ?? '?'), is, must] =
+    /^WRONGTYPE (resthooks:.+) (\w+) (\w+)$/.exec(error.message) ?? []
+  const named = (type: string) => TYPES[type] ?? type
+  const kind = is && must ? `es de tipo ${named(is)} y debe ser ${named(must)}` : 'no es del tipo que debe'
+  return `la clave ${key} ${kind}: la escribió otro programa. Bórrela (redis-cli DEL '${key}') y ejecute «resthooks recuperar»`
+}
+
 /** True for an error of the connection or of the server's condition, that passes by itself. */
 export function isRedisOutage(error: unknown): boolean {
   const { message = '', code } = error as Error & { code?: string }
   if (code && /^(E[A-Z]+|UND_|CERT)/.test(code)) return true
   return (
-    /^(READONLY|LOADING|OOM|MASTERDOWN|MISCONF|NOREPLICAS|CLUSTERDOWN|TRYAGAIN|BUSY|NOAUTH|WRONGPASS|NOPERM|UNKILLABLE)/.test(
+    /^(READONLY|LOADING|OOM|MASTERDOWN|MISCONF|NOREPLICAS|CLUSTERDOWN|TRYAGAIN|BUSY|NOAUTH|WRONGPASS|NOPERM|UNKILLABLE|WRONGTYPE)/.test(
       message,
     ) || CONNECTION_LOST.test(message)
   )

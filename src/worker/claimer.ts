@@ -6,6 +6,7 @@ import type { StopSignal } from '../delivery/stop-signal.ts'
 import type { Bytes } from '../message.ts'
 import { CALLBACK_LANE } from '../queue/keys.ts'
 import type { Claimed, Queue } from '../queue/queue.ts'
+import { mistypedText } from '../queue/redis.ts'
 import { BYTES_IN_FLIGHT, type Lane, shareBytes, shareSlots } from './lane.ts'
 import type { Leases } from './leases.ts'
 import type { WorkerScene } from './scene.ts'
@@ -87,8 +88,9 @@ export class Claimer {
       const starting: { lane: Lane; claimed: Claimed; signal: StopSignal }[] = []
       const unstarted: Claimed[] = []
       const taken = lanes.reduce((sum, { items }) => sum + bytesOf(items), 0)
-      lanes.forEach(({ items, nextAt, left, failed }, i) => {
+      lanes.forEach(({ items, nextAt, left, failed, broken }, i) => {
         const { lane, n } = shares[i]!
+        this.#scene.brokenLanes.told(lane.spec.name, broken && mistypedText({ message: broken }))
         if (failed > 0) {
           this.#scene.log.error(
             { listener: lane.spec.name, cantidad: failed },

@@ -31,7 +31,7 @@ export class DispatchLoop extends Loop<DispatchEvents> {
       return
     }
     const pass = await this.#dispatcher.pass(this.subscriptions, (listeners) => this.events.sent(listeners))
-    this.scene.redisOutage.worked()
+    this.scene.redisOutage.worked(this)
     this.events.passed(pass)
     this.found(pass.moved > 0)
     if (!pass.more) await this.sleep(pass.nextAt, SOONEST, LONGEST_SLEEP)

@@ -93,7 +93,12 @@ export function configurationHash({ active, defaultStrategy, listeners }: Config
 
 /** Every worker that is known, dead ones too. */
 export async function readWorkers(queue: Queue): Promise<WorkerInfo[]> {
-  return parseWorkers(await queue.redis.hvals(queue.keys.workers))
+  const known = await queue.redis.hvals(queue.keys.workers).catch((error: Error) => {
+    // A key of another type, which `estado` and `verificar` tell of.
+    if (/^WRONGTYPE/.test(error.message)) return []
+    throw error
+  })
+  return parseWorkers(known)
 }
 
 function parseWorkers(texts: readonly string[]): WorkerInfo[] {

@@ -39,10 +39,10 @@ export class Lookout {
       wait = this.#scene.config().workers.poll
       try {
         const seen = await look(this.#queue, [...this.#lanes()])
-        this.#scene.redisOutage.worked()
+        this.#scene.redisOutage.worked(this)
         this.#events.seen(seen)
       } catch (error) {
-        wait = this.#events.failed(error)
+        wait = this.#events.failed(error, this)
       }
     }
   }

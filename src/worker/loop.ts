@@ -14,7 +14,7 @@ export interface LoopEvents {
   /** Something was found. */
   active(): void
   /** Redis is away or refuses. @returns how long to wait */
-  failed(error: unknown): Millis
+  failed(error: unknown, who: object): Millis
 }
 
 export abstract class Loop<Events extends LoopEvents = LoopEvents> {
@@ -43,7 +43,7 @@ export abstract class Loop<Events extends LoopEvents = LoopEvents> {
       try {
         await this.turn()
       } catch (error) {
-        await this.resume.wait(this.events.failed(error))
+        await this.resume.wait(this.events.failed(error, this))
       }
     }
   }

@@ -1,6 +1,9 @@
 /**
  * One line when a neighbour goes away, a reminder a minute, one line when it is back: an outage must not fill a disk.
  * Also how long to wait before the next try.
+ *
+ * It is back when everything that failed with it has worked again: what one part cannot do, because a key is of another type
+ * or memory is full, another one may.
  */
 import type { Millis } from '../message.ts'
 import type { Logger } from './log.ts'
@@ -31,6 +34,7 @@ export class Outage {
   #since: number | null = null
   #said = 0
   #failures = 0
+  readonly #failing = new Set<object>()
 
   readonly #words: Words
   readonly #calm: Millis
@@ -51,10 +55,14 @@ export class Outage {
     return this.#since !== null
   }
 
-  /** @returns ms to wait before the next try: from 50 ms doubling to half a second, with jitter */
-  failed(error: Error): number {
+  /**
+   * @param who failed, where several parts use the same neighbour
+   * @returns ms to wait before the next try: from 50 ms doubling to half a second, with jitter
+   */
+  failed(error: Error, who: object = this): number {
     const now = Date.now()
     this.#failedAt = now
+    this.#failing.add(who)
     if (this.#since === null) {
       this.#since = now
       this.#said = now
@@ -74,11 +82,40 @@ export class Outage {
     return Math.min(500, 50 * 2 ** Math.min(this.#failures - 1, 5)) * (0.75 + Math.random() / 2)
   }
 
-  worked(): void {
-    if (this.#since === null || Date.now() - this.#failedAt < this.#calm) return
+  worked(who: object = this): void {
+    this.#failing.delete(who)
+    if (this.#since === null || this.#failing.size > 0) return
+    if (Date.now() - this.#failedAt < this.#calm) return
     const seconds = Math.round((Date.now() - this.#since) / 100) / 10
     this.#log.info({ servicio: this.#what, segundos: seconds }, `${this.#what} ${this.#words.over}`)
     this.#since = null
     this.#failures = 0
+  }
+}
+
+/** Lanes with a key that somebody made something else of: one line each, and one when it is repaired. */
+export class BrokenLanes {
+  readonly #log: Logger
+  readonly #said = new Map<string, string>()
+
+  constructor(log: Logger) {
+    this.#log = log
+  }
+
+  /** What is wrong with one of them, null: with none. */
+  get first(): string | null {
+    return [...this.#said.values()][0] ?? null
+  }
+
+  /** @param what is wrong, null: nothing is */
+  told(listener: string, what: string | null): void {
+    const said = this.#said.get(listener)
+    if (what !== null && said === undefined) {
+      this.#said.set(listener, what)
+      this.#log.error({ listener, detalle: what }, 'una cola no se puede trabajar; las demás siguen')
+    } else if (what === null && said !== undefined) {
+      this.#said.delete(listener)
+      this.#log.info({ listener }, 'la cola se puede trabajar otra vez')
+    }
   }
 }

@@ -4,6 +4,7 @@
  */
 import { AuditReader } from '../queue/audit-reader.ts'
 import type { Queue } from '../queue/queue.ts'
+import { redisTrouble } from '../queue/redis.ts'
 import { BEAT_MS, beat, type WorkerInfo } from './heartbeat.ts'
 import type { WorkerScene } from './scene.ts'
 
@@ -43,8 +44,9 @@ export class Pulse {
       if (deadReaders) await this.#inherit(alive)
       this.#watchBacklog(audit)
       this.#watchConfigurations(differing)
-    } catch {
-      // The loops report the outage.
+      this.#scene.redisOutage.worked(this)
+    } catch (error) {
+      this.#scene.redisOutage.failed(redisTrouble(error, this.#scene.config().redis), this)
     }
     if (!this.#stopped) this.#timer = setTimeout(() => void this.start(), BEAT_MS)
   }

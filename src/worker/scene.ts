@@ -2,7 +2,7 @@
 import type { Config } from '../config/config.ts'
 import type { LoadedConfig } from './heartbeat.ts'
 import type { Logger } from './log.ts'
-import type { Outage } from './outage.ts'
+import type { BrokenLanes, Outage } from './outage.ts'
 
 export interface WorkerScene {
   /** `host:pid:random`: who made an attempt, and whose audit entries are whose. */
@@ -12,6 +12,7 @@ export interface WorkerScene {
   readonly redisOutage: Outage
   /** Files and sockets that may be open at once ran out. */
   readonly descriptors: Outage
+  readonly brokenLanes: BrokenLanes
   /** The configuration in force now; a reload changes it. */
   config(): Config
   /** The same for others to see. */

@@ -2,8 +2,8 @@
  * Outcomes on their way back to Redis, several in one script call.
  *
  * While one call is under way the next batch gathers, so the batches grow with the load by themselves; under load a
- * couple of milliseconds are waited for more. A batch that could not be written stays, in order, until Redis is back: an
- * outcome is never thrown away.
+ * couple of milliseconds are waited for more. A batch that could not be written stays, in order, until Redis is back, and an
+ * outcome whose lane has a key of another type until that is repaired: none is ever thrown away.
  */
 import type { Queue, Settlement } from '../queue/queue.ts'
 import { isRedisOutage, redisTrouble } from '../queue/redis.ts'
@@ -15,6 +15,8 @@ const AT_MOST_BYTES = 4 * 1024 * 1024
 const GATHER_MS = 2
 /** Fewer requests in flight than this: nothing to gather. */
 const BUSY = 8
+/** What no lane took is told again after this. */
+const TELL_AGAIN_MS = 1_000
 
 export type Settled = (settlement: Settlement, applied: boolean) => void
 
@@ -23,6 +25,8 @@ export class Settler {
   readonly #scene: WorkerScene
   readonly #settled: Settled
   #waiting: Settlement[] = []
+  /** Their lane has a key of another type. */
+  #stuck: Settlement[] = []
   #running: Promise<void> | null = null
   #abandoned = false
 
@@ -33,7 +37,11 @@ export class Settler {
   }
 
   get size(): number {
-    return this.#waiting.length
+    return this.#waiting.length + this.#stuck.length
+  }
+
+  get stuck(): number {
+    return this.#stuck.length
   }
 
   add(settlement: Settlement): void {
@@ -58,13 +66,23 @@ export class Settler {
       const batch = this.#nextBatch()
       try {
         await this.#write(batch)
-        this.#scene.redisOutage.worked()
+        this.#scene.redisOutage.worked(this)
         this.#waiting.splice(0, batch.length)
       } catch (error) {
-        await pause(this.#scene.redisOutage.failed(redisTrouble(error, this.#scene.config().redis)))
+        await pause(this.#scene.redisOutage.failed(redisTrouble(error, this.#scene.config().redis), this))
       }
     }
     this.#running = null
+  }
+
+  #setAside(settlement: Settlement): void {
+    if (this.#stuck.push(settlement) > 1) return
+    const again = () => {
+      const stuck = this.#stuck
+      this.#stuck = []
+      if (!this.#abandoned) for (const each of stuck) this.add(each)
+    }
+    setTimeout(again, TELL_AGAIN_MS).unref()
   }
 
   #nextBatch(): Settlement[] {
@@ -84,7 +102,9 @@ export class Settler {
     try {
       const applied = await this.#queue.settle(batch)
       batch.forEach((settlement, i) => {
-        this.#settled(settlement, applied[i]!)
+        const result = applied[i]
+        if (typeof result === 'boolean') this.#settled(settlement, result)
+        else this.#setAside(settlement)
       })
     } catch (error) {
       if (isRedisOutage(error)) throw error

@@ -7,7 +7,7 @@ import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
 import type { Config, ListenerConfig } from '../config/config.ts'
 import { createDeliverer } from '../delivery/http.ts'
-import { ConfigError } from '../errors.ts'
+import { ConfigError, OperationFailed } from '../errors.ts'
 import { AuditReader } from '../queue/audit-reader.ts'
 import { CALLBACK_LANE } from '../queue/keys.ts'
 import { Queue } from '../queue/queue.ts'
@@ -29,7 +29,7 @@ import { Subscriptions } from './match.ts'
 import { MetricsPlace } from './metrics-place.ts'
 import { type NightlyPurge, startNightlyPurge } from './nightly-purge.ts'
 import { observed } from './observed.ts'
-import { EXHAUSTED, Outage } from './outage.ts'
+import { BrokenLanes, EXHAUSTED, Outage } from './outage.ts'
 import { Pulse } from './pulse.ts'
 import { untilQuiet } from './quiet.ts'
 import type { WorkerScene } from './scene.ts'
@@ -89,6 +89,7 @@ export class Worker {
       log,
       redisOutage: new Outage(log, 'Redis'),
       descriptors: new Outage(log, 'el cupo de archivos y conexiones abiertas (ulimit -n)', EXHAUSTED, CALM_MS),
+      brokenLanes: new BrokenLanes(log),
       config: () => this.#config,
       loaded: () => this.#loaded,
       inFlight: () => this.#leases.size,
@@ -124,7 +125,10 @@ export class Worker {
     })
     const claimBell = new Signal()
     this.#claimer = new Claimer(this.#queue, this.#scene, this.#leases, this.#settler, claimBell)
-    const events = { active: () => this.#active(), failed: (error: unknown) => this.#redisFailed(error) }
+    const events = {
+      active: () => this.#active(),
+      failed: (error: unknown, who: object) => this.#redisFailed(error, who),
+    }
     const subscriptions = new Subscriptions(this.#config.listeners.values())
     this.#dispatching = new DispatchLoop(new Dispatcher(this.#queue, this.#scene), subscriptions, this.#scene, {
       ...events,
@@ -185,11 +189,13 @@ export class Worker {
           dispatch: this.#dispatching,
           claim: this.#claiming,
           claimer: this.#claimer,
-          busy: () => this.#leases.size > 0 || this.#settler.size > 0,
+          busy: () => Math.max(this.#leases.size, this.#settler.size) > this.#settler.stuck,
           over: () => this.#stopping || !this.#config.active || this.#failure !== undefined,
           lookEverywhere: () => this.#lookEverywhere(),
         })
         this.stop()
+        const broken = this.#scene.brokenLanes.first
+        if (broken !== null) this.#failure ??= new OperationFailed(`Una cola no se pudo trabajar: ${broken}`)
       }
       await loops
       if (this.#failure) throw this.#failure
@@ -273,7 +279,7 @@ export class Worker {
         await this.#disconnect()
         throw trouble
       }
-      this.#scene.redisOutage.failed(trouble)
+      this.#scene.redisOutage.failed(trouble, this.#dispatching)
     }
   }
 
@@ -320,13 +326,13 @@ export class Worker {
   }
 
   /** @returns ms to wait; with `once` nobody waits for Redis to come back */
-  #redisFailed(error: unknown): number {
+  #redisFailed(error: unknown, who: object): number {
     const trouble = redisTrouble(error, this.#config.redis)
     if (this.#options.once) {
       this.#failure = trouble
       this.stop()
     }
-    return this.#scene.redisOutage.failed(trouble)
+    return this.#scene.redisOutage.failed(trouble, who)
   }
 
   #listen(): void {

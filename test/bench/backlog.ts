@@ -8,7 +8,7 @@ import { loadConfig } from '../../src/config/load.ts'
 import { Queue } from '../../src/queue/queue.ts'
 import { Dispatcher } from '../../src/worker/dispatcher.ts'
 import { Subscriptions } from '../../src/worker/match.ts'
-import { Outage } from '../../src/worker/outage.ts'
+import { BrokenLanes, Outage } from '../../src/worker/outage.ts'
 import type { Installation } from './installation.ts'
 import type { Bench } from './scene.ts'
 
@@ -25,6 +25,7 @@ export async function addWaiting(bench: Bench, installation: Installation, count
     version: 'banco',
     log,
     descriptors: new Outage(log, 'archivos'),
+    brokenLanes: new BrokenLanes(log),
     redisOutage: new Outage(log, 'Redis'),
     config: () => config,
     loaded: () => ({}),

@@ -1,6 +1,8 @@
 /** What keeps a listener from being flooded, and the others from waiting for it: slots, rate, order, breaker, pauses. */
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { LANE_KINDS, type LaneKeys } from '../../src/queue/keys.ts'
+import { closedGate } from '../support/gate.ts'
 import type { ReceivedRequest } from '../support/listener.ts'
 import { until } from '../support/until.ts'
 import { expect, test, type World } from '../support/world.ts'
@@ -270,4 +272,49 @@ test('410 fails the delivery and holds the listener until somebody resumes it', 
   expect(await world.cli(['reanudar', 'ido'])).toMatchObject({ code: 0 })
   await world.settled(second)
   expect(await shown(world, 'ido')).toMatchObject({ pausado: 'no', en_cola: 0 })
+})
+
+test('a key that another program overwrote stops its own listener, is said once, and after its repair all goes on', async ({
+  world,
+}) => {
+  const broken = Object.keys(LANE_KINDS) as (keyof LaneKeys)[]
+  const sound = await world.listener(() => ({ status: 200 }), { nombre: 'sano' })
+  const target = await world.listener(() => ({ status: 200 }), { nombre: 'otro' })
+  for (const name of broken) await world.set(`listener ${name.toLowerCase()}`, { url: target.url })
+  await world.set('workers', { arriendo: '1s' })
+  const keys = broken.map((name) => world.keys.lane(name.toLowerCase())[name])
+  // This one is overwritten while its requests are under way.
+  const gate = closedGate()
+  const late = await world.listener(() => gate.opened.then(() => ({ status: 200 })), { nombre: 'tarde' })
+  for (const key of keys) await world.redis.set(key, 'x')
+  const worker = await world.worker()
+  const ids = await sendMany(world, 3)
+  await late.received(3)
+  keys.push(world.keys.lane('tarde').failed)
+  await world.redis.set(keys.at(-1)!, 'x')
+  gate.open()
+  await until(async () => (await statesOf(world, 'sano')).exitosa === 3)
+  const said = () => worker.log.filter(({ mensaje }) => String(mensaje).includes('una cola no se puede trabajar'))
+  await until(() => said().length === broken.length)
+  // Longer than a lease: what nobody could begin is no attempt.
+  await pause(1_500)
+  expect(said()).toHaveLength(broken.length)
+  expect(await statesOf(world, 'tarde')).toEqual({ pendiente: 3 })
+  expect(worker.output).not.toContain('disponible')
+  const estado = await world.cli(['estado', '--json'])
+  const told = JSON.parse(estado.stdout).claves_rotas.map(({ clave }: { clave: string }) => clave)
+  expect(told.toSorted()).toEqual(keys.toSorted())
+  const verificar = await world.cli(['verificar'])
+  for (const key of keys) expect(verificar.stdout).toContain(key)
+
+  await world.redis.del(...keys)
+  for (const id of ids) await world.settled(id)
+  for (const id of ids) {
+    for (const delivery of await world.audit(id)) {
+      expect(delivery).toMatchObject({ estado: 'exitosa', intentos: [{ numero: 1, error: null }] })
+      expect(delivery.intentos).toHaveLength(1)
+    }
+  }
+  expect(late.requests).toHaveLength(3)
+  expect([sound.requests.length, target.requests.length]).toEqual([3, 3 * (broken.length + 1)])
 })

@@ -3,6 +3,8 @@
 -- KEYS 1 workers HASH   2 audit STREAM
 -- ARGV 1 worker   2 its description (JSON object), to which the time is added   3 consumer group of the audit
 -- →    { now, audit events that wait, list of names of the group's consumers, flat list of worker, description }
+local wrong = mistyped(1, { 'hash', 'stream' })
+if wrong then return redis.error_reply(wrong) end
 allow_when_full(KEYS[1])
 local now = clock()
 redis.call('HSET', KEYS[1], ARGV[1], string.sub(ARGV[2], 1, -2) .. string.format(',"visto":%d}', now))

@@ -6,6 +6,8 @@
 -- Told as if it had been dispatched and then discarded, so that it can be sent again.
 local lock, delayed, audit = KEYS[1], KEYS[2], KEYS[3]
 local key, id = ARGV[2] .. ARGV[3], ARGV[3]
+local wrong = mistyped(1, { 'string', 'zset', 'stream' })
+if wrong then return redis.error_reply(wrong) end
 if redis.call('GET', lock) ~= ARGV[1] then return -1 end
 local raw = redis.call('ZSCORE', delayed, id) and redis.call('GET', key)
 if not raw then return 0 end

@@ -1,28 +1,29 @@
 -- claim: give a worker the deliveries that it can start now, under a lease.
 -- KEYS 1 fence counter  2 paused HASH  3 audit STREAM  4 remaining HASH  5 queue of the callback lane
 --      6 callbacks put aside ZSET, all with score 0: `listener~id`
---      then seven for each lane: 7 queue LIST  8 in flight ZSET  9 deliveries HASH  10 retries ZSET  11 failed ZSET
---      12 breaker HASH  13 rate HASH
+--      7 retries of the callback lane
+--      then seven for each lane: 8 queue LIST  9 in flight ZSET  10 deliveries HASH  11 retries ZSET  12 failed ZSET
+--      13 breaker HASH  14 rate HASH
 -- ARGV 1 lease, ms  2 message key prefix  3 bytes that are free for all
 --      then eleven for each lane: listener, at most n, strict order (0|1), rate count (0 = none), rate period ms,
 --      breaker pause ms (0 = no breaker), concurrency, callback job for a delivery that fails here ('' = none; its `{id}`
 --      is replaced), 1 when the lane audits its states (0: the callback lane), bytes it may take of those that are free,
 --      bytes that are its own
--- →    { now, fence, then for each lane: { next due ms (-1 none), left in queue, deliveries failed, flat list of id, made, number, version, envelope } }
+-- →    { now, fence, then for each lane: { next due ms (-1 none), left in queue, deliveries failed, flat list of id, made, number, version, envelope }
+--      or, of a lane with a key of another type, which is left alone: what is wrong }
 --
 -- Due retries and new messages share the free slots half and half, so neither starves the other. A delivery whose lease
 -- ran out goes to the back (in strict order: to the front), and is failed after the third time: it kills its workers. One
 -- whose claim never arrived was not begun: it goes back as it was, with nothing counted and nothing told.
 local fences, paused, audit, remaining, callbacks, aside = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local callback_retries = KEYS[7]
 local duration, prefix, budget = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+local wrong = mistyped(1, { 'string', 'hash', 'stream', 'hash' })
+if wrong then return redis.error_reply(wrong) end
 local now = clock()
 allow_when_full(paused)
 
 local fence = 0
-local function new_fence()
-  if fence == 0 then fence = redis.call('INCR', fences) end
-  return fence
-end
 
 -- How long what this version does not understand waits for one that does.
 local NOT_OURS = 60000
@@ -38,7 +39,7 @@ local function fail_here(lane, id, number, version, reason)
   end
   if lane.job ~= '' then
     local job = string.gsub(lane.job, '{id}', function() return id end)
-    queue_callback(callbacks, prefix, callback_id(id, lane.name, version), job)
+    queue_callback(callbacks, callback_retries, prefix, callback_id(id, lane.name, version), job)
   end
   release_body(remaining, prefix, id)
 end
@@ -228,28 +229,24 @@ end
 -- Returns it (false: it is gone), or nil where there is no room.
 local function read(lane, id)
   local key = prefix .. id
-  if (budget <= 0 or lane.room <= 0) and (lane.own <= 0 or redis.call('STRLEN', key) > lane.own) then return nil end
-  local raw = redis.call('GET', key)
+  if budget <= 0 or lane.room <= 0 then
+    local length = redis.pcall('STRLEN', key)
+    if lane.own <= 0 or (type(length) == 'number' and length > lane.own) then return nil end
+  end
+  -- What is no text is nobody's message.
+  local raw = redis.pcall('GET', key)
+  if type(raw) ~= 'string' then raw = false end
   local size = raw and #raw or 0
   budget, lane.room, lane.own = budget - size, lane.room - size, lane.own - size
   return raw
 end
 
-local answer = { now, 0 }
-local lanes = (#KEYS - 6) / 7
-for i = 0, lanes - 1 do
-  local k, a = 7 + i * 7, 4 + i * 11
-  local lane = {
-    queue = KEYS[k], in_flight = KEYS[k + 1], deliveries = KEYS[k + 2], retries = KEYS[k + 3], failed = KEYS[k + 4],
-    breaker = KEYS[k + 5], rate = KEYS[k + 6],
-    name = ARGV[a], n = math.min(tonumber(ARGV[a + 1]), 500), strict = ARGV[a + 2] == '1', count = tonumber(ARGV[a + 3]),
-    period = tonumber(ARGV[a + 4]), breaker_pause = tonumber(ARGV[a + 5]), concurrency = tonumber(ARGV[a + 6]),
-    job = ARGV[a + 7], audited = ARGV[a + 8] == '1', room = tonumber(ARGV[a + 9]), own = tonumber(ARGV[a + 10]),
-  }
-  local is_callbacks = not lane.audited
+local function claim(lane)
+  -- Before anything is taken: it may fail.
+  if fence == 0 then fence = redis.call('INCR', fences) end
   local failed = rescue(lane)
   local items = {}
-  local ids, due = (is_callbacks and pick_callbacks or pick)(lane)
+  local ids, due = (lane.is_callbacks and pick_callbacks or pick)(lane)
   -- Read and written in one command for all of them: a command each cost more than the rest of the claim.
   local states = #ids > 0 and redis.call('HMGET', lane.deliveries, unpack(ids)) or {}
   local leased, held = {}, {}
@@ -259,7 +256,7 @@ for i = 0, lanes - 1 do
     if theirs < 0 then
       redis.call('ZADD', lane.retries, now + NOT_OURS, id)
     elseif raw then
-      held[#held + 1], held[#held + 2] = id, state_of(made, number, expiries, version, new_fence())
+      held[#held + 1], held[#held + 2] = id, state_of(made, number, expiries, version, fence)
       leased[#leased + 1], leased[#leased + 2] = unheard(now + duration), id
       local at = #items
       items[at + 1], items[at + 2], items[at + 3], items[at + 4], items[at + 5] = id, made, number, version, raw
@@ -280,8 +277,26 @@ for i = 0, lanes - 1 do
       redis.call('PEXPIRE', lane.rate, math.ceil(lane.period * 2))
     end
   end
-  local left = redis.call('LLEN', lane.queue) + (is_callbacks and redis.call('ZCARD', aside) or 0)
-  answer[#answer + 1] = { due, left, failed, items }
+  return { due, redis.call('LLEN', lane.queue) + (lane.is_callbacks and redis.call('ZCARD', aside) or 0), failed, items }
+end
+
+local LANE = { 'list', 'zset', 'hash', 'zset', 'zset', 'hash', 'hash' }
+local answer = { now, 0 }
+for i = 0, (#KEYS - 7) / 7 - 1 do
+  local k, a = 8 + i * 7, 4 + i * 11
+  local lane = {
+    queue = KEYS[k], in_flight = KEYS[k + 1], deliveries = KEYS[k + 2], retries = KEYS[k + 3], failed = KEYS[k + 4],
+    breaker = KEYS[k + 5], rate = KEYS[k + 6],
+    name = ARGV[a], n = math.min(tonumber(ARGV[a + 1]), 500), strict = ARGV[a + 2] == '1', count = tonumber(ARGV[a + 3]),
+    period = tonumber(ARGV[a + 4]), breaker_pause = tonumber(ARGV[a + 5]), concurrency = tonumber(ARGV[a + 6]),
+    job = ARGV[a + 7], audited = ARGV[a + 8] == '1', room = tonumber(ARGV[a + 9]), own = tonumber(ARGV[a + 10]),
+  }
+  lane.is_callbacks = not lane.audited
+  if redis.call('EXISTS', lane.queue, lane.in_flight, lane.retries, lane.is_callbacks and aside or lane.queue) == 0 then
+    answer[#answer + 1] = { -1, 0, 0, {} }
+  else
+    answer[#answer + 1] = mistyped(k, LANE) or (lane.is_callbacks and mistyped(6, { 'zset' })) or claim(lane)
+  end
 end
 answer[2] = fence
 return answer

@@ -12,6 +12,30 @@ local function allow_when_full(key)
   redis.call('HDEL', key, '')
 end
 
+-- Scripts do not roll back: a key of another type, met half-way, leaves half of the work done. So each asks about its keys
+-- before its first write. → what is wrong with the first one that is not what it should be, nil where nothing is
+local function mistyped(from, kinds)
+  for i, kind in ipairs(kinds) do
+    local key = KEYS[from + i - 1]
+    local is = redis.call('TYPE', key).ok
+    if is ~= kind and is ~= 'none' then return 'WRONGTYPE ' .. key .. ' ' .. is .. ' ' .. kind end
+  end
+end
+
+-- Deliveries that wait for their turn. While somebody has made something else of the lane's list they wait among the retries,
+-- due at once, which `claim` tells; where those are no set either, they are only counted, and `recuperar` puts them back.
+local function push(queue, retries, ids, now)
+  local is = redis.call('TYPE', queue).ok
+  if is == 'list' or is == 'none' then
+    redis.call('RPUSH', queue, unpack(ids))
+    return
+  end
+  local flat = {}
+  -- A thousandth apart: in their order.
+  for i, id in ipairs(ids) do flat[i * 2 - 1], flat[i * 2] = now + i / 1000, id end
+  redis.pcall('ZADD', retries, unpack(flat))
+end
+
 -- State of a delivery that was claimed at least once: `made:number:expiries:version:fence`, or the fence alone where all the
 -- rest is 0, as for most.
 --   made      attempts that count for the strategy       number   the last attempt number given out
@@ -87,8 +111,8 @@ local function callback_id(id, listener, version)
 end
 
 -- A callback is a delivery of the callback lane: its body is the job. The same id is never queued twice.
-local function queue_callback(queue, prefix, id, job)
-  if redis.call('SET', prefix .. id, job, 'NX') then redis.call('RPUSH', queue, id) end
+local function queue_callback(queue, retries, prefix, id, job)
+  if redis.call('SET', prefix .. id, job, 'NX') then push(queue, retries, { id }, clock()) end
 end
 
 -- Id of the audit row of an attempt whose outcome never came.

@@ -8,6 +8,9 @@
 -- With its state goes the fence: the request under way ends as a stale one, audited, without changing anything.
 local lock, remaining, audit = KEYS[1], KEYS[2], KEYS[3]
 local prefix, reason, lanes = ARGV[2], ARGV[3], tonumber(ARGV[4])
+local wrong = mistyped(1, { 'string', 'hash', 'stream' })
+for k = 4, #KEYS, 5 do wrong = wrong or mistyped(k, { 'list', 'zset', 'hash', 'zset', 'zset' }) end
+if wrong then return redis.error_reply(wrong) end
 if redis.call('GET', lock) ~= ARGV[1] then return { -1 } end
 local now = clock()
 allow_when_full(remaining)

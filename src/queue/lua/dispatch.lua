@@ -1,6 +1,6 @@
 -- dispatch: move the envelopes just taken to the queues of the listeners that want them, all or nothing.
 -- KEYS 1 dispatching LIST  2 dispatch lease HASH  3 inbox_invalid LIST  4 audit STREAM  5 remaining HASH  6 delayed ZSET
---      7 listeners SET     8… queue LIST of each listener in the batch
+--      7 listeners SET     then two for each listener in the batch: queue LIST, retries ZSET
 -- ARGV 1 fence   2 message key prefix   3 number of listeners L   4… their names, L of them
 --      then four for each envelope, in the order of `take`:
 --        kind `d` (dispatch), id, event (JSON), listener numbers joined by `,`
@@ -11,6 +11,8 @@
 -- A message whose id is still being delivered: the same bytes are a repeated LPUSH and are dropped, other bytes are set aside.
 local batch, lease, invalid, audit, remaining, delayed, names_seen = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local fence, prefix, listeners = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local wrong = mistyped(1, { 'list', 'hash', 'list', 'stream', 'hash', 'zset', 'set' })
+if wrong then return redis.error_reply(wrong) end
 allow_when_full(lease)
 if redis.call('HGET', lease, 'fence') ~= fence then return { -1 } end
 
@@ -38,7 +40,7 @@ while next_arg <= #ARGV do
     local fresh
     if stored then fresh = redis.call('SET', prefix .. id, raw, 'NX') else fresh = redis.call('EXISTS', prefix .. id) == 0 end
     if not fresh then
-      if redis.call('GET', prefix .. id) == raw then
+      if redis.pcall('GET', prefix .. id) == raw then
         duplicates = duplicates + 1
       else
         redis.call('LPUSH', invalid, raw)
@@ -61,7 +63,8 @@ while next_arg <= #ARGV do
   end
 end
 for number, ids in ipairs(queued) do
-  if #ids > 0 and redis.call('RPUSH', KEYS[7 + number], unpack(ids)) == #ids then
+  if #ids > 0 then
+    push(KEYS[6 + number * 2], KEYS[7 + number * 2], ids, now)
     redis.call('SADD', names_seen, ARGV[3 + number])
   end
 end

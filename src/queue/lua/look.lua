@@ -5,13 +5,17 @@
 --
 -- Once a second and worker: where nothing waits at all, which is most of the time, one command finds that out.
 -- It writes, like what it stands for, so that a worker on a server that became a replica hears of it.
+local wrong = mistyped(1, { 'hash', 'stream', 'list', 'list', 'zset' })
+if wrong then return redis.error_reply(wrong) end
 allow_when_full(KEYS[1])
 local now = clock()
 local answer = { now, redis.call('XLEN', KEYS[2]), 0 }
 local quiet = redis.call('EXISTS', unpack(KEYS, 3)) == 0
 
+-- A key that somebody made something else of is for `take` and `claim` to tell.
 local function due(key)
-  return redis.call('ZCOUNT', key, '-inf', now) > 0
+  local count = redis.pcall('ZCOUNT', key, '-inf', now)
+  return type(count) ~= 'number' or count > 0
 end
 
 if not quiet and (redis.call('EXISTS', KEYS[3], KEYS[4]) > 0 or due(KEYS[5])) then answer[3] = 1 end

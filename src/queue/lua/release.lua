@@ -3,13 +3,18 @@
 -- ARGV for each delivery, in the order they were claimed: lane number, id, fence
 -- →    how many were given back
 --
--- From the last one on and each to the front, so that they stand in their old order again.
+-- A lane with a key of another type keeps its claims until their lease is over. From the last one on and each to the front, so that they stand in their old order again.
+local wrong = {}
+for k = 1, #KEYS, 3 do wrong[k + 2] = mistyped(k, { 'list', 'zset', 'hash' }) end
 local count = 0
 for at = #ARGV - 2, 1, -3 do
   local lane, id, fence = tonumber(ARGV[at]) * 3, ARGV[at + 1], tonumber(ARGV[at + 2])
   local queue, in_flight, deliveries = KEYS[lane - 2], KEYS[lane - 1], KEYS[lane]
-  allow_when_full(deliveries)
-  local made, number, expiries, version, held = read_state(deliveries, id)
+  local made, number, expiries, version, held = 0, 0, 0, 0, 0
+  if not wrong[lane] then
+    allow_when_full(deliveries)
+    made, number, expiries, version, held = read_state(deliveries, id)
+  end
   if held == fence and fence > 0 then
     redis.call('ZREM', in_flight, id)
     if number == 0 and version == 0 and expiries == 0 then

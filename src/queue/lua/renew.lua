@@ -1,9 +1,8 @@
 -- renew: tell that a claim arrived and its requests begin, and later lengthen its leases while the worker is busy with them.
 -- KEYS two for each lane: in flight ZSET, deliveries HASH
 -- ARGV 1 lease, ms   then for each delivery, at most 500: lane number, id, fence
--- →    one per delivery: 1 renewed, 0 lost (another worker has it, or it was settled): its request is to be aborted
+-- →    one per delivery: 1 renewed (or a key of its lane is of another type, and nothing can be told), 0 lost (another worker has it, or it was settled): its request is to be aborted
 local lease_end = clock() + tonumber(ARGV[1])
-allow_when_full(KEYS[2])
 local lanes = {}
 for at = 2, #ARGV, 3 do
   local number = tonumber(ARGV[at])
@@ -15,12 +14,16 @@ end
 local answer = {}
 for number, lane in pairs(lanes) do
   local kept = {}
-  for i, state in ipairs(redis.call('HMGET', KEYS[number * 2], unpack(lane.ids))) do
-    local _, _, _, _, held = parse_state(state)
+  local wrong = mistyped(number * 2 - 1, { 'zset', 'hash' })
+  if not wrong then allow_when_full(KEYS[number * 2]) end
+  local states = wrong and {} or redis.call('HMGET', KEYS[number * 2], unpack(lane.ids))
+  for i in ipairs(lane.ids) do
+    local _, _, _, _, held = parse_state(states[i])
+    if wrong then held = lane.fences[i] end
     local ours = held == lane.fences[i]
     if ours then kept[#kept + 1], kept[#kept + 2] = lease_end, lane.ids[i] end
     answer[lane.places[i]] = ours and 1 or 0
   end
-  if #kept > 0 then redis.call('ZADD', KEYS[number * 2 - 1], 'XX', unpack(kept)) end
+  if #kept > 0 and not wrong then redis.call('ZADD', KEYS[number * 2 - 1], 'XX', unpack(kept)) end
 end
 return answer

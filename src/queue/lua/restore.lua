@@ -1,6 +1,6 @@
 -- restore: put deliveries and delayed messages that Redis does not hold into their queues, message by message.
 -- KEYS 1 maintenance lock  2 remaining HASH  3 delayed ZSET  4 listeners SET  5 fence counter  6 audit STREAM
---      7 queue of the callback lane   then five for each lane: queue, in flight, deliveries, retries, failed
+--      7 queue of the callback lane   8 its retries   then five for each lane: queue, in flight, deliveries, retries, failed
 -- ARGV 1 the lock's value  2 message key prefix  3 number of lanes L  4… their names, L of them
 --      then for each message: id, envelope, other unfinished deliveries of it, number of items N, then N times:
 --        mode, lane number, due ms, made, number, version, audit event (JSON), reason, callback job ('' = none)
@@ -11,8 +11,12 @@
 -- The lock makes sure that nobody else puts ended deliveries back; dispatch and claim go on meanwhile, so whether Redis holds
 -- a delivery is asked here. `remaining` is counted anew rather than raised: what was lost may or may not be counted already,
 -- and a restoration that was cut short can be repeated.
-local lock, remaining, delayed, names_seen, fences, audit, callbacks = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local lock, remaining, delayed, names_seen, fences, audit = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local callbacks, callback_retries = KEYS[7], KEYS[8]
 local prefix, lanes = ARGV[2], tonumber(ARGV[3])
+local wrong = mistyped(1, { 'string', 'hash', 'zset', 'set', 'string', 'stream' })
+for k = 9, #KEYS, 5 do wrong = wrong or mistyped(k, { 'list', 'zset', 'hash', 'zset', 'zset' }) end
+if wrong then return redis.error_reply(wrong) end
 if redis.call('GET', lock) ~= ARGV[1] then return { -1 } end
 local now = clock()
 
@@ -54,7 +58,7 @@ while at <= #ARGV do
         redis.call('ZADD', delayed, due, id)
       end
     else
-      local k = 8 + (number_of_lane - 1) * 5
+      local k = 9 + (number_of_lane - 1) * 5
       local lane = { queue = KEYS[k], in_flight = KEYS[k + 1], deliveries = KEYS[k + 2], retries = KEYS[k + 3], failed = KEYS[k + 4] }
       if is_held(lane, id, present) then
         code, held = 0, held + 1
@@ -65,7 +69,7 @@ while at <= #ARGV do
       else
         if mode == 's' then
           tell(audit, 's', now, event, state_text('exitosa', next_version(version, now), number, nil, reason))
-          if job ~= '' then queue_callback(callbacks, prefix, callback_id(id, ARGV[3 + number_of_lane], next_version(version, now)), job) end
+          if job ~= '' then queue_callback(callbacks, callback_retries, prefix, callback_id(id, ARGV[3 + number_of_lane], next_version(version, now)), job) end
         else
           if mode == 'e' then
             version = next_version(version, now)

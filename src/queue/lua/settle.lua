@@ -1,5 +1,5 @@
 -- settle: record the attempts that just ended and move their deliveries on, all or nothing.
--- KEYS 1 audit STREAM  2 remaining HASH  3 queue of the callback lane  4 paused HASH  5 inbox LIST
+-- KEYS 1 audit STREAM  2 remaining HASH  3 queue of the callback lane  4 its retries  5 paused HASH  6 inbox LIST
 --      then seven for each lane, as in claim: queue, in flight, deliveries, retries, failed, breaker, rate
 -- ARGV 1 message key prefix   2 number of lanes L   then six for each lane: listener, breaker threshold percent (0 = none),
 --      minimum, window ms, pause ms, concurrency
@@ -9,10 +9,13 @@
 --      and after that: callback job where there is one; the message where there is one; the events (JSON)
 --      verdicts: ok, retry (after the delay), failed, gone (failed, and the listener is paused for good), requeue (at once, not counted),
 --        wait (after the delay, not counted: this version does not understand what lies there)
--- →    one per attempt: 1 applied, 0 stale (lease lost to another worker; audited all the same)
+-- →    one per attempt: 1 applied, 0 stale (lease lost to another worker; audited all the same), 2 nothing
+--      was done, since a key of its lane is of another type: to be told again
 --
 -- The events are written whatever the fence says: the request did happen, whoever holds the lease now.
-local audit, remaining, callbacks, paused, inbox = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local audit, remaining, callbacks, callback_retries, paused, inbox = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local wrong = mistyped(1, { 'stream', 'hash' }) or mistyped(5, { 'hash', 'list' })
+if wrong then return redis.error_reply(wrong) end
 local prefix, lanes = ARGV[1], tonumber(ARGV[2])
 local now = clock()
 allow_when_full(paused)
@@ -59,11 +62,12 @@ end
 local at = 3
 local by_number = {}
 for i = 1, lanes do
-  local k = 6 + (i - 1) * 7
+  local k = 7 + (i - 1) * 7
   by_number[i] = {
     queue = KEYS[k], in_flight = KEYS[k + 1], deliveries = KEYS[k + 2], retries = KEYS[k + 3], failed = KEYS[k + 4],
     breaker = KEYS[k + 5], name = ARGV[at], threshold = tonumber(ARGV[at + 1]), minimum = tonumber(ARGV[at + 2]),
     window = tonumber(ARGV[at + 3]), pause = tonumber(ARGV[at + 4]), concurrency = tonumber(ARGV[at + 5]),
+    broken = mistyped(k, { 'list', 'zset', 'hash', 'zset', 'zset', 'hash' }),
     -- What this call does to the lane: states by id, ids whose lease ends, ids that end for good, news for the breaker.
     ids = {}, states = {}, unleased = {}, ended = {}, good = 0, bad = 0,
   }
@@ -72,13 +76,14 @@ end
 
 -- What can be told of all deliveries of a lane in one command is read before, and written after, going through them.
 local HEAD = '^(%d+)\31(%d+)\31(%a+)\31(%d+)\31(%d+)\31(%a*)\31(%a*)\31(%a*)\31([^\31]*)\31(.*)$'
-local attempts = {}
+local attempts, answer, places = {}, {}, 0
 while at <= #ARGV do
   local number, fence, verdict, made, delay, signal, types, carries, id, reason = string.match(ARGV[at], HEAD)
   local lane = by_number[tonumber(number)]
   lane.ids[#lane.ids + 1] = id
+  places = places + 1
   local attempt = {
-    lane = lane, id = id, fence = tonumber(fence), verdict = verdict, number = tonumber(made), delay = tonumber(delay),
+    place = places, lane = lane, id = id, fence = tonumber(fence), verdict = verdict, number = tonumber(made), delay = tonumber(delay),
     reason = reason, signal = signal, types = types,
   }
   at = at + 1
@@ -92,17 +97,16 @@ while at <= #ARGV do
   end
   attempt.at = at
   at = at + #types
-  attempts[#attempts + 1] = attempt
+  if lane.broken then answer[places] = 2 else attempts[#attempts + 1] = attempt end
 end
 for _, lane in ipairs(by_number) do
-  if #lane.ids > 0 then
+  if #lane.ids > 0 and not lane.broken then
     for i, state in ipairs(redis.call('HMGET', lane.deliveries, unpack(lane.ids))) do lane.states[lane.ids[i]] = state end
   end
 end
 local fan_out = redis.call('HLEN', remaining) > 0
 local bodies = {}
 
-local answer = {}
 for _, attempt in ipairs(attempts) do
   local lane, id, verdict, number, delay = attempt.lane, attempt.id, attempt.verdict, attempt.number, attempt.delay
   local made, _, _, version, held = parse_state(lane.states[id])
@@ -140,7 +144,7 @@ for _, attempt in ipairs(attempts) do
       lane.ended[#lane.ended + 1] = id
       if verdict ~= 'ok' then redis.call('ZADD', lane.failed, now, id) end
       if verdict == 'gone' then redis.call('HSET', paused, lane.name, '0 410') end
-      if attempt.job then queue_callback(callbacks, prefix, callback_id(id, lane.name, version), attempt.job) end
+      if attempt.job then queue_callback(callbacks, callback_retries, prefix, callback_id(id, lane.name, version), attempt.job) end
       if attempt.message then redis.call('LPUSH', inbox, attempt.message) end
       if fan_out then
         release_body(remaining, prefix, id)
@@ -150,7 +154,7 @@ for _, attempt in ipairs(attempts) do
     end
     if attempt.signal == 'ok' then lane.good = lane.good + 1 elseif attempt.signal == 'ko' then lane.bad = lane.bad + 1 end
   end
-  answer[#answer + 1] = current and 1 or 0
+  answer[attempt.place] = current and 1 or 0
 end
 
 for _, lane in ipairs(by_number) do

@@ -10,6 +10,8 @@
 -- its worker.
 local inbox, batch, lease, delayed, fences, invalid = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local most, bytes, duration, prefix = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local wrong = mistyped(1, { 'list', 'list', 'hash', 'zset', 'string', 'list' })
+if wrong then return redis.error_reply(wrong) end
 local now = clock()
 allow_when_full(lease)
 
