@@ -71,7 +71,7 @@ test('workers are alive, and take over the audit of the dead, so that it can be 
   await dispatched(queue, ['m1'], ['a'])
   await new AuditReader(queue, 'muerto').fresh(10)
   await new AuditReader(queue, 'muerto').fresh(10)
-  const scene = { worker: 'vivo', version: '1', inFlight: () => 0 } as unknown as WorkerScene
+  const scene = { worker: 'vivo', version: '1', inFlight: () => 0, loaded: () => ({}) } as unknown as WorkerScene
   await full(async () => {
     const { alive } = await beat(queue, scene, Date.now())
     expect([...alive]).toEqual(['vivo'])
