@@ -13,6 +13,7 @@ import { type Keys, keysOf } from '../../src/queue/keys.ts'
 import { type CliResult, cleanEnvironment, spawnProgram, type Worker } from '../support/cli.ts'
 import { envText, type IniSections, iniText } from '../support/config-files.ts'
 import type { PostgresServer } from '../support/postgres-server.ts'
+import { startProxy, type TcpProxy } from '../support/proxy.ts'
 import { type RedisServer, startRedis } from '../support/redis-server.ts'
 import { until } from '../support/until.ts'
 import { type Cast, castOf, usualCast } from './cast.ts'
@@ -37,6 +38,8 @@ export interface ArenaOptions {
     port(): number
     readonly variables: Readonly<Record<string, string>>
   }
+  /** The program reaches this server through `arena.proxy`; the suite itself does not. */
+  readonly through?: 'redis' | 'postgres'
   /** Merged into resthooks.ini, section by section. */
   readonly ini?: IniSections
   /** Added to the environment of the workers. */
@@ -73,6 +76,8 @@ export class Arena {
   /** The senders, for a fault that sends more. */
   traffic!: Traffic
   redis!: RedisServer
+  /** Between the program and the server that the options name. */
+  proxy!: TcpProxy
   client!: Redis
   sql!: Sql
   /** What the dice drew, for the report. */
@@ -119,6 +124,12 @@ export class Arena {
     }
     this.client.on('error', () => {})
     this.#close.push(atEnd(() => this.client.disconnect()))
+    const { through } = this.options
+    if (through) {
+      this.proxy = await startProxy(through === 'redis' ? this.redis : this.postgres)
+      this.#close.push(atEnd(() => this.proxy.close()))
+    }
+    if (through === 'redis') variables = { ...variables, REST_HOOKS_REDIS_PORT: String(this.proxy.port) }
     const { host, port, username, password } = this.postgres
     this.sql = postgres({ host, port, username, password, database: 'postgres', max: 2, onnotice: () => {} })
     this.#close.push(atEnd(() => this.sql.end({ timeout: 1 })))
@@ -133,7 +144,7 @@ export class Arena {
       envText({
         ...variables,
         REST_HOOKS_DB_HOST: host,
-        REST_HOOKS_DB_PORT: String(port),
+        REST_HOOKS_DB_PORT: String(through === 'postgres' ? this.proxy.port : port),
         REST_HOOKS_DB_DBNAME: 'postgres',
         REST_HOOKS_DB_USERNAME: username,
         REST_HOOKS_DB_PASSWORD: password,
@@ -164,9 +175,9 @@ export class Arena {
   }
 
   /** Starts workers beside those that run. */
-  start(count = 1, env: Readonly<Record<string, string>> = {}): Worker[] {
+  start(count = 1, env: Readonly<Record<string, string>> = {}, program: Program = this.program): Worker[] {
     return Array.from({ length: count }, () => {
-      const worker = this.program.startWorker([], {
+      const worker = program.startWorker([], {
         env: { ...this.environment, ...this.options.workerEnv, ...env },
         cwd: this.folder,
       })

@@ -50,6 +50,8 @@ export async function play(fault: Fault, stage: Stage): Promise<Figures> {
   } catch (error) {
     throw new Error(`${(error as Error).message}\n${arena.notes.join('; ')}\n${logsOf(arena)}`, { cause: error })
   } finally {
+    // A fault that broke in the middle leaves nothing to those that come after it.
+    if (!stage.postgres.running()) await stage.postgres.start()
     await arena.tearDown()
     await fault.end?.()
   }

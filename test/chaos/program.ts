@@ -2,6 +2,7 @@
  * The program under test: a copy of the build, so that a build during a run of minutes does not change it half-way, and
  * how its processes are started and ended.
  */
+import { execFileSync } from 'node:child_process'
 import { cp, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -20,11 +21,33 @@ export interface Program {
 }
 
 export async function copyProgram(): Promise<Program> {
-  const folder = await mkdtemp(join(tmpdir(), 'resthooks-caos-programa-'))
-  atEnd(() => rm(folder, { recursive: true, force: true }))
+  const folder = await ownFolder()
   for (const part of ['bin', 'dist', 'sql', 'package.json']) {
     await cp(join(ROOT, part), join(folder, part), { recursive: true })
   }
+  return programIn(folder)
+}
+
+/** The release before this one, as it was shipped. */
+export async function releaseBefore(): Promise<Program> {
+  const folder = await ownFolder()
+  execFileSync('tar', [
+    '-xzf',
+    join(ROOT, 'test/fixtures/resthooks-0.1.0.tar.gz'),
+    '-C',
+    folder,
+    '--strip-components=1',
+  ])
+  return programIn(folder)
+}
+
+async function ownFolder(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'resthooks-caos-programa-'))
+  atEnd(() => rm(folder, { recursive: true, force: true }))
+  return folder
+}
+
+function programIn(folder: string): Program {
   const bin = join(folder, 'bin/resthooks')
   return {
     bin,

@@ -22,6 +22,7 @@ export interface PostgresServer {
   readonly folder: string
   /** Process id of the postmaster. */
   pid(): Promise<number>
+  running(): boolean
   kill(signal?: NodeJS.Signals): Promise<void>
   start(): Promise<void>
   stop(): Promise<void>
@@ -45,9 +46,9 @@ export async function startPostgres(flags: readonly string[] = []): Promise<Post
   const folder = join(base, 'data')
   const port = await freePort()
   let server: ChildProcess | undefined
+  const running = () => server !== undefined && server.exitCode === null && server.signalCode === null
   const ended = async () => {
-    if (!server || server.exitCode !== null || server.signalCode !== null) return
-    await new Promise((resolve) => server?.once('exit', resolve))
+    if (running()) await new Promise((resolve) => server?.once('exit', resolve))
   }
   const settings = ['-c', 'unix_socket_directories=', '-c', 'max_connections=200', ...flags]
   const start = async () => {
@@ -79,6 +80,7 @@ export async function startPostgres(flags: readonly string[] = []): Promise<Post
     password: PASSWORD,
     folder,
     pid,
+    running,
     kill: async (signal = 'SIGKILL') => {
       process.kill(await pid(), signal)
       await ended()

@@ -1,6 +1,6 @@
 /** One bad thing at a time: it must stop only itself. */
 import { closeSync, openSync } from 'node:fs'
-import { chmod, writeFile } from 'node:fs/promises'
+import { chmod, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { until } from '../../support/until.ts'
 import type { Arena } from '../arena.ts'
@@ -278,6 +278,31 @@ export const poisonFaults: readonly Fault[] = [
         arena.malformed += 1
         await sleep(50)
       }
+    },
+  },
+  {
+    name: 'veneno: configuración que falta, vacía, sin listeners o a medio escribir',
+    traffic: { over: 6000 },
+    inflict: async (arena) => {
+      const ini = join(arena.folder, 'resthooks.ini')
+      const whole = await readFile(ini)
+      const spoil: readonly (() => Promise<unknown>)[] = [
+        () => rm(ini),
+        () => writeFile(ini, ''),
+        () => writeFile(ini, '; nada\n# nada\n'),
+        () => writeFile(ini, 'resthooks_activo = 1\n'),
+        () => writeFile(ini, whole.subarray(0, arena.dice.between(1, whole.length - 1))),
+        () => writeFile(ini, whole.subarray(0, whole.lastIndexOf('[listener '))),
+      ]
+      // The last one is a file that a person might mean, but for how short a time it stands there.
+      for (const each of spoil.slice(0, -1)) {
+        await each()
+        await sleep(arena.dice.between(100, 1200))
+        for (let i = 1; i <= 4; i++) await writeFile(ini, whole.subarray(0, Math.round((whole.length * i) / 4)))
+        await sleep(arena.dice.between(50, 300))
+      }
+      await spoil.at(-1)!()
+      await writeFile(ini, whole)
     },
   },
   {

@@ -6,12 +6,21 @@ import { type Fault, sleep } from './fault.ts'
 /** What must hold while Postgres is away: the listeners still get requests. */
 async function deliversMeanwhile(arena: Arena): Promise<void> {
   const before = arena.wire.requests.length
-  await until(() => arena.wire.requests.length > before + 5, {
-    // In a mixture Redis may be away as well.
-    timeout: 45_000,
-    what: 'deliveries while Postgres is away',
-  })
+  const delivered = () => arena.wire.requests.length > before + 5
+  // In a mixture this may begin when all that was sent has been delivered already: then there is nothing to wait for.
+  const nothingLeft = async () => {
+    const { auditoria: _, ...waiting } = await arena.depths()
+    return Object.values(waiting).every((depth) => depth === 0)
+  }
+  // In a mixture Redis may be away as well, and workers may wait for its leases.
+  const patience = { timeout: 45_000, every: 100, what: 'deliveries while Postgres is away' }
+  await until(async () => delivered() || (await nothingLeft()), patience)
+  if (!delivered()) await arena.traffic.foreign(`mientras${++probes}`, 10, 0)
+  await until(delivered, patience)
 }
+
+/** A sender's name is one sender's: its order is judged. */
+let probes = 0
 
 /** Statements by the suite itself, again until the server is up. */
 function insist(arena: Arena, statement: string): Promise<unknown> {
@@ -20,6 +29,14 @@ function insist(arena: Arena, statement: string): Promise<unknown> {
     return true
   }
   return until(run, { timeout: 20_000, every: 100, what: statement })
+}
+
+/** Also in a session that is read-only itself. */
+async function writable(arena: Arena, statement: string): Promise<void> {
+  await arena.sql.begin(async (sql) => {
+    await sql.unsafe('SET TRANSACTION READ WRITE')
+    await sql.unsafe(statement)
+  })
 }
 
 export const postgresFaults: readonly Fault[] = [
@@ -109,11 +126,31 @@ export const postgresFaults: readonly Fault[] = [
       await insist(arena, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'resthooks'`)
       await deliversMeanwhile(arena)
       await sleep(1500)
-      await arena.sql.begin(async (sql) => {
-        await sql.unsafe('SET TRANSACTION READ WRITE')
-        await sql.unsafe(`ALTER DATABASE postgres SET default_transaction_read_only = off`)
-      })
+      await writable(arena, `ALTER DATABASE postgres SET default_transaction_read_only = off`)
       await insist(arena, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'resthooks'`)
+    },
+  },
+  {
+    name: 'postgres: rol de sólo lectura, y de vuelta sin cortar nada',
+    inflict: async (arena) => {
+      await sleep(400)
+      await writable(arena, `ALTER ROLE postgres SET default_transaction_read_only = on`)
+      await insist(arena, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'resthooks'`)
+      await deliversMeanwhile(arena)
+      await sleep(1500)
+      // Sessions that began read-only stay so: whoever holds one must open another.
+      await writable(arena, `ALTER ROLE postgres RESET default_transaction_read_only`)
+    },
+  },
+  {
+    name: 'postgres: un cortafuegos olvida las conexiones',
+    arena: { through: 'postgres' },
+    inflict: async (arena) => {
+      await sleep(500)
+      arena.proxy.swallow()
+      await deliversMeanwhile(arena)
+      const written = async () => (await arena.client.xlen(arena.keys.audit)) === 0
+      await until(written, { timeout: 30_000, every: 100, what: 'the audit over new connections' })
     },
   },
   {

@@ -1,4 +1,6 @@
 /** Redis loses everything in the middle of a run: `recuperar` brings back what Postgres knows as unfinished, and only that. */
+import { cp, rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { until } from '../../support/until.ts'
 import type { Arena } from '../arena.ts'
 import { type Fault, sleep } from './fault.ts'
@@ -30,6 +32,30 @@ export const recoveryFaults: readonly Fault[] = [
     rules: { flushed: true },
     verify: checkKnown,
   },
+  {
+    name: 'recuperar: Redis vuelve sin sus últimos segundos',
+    traffic: { messages: 400, over: 4000 },
+    inflict: async (arena) => {
+      await someUnfinished(arena)
+      // An older copy of its data, as after a failover or a cut AOF.
+      await arena.client.bgrewriteaof()
+      const settled = async () => (await arena.client.info('persistence')).includes('aof_rewrite_in_progress:0')
+      await until(settled, { what: 'the rewrite of the AOF' })
+      const copy = join(arena.folder, 'copia')
+      await cp(arena.redis.folder, copy, { recursive: true })
+      await sleep(1500)
+      arena.noteCrash(Math.max(2, arena.workers.length))
+      await arena.redis.kill('SIGKILL')
+      await rm(arena.redis.folder, { recursive: true })
+      await cp(copy, arena.redis.folder, { recursive: true })
+      await sleep(1000)
+      await arena.redis.start()
+      await sleep(1000)
+      await recoverKnown(arena, 1)
+    },
+    rules: { flushed: true },
+    verify: checkKnown,
+  },
 ]
 
 /** Until Postgres knows of deliveries that have ended and of some that have not. */
@@ -50,6 +76,10 @@ async function flushAndRecover(arena: Arena, times: number): Promise<void> {
   await arena.client.flushall()
   // Rows that were on their way to Postgres in this moment may still arrive.
   await sleep(1000)
+  await recoverKnown(arena, times)
+}
+
+async function recoverKnown(arena: Arena, times: number): Promise<void> {
   const at = Date.now()
   const known = (await arena.sql`
     SELECT mensaje_id, listener, estado FROM ${arena.sql(arena.schema)}.entrega`) as unknown as Known[]

@@ -11,7 +11,71 @@ function noteOutage(arena: Arena): void {
 /** With `everysec` a killed server may have answered for what it had not written yet; with `always` never. */
 const SURE = { redisArgs: ['--appendfsync', 'always'] }
 
+/** Keys of a listener that may come to be of another type than the scripts expect: a person's slip in redis-cli. */
+const LANE_KEYS = ['queue', 'inFlight', 'deliveries', 'retries', 'failed', 'breaker'] as const
+
 export const redisFaults: readonly Fault[] = [
+  {
+    name: 'redis: un cortafuegos olvida las conexiones',
+    arena: { through: 'redis' },
+    inflict: async (arena) => {
+      for (let i = 0; i < 2; i++) {
+        await sleep(arena.dice.between(300, 900))
+        noteOutage(arena)
+        arena.proxy.swallow()
+        const before = arena.wire.requests.length
+        const goesOn = async () => {
+          if ((await arena.depths()).entrada === 0) await arena.traffic.foreign(`tras-olvido${i}-${Date.now()}`, 5, 0)
+          return arena.wire.requests.length > before + 5
+        }
+        await until(goesOn, { timeout: 40_000, every: 500, what: 'deliveries over new connections' })
+        noteOutage(arena)
+      }
+      arena.healed()
+    },
+  },
+  {
+    name: 'redis: respuestas que se pierden en el camino',
+    arena: { through: 'redis', ini: { workers: { arriendo: `${LEASE_MS}ms` } } },
+    patience: 90_000,
+    inflict: async (arena) => {
+      for (let i = 0; i < 4; i++) {
+        await sleep(arena.dice.between(100, 500))
+        // What a claim answers carries the messages; the script has run, its answer comes never.
+        noteOutage(arena)
+        const lost = arena.proxy.cutOnAnswer(/"evento"/)
+        await Promise.race([lost, sleep(3000)])
+        noteOutage(arena)
+      }
+      arena.healed()
+    },
+  },
+  {
+    name: 'redis: claves de un listener con otro tipo',
+    patience: 90_000,
+    inflict: async (arena) => {
+      const lane = arena.keys.lane('lento')
+      for (const kind of LANE_KEYS) {
+        const key = lane[kind]
+        // What lay there goes with the slip; put back, it is as if it had only been out of sight.
+        const aside = `${key}-aparte`
+        const had = (await arena.client.exists(key)) === 1
+        const slip = arena.client.multi()
+        if (had) slip.rename(key, aside)
+        await slip.set(key, 'x').exec()
+        const before = arena.wire.requests.filter(({ listener }) => listener === 'rapido').length
+        await arena.traffic.foreign(`tipo-${kind}`, 5, 0)
+        const others = () => arena.wire.requests.filter(({ listener }) => listener === 'rapido').length >= before + 5
+        await until(others, { timeout: 20_000, every: 50, what: `deliveries of others while ${kind} is mistyped` })
+        const repair = arena.client.multi().del(key)
+        if (had) repair.rename(aside, key)
+        await repair.exec()
+        // A lease that was hidden may have run out.
+        noteOutage(arena)
+        await sleep(300)
+      }
+    },
+  },
   {
     name: 'redis: reinicio con AOF',
     mixable: true,

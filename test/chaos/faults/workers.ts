@@ -1,5 +1,8 @@
-/** Workers that die, are told to stop all the time, or freeze. */
+/** Workers that die, are told to stop all the time, freeze, lose their parent, or are of two releases. */
+import { readFile } from 'node:fs/promises'
+import { until } from '../../support/until.ts'
 import { LEASE_MS } from '../arena.ts'
+import { releaseBefore } from '../program.ts'
 import { type Fault, sleep } from './fault.ts'
 
 export const workerFaults: readonly Fault[] = [
@@ -92,4 +95,54 @@ export const workerFaults: readonly Fault[] = [
       arena.start()
     },
   },
+  {
+    name: 'workers: kill -9 del padre con procesos = 2',
+    workers: 0,
+    startsLate: true,
+    arena: { ini: { workers: { procesos: '2' } } },
+    inflict: async (arena) => {
+      for (let i = 0; i < 2; i++) {
+        const [parent] = arena.start()
+        const children = async () => childrenOf(parent!.child.pid!)
+        await until(async () => (await children()).length === 2, { what: 'two processes' })
+        await until(() => arena.wire.requests.length > 20 * (i + 1), { timeout: 30_000, what: 'deliveries' })
+        const orphans = await children()
+        await arena.killHard([parent!])
+        await until(() => orphans.every((pid) => !isAlive(pid)), {
+          timeout: 20_000,
+          what: 'the end of the processes without a parent',
+        })
+      }
+      arena.start()
+    },
+  },
+  {
+    name: 'versiones: 0.1.0 y ésta a la vez, con muertes de ambas',
+    workers: 1,
+    traffic: { over: 8000, messages: 700 },
+    rules: { mayGiveUp: 8 },
+    inflict: async (arena) => {
+      const old = await releaseBefore()
+      for (let i = 0; i < 3; i++) {
+        await arena.up(arena.start(1, {}, old))
+        await sleep(arena.dice.between(300, 900))
+        await arena.killHard([await arena.anyWorker()])
+        while (arena.workers.length < 2) arena.start(1, {}, i === 2 ? undefined : arena.dice.pick([old, arena.program]))
+      }
+    },
+  },
 ]
+
+async function childrenOf(pid: number): Promise<number[]> {
+  const listed = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '')
+  return listed.split(' ').filter(Boolean).map(Number)
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}
