@@ -283,6 +283,8 @@ export const poisonFaults: readonly Fault[] = [
   {
     name: 'veneno: configuración que falta, vacía, sin listeners o a medio escribir',
     traffic: { over: 6000 },
+    // Read at its worst moment, what is left of the file may be wrong where `send` looks.
+    rules: { mayRefuse: [3] },
     inflict: async (arena) => {
       const ini = join(arena.folder, 'resthooks.ini')
       const whole = await readFile(ini)

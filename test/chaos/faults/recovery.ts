@@ -53,7 +53,7 @@ export const recoveryFaults: readonly Fault[] = [
       await sleep(1000)
       await recoverKnown(arena, 1)
     },
-    rules: { flushed: true },
+    rules: { flushed: true, rewound: true },
     verify: checkKnown,
   },
 ]
