@@ -7,7 +7,7 @@ import type { openAuditReader } from '../audit/queries.ts'
 import type { Config } from '../config/config.ts'
 import type { ResthooksError } from '../errors.ts'
 import type { Queue } from '../queue/queue.ts'
-import { withhold } from './print.ts'
+import { note, withhold } from './print.ts'
 
 /** The options that every command takes, before or after its name. */
 export interface GlobalOptions {
@@ -45,6 +45,20 @@ export class Context {
       return config
     })
     return this.#config
+  }
+
+  /**
+   * The same for `send`, which goes on where only others have to mind; they are warned of.
+   * @param parts what its options name: `listener X`, `auditoria`
+   * @throws ConfigError when what it needs is wrong
+   */
+  async configToSend(parts: readonly string[]): Promise<Config> {
+    const { loadSendConfig } = await import('../config/load.ts')
+    const { config, aside } = loadSendConfig(this.#options, parts)
+    withhold(config.secrets)
+    if (aside !== '') note(`resthooks: aviso: se envía igual, pero los workers no pueden usar estos archivos. ${aside}`)
+    this.#config = Promise.resolve(config)
+    return config
   }
 
   /** @throws Unavailable when Redis does not answer */

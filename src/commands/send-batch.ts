@@ -15,6 +15,7 @@ import type { Context } from './context.ts'
 import * as print from './print.ts'
 import { requestProblems } from './request-problems.ts'
 import { dueAfter, durationOption, enqueueTrouble, isInactive, originOf, type SendOptions } from './send.ts'
+import { Audience } from './send-audience.ts'
 import { mustBeJson, notJson } from './send-body.ts'
 
 const BLOCK_LINES = 500
@@ -249,11 +250,13 @@ async function enqueueBlock(queue: Queue, block: readonly (Line | null)[], sent:
 
 class LineReader {
   readonly #config: Config
+  readonly #audience: Audience
   readonly #event: string | undefined
   readonly #origin = originOf()
 
   constructor(config: Config, event: string | undefined) {
     this.#config = config
+    this.#audience = new Audience(config)
     this.#event = event
   }
 
@@ -262,9 +265,8 @@ class LineReader {
     const entry = this.#withEvent(readEntry(given))
     const { message, delay } = decodeEntry(entry, newId, new Date())
     const { onlyListener } = message
-    if (onlyListener !== null && !this.#config.listeners.has(onlyListener)) {
-      throw new EnvelopeError(`el listener «${onlyListener}» no está en resthooks.ini`)
-    }
+    const unknown = this.#audience.unknownListener(onlyListener)
+    if (unknown !== null) throw new EnvelopeError(unknown)
     const { path, method, headers, contentType } = message
     if (path !== null || method !== null || contentType !== 'application/json' || Object.keys(headers).length > 0) {
       const problems = requestProblems(message, this.#config.listeners.values())
@@ -272,6 +274,7 @@ class LineReader {
     }
     const json = entry.datos !== null
     if (!json && message.body.length > 0 && mustBeJson(contentType)) checkLineJson(message.body)
+    this.#audience.tell(message.event, onlyListener)
     return { message: { ...message, origin: message.origin ?? this.#origin }, delay, json }
   }
 

@@ -9,7 +9,7 @@ import { encodeEnvelope, hasControl } from '../queue/envelope-write.ts'
 import { explainRedis, mayHaveHappened } from '../queue/redis.ts'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
-import { requireListener } from './select-listeners.ts'
+import { Audience } from './send-audience.ts'
 import { mustBeJson, readBody, requireJson } from './send-body.ts'
 
 export interface SendOptions {
@@ -45,17 +45,23 @@ export function send(program: Command, context: Context): void {
     .option('--lote', 'un mensaje por línea de la entrada estándar: {"evento":…,"datos":…}')
     .option('--esperar [plazo]', 'espera el resultado de todas las entregas (30s si no se indica el plazo)')
     .action(async (event: string | undefined, data: string | undefined, options: SendOptions) => {
-      const config = await context.config()
+      const { listener, esperar } = options
+      const config = await context.configToSend([
+        ...(listener === undefined ? [] : [`listener ${listener}`]),
+        ...(esperar === undefined ? [] : ['auditoria']),
+      ])
       if (options.lote) {
         const { sendBatch } = await import('./send-batch.ts')
         await sendBatch(context, config, event, data, options)
         return
       }
-      const message = await messageOf(config, event, data, options)
-      const patience = options.esperar === undefined ? null : await durationOption('--esperar', options.esperar)
+      const audience = new Audience(config)
+      const message = await messageOf(config, audience, event, data, options)
+      const patience = esperar === undefined ? null : await durationOption('--esperar', esperar)
       if (isInactive(config)) return
       const id = await enqueue(context, config, message, options.demora)
       printId(id)
+      audience.tell(message.event, message.onlyListener)
       if (patience !== null) {
         const { awaitOutcomes } = await import('./await-outcomes.ts')
         await awaitOutcomes(context, [id], patience)
@@ -111,6 +117,7 @@ export async function durationOption(option: string, text: string): Promise<numb
 /** @throws UsageError when the event is missing, or DATOS or an option is not what it should be */
 async function messageOf(
   config: Config,
+  audience: Audience,
   event: string | undefined,
   data: string | undefined,
   options: SendOptions,
@@ -121,7 +128,8 @@ async function messageOf(
   }
   if (options.demora !== undefined) await durationOption('--demora', options.demora)
   if (options.clave === '') throw new UsageError('--clave está vacía')
-  if (options.listener !== undefined) requireListener(config.listeners, options.listener)
+  const unknown = audience.unknownListener(options.listener ?? null)
+  if (unknown !== null) throw new UsageError(unknown)
   const headers = await headersOf(options.cabecera)
   await checkRequest(options, headers, config)
   const { body, given } = await readBody(data)

@@ -87,14 +87,15 @@ export interface SendConfig {
 }
 
 /**
- * For `send`: only the files themselves, Redis, `resthooks_activo`, `max_mensaje` and the listener that it names must be well.
+ * For `send`: only the files themselves, Redis, `resthooks_activo`, `max_mensaje` and what its options name must be well.
+ * @param parts what they name: `listener X`, `auditoria`
  * @throws ConfigError where they are not, or where this project has no configuration (a mistyped `-p`)
  */
-export function loadSendConfig(options: LoadOptions = {}, listener: string | null = null): SendConfig {
+export function loadSendConfig(options: LoadOptions, parts: readonly string[]): SendConfig {
   const { config, problems, where } = readAll(options)
   const missing = config.files.ini === null && where.ini.kind === 'search' ? whyMissing(config, where) : null
   if (missing !== null) problems.add({ file: null, line: null }, missing)
-  problems.throwIfAny(listener === null ? [COMMON] : [COMMON, `listener ${listener}`])
+  problems.throwIfAny([COMMON, ...parts])
   return { config, aside: problems.text }
 }
 

@@ -30,6 +30,7 @@ test.for([
   ['data that is not JSON', ['send', 'x', '{no es json}']],
   ['a duration that is none', ['send', 'x', '{}', '--demora', 'mañana']],
   ['a delay beyond any date', ['send', 'x', '{}', '--demora', '8000000000000']],
+  ['a method that is none', ['send', 'x', '{}', '--metodo', 'POSTT']],
   ['a header without a colon', ['send', 'x', '{}', '--cabecera', 'X-Sola']],
   ['a file that is not there', ['send', 'x', '@no-existe.json']],
   ['a folder as a file', ['send', 'x', '@.']],
@@ -46,7 +47,7 @@ test('3: every error of the configuration at once, each with its place', async (
   await world.set('workers', { concurrencia: 'muchas' })
   await world.set('listener a', { url: 'http://127.0.0.1:1', evento: 'x' })
   await world.set('listener b', { eventos: 'x' })
-  const run = await world.cli(['send', 'x', '{}'])
+  const run = await world.cli(['estado'])
   expect(run).toMatchObject({ code: 3, stdout: '' })
   for (const part of ['resthooks.ini', 'concurrencia', 'muchas', 'eventos', 'listener a', 'listener b']) {
     expect(run.stderr).toContain(part)
@@ -165,6 +166,7 @@ test.for([
   'ISO-8859-1 in %s: refused with the way out, or sent byte for byte',
   async ([, args, code, told], { world }) => {
     const bytes = Buffer.from('{"n":"Núñez"}', 'latin1')
+    await world.set('listener x', { url: 'http://127.0.0.1:1' })
     await writeFile(join(world.folder, 'latin.json'), bytes)
     const run = await world.cli(args, { input: bytes })
     expect(run).toMatchObject({ code, stderr: expect.stringMatching(told) })
@@ -175,6 +177,7 @@ test.for([
 )
 
 test('a U+FFFD that somebody typed is sent', async ({ world }) => {
+  await world.set('listener x', { url: 'http://127.0.0.1:1' })
   expect(await world.cli(['send', 'x', '{"n":"\uFFFD"}'])).toMatchObject({ code: 0, stderr: '' })
   expect(JSON.parse((await world.redis.lindex(world.keys.inbox, 0))!).datos).toEqual({ n: '\uFFFD' })
 })

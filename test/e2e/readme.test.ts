@@ -116,6 +116,7 @@ test('send from a script', async ({ world }) => {
 })
 
 test('send from cron', async ({ world }) => {
+  await world.set('listener todos', { url: 'http://127.0.0.1:1' })
   const lines = block('cron', world).trim().split('\n')
   const [, command] = /^(?:\S+\s+){5}\S+\s+(.*)$/.exec(lines.at(-1)!)!
   // An unescaped % ends a command of crontab(5).
@@ -126,6 +127,7 @@ test('send from cron', async ({ world }) => {
 })
 
 test('many at once', async ({ world }) => {
+  await world.set('listener todos', { url: 'http://127.0.0.1:1' })
   await writeFile(join(world.folder, 'novedades.jsonl'), '{"evento":"a","datos":1}\n{"evento":"b","datos":2}\n')
   const run = await shell(world, block('lote', world))
   expect(run).toMatchObject({ code: 0, stderr: '', stdout: expect.stringMatching(/^\w{26}\n\w{26}\n$/) })

@@ -1,6 +1,6 @@
 /** `resthooks send` in all its forms. */
 import { spawn } from 'node:child_process'
-import { writeFile } from 'node:fs/promises'
+import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { inject } from 'vitest'
 import { BIN, cleanEnvironment } from '../support/cli.ts'
@@ -12,12 +12,16 @@ import { expect, test, type World } from '../support/world.ts'
 
 const ULID = /^[0-9A-HJKMNP-TV-Z]{26}\n$/
 
+/** A listener of everything that nothing has to reach. */
+const ANYBODY = ['listener todos', { url: 'http://127.0.0.1:1' }] as const
+
 async function waiting(world: World): Promise<Record<string, unknown>[]> {
   const entries = await world.redis.lrange(world.keys.inbox, 0, -1)
   return entries.toReversed().map((entry) => JSON.parse(entry))
 }
 
 test('the id alone is printed, from an argument, stdin and a file', async ({ world }) => {
+  await world.set(...ANYBODY)
   await writeFile(join(world.folder, 'datos.json'), '{"de":"archivo"}')
   const runs = [
     await world.cli(['send', 'x', '{"de":"argumento"}']),
@@ -79,6 +83,7 @@ test.for([
     '{"evento":"x","demora":"10m"}\n{"evento":"x","demora":"10m","clave":"k"}\n',
   ],
 ] as const)("%s counts from Redis's clock, whatever this machine's says", async ([, args, input], { world }) => {
+  await world.set(...ANYBODY)
   await writeFile(
     join(world.folder, 'reloj.cjs'),
     'const real = Date.now\nDate.now = () => real() + 3600e3\n' +
@@ -129,6 +134,7 @@ test('--lote enqueues the good lines, reports the bad ones with their numbers, a
 })
 
 test('--lote without a bad line exits 0, one id a line in the same order', async ({ world }) => {
+  await world.set(...ANYBODY)
   const input = Array.from({ length: 500 }, (_, n) => `{"evento":"x","datos":{"n":${n}}}`).join('\n')
   const run = await world.cli(['send', '--lote'], { input })
   expect(run).toMatchObject({ code: 0, stderr: '' })
@@ -177,6 +183,7 @@ test('--lote whose reader goes away stops, says how many are in, and fails', asy
 })
 
 test('--lote: a blank line at the end is none, one in between is bad', async ({ world }) => {
+  await world.set(...ANYBODY)
   expect(await world.cli(['send', '--lote'], { input: '{"evento":"x"}\n\n\n' })).toMatchObject({
     code: 0,
     stderr: '',
@@ -279,4 +286,70 @@ test('with resthooks_activo = 0 nothing is enqueued, it says so and exits 0', as
   expect(await waiting(world)).toHaveLength(0)
   await world.setEnv({ REST_HOOKS_ACTIVO: '1' })
   expect((await world.cli(['send', 'x', '{}'])).stdout).toMatch(ULID)
+})
+
+test('what nobody here receives is enqueued, and its sender is told at once', async ({ world }) => {
+  await world.set('listener altas', { url: 'http://127.0.0.1:1', eventos: 'proveedor.*, compra.alta' })
+  await world.set('listener dormido', { url: 'http://127.0.0.1:1', activo: 0 })
+  const cases: [args: string[], told: RegExp | ''][] = [
+    [['proveedor.alta'], ''],
+    [['compra.alta', '--listener', 'altas'], ''],
+    [
+      ['provedor.alta'],
+      /ningún listener de \S+resthooks\.ini recibe .*¿Quiso decir «proveedor\.alta» \(eventos = proveedor\.\*\)\?/,
+    ],
+    [['compra.alto'], /¿Quiso decir «compra\.alta»\?/],
+    [['nada.que.ver'], /recibe el evento «nada\.que\.ver»\. El mensaje queda encolado/],
+    [['help'], /¿Buscaba la ayuda\? Está en: resthooks send --help/],
+    [['proveedor.alta', '--listener', 'dormido'], /el listener «dormido» está inactivo \(activo = 0/],
+  ]
+  for (const [args, told] of cases) {
+    const run = await world.cli(['send', ...args])
+    expect(run, args.join(' ')).toMatchObject({ code: 0, stdout: expect.stringMatching(ULID) })
+    if (told === '') expect(run.stderr).toBe('')
+    else expect(run.stderr).toMatch(told)
+  }
+  expect(await waiting(world)).toHaveLength(cases.length)
+  const unknown = await world.cli(['send', 'x', '--listener', 'alta'])
+  expect(unknown).toMatchObject({ code: 2, stdout: '', stderr: expect.stringContaining('¿Quiso decir «altas»?') })
+  const batch = await world.cli(['send', '--lote'], { input: '{"evento":"provedor.alta"}\n'.repeat(3) })
+  expect(batch.code).toBe(0)
+  expect(batch.stderr.match(/ningún listener/g)).toHaveLength(1)
+})
+
+test('trouble that only others mind is a warning; Redis and what the options name are not', async ({ world }) => {
+  await world.set('listener bueno', { url: 'http://127.0.0.1:1' })
+  await world.set('listener malo', { url: 'http://127.0.0.1:1', cert_file: 'no-hay.pem', metodo: 'POSTT' })
+  await world.set('workers', { concurrencia: 'muchas' })
+  await world.set('auditoria', { max_pendientes: 'x' })
+  const run = await world.cli(['send', 'x', '{}'])
+  expect(run).toMatchObject({ code: 0, stdout: expect.stringMatching(ULID) })
+  for (const part of ['aviso: se envía igual', 'no-hay.pem', 'POSTT', 'muchas', 'max_pendientes'])
+    expect(run.stderr).toContain(part)
+  expect(await world.cli(['send', 'x', '--listener', 'bueno'])).toMatchObject({ code: 0 })
+  for (const args of [['--listener', 'malo'], ['--esperar']]) {
+    expect(await world.cli(['send', 'x', ...args]), args[0]).toMatchObject({ code: 3, stdout: '' })
+  }
+  await world.set('redis_config', { prot: 6379 })
+  expect(await world.cli(['send', 'x'])).toMatchObject({ code: 3, stdout: '', stderr: expect.stringContaining('prot') })
+  expect(await waiting(world)).toHaveLength(2)
+})
+
+test('a project without a configuration is refused with the nearest name; a machine that only sends is not', async ({
+  world,
+}) => {
+  await world.set(...ANYBODY)
+  const typo = await world.cli(['send', 'x', '-p', 'proyeto'])
+  expect(typo).toMatchObject({ code: 3, stdout: '' })
+  expect(typo.stderr).toMatch(
+    /«proyeto» de la instancia .* no tiene resthooks\.ini; lo tienen: proyecto \(.*¿Quiso decir «-p proyecto»\? Se buscó en: \//,
+  )
+  expect((await world.cli(['send', 'x', '-i', 'otra'])).stderr).toContain(`¿Quiso decir «-i ${world.instancia}»?`)
+
+  await rm(world.ini)
+  expect(await world.cli(['send', 'x', '--listener', 'ajeno'])).toMatchObject({ code: 0, stderr: '' })
+  await rm(world.env)
+  const nothing = await world.cli(['send', 'x'])
+  expect(nothing).toMatchObject({ code: 3, stdout: '' })
+  for (const place of [world.ini, world.env]) expect(nothing.stderr).toContain(place)
 })

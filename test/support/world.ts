@@ -187,7 +187,7 @@ async function createWorld(encoding?: Encoding): Promise<{ world: World; end: ()
     worker: async (args = [], more) => {
       await world.createSchema()
       // A worker without any listener does not start; who sends to nobody wants one that nothing reaches.
-      if (!Object.keys(sections).some((name) => name.startsWith('listener '))) await world.set(...NOBODY)
+      if (!/^\[listener /m.test(await readFile(ini, 'utf8').catch(() => '[listener ]'))) await world.set(...NOBODY)
       const worker = spawnWorker(args, options(more))
       workers.push(worker)
       await Promise.race([worker.logged('en marcha'), worker.waitExit(30_000)])

@@ -1,0 +1,67 @@
+/**
+ * Who gets a message, as far as the configuration at hand tells. It decides nothing (the workers' own may be another, on another
+ * machine): whoever sends to nobody is told at once.
+ */
+import type { Config } from '../config/config.ts'
+import { nearest, suggestion } from '../model/nearest.ts'
+import { Subscriptions } from '../worker/match.ts'
+import * as print from './print.ts'
+
+/** A batch of thousands of events that nobody wants is told by so many of them. */
+const MOST_TOLD = 20
+const MOST_COMPARED = 300
+
+export class Audience {
+  readonly #config: Config
+  readonly #subscriptions: Subscriptions
+  readonly #told = new Set<string>()
+
+  constructor(config: Config) {
+    this.#config = config
+    this.#subscriptions = new Subscriptions(config.listeners.values())
+  }
+
+  /** What is wrong with the listener that a message names, or null. A machine that only sends does not know them. */
+  unknownListener(name: string | null): string | null {
+    const { listeners, files } = this.#config
+    if (name === null || files.ini === null || listeners.has(name)) return null
+    const known = [...listeners.keys()]
+    return `el listener «${name}» no está en ${files.ini}; hay: ${known.join(', ') || 'ninguno'}.${suggestion(name, known)}`
+  }
+
+  /** @param only the listener that the message names */
+  tell(event: string, only: string | null): void {
+    const why = this.#whyNobody(event, only)
+    if (why === null || this.#told.has(why) || this.#told.size > MOST_TOLD) return
+    this.#told.add(why)
+    const more = this.#told.size > MOST_TOLD
+    print.note(more ? 'resthooks: aviso: hay más eventos que nadie recibe' : `resthooks: aviso: ${why}`)
+  }
+
+  #whyNobody(event: string, only: string | null): string | null {
+    const { ini } = this.#config.files
+    if (ini === null || this.#subscriptions.of(event, only).length > 0) return null
+    const then = 'El mensaje queda encolado, pero así termina sin entregarse a nadie.'
+    if (only !== null) return `el listener «${only}» está inactivo (activo = 0 en ${ini}). ${then}`
+    return `ningún listener de ${ini} recibe el evento «${event}».${this.#hint(event)} ${then}`
+  }
+
+  #hint(event: string): string {
+    if (event === 'help' || event === 'ayuda') return ' ¿Buscaba la ayuda? Está en: resthooks send --help.'
+    const patterns = [...this.#config.listeners.values()].flatMap(({ active, events }) => (active ? events : []))
+    const names = new Map(patterns.slice(0, MOST_COMPARED).map((pattern) => [filledIn(pattern, event), pattern]))
+    const near = nearest(event, names.keys())
+    if (near === null) return ''
+    return ` ¿Quiso decir «${near}»${names.get(near) === near ? '' : ` (eventos = ${names.get(near)})`}?`
+  }
+}
+
+/** The pattern with the event's own words for its stars: `proveedor.*` is compared as `proveedor.alta`. */
+function filledIn(pattern: string, event: string): string {
+  const words = event.split('.')
+  const parts = pattern.split('.')
+  const last = parts.length - 1
+  return parts
+    .map((part, n) => (part === '*' ? words.slice(n, n === last ? undefined : n + 1).join('.') : part))
+    .join('.')
+}
