@@ -76,7 +76,8 @@ export function rowsOf(events: readonly AuditEvent[], rules: TextRules): Rows {
   const addState = (state: DeliveryState, at: number, isNew: boolean) => {
     const key = `${rules.key(state.messageId)}\0${rules.key(state.listener)}`
     const known = deliveries.get(key)
-    deliveries.set(key, known ? merged(known, state, at, isNew) : deliveryRow(key, state, at, at, isNew))
+    const row = deliveryRow(key, state, at, isNew)
+    deliveries.set(key, known ? merged(known, row) : row)
   }
 
   for (const event of events) {
@@ -152,18 +153,30 @@ function firstState(messageId: string, listener: string): DeliveryState {
 function deliveryRow(
   key: string,
   { messageId, listener, state, attempts, nextAttemptAt, reason, version }: DeliveryState,
-  createdAt: number,
-  updatedAt: number,
+  at: number,
   isNew: boolean,
 ): DeliveryRow {
+  const [createdAt, updatedAt] = [at, at]
   return { key, messageId, listener, state, attempts, nextAttemptAt, reason, createdAt, updatedAt, version, isNew }
 }
 
-/** The newer state, created at the earlier time. The upsert of `tables.ts` says the same in SQL. */
-function merged(known: DeliveryRow, state: DeliveryState, at: number, isNew: boolean): DeliveryRow {
-  const newer = known.version !== state.version ? known.version < state.version : known.updatedAt < at
-  const createdAt = Math.min(known.createdAt, at)
-  return deliveryRow(known.key, newer ? state : known, createdAt, newer ? at : known.updatedAt, known.isNew || isNew)
+/**
+ * The newer state, created at the earlier time. The upsert of `tables.ts` says the same in SQL.
+ *
+ * A beginning has version 0: whatever happens to the delivery is newer. Where there are two of them the same id was sent again,
+ * and the later one begins another round of the delivery: its version is its own time, after all of the round before.
+ */
+function merged(known: DeliveryRow, more: DeliveryRow): DeliveryRow {
+  const before = known.version === 0 && more.createdAt < known.createdAt ? known.createdAt : known.version
+  const isRound = more.version === 0 && more.createdAt > Math.max(known.createdAt, known.updatedAt)
+  const after = isRound ? more.createdAt : more.version
+  const isNewer = before !== after ? before < after : known.updatedAt < more.updatedAt
+  return {
+    ...(isNewer ? more : known),
+    version: isNewer ? after : before,
+    createdAt: Math.min(known.createdAt, more.createdAt),
+    isNew: known.isNew || more.isNew,
+  }
 }
 
 function sorted<Row extends { readonly key: string }>(rows: ReadonlyMap<string, Row>): Row[] {

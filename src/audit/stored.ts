@@ -28,7 +28,10 @@ export interface StoredDelivery extends DeliveryState {
   readonly lastNumber: number
   /** Attempts since the delivery was last sent again: what counts for its strategy. */
   readonly made: number
-  /** The listener accepted an attempt whose outcome Redis lost: it has the message already. */
+  /**
+   * The listener accepted an attempt whose outcome Redis lost: it has the message already. Attempts decide, not the state:
+   * that may be of a time that Redis does not know any more. Those of an earlier round of the same id do not count.
+   */
   readonly accepted: boolean
 }
 
@@ -92,12 +95,18 @@ export async function readDeliveries(
             e.version::float8 AS version, coalesce(i.ultimo, 0) AS ultimo, coalesce(i.terminado, 0) AS terminado,
             coalesce(i.aceptada, false) AS aceptada
        FROM ${identifier(schema)}.entrega e
+       LEFT JOIN (
+         SELECT id, max(recibido) AS desde FROM ${identifier(schema)}.mensaje
+          WHERE instancia = $1 AND proyecto = $2 AND id = ANY ($3::text[]) GROUP BY id HAVING count(*) > 1
+       ) v ON v.id = e.mensaje_id
        LEFT JOIN LATERAL (
          SELECT max(numero) AS ultimo,
                 max(numero) FILTER (WHERE resultado <> 'reintento' AND numero <= e.intentos) AS terminado,
-                bool_or(resultado = 'exito' AND numero > e.intentos) AS aceptada
+                bool_or(resultado = 'exito' AND (numero > e.intentos
+                                                 OR e.estado = 'reintentando' AND numero = e.intentos)) AS aceptada
            FROM ${identifier(schema)}.intento i
-          WHERE i.mensaje_id = e.mensaje_id AND i.listener = e.listener AND i.instancia = $1 AND i.proyecto = $2) i ON true
+          WHERE i.mensaje_id = e.mensaje_id AND i.listener = e.listener AND i.instancia = $1 AND i.proyecto = $2
+            AND (v.desde IS NULL OR i.inicio >= v.desde)) i ON true
       WHERE e.instancia = $1 AND e.proyecto = $2 AND e.mensaje_id = ANY ($3::text[])
       ORDER BY e.creado, e.mensaje_id, e.listener`,
     byIds(session, scope, ids),

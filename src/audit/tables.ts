@@ -91,10 +91,16 @@ function deliveryWriter(schema: string, scope: Scope, rules: TextRules): TableWr
     { name: 'actualizado', type: 'instant', of: ({ updatedAt }) => updatedAt },
     { name: 'version', type: 'int8', of: ({ version }) => version },
   ]
-  const newer = '(old.version, old.actualizado) < (excluded.version, excluded.actualizado)'
-  const taken = ['estado', 'intentos', 'proximo_intento', 'motivo', 'actualizado', 'version'].map(
+  // Of two beginnings of a delivery (version 0) the later one begins another round of it: see `merged` in rows.ts.
+  const ms = (instant: string) => `round(extract(epoch FROM ${instant}) * 1000)::bigint`
+  const before = `CASE WHEN old.version = 0 AND excluded.creado < old.creado THEN ${ms('old.creado')} ELSE old.version END`
+  const after = `CASE WHEN excluded.version = 0 AND excluded.creado > greatest(old.creado, old.actualizado)
+                      THEN ${ms('excluded.creado')} ELSE excluded.version END`
+  const newer = `(${before}, old.actualizado) < (${after}, excluded.actualizado)`
+  const taken = ['estado', 'intentos', 'proximo_intento', 'motivo', 'actualizado'].map(
     (column) => `${column} = CASE WHEN ${newer} THEN excluded.${column} ELSE old.${column} END`,
   )
+  taken.push(`version = CASE WHEN ${newer} THEN ${after} ELSE ${before} END`)
   const constants = scopeConstants(scope, rules)
   const table = `${identifier(schema)}.entrega`
   return {

@@ -24,6 +24,8 @@ export interface MessageColumns {
   readonly no_antes_de: Date | null
   readonly solo_listener: string | null
   readonly profundidad: number
+  /** How often a message with this id was received; the columns are those of the last one. Of `ver` alone. */
+  readonly veces?: number
 }
 
 /** As the table has it. */
@@ -99,7 +101,8 @@ export async function readTimeline(session: Session, schema: string, scope: Scop
   const from = (table: string) => `FROM ${identifier(schema)}.${table}`
   const ofMessage = 'WHERE mensaje_id = $1 AND instancia = $2 AND proyecto = $3'
   const [kept] = await session.query<MessageColumnsAsKept>(
-    `SELECT * ${from('mensaje')} WHERE id = $1 AND instancia = $2 AND proyecto = $3 ORDER BY recibido DESC LIMIT 1`,
+    `SELECT *, count(*) OVER ()::float8 AS veces ${from('mensaje')}
+      WHERE id = $1 AND instancia = $2 AND proyecto = $3 ORDER BY recibido DESC LIMIT 1`,
     parameters,
   )
   const deliveries = await session.query<DeliveryColumns>(

@@ -36,6 +36,7 @@ async function messageLines(message: MessageColumns): Promise<string[]> {
     ['evento', message.evento],
     ['creado', localTime(message.creado)],
     ['recibido', localTime(message.recibido)],
+    ['repetido', (message.veces ?? 1) > 1 ? `${message.veces} mensajes con este id; éste es el último` : null],
     ['demorado', message.no_antes_de && `hasta ${localTime(message.no_antes_de)}`],
     ['origen', message.origen],
     ['clave', message.clave],

@@ -12,6 +12,7 @@
  */
 import { isUtf8 } from 'node:buffer'
 import type { AttemptRecord, AuditEvent, CallbackRecord, DeliveryState, DeliveryStateName } from '../audit/event.ts'
+import type { Millis } from '../message.ts'
 import { decodeEnvelope } from './envelope.ts'
 
 /** What `dispatch` writes about a message besides its envelope. */
@@ -30,12 +31,14 @@ export function writeDispatched({ id, listeners, keepBody, receivedAt }: Dispatc
 export interface AttemptContext extends Pick<AttemptRecord, 'messageId' | 'listener' | 'number' | 'result' | 'worker'> {
   /** False: the answer's body is not kept (`auditar_respuesta = 0`). */
   readonly keepResponse: boolean
+  /** From the clock of this machine to Redis's, whose times all of the audit has. */
+  readonly toRedisTime: Millis
 }
 
 /** Field by field: a spread of the same objects took as long as the rest of the bookkeeping of a delivery. */
 export function writeAttempt(
-  request: Omit<AttemptRecord, Exclude<keyof AttemptContext, 'keepResponse'> | 'nextAttemptAt'>,
-  { messageId, listener, number, result, worker, keepResponse }: AttemptContext,
+  request: Omit<AttemptRecord, Exclude<keyof AttemptContext, 'keepResponse' | 'toRedisTime'> | 'nextAttemptAt'>,
+  { messageId, listener, number, result, worker, keepResponse, toRedisTime }: AttemptContext,
 ): string {
   const body = keepResponse ? request.responseBody : null
   const text = body !== null && isUtf8(body)
@@ -45,7 +48,7 @@ export function writeAttempt(
     listener,
     number,
     request: request.request,
-    startedAt: request.startedAt,
+    startedAt: request.startedAt + toRedisTime,
     durationMs: request.durationMs,
     phases: request.phases,
     method: request.method,

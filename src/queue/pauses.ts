@@ -25,7 +25,9 @@ export async function pauses(queue: Queue): Promise<Map<string, Pause>> {
   const all = await queue.redis.hgetall(queue.keys.paused)
   return new Map(
     Object.entries(all).map(([name, text]) => {
-      const [until, reason = 'manual'] = text.split(' ')
+      const [until = '', reason = 'manual'] = text.split(' ')
+      // What this version does not understand is a pause all the same, as the scripts take it.
+      if (!/^\d+$/.test(until)) return [name, { until: null, reason: text }]
       return [name, { until: Number(until) === 0 ? null : new Date(Number(until)), reason }]
     }),
   )

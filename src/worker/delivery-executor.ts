@@ -4,7 +4,7 @@ import type { ListenerConfig } from '../config/config.ts'
 import type { AttemptResult, Deliverer, Outcome } from '../delivery/delivery.ts'
 import { decide } from '../delivery/retry.ts'
 import type { StopSignal } from '../delivery/stop-signal.ts'
-import type { Message } from '../message.ts'
+import type { Message, Millis } from '../message.ts'
 import { writeAttempt } from '../queue/audit-stream.ts'
 import { decodeEnvelope } from '../queue/envelope.ts'
 import type { Claimed, LaneSpec, Settlement, Verdict } from '../queue/queue.ts'
@@ -40,6 +40,8 @@ export class DeliveryExecutor implements Executor {
 
   async execute(claimed: Claimed, signal: StopSignal): Promise<Settlement> {
     const number = claimed.number + 1
+    // The audit's times are Redis's: this machine's clock may say something else.
+    const toRedisTime = this.#scene.now() - Date.now()
     let message: Message
     let result: AttemptResult
     try {
@@ -60,7 +62,7 @@ export class DeliveryExecutor implements Executor {
     if (result.outcome.kind === 'unable') {
       await waitForDescriptors(this.#scene.descriptors, result.outcome.reason, signal)
     } else this.#scene.descriptors.worked()
-    return this.#settlement(claimed, number, message, result, signal.aborted)
+    return this.#settlement(claimed, number, message, result, signal.aborted, toRedisTime)
   }
 
   close(): Promise<void> {
@@ -73,6 +75,7 @@ export class DeliveryExecutor implements Executor {
     message: Message,
     { requests: all, outcome }: AttemptResult,
     interrupted: boolean,
+    toRedisTime: Millis,
   ): Settlement {
     const { verdict, delay, reason } =
       outcome.kind === 'unable' || (interrupted && outcome.kind === 'retry')
@@ -90,6 +93,7 @@ export class DeliveryExecutor implements Executor {
         result: i < requests.length - 1 ? 'reintento' : RESULTS[verdict],
         worker: this.#scene.worker,
         keepResponse: this.#listener.auditResponse,
+        toRedisTime,
       }),
     }))
     const spec =

@@ -90,7 +90,7 @@ test('many pages come whole, each message once a state, and bodies larger than a
 
 test('what attempts say beyond the delivery: the last number, what counts since it last ended, a lost success', async () => {
   await backend.write([
-    messageEvent(message({ id: 'm' }), ['a', 'b', 'c']),
+    messageEvent(message({ id: 'm' }), ['a', 'b', 'c', 'd']),
     // Failed for good at 2, sent again, tried twice since.
     attemptEvent(attempt('m', 'a', { number: 1, result: 'reintento' }), null),
     attemptEvent(attempt('m', 'a', { number: 2, result: 'fallo' }), null),
@@ -104,11 +104,25 @@ test('what attempts say beyond the delivery: the last number, what counts since 
     // Accepted long ago, sent again since: the old success does not count.
     attemptEvent(attempt('m', 'c', { number: 1, result: 'exito' }), null),
     stateEvent(state('m', 'c', 2, { state: 'pendiente', attempts: 1 })),
+    // Redis forgot its first attempt and made it again, and its outcome was of an older version than what is known.
+    attemptEvent(
+      attempt('m', 'd', { number: 1, result: 'reintento' }),
+      state('m', 'd', 9, { state: 'reintentando', attempts: 1 }),
+    ),
+    attemptEvent(attempt('m', 'd', { number: 1, result: 'exito' }), state('m', 'd', 1)),
+    // The same id again: what was accepted before it came is another round.
+    messageEvent(message({ id: 'n' }), ['a']),
+    attemptEvent(attempt('n', 'a', { number: 1, result: 'exito' }), state('n', 'a', NOON + 600, { attempts: 1 })),
+    messageEvent(message({ id: 'n' }), ['a', 'b'], { at: NOON + 9_000, receivedAt: NOON + 9_000 }),
+    attemptEvent(attempt('n', 'b', { number: 1, startedAt: NOON + 9_001 }), null),
   ])
-  expect(await reader.storedDeliveries(['m', 'nadie'])).toMatchObject([
+  expect(await reader.storedDeliveries(['m', 'n', 'nadie'])).toMatchObject([
     { listener: 'a', attempts: 4, lastNumber: 4, made: 2, accepted: false, version: 5 },
     { listener: 'b', attempts: 0, lastNumber: 1, made: 0, accepted: true },
     { listener: 'c', attempts: 1, lastNumber: 1, made: 0, accepted: false },
+    { listener: 'd', state: 'reintentando', lastNumber: 1, accepted: true },
+    { messageId: 'n', listener: 'a', state: 'pendiente', attempts: 0, lastNumber: 0, accepted: false },
+    { messageId: 'n', listener: 'b', lastNumber: 1, accepted: true },
   ])
 })
 

@@ -195,6 +195,46 @@ describe('a batch', () => {
   })
 })
 
+describe('an id that comes again', () => {
+  const round = (n: number) => {
+    const at = NOON + n * 60_000
+    const sent = message({ id: 'otra-vez', body: Buffer.from(String(n)) })
+    const end = state('otra-vez', 'a', at + 100, { state: n === 1 ? 'fallida' : 'exitosa', attempts: n })
+    return [messageEvent(sent, ['a'], { at, receivedAt: at }), stateEvent(end, at + 100)] as const
+  }
+  const [begun, failed] = round(1)
+  const [again, delivered] = round(2)
+  /** Of the time when versions were counted from 1. */
+  const counted = stateEvent(state('otra-vez', 'a', 2, { state: 'fallida', attempts: 1 }), failed.at)
+  const countedAgain = stateEvent(state('otra-vez', 'a', 1), delivered.at)
+  const [waits, ended] = [
+    { estado: 'pendiente', intentos: 0 },
+    { estado: 'exitosa', intentos: 2 },
+  ]
+
+  test.each([
+    ['and waits', [[begun, failed, again]], waits],
+    ['and waits, written one by one', [[begun], [failed], [again]], waits],
+    ['and waits, written twice', [[begun, failed, again], [begun, failed], [again]], waits],
+    ['and waits, told before the end of the first', [[begun], [again], [failed]], waits],
+    ['and waits, told before all of the first', [[again], [begun, failed]], waits],
+    ['and waits, told backwards in one batch', [[again, failed, begun]], waits],
+    ['and waits, after one of the time before', [[begun, counted], [again]], waits],
+    ['and ends', [[begun, failed, again, delivered]], ended],
+    [
+      'and ends, written one by one and twice',
+      [[begun], [failed], [again], [delivered], [again], [begun, failed]],
+      ended,
+    ],
+    ['and ends, told backwards', [[delivered], [again], [failed], [begun]], ended],
+    ['and ended in the time before, told late', [[begun], [countedAgain], [again]], { estado: 'exitosa' }],
+  ])('%s: the state is that of the last round', async (_, batches, expected) => {
+    for (const batch of batches) await backend.write(batch)
+    const { entrega } = await tables()
+    expect(entrega).toMatchObject([{ ...expected, creado: new Date(begun.at) }])
+  })
+})
+
 describe('a delayed message', () => {
   const sent = message({ notBefore: new Date(NOON + 60_000) })
   const first = messageEvent(sent, null, { keepBody: true })

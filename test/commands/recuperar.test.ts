@@ -152,6 +152,36 @@ test('an accepted request whose outcome Redis lost counts as delivered, and its 
   expect(listener.requests.filter(({ headers }) => headers['webhook-id'] === id)).toHaveLength(1)
 })
 
+test('after Redis lost its last seconds the audit ends in the true state, and what was accepted is not sent again', async ({
+  world,
+}) => {
+  let open = false
+  const listener = await world.listener(() => ({ status: open ? 200 : 503 }), { nombre: 'a' })
+  await world.set('reintentos', { esperas: '10ms, 10ms, 1h' })
+  expect((await world.cli(['pausar', 'a'])).code).toBe(0)
+  const worker = await world.worker()
+  const id = await world.send('x', { n: 1 })
+  await audited(world, id, 'pendiente')
+  const { redis, instancia, proyecto } = world
+  const names = (await redis.keys(`resthooks:{${instancia}:${proyecto}}:*`)).filter((key) => !key.endsWith(':pausas'))
+  const copies = await Promise.all(names.map((key) => redis.dumpBuffer(key)))
+  expect((await world.cli(['reanudar', 'a'])).code).toBe(0)
+  await until(async () => (await world.audit(id))[0]?.intentos.length === 3)
+  worker.kill('SIGKILL')
+  await worker.waitExit()
+
+  await flush(world)
+  for (const [i, key] of names.entries()) await redis.restore(key, 0, copies[i]!)
+  open = true
+  await world.worker()
+  await listener.received(4)
+  await until(async () => (await world.audit(id))[0]?.intentos.length === 4)
+  await audited(world, id, 'exitosa')
+  await flush(world)
+  expect(await recover(world)).toMatchObject({ pendientes: 0, reintentos: 0 })
+  expect(listener.requests).toHaveLength(4)
+})
+
 test('a flush in the middle of a run, recovered twice at once with workers at work, ends everything once it is known', async ({
   world,
 }) => {

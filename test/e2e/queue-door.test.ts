@@ -85,3 +85,63 @@ test('entries that cannot be understood are kept whole and counted, and the queu
   expect(state.code).toBe(0)
   expect(state.stdout).toMatch(new RegExp(`"[a-z_]*invalid[a-z_]*": ?${bad.length}\\b`))
 })
+
+test('an id that comes again once it has ended is another round: sent, and its state is that of the last one', async ({
+  world,
+}) => {
+  const answers = [422, 200]
+  const listener = await world.listener(() => ({ status: answers.shift() ?? 500 }))
+  await world.push({ id: 'orden-7', evento: 'x', datos: { n: 1 } })
+  await world.settled('orden-7')
+  expect(await world.audit('orden-7')).toMatchObject([{ estado: 'fallida' }])
+  await world.push({ id: 'orden-7', evento: 'x', datos: { n: 2 } })
+  await listener.received(2)
+  await until(async () => (await world.audit('orden-7'))[0]?.estado === 'exitosa')
+  expect(await world.audit('orden-7')).toMatchObject([{ motivo: null, intentos: [{}, { resultado: 'exito' }] }])
+  const { stdout } = await world.cli(['ver', 'orden-7'])
+  expect(stdout).toContain('"n": 2')
+  expect(stdout).toContain('2 mensajes con este id; éste es el último')
+})
+
+test('what is of another version waits whole and is counted: an envelope, a body, a callback, a state, a pause', async ({
+  world,
+}) => {
+  const { redis, keys } = world
+  const listener = await world.listener(() => ({ status: 200 }), { nombre: 'a' })
+  await world.listener(() => ({ status: 200 }), { nombre: 'en-pausa' })
+  await world.worker()
+  await redis.hset(keys.paused, 'en-pausa', 'hasta-el-jueves')
+  const callbacks = keys.lane('@callbacks')
+  const lane = keys.lane('a')
+  const body = '{"v":2,"evento":"x","cuerpo":"\\u00f1"}'
+  const job = '{"v":2,"tipo":"on_partial","mensaje":"m"}'
+  await world.push(body)
+  await redis.set(`${keys.messagePrefix}de-otra`, body)
+  await redis.rpush(lane.queue, 'de-otra')
+  await redis.set(`${keys.messagePrefix}otro-estado`, '{"id":"otro-estado","evento":"x"}')
+  await redis.hset(lane.deliveries, 'otro-estado', 'v2 made=3')
+  await redis.rpush(lane.queue, 'otro-estado')
+  await redis.set(`${keys.messagePrefix}un-callback`, job)
+  await redis.rpush(callbacks.queue, 'un-callback')
+  await redis.set(`${keys.messagePrefix}ruina`, 'ni JSON')
+  await redis.rpush(callbacks.queue, 'ruina')
+  await until(async () => (await redis.zcard(lane.retries)) === 2 && (await redis.zcard(callbacks.retries)) === 2)
+  const id = await world.send('x', { n: 1 }, ['--listener', 'a'])
+  await world.settled(id)
+  await until(async () => (await redis.llen(keys.inboxInvalid)) === 1)
+
+  expect(await redis.lrange(keys.inboxInvalid, 0, -1)).toEqual([body])
+  expect(await redis.mget(...['de-otra', 'un-callback', 'ruina'].map((each) => keys.messagePrefix + each))).toEqual([
+    ...[body, job, 'ni JSON'],
+  ])
+  expect(await redis.hget(lane.deliveries, 'otro-estado')).toBe('v2 made=3')
+  expect(listener.requests.map(({ headers }) => headers['webhook-id'])).toEqual([id])
+  const { stdout } = await world.cli(['estado', '--json'])
+  const estado = JSON.parse(stdout)
+  expect(estado).toMatchObject({ entrada_invalida: 1, callbacks: { reintentos: 2, fallidas: 0 } })
+  expect(estado.listeners).toMatchObject([
+    { listener: 'a', reintentos: 2, fallidas: 0 },
+    { listener: 'en-pausa', pausado: 'hasta-el-jueves' },
+  ])
+  expect((await world.audit('de-otra'))[0]).toMatchObject({ estado: 'reintentando', intentos: [] })
+})
