@@ -52,7 +52,7 @@ export function migrationScript(schema: string, roles: RoleNames, known = migrat
   return [
     '-- Esquema de auditoria de resthooks. Para una base vacia: crea todo en una sola transaccion.',
     'BEGIN;',
-    `CREATE SCHEMA IF NOT EXISTS ${identifier(schema)};`,
+    fillIn(CREATE_SCHEMA, schema),
     ...parts,
     `SELECT ${identifier(schema)}.crear_particiones();`,
     ...named(roles).map(([kind, role]) => grants(identifier(schema), identifier(role), kind).join('\n')),
@@ -60,6 +60,15 @@ export function migrationScript(schema: string, roles: RoleNames, known = migrat
     '',
   ].join('\n\n')
 }
+
+/** IF NOT EXISTS asks for the right to create schemas even where somebody already made this one. */
+const CREATE_SCHEMA = `DO $crear_esquema$
+BEGIN
+  IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = {{schema_literal}}) THEN
+    CREATE SCHEMA {{schema}};
+  END IF;
+END
+$crear_esquema$;`
 
 export interface MigrateOptions {
   /** Roles to be granted what they need. */
@@ -90,11 +99,8 @@ async function apply(
   config: AuditConfig,
   { roles = {}, known = migrations() }: MigrateOptions,
 ): Promise<MigrationResult> {
-  const schema = identifier(config.schema)
   await session.query(`SELECT pg_advisory_xact_lock(hashtext('resthooks.migracion'), hashtext($1))`, [config.schema])
-  const [present] = await session.query(`SELECT FROM pg_namespace WHERE nspname = $1`, [config.schema])
-  // Not IF NOT EXISTS: that asks for the right to create schemas even where the administrator already made this one.
-  if (!present) await session.query(`CREATE SCHEMA ${schema}`)
+  await session.query(fillIn(CREATE_SCHEMA, config.schema))
   const current = await appliedVersion(session, config.schema)
   const latest = latestVersion(known)
   if (current > latest) throw new ConfigError(newerSchema(config.schema, current, latest))

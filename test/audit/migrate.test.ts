@@ -12,6 +12,7 @@ import {
   attempt,
   attemptEvent,
   auditConfig,
+  createDatabase,
   message,
   messageEvent,
   NOON,
@@ -193,12 +194,30 @@ describe('rights', () => {
     })
   })
 
-  test('a role that owns the schema needs no right on the database', async () => {
-    config = auditConfig()
-    const username = await role()
-    await withSql(config, (sql) => sql.unsafe(`CREATE SCHEMA ${config.schema} AUTHORIZATION ${username}`))
-    expect((await migrate({ ...config, username, password: 'clave' })).applied).toHaveLength(LATEST)
-  })
+  test.each(['UTF8', 'LATIN1', 'SQL_ASCII'])(
+    'a role that owns the schema needs no right on the database (%s), by the program or by hand, and grants what a worker needs',
+    async (encoding) => {
+      config = auditConfig()
+      const [username, worker] = [await role(), await role()]
+      const database = await createDatabase(encoding)
+      try {
+        for (const way of ['program', 'hand']) {
+          const of = { ...database.config, schema: randomName('esquema') }
+          const mine = { ...of, username, password: 'clave' }
+          await withSql(of, (sql) => sql.unsafe(`CREATE SCHEMA ${of.schema} AUTHORIZATION ${username}`))
+          if (way === 'program') expect((await migrate(mine, { roles: { worker } })).applied).toHaveLength(LATEST)
+          else await withSql(mine, (sql) => sql.unsafe(migrationScript(of.schema, { worker })))
+          expect(await migrate(mine)).toEqual({ applied: [], version: LATEST, partitions: 0 })
+          const backend = createPostgresBackend({ ...of, username: worker, password: 'clave' }, SCOPE)
+          await backend.write([messageEvent(message({ event: 'precio.€' }), ['a'])])
+          await backend.ensurePartitions()
+          await backend.close()
+        }
+      } finally {
+        await database.drop()
+      }
+    },
+  )
 
   test('whoever can enter the schema can neither drop months nor make them', async () => {
     config = auditConfig()

@@ -51,6 +51,33 @@ test('attempts, durations and depths are told by listener', async ({ world }) =>
   expect(await worker.waitExit()).toEqual({ code: 0, signal: null })
 })
 
+test('a database that is read-only for a while is no good, and once it is not, every row arrives and all is well', async ({
+  world,
+}) => {
+  const port = await freePort()
+  const role = `rol_${world.schema}`
+  await world.sql.unsafe(`CREATE ROLE ${role} LOGIN PASSWORD 'clave'`)
+  try {
+    expect(await world.cli(['crear-base', '--rol', role])).toMatchObject({ code: 0 })
+    await world.setEnv({ REST_HOOKS_DB_USERNAME: role, REST_HOOKS_DB_PASSWORD: 'clave' })
+    await world.set('workers', { metricas: `127.0.0.1:${port}` })
+    await world.listener(() => ({ status: 200 }))
+    await (await world.worker()).logged('métricas')
+    await world.settled(await world.send('x', { n: 1 }))
+    expect((await get(port, '/salud')).status).toBe(200)
+
+    await world.sql.unsafe(`ALTER ROLE ${role} SET default_transaction_read_only = on`)
+    await world.sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = ${role}`
+    await until(async () => (await get(port, '/salud')).text.includes('solo lectura'))
+    const id = await world.send('x', { n: 2 })
+    await world.sql.unsafe(`ALTER ROLE ${role} RESET default_transaction_read_only`)
+    await world.settled(id)
+    await until(async () => (await get(port, '/salud')).status === 200)
+  } finally {
+    await world.sql.unsafe(`DROP OWNED BY ${role}; DROP ROLE ${role}`)
+  }
+})
+
 test('/salud is 200 while all is well, and 503 with the reason when Postgres cannot be asked', async ({ world }) => {
   const port = await freePort()
   await world.set('workers', { metricas: `127.0.0.1:${port}` })
