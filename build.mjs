@@ -2,11 +2,14 @@
  * Bundles `src/` into `dist/`: the program as one ESM entry and lazy chunks, and `send` once more as a single file with V8's
  * code cache beside it, because it is started over and over.
  */
-import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build as bundle } from 'esbuild'
+import { cacheFile } from './bin/fast.cjs'
+import { warm } from './bin/warm.cjs'
 
 const root = fileURLToPath(new URL('.', import.meta.url))
 
@@ -59,7 +62,9 @@ export async function build() {
     // cosmiconfig's own readers: every file that it finds for us has one of ours.
     external: ['js-yaml', 'parse-json', 'import-fresh', 'typescript'],
   })
-  const outputFiles = [...program.outputFiles, ...send.outputFiles]
+  const sendSource = send.outputFiles.map(({ text }) => `${text}//${hashOf(text)}\n`).join('')
+  const sendFiles = send.outputFiles.map(({ path }) => ({ path, contents: Buffer.from(sendSource) }))
+  const outputFiles = [...program.outputFiles, ...sendFiles]
   // The entries last: they must never name a chunk that is not there yet.
   const isEntry = (/** @type {{ path: string }} */ { path }) => Number(!path.startsWith(`${root}dist/chunks/`))
   for (const { path, contents } of outputFiles.toSorted((a, b) => isEntry(a) - isEntry(b))) {
@@ -69,9 +74,17 @@ export async function build() {
     await writeFile(`${path}.${process.pid}`, contents)
     await rename(`${path}.${process.pid}`, path)
   }
-  const cache = `${root}dist/send.cjs.cache`
-  if (outputFiles.some(({ path }) => path === `${root}dist/send.cjs`)) makeCodeCache(cache)
+  const cache = cacheFile(sendSource)
+  if (!existsSync(cache)) await warm()
   return [...outputFiles.map(({ path }) => path), cache]
+}
+
+/**
+ * By which its code cache is known (`bin/fast.cjs`).
+ * @param {string} text
+ */
+function hashOf(text) {
+  return createHash('sha256').update(text).digest('hex').slice(0, 16)
 }
 
 /** Modules of Node that a package calls in rare cases alone, loaded then: each takes up to a tenth of what Node itself takes to start. */
@@ -163,23 +176,6 @@ const fewCommands = {
       }
     })
   },
-}
-
-/**
- * Runs `send` once, as far as it goes without a server, so that all it needs is compiled, and keeps what V8 compiled. Where
- * it cannot, `send` merely starts slower.
- * @param {string} file
- */
-function makeCodeCache(file) {
-  const nobody = { REST_HOOKS_REDIS_HOST: '127.0.0.1', REST_HOOKS_REDIS_PORT: '9', REST_HOOKS_ACTIVO: '1' }
-  spawnSync(
-    process.execPath,
-    [`${root}bin/resthooks`, 'send', 'evento', '{}', '--clave', 'k', '--config', `${root}resthooks.ini.example`],
-    {
-      env: { ...process.env, NODE_OPTIONS: '', ...nobody, RESTHOOKS_CODE_CACHE: file },
-      stdio: 'ignore',
-    },
-  )
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -91,15 +91,13 @@ export class Context {
     return this.#backend
   }
 
-  /** What Redis or Postgres threw at the command, for a person; null: it was neither. */
+  /** What Redis threw at the command, for a person; null: it was not Redis. (What reads and writes Postgres explains itself.) */
   async explain(error: unknown): Promise<ResthooksError | null> {
-    // Without the configuration neither was asked anything.
-    const config = await this.#config?.catch(() => null)
+    // Without the configuration it was asked nothing.
+    const config = this.#queue && (await this.config())
     if (!config) return null
     const { explainRedis, isRedisError } = await import('../queue/redis.ts')
-    if (this.#queue !== undefined && isRedisError(error)) return explainRedis(error, config.redis)
-    const { postgresTrouble, sqlState } = await import('../audit/trouble.ts')
-    return sqlState(error) === null ? null : postgresTrouble(error, config.audit)
+    return isRedisError(error) ? explainRedis(error, config.redis) : null
   }
 
   /** Closes whatever was opened. Never throws: the command's own result matters more. */

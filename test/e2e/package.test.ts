@@ -1,8 +1,10 @@
 /** The packed program, installed elsewhere, without the repository around it. */
-import { mkdir, mkdtemp, readdir, rm, symlink } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { chmod, chown, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { Script } from 'node:vm'
 import { afterAll, beforeAll } from 'vitest'
 import { BIN, runProgram } from '../support/cli.ts'
 import { expect, test } from '../support/world.ts'
@@ -56,6 +58,52 @@ test('runs without its dependencies beside it: they are in the bundle', async ({
   expect(await run('send', 'x', '{}')).toMatchObject({ code: 0 })
   expect(await run('iniciar-workers', '--una-vez')).toMatchObject({ code: 0 })
   expect(await run('auditoria')).toMatchObject({ code: 0, stderr: '' })
+})
+
+test('send makes its code cache for the Node, the architecture and the bundle at hand, and takes none that others can write', async ({
+  world,
+}) => {
+  const copy = join(world.folder, 'copia')
+  await runProgram('cp', ['-r', join(place, 'node_modules/resthooks'), copy])
+  const bundle = join(copy, 'dist/send.cjs')
+  const caches = async () => (await readdir(join(copy, 'dist'))).filter((name) => name.endsWith('.cache'))
+  const send = async () => {
+    const run = await runProgram(join(copy, 'bin/resthooks'), ['send', 'x', '{}'], { env: world.environment, cwd: '/' })
+    expect(run).toMatchObject({ code: 0, stderr: '', stdout: expect.stringMatching(/^\w{26}\n$/) })
+  }
+  // Made when the package was installed, by the same name.
+  const [installed, ...more] = await caches()
+  const source = await readFile(bundle, 'latin1')
+  const hash = createHash('sha256').update(source.slice(0, -19)).digest('hex').slice(0, 16)
+  expect(more).toEqual([])
+  expect(installed).toBe(`send.cjs.${process.version}-${process.arch}-${hash}.cache`)
+  const cache = join(copy, 'dist', installed!)
+  await rm(cache)
+  await writeFile(join(copy, 'dist', installed!.replace(hash, '0123456789abcdef')), 'of an older bundle')
+  await send()
+  expect(await caches()).toEqual([installed])
+  const { ino } = await stat(cache)
+  await send()
+  expect((await stat(cache)).ino).toBe(ino)
+
+  // V8 takes the code of any source of the same length: what anybody may write is not given to it.
+  const wrapped = `(function(exports,require,module,__filename,__dirname){${source}\n})`
+  const evil = '(function(exports){exports.start=()=>{console.log("de otro");return true}\n})'.padEnd(wrapped.length)
+  const script = new Script(evil, { filename: bundle })
+  script.runInThisContext()
+  await writeFile(cache, script.createCachedData())
+  await chmod(cache, 0o646)
+  await send()
+  if (process.geteuid?.() === 0) {
+    await chmod(cache, 0o644)
+    await chown(cache, 65534, 65534)
+    await send()
+    // Nor does anybody but the owner of the bundle make one.
+    await rm(cache)
+    await chown(bundle, 65534, 65534)
+    await send()
+    expect(await caches()).toEqual([])
+  }
 })
 
 test('bin/resthooks works through a symlink to a symlink, from any folder', async ({ world }) => {
