@@ -39,7 +39,9 @@ export async function probeLines(report: ProbeReport, message: Message): Promise
 async function requestLines(request: RequestRecord, message: Message): Promise<string[]> {
   const lines = [`> ${oneLine(`${request.method} ${request.url}`)}`]
   for (const [name, value] of Object.entries(request.requestHeaders)) lines.push(`> ${oneLine(`${name}: ${value}`)}`)
-  const hasBody = Object.keys(request.requestHeaders).some((name) => name.toLowerCase() === 'content-type')
+  // A request for a token is none of the message's, and its body is secret.
+  const names = Object.keys(request.requestHeaders).map((name) => name.toLowerCase())
+  const hasBody = names.includes('content-type') && names.includes('webhook-id')
   if (hasBody && message.body.length > 0) {
     lines.push('>', ...(await bodyLines(message.body, message.contentType)).map((each) => `> ${each}`))
   }

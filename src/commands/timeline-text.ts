@@ -24,7 +24,10 @@ export async function timelineLines(id: string, timeline: Timeline): Promise<str
   }
   if (attempts.length + callbacks.length > 0) lines.push('', 'Historia')
   const happened = [
-    ...attempts.map((attempt) => ({ at: attempt.inicio, lines: () => attemptLines(attempt) })),
+    ...attempts.map((attempt) => ({
+      at: attempt.inicio,
+      lines: () => attemptLines(attempt, isFollowed(attempt, attempts)),
+    })),
     ...callbacks.map((callback) => ({ at: callback.fecha, lines: async () => callbackLines(callback) })),
   ].sort((a, b) => a.at.getTime() - b.at.getTime())
   for (const entry of happened) lines.push(...indent(await entry.lines()))
@@ -61,7 +64,20 @@ function noDeliveries(message: MessageColumns | null): string {
   return message?.listeners === 0 ? 'Ningún listener recibe este evento.' : 'Todavía no hay entregas escritas.'
 }
 
-async function attemptLines(attempt: AttemptColumns): Promise<string[]> {
+/** Whether the attempt went on after this request: with credentials, in another place, or once more. */
+function isFollowed({ listener, numero, pedido }: AttemptColumns, attempts: readonly AttemptColumns[]): boolean {
+  return attempts.some((other) => other.listener === listener && other.numero === numero && other.pedido > pedido)
+}
+
+/** What became of a request: an answer that only leads to the next one is no failed attempt. */
+function resultText({ resultado, http_estado: status }: AttemptColumns, followed: boolean): string {
+  if (!followed || resultado !== 'reintento') return RESULTS[resultado]
+  if (status === 401) return 'desafío: se contesta en el pedido siguiente'
+  if (status !== null && status >= 300 && status < 400) return 'se sigue la redirección'
+  return 'sigue en el pedido siguiente'
+}
+
+async function attemptLines(attempt: AttemptColumns, followed: boolean): Promise<string[]> {
   const which = `intento ${attempt.numero}${attempt.pedido > 1 ? ` (pedido ${attempt.pedido})` : ''}`
   const answer = attempt.http_estado === null ? (attempt.error ?? 'sin respuesta') : String(attempt.http_estado)
   const head = [
@@ -71,7 +87,7 @@ async function attemptLines(attempt: AttemptColumns): Promise<string[]> {
     `${oneLine(attempt.metodo)} ${oneLine(attempt.url)}`,
     `→ ${oneLine(answer)}`,
     `(${duration(attempt.duracion_ms)})`,
-    RESULTS[attempt.resultado],
+    resultText(attempt, followed),
   ]
   const phases = Object.entries(attempt.fases ?? {}).map(([name, ms]) => `${PHASES[name] ?? name} ${duration(ms)}`)
   const lines = [head.join('  ')]

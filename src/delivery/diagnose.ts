@@ -16,7 +16,7 @@ export type Symptoms = Pick<
 
 type Settings = Pick<
   ListenerConfig,
-  'name' | 'url' | 'auth' | 'connectTimeout' | 'totalTimeout' | 'redirects' | 'blockedNetworks'
+  'name' | 'url' | 'auth' | 'secrets' | 'connectTimeout' | 'totalTimeout' | 'redirects' | 'blockedNetworks'
 > & {
   readonly hasClientCertificate: boolean
 }
@@ -132,6 +132,13 @@ const BY_ERROR: readonly Row[] = [
   ],
   [error('tls'), (c) => `No se pudo negociar TLS con ${c.host}: revise qué versiones y cifrados acepta ese servidor.`],
   [error('auth'), () => 'No se obtuvo el token: revise «auth_url», «auth_usuario», «auth_password» y «auth_alcance».'],
+  [
+    error('desafio'),
+    (c) =>
+      asks(c) === null
+        ? `El servidor rechaza el pedido (401) sin decir qué autenticación espera: ¿«auth_tipo» es ${c.listener.auth.kind}?`
+        : `El servidor pide autenticación ${asks(c)}, de un modo que ${c.listener.auth.kind} no contesta (${c.detail}): revise «auth_tipo».`,
+  ],
   [error('redireccion'), (c) => `La redirección no se sigue (${c.detail}): ponga en «url» la dirección final.`],
   [error('solicitud'), (c) => `Con estos datos no se puede armar el pedido: ${c.detail}.`],
   [error('interrumpido'), () => 'El pedido se interrumpió antes de terminar.'],
@@ -169,6 +176,11 @@ const BY_STATUS: readonly Row[] = [
   [
     (c) => c.status !== null && c.status >= 300 && c.status < 400 && c.location !== null,
     (c) => `El servidor redirige a ${c.location}: ponga esa dirección en «url» y «ruta», o permita «redirecciones».`,
+  ],
+  [
+    (c) => isUnsure(c) && c.listener.secrets.length > 0,
+    () =>
+      'El servidor no acepta la firma, o quien la verifica no tiene este «secreto»: compárelo con el del receptor, y los relojes de los dos.',
   ],
   [
     (c) => c.status === 401 && asks(c) !== null && asks(c)!.toLowerCase() !== scheme(c),
@@ -213,6 +225,13 @@ const BY_STATUS: readonly Row[] = [
   ],
   [() => true, (c) => `El servidor respondió HTTP ${c.status}, que se cuenta como falla.`],
 ]
+
+/** Refused with a word about the signature, or without one on what credentials would do. */
+function isUnsure(c: Case): boolean {
+  if (![400, 401, 403].includes(c.status ?? 0)) return false
+  if (/firma|signature|webhook-(id|timestamp)|hmac/i.test(c.text)) return true
+  return c.status === 401 && c.listener.auth.kind === 'ninguna' && asks(c) === null
+}
 
 /** The scheme that a listener's authentication speaks in `WWW-Authenticate`. */
 function scheme(c: Case): string | null {

@@ -32,8 +32,9 @@ export function classify(answer: Answer, rules: Pick<ListenerConfig, 'retryIf' |
   // Our own doing says nothing about the listener: no rule of its owner can turn it into a failure.
   if (error === 'interrumpido') return { kind: 'retry', reason, retryAfter: null }
 
-  // A redirect that may not be followed is judged by its 3xx; any other error by `red`, whatever status came before.
-  const judged = error === null || error === 'redireccion' ? status : null
+  // A redirect that may not be followed is judged by its 3xx, a challenge without an answer by its 401; any other error by
+  // `red`, whatever status came before.
+  const judged = error === null || error === 'redireccion' || error === 'desafio' ? status : null
   const wish = byRules(judged, rules)
   const retry = wish ?? byDefault(judged)
   if (!retry) return { kind: 'failure', reason, gone: judged === 410 }

@@ -47,6 +47,7 @@ function plainDelay(strategy: RetryStrategy, made: number): Millis | null {
  * @param createdAt when the message was made, ms since epoch: its age decides about `vencimiento`
  * @param now       ms since epoch
  * @param random    uniform in [0, 1)
+ * @param total     attempts made in all, where the strategy began anew (`reenviar`)
  */
 export function decide(
   outcome: Outcome,
@@ -55,12 +56,14 @@ export function decide(
   createdAt: number,
   now: number,
   random: () => number,
+  total = made,
 ): Decision {
   if (outcome.kind === 'success') return { kind: 'done' }
   if (outcome.kind === 'failure') return { kind: 'failed', reason: outcome.reason }
   const scheduled = nextDelay(strategy, made, random)
   if (scheduled === null) {
-    const attempts = made === 1 ? '1 intento' : `${made} intentos`
+    const since = total > made ? ` desde que se reenvió (${total} en total)` : ''
+    const attempts = (made === 1 ? '1 intento' : `${made} intentos`) + since
     return { kind: 'failed', reason: `sin más reintentos tras ${attempts}: ${outcome.reason}` }
   }
   const delay = Math.max(scheduled, Math.min(outcome.retryAfter ?? 0, MAX_RETRY_AFTER))

@@ -18,6 +18,8 @@ export type TroubleCode =
   | 'redireccion'
   /** The request cannot be built from this message: trying again changes nothing. */
   | 'solicitud'
+  /** A 401 that asks for nothing that the listener's `auth_tipo` could answer. */
+  | 'desafio'
   /** Credentials could not be obtained (token endpoint). */
   | 'auth'
   /** This process or machine has no descriptors left: nothing was tried, and nobody else is to blame. */

@@ -132,7 +132,15 @@ export class DeliveryExecutor implements Executor {
     const now = this.#scene.now()
     // A message that was held back on purpose starts to age when it is due.
     const born = Math.max(message.createdAt.getTime(), message.notBefore?.getTime() ?? 0)
-    const decision = decide(outcome, claimed.made + 1, this.#listener.strategy, born, now, Math.random)
+    const decision = decide(
+      outcome,
+      claimed.made + 1,
+      this.#listener.strategy,
+      born,
+      now,
+      Math.random,
+      claimed.number + 1,
+    )
     switch (decision.kind) {
       case 'done':
         return { verdict: 'ok', delay: 0, reason: '' }

@@ -67,6 +67,33 @@ test('tells the story in order, with phases, headers, errors and callbacks, in l
   }
 })
 
+test('a request that only leads to the next one of its attempt is told as that, not as a failed attempt', async ({
+  world,
+}) => {
+  const sent = message({ id: 'tres' })
+  const step = (request: number, status: number, more: object = {}) =>
+    attemptEvent(
+      attempt(sent.id, 'compras', { request, status, startedAt: NOON + request, result: 'reintento', ...more }),
+      null,
+    )
+  await writeAudit(world, [
+    messageEvent(sent, ['compras']),
+    step(1, 401),
+    step(2, 307),
+    step(3, 503, { nextAttemptAt: NOON + 60_000 }),
+    attemptEvent(attempt(sent.id, 'compras', { number: 2, startedAt: NOON + 60_000 }), state(sent.id, 'compras', 2)),
+  ])
+  const results = (await ver(world, sent.id))
+    .match(/→ \d{3} .*/g)!
+    .map((line) => line.replace(/^→ (\d+) .*\) {2}/, '$1 '))
+  expect(results).toEqual([
+    '401 desafío: se contesta en el pedido siguiente',
+    '307 se sigue la redirección',
+    '503 se reintentará',
+    '200 éxito',
+  ])
+})
+
 test('JSON is indented without touching what is in it; text, bytes and nothing are shown as what they are', async ({
   world,
 }) => {

@@ -6,6 +6,8 @@ import type { ReceivedRequest, Reply } from '../support/listener.ts'
 import { attempt, deliverer, message, never, serve } from './scene.ts'
 
 const basic = (pair: string) => `Basic ${Buffer.from(pair).toString('base64')}`
+/** Header lines hold bytes, one a character. */
+const utf8 = (text: string) => Buffer.from(text, 'utf8').toString('latin1')
 const md5 = (text: string) => createHash('md5').update(text).digest('hex')
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
 
@@ -111,6 +113,23 @@ const auth = { kind: 'digest', username: 'pilaga', password: 'clave' } as const
 const TOBA = `Digest realm="Area Restringida", qop="auth", nonce="55c1d8b1a0e4f", opaque="${md5('Area Restringida')}"`
 
 describe('digest', () => {
+  test.each([
+    ['UTF-8', utf8('Área Restringida')],
+    ['Latin-1', 'Área Restringida'],
+  ])('a realm in %s comes back byte by byte, and is hashed so', async (_name, realm) => {
+    const bytesHash = (text: string) => createHash('md5').update(text, 'latin1').digest('hex')
+    const server = await serve((request) => {
+      const f = fields(request)
+      const a1 = bytesHash(`${utf8('añá')}:${realm}:${utf8('contraseña')}`)
+      const expected = bytesHash(`${a1}:n1:${f.nc}:${f.cnonce}:auth:${bytesHash(`POST:${request.url}`)}`)
+      if (f.realm === realm && f.username === utf8('añá') && f.response === expected) return {}
+      return { status: 401, headers: { 'WWW-Authenticate': `Digest realm="${realm}", qop="auth", nonce="n1"` } }
+    })
+    const named = { kind: 'digest', username: 'añá', password: 'contraseña' } as const
+    const { requests } = await attempt({ url: server.url, auth: named })
+    expect(requests.map(({ status }) => status)).toEqual([401, 200])
+  })
+
   test('toba: the challenge and its answer are two requests of one attempt, the following ones cost one', async () => {
     const server = await serve(digestServer(TOBA))
     const made = deliverer({ url: server.url, path: 'rest/personas?x=1', auth })
@@ -205,15 +224,19 @@ describe('digest', () => {
   })
 
   test.each([
-    ['auth-int alone', 'Digest realm="r", nonce="n", qop="auth-int"'],
-    ['an unknown algorithm', 'Digest realm="r", nonce="n", algorithm=SHA-512-256'],
-    ['no nonce', 'Digest realm="r"'],
-    ['no digest', 'Basic realm="r"'],
-  ])('%s cannot be answered: HTTP 401', async (_name, challenge) => {
-    const server = await serve(() => ({ status: 401, headers: { 'WWW-Authenticate': challenge } }))
+    ['auth-int alone', 'Digest realm="r", nonce="n", qop="auth-int"', 'WWW-Authenticate pide digest qop=auth-int'],
+    ['an unknown algorithm', 'Digest realm="r", nonce="n", algorithm=SHA-512-256', 'pide digest algorithm=SHA-512-256'],
+    ['no nonce', 'Digest realm="r"', 'pide digest sin nonce'],
+    ['no digest', 'Basic realm="r"', 'WWW-Authenticate pide basic'],
+    ['no challenge', '', 'no trae WWW-Authenticate'],
+  ])('%s cannot be answered, which is told, and judged as the 401 that it is', async (_name, challenge, told) => {
+    const headers: Record<string, string> = challenge === '' ? {} : { 'WWW-Authenticate': challenge }
+    const server = await serve(() => ({ status: 401, headers }))
     const { requests, outcome } = await attempt({ url: server.url, auth })
-    expect(requests).toHaveLength(1)
-    expect(outcome).toMatchObject({ kind: 'retry', reason: 'HTTP 401' })
+    expect(requests).toMatchObject([{ status: 401, error: 'desafio', errorDetail: expect.stringContaining(told) }])
+    expect(outcome).toMatchObject({ kind: 'retry', reason: expect.stringContaining(`desafio (HTTP 401): `) })
+    const final = await attempt({ url: server.url, auth, noRetryIf: [{ kind: 'status', status: 401 }] })
+    expect(final.outcome.kind).toBe('failure')
   })
 
   test('RFC 7616 §3.9.2: the example with userhash and charset', () => {

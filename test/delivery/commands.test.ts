@@ -42,6 +42,34 @@ test('probar shows the request, the answer and what to change, and exits 1 unles
   expect(bad.stderr).toContain('HTTP 422')
 })
 
+test('probar shows the request for an OAuth2 token as one of its own, without the message and without the token', async ({
+  world,
+}) => {
+  const listener = await world.listener(
+    ({ url }) => (url === '/token' ? { body: '{"access_token":"t0k3n-largo"}' } : { status: 200 }),
+    { nombre: 'huarpe', ruta: 'p', auth_tipo: 'oauth2', auth_usuario: 'u', auth_password: 'cl4ve-larga' },
+  )
+  await world.set('listener huarpe', { auth_url: `${listener.url}/token` })
+  const { code, stdout } = await world.cli(['probar', 'huarpe', '{"propio":7}'])
+  expect(code).toBe(0)
+  expect(stdout).not.toMatch(/t0k3n-largo|cl4ve-larga/)
+  expect(listener.requests.map(({ url }) => url)).toEqual(['/token', '/p'])
+  const [token, own] = stdout.split(/^(?=> POST )/m).slice(1)
+  expect(token).toContain(`> POST ${listener.url}/token`)
+  expect(token).not.toContain('propio')
+  expect(own).toContain('"propio": 7')
+})
+
+test('probar points at the secret where a signed request is refused', async ({ world }) => {
+  await world.listener(() => ({ status: 401, body: 'firma inválida' }), {
+    nombre: 'portal',
+    secreto: 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw',
+  })
+  const { stdout } = await world.cli(['probar', 'portal', '{}'])
+  expect(stdout).toMatch(/✘ El servidor no acepta la firma.*«secreto»/)
+  expect(stdout).not.toContain('auth_tipo')
+})
+
 test('probar --json is one document with the columns of intento', async ({ world }) => {
   await world.set('listener nadie', { url: 'http://127.0.0.1:1/' })
   const { stdout, code } = await world.cli(['probar', 'nadie', '--json'])

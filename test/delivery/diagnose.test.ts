@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { AuthConfig } from '../../src/config/config.ts'
 import { diagnose, type Symptoms } from '../../src/delivery/diagnose.ts'
-import { listenerConfig } from './scene.ts'
+import { listenerConfig, SECRET } from './scene.ts'
 
 const settings = (auth: AuthConfig = { kind: 'ninguna' }, hasClientCertificate = false) => ({
   ...listenerConfig({ url: 'https://diaguita.example.edu.ar:8443/rest/', auth }),
@@ -81,6 +81,8 @@ describe('what the answer says', () => {
       { status: 401, responseHeaders: { 'www-authenticate': 'Basic realm="x"' } },
       /auth_usuario/,
     ],
+    ['a signature that is refused', basic, { status: 403, text: '{"error":"Firma inválida"}' }, /«secreto»/],
+    ['a signature without a word', { kind: 'ninguna' }, { status: 401, text: 'no signature found' }, /«secreto»/],
     ['no credentials', { kind: 'ninguna' }, { status: 401 }, /pide credenciales/],
     ['a wrong token', { kind: 'bearer', token: 't' }, { status: 401 }, /auth_token/],
     [
@@ -107,6 +109,22 @@ describe('what the answer says', () => {
     ['502', basic, { status: 502 }, /servicio detrás no/],
     ['418', basic, { status: 418 }, /HTTP 418/],
   ])('%s', (_name, auth, changes, expected) => {
-    expect(diagnose(symptoms(changes), settings(auth))).toMatch(expected)
+    const secrets = /signature/.test(_name) ? [SECRET] : []
+    expect(diagnose(symptoms(changes), { ...settings(auth), secrets })).toMatch(expected)
+  })
+
+  test('where requests are signed, a bare 401 is of the signature first, and one with a challenge of the credentials', () => {
+    const signed = { ...settings(), secrets: [SECRET] }
+    expect(diagnose(symptoms({ status: 401 }), signed)).toMatch(/«secreto»/)
+    const challenge = { 'www-authenticate': 'Basic realm="x"' }
+    expect(diagnose(symptoms({ status: 401, responseHeaders: challenge }), signed)).toMatch(/auth_tipo/)
+    expect(diagnose(symptoms({ status: 400, text: 'falta razón social' }), signed)).toMatch(/rechaza su contenido/)
+  })
+
+  test('a challenge that digest cannot answer', () => {
+    const refused = { status: 401, error: 'desafio' as const, errorDetail: 'WWW-Authenticate pide digest qop=auth-int' }
+    const challenge = { 'www-authenticate': 'Digest realm="x", qop="auth-int"' }
+    expect(diagnose(symptoms({ ...refused, responseHeaders: challenge }), settings(digest))).toMatch(/Digest.*auth-int/)
+    expect(diagnose(symptoms(refused), settings(digest))).toMatch(/sin decir qué autenticación/)
   })
 })

@@ -73,6 +73,9 @@ describe('what becomes of a delivery', () => {
       kind: 'failed',
       reason: 'sin más reintentos tras 4 intentos: HTTP 503',
     })
+    expect(decide(failing, 4, list, 0, 0, half, 8)).toMatchObject({
+      reason: expect.stringContaining('sin más reintentos tras 4 intentos desde que se reenvió (8 en total): '),
+    })
     expect(decide(failing, 1, { ...list, delays: [] }, 0, 0, half)).toMatchObject({
       reason: 'sin más reintentos tras 1 intento: HTTP 503',
     })

@@ -4,8 +4,12 @@
  * The nonce of the last challenge serves every following request, each with the next `nc`, so that only the first one
  * costs two. Requests running at once share it: the count rises synchronously. toba's servers send realm "Area
  * Restringida", qop="auth" and no algorithm, which means MD5.
+ *
+ * Texts here are bytes, one a character, as header lines come and go: a realm returns as it came, whatever it is encoded
+ * in, and the user's name and password are UTF-8 (RFC 7616 §4).
  */
 import { createHash, randomBytes } from 'node:crypto'
+import { Trouble } from '../trouble.ts'
 import { type Auth, type Credentials, NO_CREDENTIALS, type Signed } from './auth.ts'
 import { parseChallenges, parseParams } from './challenge.ts'
 
@@ -35,7 +39,8 @@ const ALGORITHMS: Readonly<Record<string, Algorithm>> = {
   'MD5-SESS': { hash: 'md5', session: true },
 }
 
-export function digest(username: string, password: string): Auth {
+export function digest(user: string, secret: string): Auth {
+  const [username, password] = [bytes(user), bytes(secret)]
   let current: Nonce | null = null
   /** Which nonce a set of credentials was made of, and whether this very attempt was given it. */
   const madeOf = new WeakMap<Credentials, Nonce>()
@@ -50,7 +55,12 @@ export function digest(username: string, password: string): Auth {
     credentials: (request) => (current === null ? NO_CREDENTIALS : answer(request, current)),
     renew(request, headers, used, times) {
       const challenge = chooseChallenge(headers['www-authenticate'])
-      if (challenge === null) return null
+      if (challenge === null) {
+        throw new Trouble(
+          'desafio',
+          `sin un desafío Digest que se pueda contestar: ${seen(headers['www-authenticate'])}`,
+        )
+      }
       // Refused with a nonce that was fresh: the password is wrong, and asking again would only lock the account.
       if (times > 0 && !challenge.stale) return null
       if (times > 1) return null
@@ -66,6 +76,20 @@ export function digest(username: string, password: string): Auth {
       if (next !== undefined && next !== current.nonce) current = { ...current, nonce: next, count: 0 }
     },
   }
+}
+
+/** What came instead, for people. */
+function seen(header: string | string[] | undefined): string {
+  const challenges = parseChallenges(header).map(({ scheme, params }) => {
+    const asked = ['algorithm', 'qop'].filter((name) => params.has(name)).map((name) => `${name}=${params.get(name)}`)
+    return [scheme, ...asked, ...(scheme === 'digest' && !params.has('nonce') ? ['sin nonce'] : [])].join(' ')
+  })
+  return challenges.length === 0 ? 'no trae WWW-Authenticate' : `WWW-Authenticate pide ${challenges.join(', ')}`
+}
+
+/** The UTF-8 bytes of a text, one a character. */
+function bytes(text: string): string {
+  return Buffer.from(text, 'utf8').toString('latin1')
 }
 
 /** The strongest digest challenge that we can answer (RFC 7616 §3.7 leaves the choice to us), or null. */
@@ -108,7 +132,7 @@ function chooseChallenge(header: string | string[] | undefined): { nonce: Nonce;
 /** RFC 7616 §3.4; without qop, RFC 2069's `response`. */
 function authorization(username: string, password: string, request: Signed, nonce: Nonce): string {
   const { realm, algorithm } = nonce
-  const hash = (text: string) => createHash(algorithm.hash).update(text, 'utf8').digest('hex')
+  const hash = (text: string) => createHash(algorithm.hash).update(text, 'latin1').digest('hex')
   const count = (++nonce.count).toString(16).padStart(8, '0')
   const cnonce = randomBytes(12).toString('base64url')
 
@@ -138,13 +162,15 @@ function authorization(username: string, password: string, request: Signed, nonc
 function usernameParam(username: string, utf8: boolean): string {
   if (/^[\x20-\x7e]*$/.test(username)) return `username=${quoted(username)}`
   if (utf8) {
-    const encoded = encodeURIComponent(username).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16)}`)
+    const encoded = encodeURIComponent(Buffer.from(username, 'latin1').toString('utf8')).replace(
+      /[!'()*]/g,
+      (c) => `%${c.charCodeAt(0).toString(16)}`,
+    )
     return `username*=UTF-8''${encoded}`
   }
   return `username=${quoted(username)}`
 }
 
-/** A quoted-string; what is not ASCII as UTF-8 bytes, since header lines are written as Latin-1. */
 function quoted(text: string): string {
-  return `"${Buffer.from(text.replace(/["\\]/g, '\\$&'), 'utf8').toString('latin1')}"`
+  return `"${text.replace(/["\\]/g, '\\$&')}"`
 }
