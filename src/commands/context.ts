@@ -100,6 +100,14 @@ export class Context {
     return isRedisError(error) ? explainRedis(error, config.redis) : null
   }
 
+  /** Forgets the connections, so that whoever asks again gets new ones. */
+  async disconnect(): Promise<void> {
+    await this.close()
+    this.#queue = undefined
+    this.#audit = undefined
+    this.#backend = undefined
+  }
+
   /** Closes whatever was opened. Never throws: the command's own result matters more. */
   async close(): Promise<void> {
     await Promise.allSettled([

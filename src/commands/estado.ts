@@ -1,7 +1,7 @@
 /** `estado`: how full the queue is, who works, what is stuck. */
 import type { Command } from 'commander'
 import type { Config } from '../config/config.ts'
-import { ConfigError, Unavailable } from '../errors.ts'
+import { ResthooksError, Unavailable } from '../errors.ts'
 import type { Depths } from '../queue/depths.ts'
 import { mistypedText } from '../queue/redis.ts'
 import type { WorkerInfo } from '../worker/heartbeat.ts'
@@ -15,6 +15,8 @@ interface Options {
 
 interface Estado extends Omit<Depths, 'listeners'> {
   readonly resthooks_activo: boolean
+  /** `ok`, or why it could not be asked. */
+  readonly postgres: string
   /** Messages of the last days that no listener got; null: the audit could not be asked. */
   readonly sin_listener: number | null
   readonly workers: readonly WorkerRow[]
@@ -36,34 +38,50 @@ export function estado(program: Command, context: Context): void {
     .option('--vigilar', 'se repite cada 2 segundos hasta Ctrl-C')
     .option('--json', 'un documento JSON')
     .action(async (options: Options) => {
-      for (;;) {
-        const state = await read(context)
-        if (options.json) print.json(state)
-        else {
-          if (options.vigilar && print.isInteractive()) print.stdout().write('\u001b[H\u001b[2J')
-          await show(state)
-        }
-        if (!options.vigilar) return
-        await new Promise((resolve) => setTimeout(resolve, REFRESH_MS))
-      }
+      if (options.vigilar) return watch(context, options)
+      const { state, trouble } = await read(context)
+      await show(state, options)
+      // What Redis tells is worth seeing without Postgres; that one is away is no success all the same.
+      if (trouble) throw trouble
     })
 }
 
-async function read(context: Context): Promise<Estado> {
+/** Until Ctrl-C; an outage is said, and waited out. */
+async function watch(context: Context, options: Options): Promise<never> {
+  for (;;) {
+    try {
+      const { state } = await read(context)
+      if (!options.json && print.isInteractive()) print.stdout().write('\u001b[H\u001b[2J')
+      await show(state, options)
+    } catch (error) {
+      const trouble = (await context.explain(error)) ?? error
+      if (!(trouble instanceof Unavailable)) throw error
+      print.note(`${trouble.message} Se sigue intentando.`)
+      await context.disconnect()
+    }
+    await new Promise((resolve) => setTimeout(resolve, REFRESH_MS))
+  }
+}
+
+/** @returns what there is to show, and what kept Postgres from being asked */
+async function read(context: Context): Promise<{ state: Estado; trouble: ResthooksError | null }> {
   const config = await context.config()
   const queue = await context.queue()
   const { readDepths } = await import('../queue/depths.ts')
   const { readWorkers, DEAD_AFTER_MS } = await import('../worker/heartbeat.ts')
-  const [depths, workers, unheard] = await Promise.all([
+  const [depths, workers, audit] = await Promise.all([
     readDepths(queue, config.listeners.keys()),
     readWorkers(queue),
-    unheardCount(context),
+    readAudit(context),
   ])
-  return {
+  const lanes = depths.listeners.map((lane) => ({ ...lane, configurado: isConfigured(config, lane.listener) }))
+  const state = {
     resthooks_activo: config.active,
-    sin_listener: unheard,
+    postgres: audit.trouble?.message ?? 'ok',
+    sin_listener: audit.unheard,
     ...depths,
-    listeners: depths.listeners.map((lane) => ({ ...lane, configurado: isConfigured(config, lane.listener) })),
+    // One that was taken out of the file is shown for as long as it holds something.
+    listeners: lanes.filter((lane) => lane.configurado || config.listeners.has(lane.listener) || holds(lane)),
     workers: workers.map((worker) => ({
       ...worker,
       vivo: depths.fecha.getTime() - worker.visto <= DEAD_AFTER_MS,
@@ -71,26 +89,40 @@ async function read(context: Context): Promise<Estado> {
       visto: new Date(worker.visto),
     })),
   }
+  return { state, trouble: audit.trouble }
+}
+
+function holds({ en_cola, en_curso, reintentos, fallidas }: Depths['listeners'][number]): boolean {
+  return en_cola + en_curso + reintentos + fallidas > 0
 }
 
 const UNHEARD_DAYS = 7
 const AUDIT_PATIENCE_MS = 3_000
 
-/** Redis is what this command is about: an audit that is away is told by its backlog. */
-async function unheardCount(context: Context): Promise<number | null> {
+interface AuditState {
+  /** Messages of the last days that no listener got; null where the audit did not answer. */
+  readonly unheard: number | null
+  readonly trouble: ResthooksError | null
+}
+
+async function readAudit(context: Context): Promise<AuditState> {
   const since = new Date(Date.now() - UNHEARD_DAYS * 86_400_000)
-  const late = new Promise<null>((resolve) => setTimeout(resolve, AUDIT_PATIENCE_MS, null).unref())
+  const late = new Promise<never>((_, reject) => {
+    const error = new Unavailable(`Postgres no respondió en ${AUDIT_PATIENCE_MS / 1000} s: vea «resthooks verificar».`)
+    setTimeout(reject, AUDIT_PATIENCE_MS, error).unref()
+  })
+  const asked = context.audit().then((audit) => audit.unheardCount(since))
   try {
-    const audit = await context.audit()
-    return await Promise.race([audit.unheardCount(since), late])
+    return { unheard: await Promise.race([asked, late]), trouble: null }
   } catch (error) {
-    if (error instanceof Unavailable || error instanceof ConfigError) return null
-    throw error
+    const trouble = error instanceof ResthooksError ? error : await context.explain(error)
+    if (!trouble) throw error
+    return { unheard: null, trouble }
   }
 }
 
 function unheardText(count: number | null): string {
-  if (count === null) return 'no se sabe: la auditoría no respondió (resthooks verificar)'
+  if (count === null) return 'no se sabe sin Postgres'
   if (count === 0) return '0'
   return `${count} en ${UNHEARD_DAYS} días: véalos con «resthooks auditoria --sin-listener»`
 }
@@ -99,16 +131,17 @@ function isConfigured(config: Config, name: string): boolean {
   return config.listeners.get(name)?.active === true
 }
 
-async function show(state: Estado): Promise<void> {
-  const age = state.mas_antigua_ms === null ? '' : ` (la más antigua, hace ${print.duration(state.mas_antigua_ms)})`
+async function show(state: Estado, { json }: Options): Promise<void> {
+  if (json) return print.json(state)
   const alive = state.workers.filter(({ vivo }) => vivo)
   print.line(`resthooks_activo     ${state.resthooks_activo ? '1' : '0: no se encola ni se entrega nada'}`)
-  print.line(`entrada              ${state.entrada}${age}`)
+  print.line(`entrada              ${state.entrada}${ageText(state)}`)
   print.line(`en despacho          ${state.en_despacho}`)
   print.line(`demoradas            ${state.demoradas}`)
   print.line(`entrada inválida     ${state.entrada_invalida}`)
   print.line(`auditoría pendiente  ${state.auditoria_pendiente}`)
   print.line(`sin listener         ${unheardText(state.sin_listener)}`)
+  print.line(`Postgres             ${state.postgres}`)
   print.line(`callbacks            ${callbackText(state.callbacks)}`)
   print.line(`workers vivos        ${alive.length}`)
   for (const { clave, tipo, debe_ser } of state.claves_rotas) {
@@ -139,6 +172,12 @@ async function show(state: Estado): Promise<void> {
       'corte',
     ])
   }
+}
+
+function ageText({ entrada, mas_antigua_ms }: Estado): string {
+  if (entrada === 0) return ''
+  if (mas_antigua_ms === null) return ' (la más antigua no dice desde cuándo: no trae «creado»)'
+  return ` (la más antigua, hace ${print.duration(mas_antigua_ms)})`
 }
 
 function callbackText({ en_cola, en_curso, reintentos, fallidas }: Depths['callbacks']): string {

@@ -16,7 +16,7 @@ export interface LaneDepth {
   readonly mas_antigua_ms: number | null
   /** `no`, `manual`, `410`, or until when. */
   readonly pausado: string
-  /** Circuit breaker: `cerrado`, `abierto`, `semiabierto`. */
+  /** Circuit breaker: `no` (nothing is held back), `abierto`, `a prueba`. */
   readonly corte: string
 }
 
@@ -103,7 +103,7 @@ function orMistyped<T>(answer: Promise<T>, nothing: T): Promise<T> {
   })
 }
 
-const BREAKER: Readonly<Record<string, string>> = { open: 'abierto', half: 'semiabierto', closed: 'cerrado' }
+const BREAKER: Readonly<Record<string, string>> = { open: 'abierto', half: 'a prueba', closed: 'no' }
 
 async function laneDepth(
   queue: Queue,
@@ -133,7 +133,7 @@ async function laneDepth(
     mas_antigua_ms: head ? await ageOfMessage(queue, head, now) : null,
     pausado:
       !pause || (pause.until && pause.until.getTime() <= now) ? 'no' : (pause.until?.toISOString() ?? pause.reason),
-    corte: BREAKER[breaker ?? 'closed'] ?? 'cerrado',
+    corte: BREAKER[breaker ?? 'closed'] ?? 'no',
   }
 }
 
@@ -144,10 +144,15 @@ async function ageOfMessage(queue: Queue, id: string, now: number): Promise<numb
   return raw ? ageOf(raw, now) : null
 }
 
+/** Null where the entry does not tell when it was made or taken. */
 function ageOf(raw: Buffer, now: number): number | null {
   try {
-    return Math.max(0, now - decodeEnvelope(raw, () => 'x', new Date(now)).message.createdAt.getTime())
+    const { message, receivedAt } = decodeEnvelope(raw, () => 'x', UNKNOWN)
+    const at = Number.isNaN(message.createdAt.getTime()) ? receivedAt : message.createdAt.getTime()
+    return at === null ? null : Math.max(0, now - at)
   } catch {
     return null
   }
 }
+
+const UNKNOWN = new Date(Number.NaN)

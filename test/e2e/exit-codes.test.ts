@@ -89,7 +89,7 @@ const OUTAGES: readonly (readonly [readonly string[], number | null, number | nu
   [['send', 'x', '{}', '--clave', 'k'], 4, 4, null],
   [['send', 'x', '{}', '--demora', '10m'], 4, 4, null],
   [['send', '--lote'], 4, 4, null],
-  [['estado'], 4, null, null],
+  [['estado'], 4, null, 4],
   [['auditoria'], null, null, 4],
   [['ver', '01ARZ3NDEKTSV4RRFFQ69G5FAV'], null, null, 4],
   [['pausar', 'a'], 4, 4, null],
@@ -183,6 +183,7 @@ test('a U+FFFD that somebody typed is sent', async ({ world }) => {
 })
 
 test('a full disk and a closed pipe are ordinary: what was done is said', async ({ world }) => {
+  await world.createSchema()
   const full = await shell(world, "$R send x '{}' > /dev/full")
   expect(full).toMatchObject({ code: 1 })
   const { id } = JSON.parse((await world.redis.lindex(world.keys.inbox, 0))!)
@@ -203,6 +204,7 @@ test('a full disk and a closed pipe are ordinary: what was done is said', async 
 })
 
 test('in a folder that was deleted under the shell the program works, and says where it looks', async ({ world }) => {
+  await world.createSchema()
   const gone = 'mkdir ido; cd ido; rmdir ../ido;'
   const sent = await shell(world, `${gone} $R send x '{}'`)
   expect(sent).toMatchObject({ code: 0, stdout: expect.stringMatching(/^\w{26}\n$/) })

@@ -184,7 +184,7 @@ test('the breaker opens for all workers, lets one request try, and recovers step
   await listener.received(before + 1)
   await pause(A_WHILE)
   expect(listener.requests).toHaveLength(before + 1)
-  expect(await shown(world, 'cortado')).toMatchObject({ corte: 'semiabierto', en_curso: 1 })
+  expect(await shown(world, 'cortado')).toMatchObject({ corte: 'a prueba', en_curso: 1 })
   room.answer(503)
   await inState('open')
   await pause(A_WHILE)
@@ -203,7 +203,7 @@ test('the breaker opens for all workers, lets one request try, and recovers step
   await inState(null)
   room.open(200)
   await until(async () => (await statesOf(world, 'cortado')).exitosa === 40)
-  expect(await shown(world, 'cortado')).toMatchObject({ corte: 'cerrado', en_cola: 0, reintentos: 0 })
+  expect(await shown(world, 'cortado')).toMatchObject({ corte: 'no', en_cola: 0, reintentos: 0 })
 
   // What the breaker held cost nobody an attempt: there are as many as requests.
   const [sum] = await world.sql`
