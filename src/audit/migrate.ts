@@ -46,19 +46,40 @@ export function latestVersion(known = migrations()): number {
   return known.at(-1)?.version ?? 0
 }
 
-/** What a DBA would run by hand on an empty database, with `psql`: the same as `migrate` with these roles, to the letter. */
+/**
+ * What a DBA would run by hand, with `psql`, on an empty database, an older schema or one that is up to date: the same as
+ * `migrate` with these roles, to the letter.
+ */
 export function migrationScript(schema: string, roles: RoleNames, known = migrations()): string {
-  const parts = known.map(({ sql }) => fillIn(sql, schema).trim())
   return [
-    '-- Esquema de auditoria de resthooks. Para una base vacia: crea todo en una sola transaccion.',
+    '-- Esquema de auditoria de resthooks: lo crea, o lo actualiza, en una sola transaccion. Se puede repetir.',
     'BEGIN;',
+    fillIn(`SELECT pg_advisory_xact_lock(hashtext('resthooks.migracion'), hashtext({{schema_literal}}));`, schema),
     fillIn(CREATE_SCHEMA, schema),
-    ...parts,
+    ...known.map((migration) => fillIn(unlessApplied(migration), schema)),
     `SELECT ${identifier(schema)}.crear_particiones();`,
     ...named(roles).map(([kind, role]) => grants(identifier(schema), identifier(role), kind).join('\n')),
     'COMMIT;',
     '',
   ].join('\n\n')
+}
+
+/** A condition that plain SQL has, so that the script is good for any client, not for psql alone. */
+function unlessApplied({ version, name, sql }: Migration): string {
+  const isMissing =
+    version === 1
+      ? `NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                  WHERE n.nspname = {{schema_literal}} AND c.relname = 'migracion')`
+      : `(SELECT max(version) FROM {{schema}}.migracion) < ${version}`
+  return `DO $aplicar_${name}$
+BEGIN
+IF ${isMissing} THEN
+EXECUTE $sql_${name}$
+${sql.trim()}
+$sql_${name}$;
+END IF;
+END
+$aplicar_${name}$;`
 }
 
 /** IF NOT EXISTS asks for the right to create schemas even where somebody already made this one. */

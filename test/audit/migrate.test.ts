@@ -310,6 +310,21 @@ describe('rights', () => {
   })
 })
 
+test('the printed SQL, run by hand, brings an older schema up to date, and can be repeated', async () => {
+  config = auditConfig()
+  const print = (versions: number) => migrationScript(config.schema, {}, migrations().slice(0, versions))
+  await withSql(config, async (sql) => {
+    for (const versions of [4, 4, LATEST, LATEST]) {
+      await sql.unsafe(print(versions))
+      expect(await sql`SELECT version FROM migracion ORDER BY 1`).toEqual(
+        Array.from({ length: versions }, (_, n) => ({ version: n + 1 })),
+      )
+    }
+    expect(await sql`SELECT original FROM mensaje`).toEqual([])
+  })
+  expect(await migrate(config)).toEqual({ applied: [], version: LATEST, partitions: 0 })
+})
+
 test('the printed SQL, run by hand, makes exactly the same', async () => {
   config = auditConfig()
   const byProgram = config
