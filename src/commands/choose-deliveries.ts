@@ -47,7 +47,10 @@ export async function explainIds(audit: AuditReader, ids: readonly string[], fil
     )
     if (deliveries.some(({ state }) => filters.states?.includes(state))) continue
     const states = [...new Set(deliveries.map(({ state }) => state))]
-    const motivo = deliveries.length > 0 ? hints.ended(states) : await withoutDeliveries(audit, id, filters, hints)
+    const motivo =
+      deliveries.length > 0
+        ? hints.ended(states, filters.states ?? [])
+        : await withoutDeliveries(audit, id, filters, hints)
     if (motivo !== null) problems.push({ mensaje_id: id, listener: filters.listener ?? '', motivo })
   }
   return problems
@@ -55,7 +58,7 @@ export async function explainIds(audit: AuditReader, ids: readonly string[], fil
 
 export interface Hints {
   /** Of a message whose deliveries are in these states, none of them wanted. */
-  readonly ended: (states: readonly DeliveryStateName[]) => string
+  readonly ended: (states: readonly DeliveryStateName[], wanted: readonly DeliveryStateName[]) => string
   /** Of a message whose demora runs; null: the command deals with it. */
   readonly delayed: string | null
   /** Of a message that no listener got; null: the command deals with it. */

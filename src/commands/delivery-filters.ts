@@ -2,7 +2,8 @@
 import type { Command } from 'commander'
 import type { DeliveryFilters } from '../audit/queries.ts'
 import { UsageError } from '../errors.ts'
-import { parseInstant } from './instant.ts'
+import { parseInstant, rangeText } from './instant.ts'
+import { note } from './print.ts'
 
 export interface FilterOptions {
   readonly evento?: string
@@ -22,19 +23,23 @@ export function addFilterOptions(command: Command): Command {
     .option('--evento <patrón>', 'solo las de este evento; * es cualquier texto (proveedor.*)')
     .option('--listener <nombre>', 'solo las de este listener')
     .option('--estado <estado>', `solo las de este estado, o varios separados por comas: ${STATES.join(', ')}`)
-    .option('--desde <cuándo>', 'creadas desde: fecha y hora (local, o con zona), o cuánto hace (2h, 7d)')
+    .option('--desde <cuándo>', 'creadas desde: cuánto hace (2h, 7d), hoy, ayer, 08:30, 24/11/2026 o ISO 8601')
     .option('--hasta <cuándo>', 'creadas antes de; una fecha sola incluye todo ese día')
     .option('--mensaje <id>', 'solo las de este mensaje')
     .option('--limite <n>', 'a lo sumo n')
 }
 
-/** @throws UsageError naming the option, what was found and what is accepted */
+/**
+ * Says on stderr which instants it understood.
+ * @throws UsageError naming the option, what was found and what is accepted
+ */
 export function parseFilters(options: FilterOptions): DeliveryFilters {
   const since = options.desde === undefined ? undefined : parseInstant(options.desde, '--desde', 'start')
   const until = options.hasta === undefined ? undefined : parseInstant(options.hasta, '--hasta', 'end')
   if (since && until && since >= until) {
-    throw new UsageError('--desde es posterior a --hasta: así no queda ninguna entrega.')
+    throw new UsageError(`--desde no es anterior a --hasta (${rangeText(since, until)}): así no queda ninguna entrega.`)
   }
+  if (since || until) note(`${rangeText(since, until)}.`)
   return {
     event: options.evento,
     listener: options.listener,

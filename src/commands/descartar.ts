@@ -33,7 +33,10 @@ export function descartar(program: Command, context: Context): void {
         selection.kind === 'ids'
           ? await explainIds(audit, selection.ids, selection.filters, {
               delayed: null,
-              ended: (states) => `ya terminó: ${states.join(', ')}`,
+              ended: (states, wanted) =>
+                states.every((state) => state === 'exitosa' || state === 'descartada')
+                  ? `ya terminó: ${states.join(', ')}`
+                  : `está ${states.join(', ')}, y se pidió --estado ${wanted.join(',')}: quite --estado, o indique ese`,
             })
           : []
       const scene = { config, queue, audit, backend, simulate: options.simulacro === true, note: print.note }

@@ -1,7 +1,7 @@
 /** `pausar`: holds a listener's queued and new deliveries. */
 import type { Command } from 'commander'
-import { UsageError } from '../errors.ts'
 import type { Context } from './context.ts'
+import { parseInstant } from './instant.ts'
 import * as print from './print.ts'
 import { selectListeners } from './select-listeners.ts'
 
@@ -16,32 +16,36 @@ export function pausar(program: Command, context: Context): void {
     .command('pausar')
     .description('retiene las entregas de un listener, las que esperan y las nuevas')
     .argument('[listeners...]', 'nombres de listeners')
-    .option('--todos', 'todos los listeners configurados')
-    .option('--hasta <cuándo>', 'se reanudan solos: una duración (10m, 2h) o una fecha ISO 8601')
+    .option('--todos', 'todos los configurados; los que tienen una pausa más larga (o un 410) quedan como están')
+    .option('--hasta <cuándo>', 'se reanudan solos: dentro de (10m, 2h), o a las 08:30, mañana, 24/11/2026, ISO 8601')
     .option('--json', 'un documento JSON')
     .action(async (names: string[], options: Options) => {
       const { listeners } = await context.config()
       const selected = selectListeners(listeners, names, options.todos === true)
       const queue = await context.queue()
       const { pause } = await import('../queue/pauses.ts')
-      const until = options.hasta ? await instant(options.hasta) : null
-      const rows = selected.map((listener) => ({ listener, hasta: until }))
-      await pause(queue, selected, until)
+      const until = options.hasta === undefined ? null : parseInstant(options.hasta, '--hasta', 'future')
+      // What somebody, or a 410, holds for longer was held for a reason: `--todos` does not know it, a name does.
+      const left = await pause(queue, selected, until, options.todos === true ? 'longest' : 'this')
+      const rows = selected.map((listener) => ({
+        listener,
+        hasta: left.has(listener) ? left.get(listener)!.until : until,
+        motivo: left.get(listener)?.reason ?? 'manual',
+        cambiada: !left.has(listener),
+      }))
       if (options.json) print.json(rows)
-      else
-        await print.table(
-          rows.map(({ listener, hasta }) => ({ listener, pausado: 'sí', hasta: hasta ?? 'que se reanude' })),
-          ['listener', 'pausado', 'hasta'],
+      else {
+        const shown = rows.map(({ listener, hasta, motivo, cambiada }) => ({
+          listener,
+          pausado: cambiada ? 'sí' : `ya lo estaba${motivo === '410' ? ' (410)' : ''}`,
+          hasta: hasta ?? 'que se reanude',
+        }))
+        await print.table(shown, ['listener', 'pausado', 'hasta'])
+      }
+      if (left.size > 0) {
+        print.note(
+          `Siguen con la pausa que tenían, más larga: ${[...left.keys()].join(', ')}. Para cambiarla, nómbrelos.`,
         )
+      }
     })
-}
-
-async function instant(text: string): Promise<Date> {
-  const { parseDuration } = await import('../config/quantities.ts')
-  const duration = parseDuration(text)
-  const date = duration === null ? new Date(text) : new Date(Date.now() + duration)
-  if (Number.isNaN(date.getTime()))
-    throw new UsageError(`--hasta ${text}: no es una duración (10m, 2h) ni una fecha ISO 8601`)
-  if (date.getTime() <= Date.now()) throw new UsageError(`--hasta ${text}: ya pasó`)
-  return date
 }

@@ -90,9 +90,11 @@ async function unanswered(context: Context, selection: Selection) {
         ? null
         : `ningún listener activo de resthooks.ini recibe «${event}»: agréguelo y repita`,
     delayed: 'espera su demora: se entrega sola',
-    ended: (states) =>
+    ended: (states, wanted) =>
       states.includes('pendiente') || states.includes('reintentando')
         ? 'todavía espera en la cola: se entrega sola (si Redis la perdió: resthooks recuperar)'
-        : 'ya se entregó; para enviarlo otra vez agregue --estado exitosa',
+        : states.includes('exitosa') && !wanted.includes('exitosa')
+          ? 'ya se entregó; para enviarlo otra vez agregue --estado exitosa'
+          : `está ${states.join(', ')}, y se pidió --estado ${wanted.join(',')}: quite --estado, o indique ese`,
   })
 }

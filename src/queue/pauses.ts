@@ -8,9 +8,40 @@ export interface Pause {
   readonly reason: string
 }
 
-export async function pause(queue: Queue, listeners: readonly string[], until: Date | null): Promise<void> {
-  const fields = listeners.flatMap((name) => [name, `${until?.getTime() ?? 0} manual`])
-  if (fields.length > 0) await queue.redis.hset(queue.keys.paused, ...fields)
+/**
+ * @param rule `this` replaces the pauses that there are, `longest` leaves those that last as long or longer, and 410's
+ * @returns those that were left as they are
+ */
+export async function pause(
+  queue: Queue,
+  listeners: readonly string[],
+  until: Date | null,
+  rule: 'this' | 'longest' = 'this',
+): Promise<Map<string, Pause>> {
+  const { redis, keys } = queue
+  const wanted = `${until?.getTime() ?? 0} manual`
+  const left = new Map<string, Pause>()
+  let replaced = listeners
+  if (rule === 'longest' && listeners.length > 0) {
+    // First where there is none: a 410 that comes in this moment is not replaced.
+    const batch = redis.pipeline()
+    for (const name of listeners) batch.hsetnx(keys.paused, name, wanted)
+    const answers = (await batch.exec()) ?? []
+    const failed = answers.find(([error]) => error !== null)?.[0]
+    if (failed) throw failed
+    const held = await pauses(queue)
+    for (const [index, name] of listeners.entries()) {
+      const before = held.get(name)
+      if (answers[index]![1] === 0 && before && lasts(before, until)) left.set(name, before)
+    }
+    replaced = listeners.filter((name, index) => answers[index]![1] === 0 && !left.has(name))
+  }
+  if (replaced.length > 0) await redis.hset(keys.paused, ...replaced.flatMap((name) => [name, wanted]))
+  return left
+}
+
+function lasts(held: Pause, until: Date | null): boolean {
+  return held.until === null || (until !== null && held.until >= until)
 }
 
 /** @returns those that were on hold */

@@ -47,23 +47,30 @@ test('dates are local, a day given to --hasta is included, states may be several
   )
   const ids = async (...filters: string[]) => {
     const run = await world.cli(['auditoria', '--json', ...filters])
-    expect(run).toMatchObject({ code: 0, stderr: '' })
+    // The instants that it understood are told, and nothing else.
+    expect(run.stderr).toMatch(
+      filters.includes('--desde') ? /^Desde 2026-11-17 [\d:.]+ -03:00(, hasta .* -03:00)?\.\n$/ : /^$/,
+    )
+    expect(run.code).toBe(0)
     return JSON.parse(run.stdout).map((row: { mensaje_id: string }) => row.mensaje_id)
   }
   expect(await ids('--desde', '2026-11-17', '--hasta', '2026-11-17')).toEqual(['d2'])
   expect(await ids('--desde', '2026-11-17 09:00', '--hasta', '2026-11-18T12:00:00Z')).toEqual(['d2'])
+  expect(await ids('--desde', '17/11/2026', '--hasta', '17/11/2026 09:00:01')).toEqual(['d2'])
   expect(await ids('--desde', '2026-11-17 09:00:00.001')).toEqual(['d3'])
   expect(await ids('--estado', 'fallida, descartada')).toEqual(['d2', 'd1'])
 })
 
 test.each([
   [['--estado', 'rota'], /--estado: «rota».*pendiente.*descartada/],
-  [['--desde', 'ayer'], /--desde: «ayer».*2h.*2026-11-24/],
+  [['--desde', 'anteayer'], /--desde: «anteayer».*2h.*2026-11-24/],
+  [['--desde', '2099'], /--desde: «2099».*hoy, ayer/],
+  [['--desde', '9999999d'], /--desde: «9999999d» queda fuera de los años/],
   [['--desde', '2026-02-30'], /--desde: «2026-02-30»/],
   [['--hasta', '5'], /--hasta: «5»/],
   [['--limite', '0'], /--limite: «0»/],
   [['--limite', '1e3'], /--limite: «1e3»/],
-  [['--desde', '1h', '--hasta', '2h'], /posterior a --hasta/],
+  [['--desde', '1h', '--hasta', '2h'], /no es anterior a --hasta/],
 ])('%j is wrong usage', async (args, words) => {
   const { runCli } = await import('../support/cli.ts')
   expect(await runCli(['auditoria', ...args])).toMatchObject({

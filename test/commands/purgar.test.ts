@@ -104,7 +104,7 @@ test('a month that is wholly older is dropped, and what has not ended in it move
 test('a date that keeps nothing is wrong usage, as is none at all with retencion = 0', async ({ world }) => {
   await world.set('auditoria', { retencion: '0' })
   expect(await world.cli(['purgar'])).toMatchObject({ code: 2, stderr: expect.stringContaining('--antes-de') })
-  expect(await world.cli(['purgar', '--antes-de', 'ayer'])).toMatchObject({ code: 2 })
+  expect(await world.cli(['purgar', '--antes-de', 'anteayer'])).toMatchObject({ code: 2 })
   expect(await world.cli(['purgar', '--antes-de', '2999-01-01'])).toMatchObject({ code: 2 })
 })
 

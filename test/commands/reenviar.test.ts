@@ -45,6 +45,9 @@ test('a failed delivery goes back whole: attempts go on counting, retries start 
   })
   await broken.received(6)
   await becomes(world, id, 'roto', 'fallida')
+  const other = await run(world, ['reenviar', id, '--estado', 'exitosa', '--listener', 'roto'])
+  expect(other).toMatchObject({ code: 1, reenviadas: 0 })
+  expect(other.problemas[0].motivo).toMatch(/^está fallida, y se pidió --estado exitosa/)
   expect(await state(world, id, 'roto')).toMatchObject({
     intentos: Array.from({ length: 6 }, (_, n) => ({ numero: n + 1 })),
   })

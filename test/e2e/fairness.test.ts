@@ -254,6 +254,42 @@ test('pausar holds what waits and what comes, lets what runs finish, and reanuda
   expect([held.requests.length, free.requests.length]).toEqual([5, 5])
 })
 
+test('pausar: until an instant in the future; with --todos, longer pauses and a 410 stay, which only a name replaces', async ({
+  world,
+}) => {
+  for (const name of ['libre', 'retenido', 'breve', 'ido'])
+    await world.set(`listener ${name}`, { url: 'http://127.0.0.1:1/' })
+  for (const [when, words] of [
+    ['2099', /«2099» no es una fecha/],
+    ['ayer', /«ayer» es .*, que ya pasó/],
+  ] as const) {
+    const run = await world.cli(['pausar', 'libre', '--hasta', when])
+    expect(run).toMatchObject({ code: 2, stderr: expect.stringMatching(words) })
+  }
+  await world.cli(['pausar', 'retenido'])
+  await world.cli(['pausar', 'breve', '--hasta', '10m'])
+  await world.redis.hset(world.keys.paused, 'ido', '0 410')
+  const paused = async (...args: string[]) => {
+    const run = await world.cli(['pausar', ...args, '--json'])
+    expect(run.code).toBe(0)
+    return { stderr: run.stderr, rows: JSON.parse(run.stdout) as Record<string, unknown>[] }
+  }
+  const all = await paused('--todos', '--hasta', '2099-01-01 00:00 Z')
+  const until2099 = { hasta: '2099-01-01T00:00:00.000Z', motivo: 'manual', cambiada: true }
+  expect(all.rows).toEqual([
+    { listener: 'libre', ...until2099 },
+    { listener: 'retenido', hasta: null, motivo: 'manual', cambiada: false },
+    { listener: 'breve', ...until2099 },
+    { listener: 'ido', hasta: null, motivo: '410', cambiada: false },
+  ])
+  expect(all.stderr).toContain('retenido, ido')
+  expect((await paused('--todos', '--hasta', '1s')).rows.every(({ cambiada }) => cambiada === false)).toBe(true)
+  expect(await world.redis.hget(world.keys.paused, 'ido')).toBe('0 410')
+  expect((await paused('ido', '--hasta', '1h')).rows).toMatchObject([
+    { listener: 'ido', motivo: 'manual', cambiada: true },
+  ])
+})
+
 test('410 fails the delivery and holds the listener until somebody resumes it', async ({ world }) => {
   let isGone = true
   const listener = await world.listener(() => ({ status: isGone ? 410 : 200 }), { nombre: 'ido', concurrencia: 1 })
