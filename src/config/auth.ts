@@ -4,7 +4,7 @@
 import * as v from 'valibot'
 import { checkOwnHeader } from '../model/headers.ts'
 import type { AuthConfig } from './config.ts'
-import { headerText, kind, text, word } from './kinds.ts'
+import { headerText, kind, secret, text, word } from './kinds.ts'
 import type { Place } from './problems.ts'
 import { find, type Reader, setting } from './settings.ts'
 import { httpUrl } from './url.ts'
@@ -30,8 +30,8 @@ export function authConfig(reader: Reader, place: Place): AuthConfig {
   const written = find(reader.layers, 'auth_tipo')
   const type = setting(reader, 'auth_tipo', word(AUTH_TYPES), 'ninguna')
   const username = setting(reader, 'auth_usuario', text, null)
-  const password = setting(reader, 'auth_password', text, null)
-  const token = setting(reader, 'auth_token', headerText, null)
+  const password = setting(reader, 'auth_password', secret(text), null)
+  const token = setting(reader, 'auth_token', secret(headerText), null)
   const parameter = setting(reader, 'auth_parametro', PARAMETER, { in: 'query', name: 'api_key' } as const)
   const tokenUrl = setting(reader, 'auth_url', httpUrl, null)
   const scope = setting(reader, 'auth_alcance', text, null)

@@ -10,7 +10,7 @@ import { Duplex } from 'node:stream'
 import { createSecureContext, TLSSocket } from 'node:tls'
 import type { TlsConfig } from './config.ts'
 import { isReadableByOthers, reason } from './files.ts'
-import { text } from './kinds.ts'
+import { secret, text } from './kinds.ts'
 import type { Place } from './problems.ts'
 import { find, type Reader, setting } from './settings.ts'
 
@@ -42,7 +42,7 @@ function pemText(bytes: Buffer): string {
 /** The private CA and the client certificate, whatever the authentication: a server may ask for both. */
 export function tlsConfig(reader: Reader): TlsConfig {
   const ca = readPem(reader, 'ca_cert')
-  const passphrase = setting(reader, 'cert_pwd', text, null)
+  const passphrase = setting(reader, 'cert_pwd', secret(text), null)
   const cert = readNamed(reader, 'cert_file')
   const key = readNamed(reader, 'key_file')
   if (cert === null) return { ca, client: null }

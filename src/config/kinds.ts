@@ -18,8 +18,8 @@ export interface Kind<T> {
   readonly words: readonly string[]
   /** Whether `key[]` may give it. */
   readonly list: boolean
-  /** `key =` is the default, unless the empty text means something for this setting (an empty list). */
-  readonly emptyMeans: 'default' | 'value'
+  /** `key =` is the default, unless the empty text means something for this setting, or can only be a slip. */
+  readonly emptyMeans: 'default' | 'value' | 'mistake'
   read(texts: readonly string[]): Read<T>
 }
 
@@ -48,6 +48,11 @@ export function list<T>(
     return result.success ? { ok: true, value: result.output } : { ok: false }
   }
   return { accepted, words: [], list: true, emptyMeans: 'default', read }
+}
+
+/** A secret: empty, it would protect nothing, and nobody would know. */
+export function secret<T>(inner: Kind<T>): Kind<T> {
+  return { ...inner, emptyMeans: 'mistake' }
 }
 
 /** The same kind, where `key =` is an empty value of its own and not the default. */

@@ -8,7 +8,7 @@ import { authConfig, authHeader } from './auth.ts'
 import { callback } from './callback.ts'
 import { tlsConfig } from './certificates.ts'
 import type { AuthConfig, BreakerConfig, CallbackSpec, ListenerConfig, RetryStrategy } from './config.ts'
-import { boolean, duration, integer, orEmpty, percent, size, text, word } from './kinds.ts'
+import { boolean, duration, integer, orEmpty, percent, secret, size, text, word } from './kinds.ts'
 import * as kinds from './listener-kinds.ts'
 import type { Place } from './problems.ts'
 import { callbackShown, hiddenNames } from './secret-values.ts'
@@ -44,7 +44,7 @@ export function listenerConfig(own: Reader, name: string, place: Place, around: 
   const reader: Reader = { ...own, layers: [...own.layers, ...below] }
   const url = baseUrl(reader, target, place)
   const auth = authConfig(reader, place)
-  const headers = setting(own, 'cabeceras', kinds.headers, [])
+  const headers = headersOf(own)
   refuseTwoCredentials(own, headers, auth)
   warnAboutPlainHttp(own, url, auth, place)
   const connectTimeout = setting(own, 'espera_conexion', duration(1, HOUR), 5 * SECOND)
@@ -70,7 +70,7 @@ export function listenerConfig(own: Reader, name: string, place: Place, around: 
     contentType: setting(own, 'tipo_contenido', kinds.contentType, null),
     auth,
     tls: tlsConfig(reader),
-    secrets: setting(own, 'secreto', kinds.secrets, []),
+    secrets: secretsOf(own),
     connectTimeout,
     totalTimeout,
     maxResponse: setting(own, 'max_respuesta', size(0, 64 * 1024 ** 2), 64 * 1024),
@@ -88,6 +88,27 @@ export function listenerConfig(own: Reader, name: string, place: Place, around: 
     auditBody: setting(own, 'auditar_cuerpo', boolean, true),
     auditResponse: setting(own, 'auditar_respuesta', boolean, true),
   }
+}
+
+function secretsOf(own: Reader): string[] {
+  const secrets = setting(own, 'secreto', secret(kinds.secrets), [])
+  const written = find(own.layers, 'secreto')
+  if (written?.texts?.some((text) => text.trim().endsWith(','))) {
+    const message =
+      'la segunda mitad está vacía: se firma sólo con la primera. Complétela, o quite la coma si terminó la rotación.'
+    own.context.problems.warn(written.place, message)
+  }
+  return secrets
+}
+
+function headersOf(own: Reader): ListenerConfig['headers'] {
+  const headers = setting(own, 'cabeceras', kinds.headers, [])
+  const empty = headers.filter(([, value]) => value === '').map(([name]) => name)
+  if (empty.length > 0) {
+    const message = `viaja vacía: ${empty.join(', ')} (¿una variable sin valor?).`
+    own.context.problems.warn(find(own.layers, 'cabeceras')!.place, message)
+  }
+  return headers
 }
 
 function callbackOf(own: Reader, key: string): CallbackSpec | null {

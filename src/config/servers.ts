@@ -14,6 +14,7 @@ import {
   kind,
   list,
   port,
+  secret,
   text,
   word,
 } from './kinds.ts'
@@ -42,7 +43,7 @@ export function redisConfig(context: Context, ini: Layer): RedisConfig {
     host: setting(reader, 'host', host, '127.0.0.1'),
     port: setting(reader, 'port', port, 6379),
     username: setting(reader, 'usuario', text, null),
-    password: setting(reader, 'password', text, null),
+    password: setting(reader, 'password', secret(text), null),
     db: setting(reader, 'base', integer(0, 1_000_000), 0),
     tls,
     ca,
@@ -80,7 +81,7 @@ export function auditConfig(context: Context, ini: Layer): AuditConfig {
     port: setting(reader, 'puerto', port, 5432),
     database: setting(reader, 'base', text, 'resthooks'),
     username: setting(reader, 'usuario', text, 'postgres'),
-    password: setting(reader, 'clave', text, null),
+    password: setting(reader, 'clave', secret(text), null),
     sslmode: setting(
       reader,
       'sslmode',

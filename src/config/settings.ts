@@ -148,6 +148,7 @@ export interface Reader {
 
 /** The setting's value, or `fallback` when it is absent, empty or wrong (wrong is reported). */
 export function setting<T, F>(reader: Reader, key: string, kind: Kind<T>, fallback: F): T | F {
+  if (kind.emptyMeans === 'mistake') refuseEmpty(reader, key, kind)
   const found = kind.emptyMeans === 'value' ? findWritten(reader.layers, key) : find(reader.layers, key)
   remember(reader, key, found)
   if (found === null || found.texts === null) return fallback
@@ -163,6 +164,18 @@ export function setting<T, F>(reader: Reader, key: string, kind: Kind<T>, fallba
   const hint = isSecret(key) ? '' : suggestion(found.shown, kind.words)
   reader.context.problems.add(found.place, `se encontró ${shown}; se acepta ${kind.accepted}.${hint}`)
   return fallback
+}
+
+/** `key =` with nothing is how a template says that there is no password; a variable without a value is a slip. */
+const UNFILLED = /\$\{\s*\w+\s*\}|\$env\(/
+
+function refuseEmpty({ context, layers }: Reader, key: string, { list }: Kind<unknown>): void {
+  const written = findWritten(layers, key)
+  if (!written?.texts || written.texts.some((text) => text.trim() !== '')) return
+  const unfilled = UNFILLED.test(written.shown)
+  if (!list && !unfilled) return
+  const why = unfilled ? `está vacía: la variable de ${quoted(written.shown)} no tiene valor` : 'está vacía'
+  context.problems.add(written.place, `${why}. Un secreto vacío no protege nada: complételo, o quite la línea.`)
 }
 
 export function remember(reader: Reader, key: string, found: Written | null): void {

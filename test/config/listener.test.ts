@@ -251,6 +251,59 @@ test('what the configuration accepts can be sent, and what cannot be sent it ref
   expect(sent).toBeGreaterThan(5)
 })
 
+describe('an empty variable', () => {
+  const empty = { V: '' }
+
+  test.each([
+    ['redes_bloqueadas = ${V}', { blockedNetworks: METADATA_NETWORKS }],
+    ['redes_bloqueadas[] = ${V}', { blockedNetworks: METADATA_NETWORKS }],
+    ['reintentar_si = ${V}\nno_reintentar_si = ${V}', { retryIf: [], noRetryIf: [] }],
+    ['cabeceras[] = ${V}\ncabeceras_del_mensaje = ${V}', { headers: [], replaceableHeaders: [] }],
+  ])('%s is the default of a list', (lines, expected) => {
+    expect(listener(lines, empty)).toMatchObject(expected)
+  })
+
+  test('is no schedule and no list of events of its own', () => {
+    expect(errorsOf('[reintentos]\nesperas = ${V}', empty)).toContain('esperas: se encontró')
+    expect(errorsOf(listenerIni('eventos = ${V}'), empty)).toContain('eventos: se encontró')
+    expect(errorsOf(listenerIni('redes_bloqueadas = ${V},${V}'), empty)).toContain('redes_bloqueadas: se encontró')
+  })
+
+  test.each([
+    ['[listener x]\nsecreto = ${V}', 'secreto'],
+    ['[listener x]\nsecreto =', 'secreto'],
+    ['[listener x]\nsecreto[] = $env(V)$', 'secreto'],
+    ['[listener x]\nauth_tipo = basic\nauth_usuario = u\nauth_password = ${V}', 'auth_password'],
+    [
+      '[listener x]\ncliente = c\nauth_token = ${V}\n[cliente c]\nto = http://127.0.0.1\nauth_tipo = bearer\nauth_token = t',
+      'auth_token',
+    ],
+    ['[listener x]\ncert_pwd = ${V}', 'cert_pwd'],
+    ['[redis_config]\npassword = ${V}', 'password'],
+    ['[auditoria]\nclave = ${V}', 'clave'],
+  ])('%j is no secret', (ini, key) => {
+    const text =
+      ini.includes('cliente') || !ini.includes('listener') ? ini : ini.replace('x]', 'x]\nurl = http://127.0.0.1')
+    expect(errorsOf(text, empty)).toMatch(new RegExp(`${key}: está vacía.*Un secreto vacío no protege nada`))
+  })
+
+  test('a template without a password is none, and an instalador.env may leave one out', () => {
+    const { redis } = load('[redis_config]\npassword =\n[auditoria]\nclave =', { REST_HOOKS_REDIS_PASSWORD: '' })
+    expect(redis.password).toBeNull()
+  })
+
+  test('in the second half of a secret that rotates, and in a header, is said', () => {
+    const lines = `secreto = ${WHSEC},\${V}\ncabeceras[] = "X-A: \${V}"`
+    const { listeners, warnings } = load(listenerIni(lines), empty)
+    expect(listeners.get('x')!.secrets).toEqual([WHSEC])
+    expect(warnings).toEqual([
+      expect.stringContaining('cabeceras: viaja vacía: X-A'),
+      expect.stringContaining('secreto: la segunda mitad está vacía'),
+    ])
+    expect(errorsOf(listenerIni(`secreto = \${V},${WHSEC}`), empty)).toContain('secreto: se encontró ***')
+  })
+})
+
 test('two hosts would be no request', () => {
   expect(errorsOf(listenerIni('cabeceras[] = "Host: a"\ncabeceras[] = "host: b"'))).toContain('Host una sola vez')
 })
