@@ -92,8 +92,9 @@ function readHead(raw: Buffer): { members: Record<string, unknown> | null; datos
   if (at < 0) return { members: null, datosAt: 0 }
   let members: Record<string, unknown> | null = null
   try {
-    members = JSON.parse(`${decoder.decode(raw.subarray(0, at))}}`)
-    if (Object.hasOwn(members!, 'datos')) members = null
+    const source = `${decoder.decode(raw.subarray(0, at))}}`
+    members = numbersAsWritten(JSON.parse(source), source)
+    if (Object.hasOwn(members, 'datos')) members = null
   } catch {
     // Not the plain form; whether it is an entry at all, reading it whole will tell.
   }
@@ -130,7 +131,7 @@ function readWhole(raw: Buffer): Entry {
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw new EnvelopeError('no es un objeto JSON')
-  const members = value as Record<string, unknown>
+  const members = numbersAsWritten(value as Record<string, unknown>, source)
   const datos = Object.hasOwn(members, 'datos') ? Buffer.from(memberText(source, 'datos'), 'utf8') : null
   return { members, datos }
 }
@@ -141,6 +142,18 @@ function decodeUtf8(raw: Buffer): string {
   } catch {
     throw new EnvelopeError(NOT_UTF8)
   }
+}
+
+/** The numbers that travel as text, with the digits they have: JSON.parse rounds what has more than 15, and two ids meet. */
+function numbersAsWritten(members: Record<string, unknown>, source: string): Record<string, unknown> {
+  if (typeof members.id === 'number') members.id = memberText(source, 'id')
+  const { cabeceras } = members
+  if (typeof cabeceras !== 'object' || cabeceras === null || Array.isArray(cabeceras)) return members
+  for (const [name, value] of Object.entries(cabeceras)) {
+    if (typeof value === 'number')
+      Object.defineProperty(cabeceras, name, { value: memberText(memberText(source, 'cabeceras'), name) })
+  }
+  return members
 }
 
 /**

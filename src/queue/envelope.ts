@@ -63,6 +63,7 @@ export function decodeEntry({ members: entry, datos }: Entry, makeId: () => stri
   const id = entry.id === undefined || entry.id === null ? null : idOf(entry.id)
   const event = entry.evento
   if (typeof event !== 'string' || event === '') throw new EnvelopeError('falta "evento" (texto no vacío)')
+  requireWellFormed(event, 'evento')
   if (event.length > 255 || hasControl(event))
     throw new EnvelopeError('"evento" tiene más de 255 caracteres o caracteres de control')
 
@@ -123,8 +124,7 @@ function base64Of(value: unknown): Buffer {
   return Buffer.from(value, 'base64')
 }
 
-function idOf(value: unknown): string {
-  const id = typeof value === 'number' ? String(value) : value
+function idOf(id: unknown): string {
   // It travels as the header webhook-id and in key names.
   if (typeof id !== 'string' || !/^[\x21-\x7e]{1,200}$/.test(id)) {
     throw new EnvelopeError('"id" debe tener entre 1 y 200 caracteres ASCII visibles, sin espacios')
@@ -146,9 +146,9 @@ function headersOf(value: unknown): Record<string, string> {
   if (typeof value !== 'object' || Array.isArray(value)) throw new EnvelopeError('"cabeceras" no es un objeto')
   const headers: Record<string, string> = {}
   for (const [name, text] of Object.entries(value)) {
-    if (typeof text !== 'string' && typeof text !== 'number')
-      throw new EnvelopeError(`la cabecera "${name}" no es texto`)
-    Object.defineProperty(headers, name, { value: String(text), enumerable: true })
+    if (typeof text !== 'string') throw new EnvelopeError(`la cabecera "${name}" no es texto`)
+    requireWellFormed(name + text, 'cabeceras')
+    Object.defineProperty(headers, name, { value: text, enumerable: true })
   }
   return headers
 }
@@ -157,7 +157,14 @@ function optionalText(entry: Members, key: string): string | null {
   const value = entry[key]
   if (value === undefined || value === null) return null
   if (typeof value !== 'string') throw new EnvelopeError(`"${key}" no es texto`)
+  requireWellFormed(value, key)
   return value
+}
+
+/** Half a surrogate pair has no form in UTF-8: it would go out as another text. */
+function requireWellFormed(text: string, key: string): void {
+  if (!text.isWellFormed())
+    throw new EnvelopeError(`"${key}" tiene un carácter Unicode incompleto (medio par sustituto)`)
 }
 
 function dateOf(entry: Members, key: string): Date | null {

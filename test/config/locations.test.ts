@@ -1,7 +1,7 @@
-import { chmodSync, mkdirSync, symlinkSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { searchPlaces } from '../../src/config/load.ts'
+import { loadWorkerConfig, searchPlaces } from '../../src/config/load.ts'
 import { folder } from './folder.ts'
 
 const INI = 'resthooks_activo = 1\n'
@@ -105,19 +105,57 @@ test('without any file there are defaults, and a warning that tells where it loo
 test('a file that exists and cannot be read is an error, not a reason to take the next one', () => {
   const places = folder({ 'resthooks.ini': INI })
   const closed = places.write('i__produccion/p__resthooks/resthooks.ini', INI, 0o000)
-  const uid = process.geteuid!()
-  if (uid === 0) {
-    // Root reads everything: for one moment, be somebody else who may enter the folders but not read the file.
-    openFolders(places.path)
-    process.seteuid!(65534)
-    onTestFinished(() => process.seteuid!(uid))
-  }
+  openFolders(places.path)
+  becomeNobody()
   expect(places.errors()).toContain(`${closed}: el resthooks.ini existe, pero no se puede leer`)
+  const options = { cwd: places.path, environment: {} }
+  expect(() => loadWorkerConfig(options)).toThrow(`${closed}: el resthooks.ini existe, pero no se puede leer`)
 })
 
+test('a folder of a named installation that we may not enter is an error; one that is only passed by is a warning', () => {
+  const places = folder({ 'resthooks.ini': INI, 'instalacion/resthooks.ini': INI })
+  openFolders(places.path)
+  chmodSync(join(places.path, 'instalacion'), 0o700)
+  becomeNobody()
+  const hidden = `${join(places.path, 'instalacion/resthooks.ini')}: no se puede ver si aquí hay un resthooks.ini`
+  expect(places.errors({ instalacion: 'instalacion' })).toContain(hidden)
+  expect(places.errors({ environment: { TOBA_INSTALACION_DIR: 'instalacion' } })).toContain(hidden)
+  if (process.getuid!() === 0) expect(places.load().warnings.join()).toContain(hidden)
+})
+
+test('an instalador.env that cannot be read is told before what it causes, which is not listed', () => {
+  const variables = ['A', 'B', 'C', 'D', 'E', 'F', 'G'].map((name) => `[listener ${name}]\nurl = \${${name}}\n`)
+  const places = folder({ 'resthooks.ini': `${variables.join('')}[workers]\nconcurrencia = x\n` })
+  const closed = places.write('instalador.env', 'A=http://a.example', 0o000)
+  openFolders(places.path)
+  becomeNobody()
+  const [title, first, second, ...more] = places.errors().split('\n')
+  expect(title).toContain('2 errores')
+  expect(first).toContain(`${closed}: el instalador.env existe, pero no se puede leer`)
+  expect(second).toContain('concurrencia')
+  expect(more).toEqual([])
+})
+
+test('a variable whose line is wrong is told once, not for each that refers to it', () => {
+  const ini = `[listener x]\nurl = \${A}\n[listener y]\nurl = \${A}\n[redis_config]\nhost = \${A}\n`
+  expect(folder({ 'resthooks.ini': ini, 'instalador.env': 'A="\\d"\nB=1' }).errors()).toMatch(
+    /^La configuración tiene un error:\n.*instalador\.env:1 A: entre comillas dobles/,
+  )
+})
+
+/** Root reads everything: for one moment, be somebody else who may enter the folders but not read a closed file. */
+function becomeNobody(): void {
+  const uid = process.geteuid!()
+  if (uid !== 0) return
+  process.seteuid!(65534)
+  onTestFinished(() => process.seteuid!(uid))
+}
+
 function openFolders(path: string): void {
-  for (const folder of ['', 'i__produccion', 'i__produccion/p__resthooks']) chmodSync(join(path, folder), 0o755)
-  chmodSync(join(path, 'resthooks.ini'), 0o644)
+  for (const name of ['', 'i__produccion', 'i__produccion/p__resthooks', 'resthooks.ini']) {
+    const place = join(path, name)
+    if (existsSync(place)) chmodSync(place, name === 'resthooks.ini' ? 0o644 : 0o755)
+  }
 }
 
 test('links that go round in circles are reported', () => {

@@ -130,6 +130,44 @@ const messages: fc.Arbitrary<Message> = fc.record({
   depth: fc.nat(10),
 })
 
+describe('what travels as text keeps its digits and letters', () => {
+  test.each([
+    ['{"id":12345678901234567891,"evento":"e","datos":1}', '12345678901234567891'],
+    ['{"id":12345678901234567892,"evento":"e"}', '12345678901234567892'],
+    ['{"evento":"e","datos":{"id":1},"id":12345678901234567893}', '12345678901234567893'],
+    ['{"id":1,"evento":"e","id" : 7.10 }', '7.10'],
+    ['{"evento":"e","id":1e400}', '1e400'],
+    ['{"evento":"e","id":7}', '7'],
+  ])('the id of %s', (entry, id) => expect(decode(entry).message.id).toBe(id))
+
+  test('a header given as a number', () => {
+    const entry = '{"evento":"e","cabeceras":{"X-A":{},"X-A":12345678901234567891,"X-B":1.50},"cuerpo":""}'
+    expect(decode(entry).message.headers).toEqual({ 'X-A': '12345678901234567891', 'X-B': '1.50' })
+  })
+
+  test('any number', () => {
+    fc.assert(
+      fc.property(numberText, fc.boolean(), (text, last) => {
+        const entry = last ? `{"evento":"e","datos":[],"id":${text}}` : `{"id":${text},"evento":"e","datos":[]}`
+        expect(decode(entry).message.id).toBe(text)
+      }),
+    )
+  })
+
+  test.each([
+    '"evento":"a\\ud800b"',
+    '"evento":"e","ruta":"\\udc00"',
+    '"evento":"e","clave":"\\ud83d"',
+    '"evento":"e","listener":"\\ud83d"',
+    '"evento":"e","tipo_contenido":"\\ud83d"',
+    '"evento":"e","origen":"\\ud83d"',
+    '"evento":"e","cabeceras":{"X-A":"\\ud83d"}',
+    '"evento":"e","cabeceras":{"X-\\ud83d":""}',
+  ])('half a surrogate pair is refused: {%s}', (members) => {
+    expect(() => decode(`{${members}}`)).toThrow('un carácter Unicode incompleto')
+  })
+})
+
 describe('demora', () => {
   const delayOf = (text: string) => decode(`{"evento":"e","demora":${text}}`).delay
 
