@@ -41,21 +41,24 @@ function kindOf(name: string): Kind {
   return kind
 }
 
-const USER_INFO = /([a-z][a-z0-9+.-]*:\/\/)[^/?#\s]*@/gi
+/** Schemes are short: looking for `://` after every letter of a long text would take the square of its length. */
+const USER_INFO = /([a-z][a-z0-9+.-]{0,30}:\/\/)[^/?#\s]*@/gi
 const PARAMETER = /(&amp;|[?&])([^=&#\s"'<>?]+)=([^&#\s"'<>]+)/g
+/** Of addresses inside the parameters of addresses; deeper ones are hidden whole. */
+const DEEPEST = 4
 const NONE: ReadonlySet<string> = new Set()
 
 /**
  * A text with URLs in it as recorded: without user information, and with the values of query parameters hidden whose names look
  * secret, or are in `hidden`.
  */
-export function maskUrl(text: string, hidden = NONE): string {
+export function maskUrl(text: string, hidden = NONE, depth = 0): string {
   const visible = text.includes('@') ? text.replace(USER_INFO, `$1${MASK}@`) : text
   if (!visible.includes('=')) return visible
   return visible.replace(PARAMETER, (_pair, before: string, written: string, value: string) => {
     const name = decoded(written)
     const secret = isSecretParameter(name) || hidden.has(name.toLowerCase())
-    return `${before}${written}=${secret ? MASK : maskUrl(value, hidden)}`
+    return `${before}${written}=${secret || depth > DEEPEST ? MASK : maskUrl(value, hidden, depth + 1)}`
   })
 }
 

@@ -43,7 +43,7 @@ export function follow(
   if (becomesGet(status, request.method)) {
     throw new Trouble(
       'redireccion',
-      `HTTP ${status} hacia ${maskUrl(location)} convierte el ${request.method} en un GET sin el mensaje: no se sigue, no quedaría entregado`,
+      `HTTP ${status} hacia ${maskUrl(location, template.hidden)} convierte el ${request.method} en un GET sin el mensaje: no se sigue, no quedaría entregado`,
     )
   }
   const from = new URL(request.origin + request.target)

@@ -157,5 +157,5 @@ function describe(error: Error): string {
 
 /** Drops `user:password@` of URLs that an error's text quotes. */
 function withoutSecrets(text: string): string {
-  return text.replace(/(\b[a-z][a-z0-9+.-]*:\/\/)[^/\s@]*@/gi, '$1***@')
+  return text.replace(/(\b[a-z][a-z0-9+.-]{0,30}:\/\/)[^/\s@]*@/gi, '$1***@')
 }
