@@ -61,7 +61,9 @@ async function messageLines(message: MessageColumns): Promise<string[]> {
 
 function noDeliveries(message: MessageColumns | null): string {
   if (message?.listeners === null) return 'Todavía corre su demora: se entregará cuando termine.'
-  return message?.listeners === 0 ? 'Ningún listener recibe este evento.' : 'Todavía no hay entregas escritas.'
+  return message?.listeners === 0
+    ? 'Ningún listener recibe este evento. Cuando haya uno: resthooks reenviar ID.'
+    : 'Todavía no hay entregas escritas.'
 }
 
 /** Whether the attempt went on after this request: with credentials, in another place, or once more. */

@@ -229,6 +229,14 @@ describe('rights', () => {
         await expect(sql.unsafe(`SELECT ${call}`)).rejects.toMatchObject({ code: '42501' })
       }
     })
+    // As a copy restored without its privileges leaves them.
+    await withSql(config, (sql) => sql.unsafe(`GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA ${config.schema} TO PUBLIC`))
+    const audit = openAuditReader(config, SCOPE)
+    const open = async () => (await audit.health()).openFunctions
+    expect(await open()).toEqual([expect.stringContaining('crear_par'), expect.stringContaining('purgar_par')])
+    await migrate(config)
+    expect(await open()).toEqual([])
+    await audit.close()
   })
 
   test('an upgrade leaves the roles of before with what they could do, and closes what a later version left open', async () => {
