@@ -75,6 +75,8 @@ export interface ClaimedLane {
   readonly failed: number
   /** A key of the lane is of another type, and nothing was done: Redis's words. */
   readonly broken: string | null
+  /** False: the lanes before it took all there was to take. */
+  readonly looked: boolean
 }
 
 export type Verdict = 'ok' | 'retry' | 'failed' | 'gone' | 'requeue' | 'wait'
@@ -217,11 +219,12 @@ export class Queue {
     wants: readonly Want[],
     lease: Millis,
     bytes: Bytes,
+    slots = Number.POSITIVE_INFINITY,
   ): Promise<{ now: number; lanes: readonly ClaimedLane[] }> {
     const { fence, paused, audit, remaining, callbacksAside, messagePrefix } = this.keys
     const callbacks = this.lane(CALLBACK_LANE)
     const keys = [fence, paused, audit, remaining, callbacks.queue, callbacksAside, callbacks.retries]
-    const args: (string | number)[] = [lease, messagePrefix, bytes]
+    const args: (string | number)[] = [lease, messagePrefix, bytes, Math.min(slots, 1e6)]
     for (const { lane, n, room = bytes, own = 0 } of wants) {
       keys.push(...laneKeyList(this.lane(lane.name)))
       const { rateLimit, breaker } = lane
@@ -231,7 +234,7 @@ export class Queue {
     const answer = (await this.#scripts.claim(keys.length, ...keys, ...args)) as [
       number,
       number,
-      ...(LaneAnswer | Buffer)[],
+      ...(LaneAnswer | [] | Buffer)[],
     ]
     const [now, taken, ...lanes] = answer
     return { now, lanes: lanes.map((lane, i) => claimedLane(wants[i]!.lane.name, taken, lane)) }
@@ -335,15 +338,17 @@ function laneKeyList({ queue, inFlight, deliveries, retries, failed, breaker, ra
 
 type LaneAnswer = [number, number, number, (Buffer | number)[]]
 
-function claimedLane(lane: string, fence: number, answer: LaneAnswer | Buffer): ClaimedLane {
-  if (Buffer.isBuffer(answer)) return { items: [], nextAt: null, left: 0, failed: 0, broken: String(answer) }
+function claimedLane(lane: string, fence: number, answer: LaneAnswer | [] | Buffer): ClaimedLane {
+  const nothing = { items: [], nextAt: null, left: 0, failed: 0, broken: null, looked: true }
+  if (Buffer.isBuffer(answer)) return { ...nothing, broken: String(answer) }
+  if (answer.length === 0) return { ...nothing, looked: false }
   const [next, left, failed, flat] = answer
   const items: Claimed[] = []
   for (let i = 0; i < flat.length; i += 5) {
     const [id, made, number, version, raw] = flat.slice(i, i + 5) as [Buffer, number, number, number, Buffer]
     items.push({ lane, id: id.toString('utf8'), fence, made, number, version, raw })
   }
-  return { items, nextAt: next < 0 ? null : next, left, failed, broken: null }
+  return { items, nextAt: next < 0 ? null : next, left, failed, broken: null, looked: true }
 }
 
 /**

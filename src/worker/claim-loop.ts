@@ -25,10 +25,10 @@ export class ClaimLoop extends Loop {
       this.#claimer.hint()
     }
     if (this.#claimer.running >= BUSY) await pause(GATHER_MS)
-    const started = await this.#claimer.pass()
+    const { started, more } = await this.#claimer.pass()
     this.scene.redisOutage.worked(this)
     this.found(started > 0)
-    if (started > 0) return
+    if (started > 0 || more) return
     await this.sleep(this.#claimer.nextAt(), 1, Math.max(1, this.#lookedAt + LONGEST_SLEEP - performance.now()))
   }
 }

@@ -13,6 +13,10 @@ import type { WorkerScene } from './scene.ts'
 import type { Settler } from './settler.ts'
 import type { Signal } from './signal.ts'
 
+/** Lanes that one claim asks: bounds the time of the script. */
+const LANES_AT_ONCE = 64
+const NOTHING = { started: 0, more: false }
+
 export class Claimer {
   readonly lanes = new Map<string, Lane>()
   /** HTTP requests under way; callbacks have slots of their own. */
@@ -57,26 +61,30 @@ export class Claimer {
   }
 
   /**
-   * One claim for every lane that has a free slot and may have work.
-   * @returns how many were started
+   * One claim for the lanes that have a free slot and may have work, the longest unserved first.
+   *
+   * More of them than there are slots: most have nothing, and which ones only the claim finds out. A lane whose share is
+   * nothing is asked all the same, and gets what those before it leave.
+   * @returns how many were started, and whether there are lanes that were not asked yet
    */
-  async pass(): Promise<number> {
+  async pass(): Promise<{ readonly started: number; readonly more: boolean }> {
     const { workers } = this.#scene.config()
-    if (!this.open) return 0
+    if (!this.open) return NOTHING
     const now = this.#scene.now()
     const candidates = [...this.lanes.values()].filter(
       (lane) =>
         lane.free > 0 && (lane.hinted || (lane.nextAt !== null && lane.nextAt <= now)) && this.#hasBytesFor(lane),
     )
-    if (candidates.length === 0) return 0
+    if (candidates.length === 0) return NOTHING
     const isCallbacks = (lane: Lane) => lane.spec.name === CALLBACK_LANE
     const isDelivering = (lane: Lane) => !isCallbacks(lane)
     const all = [...this.lanes.values()].filter(isDelivering)
+    const slots = workers.concurrency - this.running
     const shares = [
-      ...shareSlots(candidates.filter(isDelivering), workers.concurrency - this.running, all),
       ...shareSlots(candidates.filter(isCallbacks), Number.POSITIVE_INFINITY),
+      ...shareSlots(candidates.filter(isDelivering), slots, all, LANES_AT_ONCE),
     ]
-    if (shares.length === 0) return 0
+    if (shares.length === 0) return NOTHING
     const free = BYTES_IN_FLIGHT - this.#bytes
     const wants = shares.map(({ lane, n }) => ({ lane: lane.spec, n, ...this.#bytesFor(lane) }))
     for (const { lane } of shares) {
@@ -84,12 +92,16 @@ export class Claimer {
       lane.servedAt = ++this.#turn
     }
     try {
-      const { lanes } = await this.#queue.claim(wants, workers.lease, free)
+      const { lanes } = await this.#queue.claim(wants, workers.lease, free, slots)
       const starting: { lane: Lane; claimed: Claimed; signal: StopSignal }[] = []
       const unstarted: Claimed[] = []
       const taken = lanes.reduce((sum, { items }) => sum + bytesOf(items), 0)
-      lanes.forEach(({ items, nextAt, left, failed, broken }, i) => {
+      lanes.forEach(({ items, nextAt, left, failed, broken, looked }, i) => {
         const { lane, n } = shares[i]!
+        if (!looked) {
+          lane.hinted = true
+          return
+        }
         this.#scene.brokenLanes.told(lane.spec.name, broken && mistypedText({ message: broken }))
         if (failed > 0) {
           this.#scene.log.error(
@@ -111,7 +123,7 @@ export class Claimer {
       await this.#leases.begin(starting.map(({ claimed }) => claimed))
       for (const { lane, claimed, signal } of starting) this.#start(lane, claimed, signal)
       if (unstarted.length > 0) await this.#queue.release(unstarted)
-      return starting.length
+      return { started: starting.length, more: shares.length < candidates.length && starting.length < slots }
     } catch (error) {
       for (const { lane } of shares) lane.hinted = true
       throw error

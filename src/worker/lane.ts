@@ -48,11 +48,14 @@ export class Lane {
  * @param lanes those that may have work
  * @param slots free ones
  * @param all   those that share the slots, with work or without
+ * @param most  lanes at most. Where there are more of them than slots, those that come too late for one are among them, with
+ *   what their even share would be: they get it where the others turn out to have no work
  */
 export function shareSlots(
   lanes: readonly Lane[],
   slots: number,
   all: readonly Lane[] = lanes,
+  most = 0,
 ): { lane: Lane; n: number }[] {
   const total = all.reduce((sum, { running }) => sum + running, slots)
   const even = Math.max(1, Math.floor(total / all.length))
@@ -65,7 +68,11 @@ export function shareSlots(
   // What was just given went to those below their share, and to nobody else.
   const kept = Math.min(Math.ceil(total / 4), below - (slots - left))
   spread(shares, left - kept, (lane) => lane.free)
-  return shares.filter(({ n }) => n > 0)
+  const served = shares.filter(({ n }) => n > 0)
+  if (most === 0 || slots <= 0) return served
+  const spare = shares.filter(({ lane, n }) => n === 0 && lane.running < even)
+  const late = spare.map(({ lane }) => ({ lane, n: Math.min(lane.free, even - lane.running) }))
+  return [...served, ...late].slice(0, most)
 }
 
 /** Envelopes in the memory of one worker at most, but for one more and the lanes' own shares. */

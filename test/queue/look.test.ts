@@ -41,3 +41,9 @@ test('what waits, what is due and what a dead worker held, of each lane by itsel
   expect(await look(queue, LANES)).toMatchObject({ lanes: ['a', CALLBACK_LANE] })
   expect(await look(queue, ['b'])).toMatchObject({ lanes: [] })
 })
+
+test('three thousand lanes are looked at, in steps that a script may unpack', async ({ queue }) => {
+  const names = Array.from({ length: 3_000 }, (_, n) => `l${n}`)
+  await dispatched(queue, ['m'], ['l0', 'l2999'])
+  expect(await look(queue, names)).toMatchObject({ lanes: ['l0', 'l2999'], audit: 1 })
+})

@@ -92,7 +92,7 @@ async function expectWhole(queue: Queue): Promise<void> {
   expect(await queue.redis.xlen(queue.keys.audit)).toBe(IDS.length * 3)
   const { queue: callbacks, retries } = queue.lane(CALLBACK_LANE)
   expect((await queue.redis.llen(callbacks)) + (await queue.redis.zcard(retries))).toBe(4)
-  const stay = /:(listeners|valla|despacho_arriendo|auditoria|cola:@callbacks|reintentos:@callbacks|mensaje:m\d~.*)$/
+  const stay = /:(listeners|valla|despacho_arriendo|auditoria|cola:@callbacks|reintentos:@callbacks|mensaje:.*m\d~.*)$/
   expect((await keysLeft(queue)).filter((key) => !stay.test(key))).toEqual([])
 }
 

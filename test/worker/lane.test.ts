@@ -74,3 +74,13 @@ test('bytes: a lane takes half of what the others leave, and small messages what
   expect(share(0, 0, 1)).toEqual({ room: 64 * MB, own: 64 * MB })
   expect(share(40 * MB, 40 * MB, 1)).toMatchObject({ room: 24 * MB })
 })
+
+test('more lanes than slots: those without one are asked too, and get what the others leave', () => {
+  const lanes = [lane('a', 10, 0, 1), lane('b', 10, 0, 2), lane('c', 10, 0, 3), lane('d', 10, 2, 4)]
+  expect(shareSlots(lanes, 2, lanes, 3).map((share) => [share.lane.spec.name, share.n])).toEqual([
+    ['a', 1],
+    ['b', 1],
+    ['c', 1],
+  ])
+  expect(shareSlots(lanes, 0, lanes, 3)).toEqual([])
+})

@@ -4,12 +4,13 @@
 --      7 retries of the callback lane
 --      then seven for each lane: 8 queue LIST  9 in flight ZSET  10 deliveries HASH  11 retries ZSET  12 failed ZSET
 --      13 breaker HASH  14 rate HASH
--- ARGV 1 lease, ms  2 message key prefix  3 bytes that are free for all
+-- ARGV 1 lease, ms  2 message key prefix  3 bytes that are free for all  4 deliveries at most in all, but for callbacks
 --      then eleven for each lane: listener, at most n, strict order (0|1), rate count (0 = none), rate period ms,
 --      breaker pause ms (0 = no breaker), concurrency, callback job for a delivery that fails here ('' = none; its `{id}`
 --      is replaced), 1 when the lane audits its states (0: the callback lane), bytes it may take of those that are free,
 --      bytes that are its own
 -- →    { now, fence, then for each lane: { next due ms (-1 none), left in queue, deliveries failed, flat list of id, made, number, version, envelope }
+--      or {}, of a lane that was not looked at, since the lanes before it took all there was to take
 --      or, of a lane with a key of another type, which is left alone: what is wrong }
 --
 -- Due retries and new messages share the free slots half and half, so neither starves the other. A delivery whose lease
@@ -17,7 +18,7 @@
 -- whose claim never arrived was not begun: it goes back as it was, with nothing counted and nothing told.
 local fences, paused, audit, remaining, callbacks, aside = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local callback_retries = KEYS[7]
-local duration, prefix, budget = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+local duration, prefix, budget, slots = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local wrong = mistyped(1, { 'string', 'hash', 'stream', 'hash' })
 if wrong then return redis.error_reply(wrong) end
 local now = clock()
@@ -283,7 +284,7 @@ end
 local LANE = { 'list', 'zset', 'hash', 'zset', 'zset', 'hash', 'hash' }
 local answer = { now, 0 }
 for i = 0, (#KEYS - 7) / 7 - 1 do
-  local k, a = 8 + i * 7, 4 + i * 11
+  local k, a = 8 + i * 7, 5 + i * 11
   local lane = {
     queue = KEYS[k], in_flight = KEYS[k + 1], deliveries = KEYS[k + 2], retries = KEYS[k + 3], failed = KEYS[k + 4],
     breaker = KEYS[k + 5], rate = KEYS[k + 6],
@@ -292,10 +293,15 @@ for i = 0, (#KEYS - 7) / 7 - 1 do
     job = ARGV[a + 7], audited = ARGV[a + 8] == '1', room = tonumber(ARGV[a + 9]), own = tonumber(ARGV[a + 10]),
   }
   lane.is_callbacks = not lane.audited
+  if not lane.is_callbacks then lane.n = math.min(lane.n, slots) end
   if redis.call('EXISTS', lane.queue, lane.in_flight, lane.retries, lane.is_callbacks and aside or lane.queue) == 0 then
     answer[#answer + 1] = { -1, 0, 0, {} }
+  elseif lane.n == 0 then
+    answer[#answer + 1] = {}
   else
-    answer[#answer + 1] = mistyped(k, LANE) or (lane.is_callbacks and mistyped(6, { 'zset' })) or claim(lane)
+    local claimed = mistyped(k, LANE) or (lane.is_callbacks and mistyped(6, { 'zset' })) or claim(lane)
+    if not lane.is_callbacks and type(claimed) == 'table' then slots = slots - #claimed[4] / 5 end
+    answer[#answer + 1] = claimed
   end
 end
 answer[2] = fence
