@@ -8,10 +8,13 @@ import tls from 'node:tls'
 import { Redis, type RedisOptions } from 'ioredis'
 import type { RedisConfig } from '../config/config.ts'
 import { ConfigError, OperationFailed, type ResthooksError, Unavailable } from '../errors.ts'
+import type { Millis } from '../message.ts'
 
 /** How long a connection may take, and an answer of the daemon's connection. */
 const CONNECT_TIMEOUT = 5_000
 const COMMAND_TIMEOUT = 15_000
+/** How long the daemon waits for any byte of an answer before it takes the connection for dead. */
+const SILENCE_TIMEOUT = 5_000
 
 /**
  * A connected client that fails at the first trouble.
@@ -49,8 +52,14 @@ export async function connectOnce(config: RedisConfig): Promise<Redis> {
 /**
  * A client that connects again for ever, twice a second at most. Commands fail at once while it is away: whoever calls
  * decides what to do about it.
+ * @param silence of a server that owes an answer, after which the connection is taken for dead and made anew
  */
-export function connectForever(config: RedisConfig, onError: (error: Error) => void, label: string): Redis {
+export function connectForever(
+  config: RedisConfig,
+  onError: (error: Error) => void,
+  label: string,
+  silence: Millis = SILENCE_TIMEOUT,
+): Redis {
   const redis = new Redis({
     ...optionsOf(config),
     connectionName: `resthooks-${label}`,
@@ -65,6 +74,8 @@ export function connectForever(config: RedisConfig, onError: (error: Error) => v
     // After a failover the old master answers READONLY: connect again, to whoever is the master now.
     reconnectOnError: (error) => (/^READONLY/.test(error.message) ? 1 : false),
     commandTimeout: COMMAND_TIMEOUT,
+    // What was forgotten on the way answers nothing and never ends by itself: another connection may work.
+    socketTimeout: silence,
   })
   redis.on('error', onError)
   return redis

@@ -20,7 +20,7 @@ import { DeliveryExecutor, laneSpecOf } from './delivery-executor.ts'
 import { DispatchLoop } from './dispatch-loop.ts'
 import { Dispatcher, type DispatchPass } from './dispatcher.ts'
 import { firstContact } from './first-contact.ts'
-import { configurationHash, type LoadedConfig, sayGoodbye } from './heartbeat.ts'
+import { BEAT_MS, configurationHash, type LoadedConfig, sayGoodbye } from './heartbeat.ts'
 import { Lane } from './lane.ts'
 import { Leases } from './leases.ts'
 import type { Logger } from './log.ts'
@@ -45,9 +45,11 @@ export interface WorkerOptions {
   readonly once: boolean
 }
 
-/** After the drain: how long outcomes may take to reach Redis, and the audit to reach Postgres. */
-const LAST_SETTLE_MS = 5_000
+/** After the drain: how long outcomes may take to reach Redis (a dead connection is noticed and replaced within 6 s), and the audit to reach Postgres. */
+const LAST_SETTLE_MS = 8_000
 const LAST_AUDIT_MS = 3_000
+/** And for the worker's name to be taken off the list: it goes by itself too. */
+const GOODBYE_MS = 1_000
 /** Descriptors ran out no more when nothing asked for one in vain for so long. */
 const CALM_MS = 10_000
 /** Told to the other workers after a dispatch: there is something to claim. */
@@ -76,6 +78,7 @@ export class Worker {
   #clockOffset = 0
   #stopping = false
   #failure: Error | undefined
+  #asking: NodeJS.Timeout | undefined
   #nightlyPurge: NightlyPurge | undefined
 
   constructor(options: WorkerOptions) {
@@ -348,6 +351,9 @@ export class Worker {
     }
     if (this.#subscriber.status === 'ready') subscribe()
     this.#subscriber.on('ready', subscribe)
+    // It asks for nothing by itself, and would never find out that nobody answers any more.
+    this.#asking = setInterval(() => void this.#subscriber.ping().catch(() => {}), BEAT_MS)
+    this.#asking.unref()
     // Redis is back: the pause of the outage is over at once.
     this.#queue.redis.on('ready', () => {
       for (const loop of [this.#dispatching, this.#claiming]) loop.resume.ring()
@@ -374,7 +380,10 @@ export class Worker {
     try {
       await this.#lastAudit()
     } finally {
-      await sayGoodbye(this.#queue, this.#scene).catch(() => {})
+      await within(
+        GOODBYE_MS,
+        sayGoodbye(this.#queue, this.#scene).catch(() => {}),
+      )
       await this.#disconnect()
       log.info({}, 'worker detenido')
     }
@@ -393,6 +402,7 @@ export class Worker {
   }
 
   async #disconnect(): Promise<void> {
+    clearInterval(this.#asking)
     this.#subscriber.disconnect()
     this.#queue.redis.disconnect()
     await Promise.allSettled([...this.#claimer.lanes.values()].map(({ executor }) => executor.close()))

@@ -86,6 +86,37 @@ test('a claim whose answer is lost is made again, and is no attempt', async ({ w
   }
 })
 
+test('Redis connections that pass nothing any more: the work goes on over new ones, and so does the end', async ({
+  world,
+}) => {
+  const gate = closedGate()
+  const listener = await world.listener((_, n) =>
+    n === 1 ? { status: 200 } : gate.opened.then(() => ({ status: 200 })),
+  )
+  const proxy = await startProxy(inject('redis'))
+  try {
+    await world.setEnv({ REST_HOOKS_REDIS_PORT: String(proxy.port) })
+    const worker = await world.worker()
+    proxy.swallow()
+    const first = await world.send('x', 1)
+    await listener.received(1)
+    const second = await world.send('x', 2)
+    await listener.received(2)
+    proxy.swallow()
+    gate.open()
+    worker.kill('SIGTERM')
+    expect(await worker.waitExit(25_000)).toEqual({ code: 0, signal: null })
+    await world.worker()
+    for (const id of [first, second]) {
+      await world.settled(id)
+      expect(await world.audit(id)).toMatchObject([{ estado: 'exitosa', intentos: [{ numero: 1, error: null }] }])
+    }
+    expect(listener.requests).toHaveLength(2)
+  } finally {
+    await proxy.close()
+  }
+})
+
 test('what a worker held when it was killed comes back, with the same id, and is audited', { timeout: 60_000 }, async ({
   world,
 }) => {

@@ -3,6 +3,7 @@ import { createServer as createTlsServer } from 'node:tls'
 import { test as base, expect, inject } from 'vitest'
 import { connectForever, connectOnce, explainRedis, mayHaveHappened, redisTrouble } from '../../src/queue/redis.ts'
 import { makeCertificates, opensslMissing } from '../delivery/certificates.ts'
+import { startProxy } from '../support/proxy.ts'
 import { until } from '../support/until.ts'
 
 const test = base
@@ -100,4 +101,24 @@ test.for([
     code: 'NO_DISPONIBLE',
     message: expect.not.stringContaining(message),
   })
+})
+
+test('a connection that passes nothing any more is replaced, the one that only listens too', async () => {
+  const proxy = await startProxy(inject('redis'))
+  const through = { ...config(), host: proxy.host, port: proxy.port }
+  const [commands, subscriber] = ['prueba', 'aviso'].map((label) => connectForever(through, () => {}, label, 200))
+  try {
+    await until(() => commands!.status === 'ready' && subscriber!.status === 'ready')
+    await subscriber!.subscribe('canal')
+    const before = proxy.accepted()
+    proxy.swallow()
+    await expect(commands!.ping()).rejects.toThrow()
+    await expect(subscriber!.ping()).rejects.toThrow()
+    await until(() => proxy.accepted() >= before + 2 && commands!.status === 'ready')
+    expect(await commands!.ping()).toBe('PONG')
+  } finally {
+    commands!.disconnect()
+    subscriber!.disconnect()
+    await proxy.close()
+  }
 })
