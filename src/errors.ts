@@ -48,8 +48,14 @@ export class UsageError extends ResthooksError {
 /** A file, a setting or a credential is wrong (exit 3): trying again changes nothing. */
 export class ConfigError extends ResthooksError {
   override readonly name = 'ConfigError'
-  constructor(message: string, options?: ErrorOptions) {
+  /** What is wrong, one by one, where the message lists several. */
+  readonly problems: readonly string[]
+  constructor(
+    message: string,
+    { problems = [message], ...options }: ErrorOptions & { problems?: readonly string[] } = {},
+  ) {
     super('CONFIGURACION', message, options)
+    this.problems = problems
   }
 }
 

@@ -1,8 +1,11 @@
 /** The files, what the configuration warns of itself, and times that do not fit together. */
-import { readFileSync } from 'node:fs'
+import { accessSync, constants, readFileSync, statSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
 import { clientCertificate, validity } from '../config/certificates.ts'
-import type { Config, ListenerConfig } from '../config/config.ts'
+import type { CallbackTarget, Config, ListenerConfig } from '../config/config.ts'
 import { formatDuration } from '../config/quantities.ts'
+import { systemReason } from '../errors.ts'
+import { Subscriptions } from '../worker/match.ts'
 import { aviso, error, ok, type Verdict } from './finding.ts'
 
 export function checkConfiguration(config: Config): Verdict[] {
@@ -12,6 +15,7 @@ export function checkConfiguration(config: Config): Verdict[] {
     ...(config.active ? [] : [aviso('resthooks_activo', 'es 0: no se encola ni se entrega nada', 'póngalo en 1')]),
     checkListeners(config),
     ...[...config.listeners.values()].flatMap((listener) => checkOwnCertificate(listener, Date.now())),
+    ...checkCallbacks(config),
     checkLease(config),
     checkDrain(config),
     ...checkOpenFiles(config),
@@ -48,6 +52,58 @@ export function checkOwnCertificate({ name, active, tls }: ListenerConfig, now: 
   return [
     days < FEW_DAYS ? aviso(title, `vence en ${days} días: ${until}`, renew) : ok(title, `${days} días: ${until}`),
   ]
+}
+
+/** What a callback names must be there: a program to run, a listener to hear the event. */
+export function checkCallbacks({ listeners }: Pick<Config, 'listeners'>): Verdict[] {
+  const subscriptions = new Subscriptions(listeners.values())
+  const wrong: Verdict[] = []
+  for (const listener of listeners.values()) {
+    if (!listener.active) continue
+    for (const [key, callback] of [
+      ['on_success', listener.onSuccess],
+      ['on_failure', listener.onFailure],
+    ] as const) {
+      const where = `[listener ${listener.name}] ${key}`
+      const verdict = callback && checkTarget(where, callback, subscriptions)
+      if (verdict) wrong.push(verdict)
+    }
+  }
+  return wrong
+}
+
+function checkTarget(where: string, target: CallbackTarget, subscriptions: Subscriptions): Verdict | null {
+  if (target.kind === 'event') {
+    if (subscriptions.of(target.event, null).length > 0) return null
+    return aviso(where, `ningún listener activo escucha «${target.event}»`, 'corrija el evento, o un «eventos»')
+  }
+  if (target.kind !== 'exec') return null
+  const program = target.argv[0]!
+  const reason = whyNotRun(program)
+  if (reason === null) return null
+  return error(
+    where,
+    `${program}: ${reason}`,
+    'corrija la ruta, o dele permiso de ejecución (chmod +x) para el usuario de los workers',
+  )
+}
+
+/** Null where this user could run it. A name without a slash is looked for on PATH, as the worker does. */
+function whyNotRun(program: string): string | null {
+  const files = program.includes('/')
+    ? [program]
+    : (process.env.PATH ?? '').split(delimiter).map((folder) => join(folder, program))
+  let reason = program.includes('/') ? 'no existe' : 'no está en ninguna carpeta de PATH'
+  for (const file of files) {
+    try {
+      if (!statSync(file).isFile()) throw Object.assign(new Error(), { code: 'EISDIR' })
+      accessSync(file, constants.X_OK)
+      return null
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') reason = systemReason(cause) ?? String(cause)
+    }
+  }
+  return reason
 }
 
 /** The lease is renewed four times in its life: what it must outlast is a pause of Redis or of the worker. */

@@ -204,6 +204,11 @@ export function text(value: unknown): string {
   return oneLine(typeof value === 'object' ? JSON.stringify(value) : String(value))
 }
 
+/** `1 error`, `22 errores` */
+export function count(amount: number, one: string, many: string): string {
+  return `${amount} ${amount === 1 ? one : many}`
+}
+
 /** `2026-11-24 17:00:00.123 -03:00`, in the zone of the machine (TZ). */
 export function localTime(date: Date): string {
   const offset = -date.getTimezoneOffset()

@@ -1,6 +1,6 @@
 /** `verificar`: the doctor. Everything that can be checked without sending a message, and what to do about what is wrong. */
 import type { Command } from 'commander'
-import type { Finding } from '../checks/finding.ts'
+import { type Finding, group } from '../checks/finding.ts'
 import type { SettingRow } from '../checks/settings.ts'
 import { ConfigError, OperationFailed, type ResthooksError } from '../errors.ts'
 import type { Context } from './context.ts'
@@ -9,6 +9,7 @@ import * as print from './print.ts'
 interface Options {
   readonly supervisord?: string
   readonly todo?: boolean
+  readonly configuracion?: boolean
   readonly json?: boolean
 }
 
@@ -20,7 +21,8 @@ export function verificar(program: Command, context: Context): void {
         'dice qué hacer con lo que esté mal',
     )
     .option('--supervisord <archivo>', 'configuración de supervisord (si no: los lugares de siempre)')
-    .option('--todo', 'muestra también los ajustes que tienen su valor por omisión')
+    .option('--configuracion', 'los archivos y nada más: ni Redis, ni Postgres, ni la red')
+    .option('--todo', 'muestra también cada comprobación que está bien, y cada ajuste con su origen')
     .option('--json', 'un documento JSON')
     .addHelpText(
       'after',
@@ -34,7 +36,7 @@ export function verificar(program: Command, context: Context): void {
       const [worst] = [...troubles].sort((a, b) => severity(a) - severity(b))
       if (worst) throw worst
       const { errores } = summary(findings)
-      if (errores > 0) throw new OperationFailed(errores === 1 ? 'Hay un error.' : `Hay ${errores} errores.`)
+      if (errores > 0) throw new OperationFailed(`Hay ${print.count(errores, 'error', 'errores')}.`)
     })
 }
 
@@ -44,7 +46,7 @@ interface Result {
   readonly troubles: readonly ResthooksError[]
 }
 
-async function diagnose(context: Context, { supervisord }: Options): Promise<Result> {
+async function diagnose(context: Context, { supervisord, configuracion }: Options): Promise<Result> {
   const [{ diagnoseAll }, { settingRows }] = await Promise.all([
     import('../checks/doctor.ts'),
     import('../checks/settings.ts'),
@@ -55,6 +57,11 @@ async function diagnose(context: Context, { supervisord }: Options): Promise<Res
   } catch (trouble) {
     if (!(trouble instanceof ConfigError)) throw trouble
     return { findings: await brokenConfiguration(context, trouble), settings: [], troubles: [trouble] }
+  }
+  if (configuracion) {
+    const { checkConfiguration } = await import('../checks/configuration.ts')
+    const findings = group('configuración', checkConfiguration(config))
+    return { findings, settings: settingRows(config), troubles: [] }
   }
   const { findings, troubles } = await diagnoseAll({
     config,
@@ -74,13 +81,13 @@ async function brokenConfiguration(context: Context, trouble: ConfigError): Prom
   return [
     { ...about, verificacion: 'resthooks.ini', resultado: 'ok', detalle: `se busca en: ${ini.join(', ')}` },
     { ...about, verificacion: 'instalador.env', resultado: 'ok', detalle: `se busca en: ${env.join(', ')}` },
-    {
+    ...trouble.problems.map((problem) => ({
       ...about,
       verificacion: 'archivos',
-      resultado: 'error',
-      detalle: trouble.message,
-      que_hacer: 'corrija los archivos y repita',
-    },
+      resultado: 'error' as const,
+      detalle: problem,
+      que_hacer: null,
+    })),
   ]
 }
 
@@ -97,28 +104,30 @@ function summary(findings: readonly Finding[]) {
 const LABELS: Readonly<Record<Finding['resultado'], string>> = { ok: 'ok   ', aviso: 'AVISO', error: 'ERROR' }
 
 async function show(findings: readonly Finding[], settings: readonly SettingRow[], all: boolean): Promise<void> {
+  if (all && settings.length > 0) {
+    await print.table(settings as unknown as Record<string, unknown>[], ['ajuste', 'valor', 'origen'])
+    print.line()
+  }
   const { default: colors } = await import('picocolors')
   const paint = print.isInteractive()
     ? { ok: colors.green, aviso: colors.yellow, error: colors.red }
     : { ok: String, aviso: String, error: String }
-  const shown = settings.filter(({ origen }) => all || origen !== 'por omisión')
-  if (shown.length > 0) {
-    await print.table(shown as unknown as Record<string, unknown>[], ['ajuste', 'valor', 'origen'])
+  const tell = ({ grupo, verificacion, resultado, detalle, que_hacer }: Finding) => {
+    print.line(`${grupo}, ${verificacion}: ${detalle}`, `${paint[resultado](LABELS[resultado])}  `)
+    if (que_hacer !== null) print.line(`       → ${que_hacer}`)
   }
-  let grupo = ''
-  for (const finding of findings) {
-    if (finding.grupo !== grupo) {
-      grupo = finding.grupo
-      print.line()
-      print.line(grupo)
-    }
-    const label = paint[finding.resultado](LABELS[finding.resultado])
-    // Only the configuration's own errors have lines of their own.
-    const detalle = grupo === 'configuración' ? finding.detalle : print.oneLine(finding.detalle)
-    print.line(`${finding.verificacion}: ${detalle}`, `  ${label}  `)
-    if (finding.que_hacer !== null) print.line(`         → ${finding.que_hacer}`)
+  // What is wrong first: the rest of a large installation fills screens.
+  for (const resultado of ['error', 'aviso'] as const) {
+    for (const finding of findings) if (finding.resultado === resultado) tell(finding)
+  }
+  const fine = findings.filter(({ resultado }) => resultado === 'ok')
+  if (all) fine.forEach(tell)
+  else if (fine.length > 0) {
+    const names = new Set(fine.map(({ grupo }) => grupo))
+    const groups = [...names].map((name) => `${name} (${fine.filter(({ grupo }) => grupo === name).length})`)
+    print.line(`${groups.join(', ')}. Una por una: --todo`, `${paint.ok(LABELS.ok)}  `)
   }
   const { errores, avisos } = summary(findings)
   print.line()
-  print.line(`${errores} errores, ${avisos} avisos.`)
+  print.line(`${print.count(errores, 'error', 'errores')}, ${print.count(avisos, 'aviso', 'avisos')}.`)
 }

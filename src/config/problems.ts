@@ -71,18 +71,24 @@ export class Problems {
    */
   throwIfAny(parts?: readonly string[]): void {
     const counts = [...this.#errors.values()].some((error) => !parts || parts.some((part) => error.parts.has(part)))
-    if (counts) throw new ConfigError(this.text)
+    if (counts) throw new ConfigError(this.text, { problems: this.#sorted() })
   }
 
   /** All of them, by file and line; '' where there is none. */
   get text(): string {
     if (this.#errors.size === 0) return ''
-    const sorted = [...this.#errors].sort(([, { place: a }], [, { place: b }]) => compare(a, b))
+    const sorted = this.#sorted()
     const title =
       sorted.length === 1 ? 'La configuración tiene un error:' : `La configuración tiene ${sorted.length} errores:`
-    const lines = sorted.slice(0, MOST_LISTED).map(([text]) => `  ${this.#shown(text)}`)
+    const lines = sorted.slice(0, MOST_LISTED).map((text) => `  ${text}`)
     if (sorted.length > MOST_LISTED) lines.push(`  … y ${sorted.length - MOST_LISTED} más.`)
     return [title, ...lines].join('\n')
+  }
+
+  #sorted(): string[] {
+    return [...this.#errors]
+      .sort(([, { place: a }], [, { place: b }]) => compare(a, b))
+      .map(([text]) => this.#shown(text))
   }
 }
 
