@@ -73,7 +73,7 @@ export function findFile(
     const kind = kindOf(place)
     if (kind === 'file') problems.add(at, `el ${what} existe, pero no se puede leer: ${UNREADABLE}`)
     if (kind !== 'hidden') continue
-    const message = `no se puede ver si aquí hay un ${what}: ${UNREADABLE}`
+    const message = `${UNSEEN} ${what}: ${UNREADABLE}`
     if (named !== null && place.startsWith(`${named}${sep}`)) problems.add(at, message)
     else problems.warn(at, message)
   }
@@ -90,6 +90,9 @@ export function readFile(path: string, named: string, problems: Pick<Problems, '
     return null
   }
 }
+
+/** What is said of a place in a folder that we may not enter. */
+export const UNSEEN = 'no se puede ver si aquí hay un'
 
 const UNREADABLE = 'déle permiso de lectura al usuario que ejecuta resthooks.'
 

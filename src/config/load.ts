@@ -8,7 +8,7 @@
 import { nearest } from '../model/nearest.ts'
 import type { Config, Source } from './config.ts'
 import { parseEnv } from './env.ts'
-import { findFile, isReadableByOthers, readFile, type TextFile } from './files.ts'
+import { findFile, isReadableByOthers, readFile, type TextFile, UNSEEN } from './files.ts'
 import { type IniFile, parseIni } from './ini.ts'
 import { boolean } from './kinds.ts'
 import { type LoadOptions, type Locations, locations, misspelt, projectsWithIni, type Wanted } from './locations.ts'
@@ -54,10 +54,9 @@ export function loadWorkerConfig(options: LoadOptions = {}, before: Config | nul
   const places = placesOf(where.ini)
   const nothing = 'sin listeners, los mensajes se tomarían y terminarían sin entregarse.'
   if (ini === null && problems.count === 0) {
-    problems.add(
-      { file: places[0]!, line: null },
-      `no hay resthooks.ini, y ${nothing} Se buscó en: ${places.join(', ')}.`,
-    )
+    const unseen = problems.warnings.filter((warning) => warning.includes(UNSEEN)).map((warning) => ` ${warning}`)
+    const searched = `Se buscó en: ${places.join(', ')}.${unseen.join('')}`
+    problems.add({ file: places[0]!, line: null }, `no hay resthooks.ini, y ${nothing} ${searched}`)
   }
   if (ini !== null && config.listeners.size === 0 && problems.count === 0) {
     problems.add({ file: ini, line: null }, `no define ningún [listener NOMBRE]: ${nothing}`)

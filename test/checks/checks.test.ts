@@ -4,7 +4,7 @@ import { checkClock } from '../../src/checks/clock.ts'
 import { checkDrain, checkLease } from '../../src/checks/configuration.ts'
 import { checkTls } from '../../src/checks/listeners.ts'
 import { checkPostgres, type PostgresFacts } from '../../src/checks/postgres.ts'
-import { whyInvalid } from '../../src/checks/queue.ts'
+import { checkLoaded, whyInvalid } from '../../src/checks/queue.ts'
 import { checkRedis, parseInfo } from '../../src/checks/redis.ts'
 import { checkProgram } from '../../src/checks/supervisord.ts'
 
@@ -169,4 +169,28 @@ test.each([
   ['{"evento":"x","id":"7"}', 'su id era el de otro'],
 ])('why %s was set aside', (raw, expected) => {
   expect(whyInvalid(Buffer.from(raw))).toContain(expected)
+})
+
+test.each([
+  ['all alike', [{}, {}], { configuracion: 'a' }, []],
+  ['a version before this one, which says nothing', [{}, { configuracion: undefined }], null, []],
+  ['another version: the same files may mean something else', [{}, { version: '2', configuracion: 'b' }], null, []],
+  ['two that differ', [{}, { configuracion: 'b' }, {}], null, [/no todos tienen la misma \(w0, w2; otra: w1\)/]],
+  [
+    'all unlike the files at hand',
+    [{}, {}],
+    { configuracion: 'c' },
+    [/w0, w1 trabaja con otra que la de estos archivos/],
+  ],
+  [
+    'one that was refused',
+    [{ configuracion_rechazada: { motivo: 'dos\n  líneas', desde: 0 } }, {}],
+    { configuracion: 'c' },
+    [/w0 sigue con la configuración anterior: .* desde 1970-01-01T00:00:00\.000Z\. dos líneas/],
+  ],
+])("workers' configuration: %s", (_, workers, here, told) => {
+  const loaded = workers.map((worker, n) => ({ worker: `w${n}`, version: '1', configuracion: 'a', ...worker }))
+  const verdicts = checkLoaded(loaded as Parameters<typeof checkLoaded>[0], here && { version: '1', ...here })
+  expect(verdicts.map(({ resultado }) => resultado)).toEqual(told.map(() => 'aviso'))
+  for (const [n, text] of told.entries()) expect(verdicts[n]!.detalle).toMatch(text)
 })

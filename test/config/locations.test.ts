@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, mkdirSync, symlinkSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { loadWorkerConfig, searchPlaces } from '../../src/config/load.ts'
@@ -120,7 +120,14 @@ test('a folder of a named installation that we may not enter is an error; one th
   const hidden = `${join(places.path, 'instalacion/resthooks.ini')}: no se puede ver si aquí hay un resthooks.ini`
   expect(places.errors({ instalacion: 'instalacion' })).toContain(hidden)
   expect(places.errors({ environment: { TOBA_INSTALACION_DIR: 'instalacion' } })).toContain(hidden)
-  if (process.getuid!() === 0) expect(places.load().warnings.join()).toContain(hidden)
+  if (process.getuid!() !== 0) return
+  expect(places.load().warnings.join()).toContain(hidden)
+  process.seteuid!(0)
+  rmSync(join(places.path, 'resthooks.ini'))
+  process.seteuid!(65534)
+  expect(() => loadWorkerConfig({ cwd: places.path, environment: {} })).toThrow(
+    /no hay resthooks\.ini, .* Se buscó en: .*no se puede ver si aquí hay un resthooks\.ini/,
+  )
 })
 
 test('an instalador.env that cannot be read is told before what it causes, which is not listed', () => {
