@@ -95,3 +95,16 @@ export function systemReason(error: unknown): string | null {
   if (code === undefined) return null
   return SYSTEM_REASONS[code] ?? (syscall === undefined ? null : `el sistema no lo permite (${syscall}: ${code})`)
 }
+
+/** What Node says of a handshake or a certificate, of whichever server. */
+export const TLS_REASONS: Readonly<Record<string, string>> = {
+  CERT_HAS_EXPIRED: 'el certificado del servidor está vencido',
+  CERT_NOT_YET_VALID: 'el certificado del servidor todavía no es válido (¿reloj atrasado?)',
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'el certificado del servidor está firmado por él mismo',
+  SELF_SIGNED_CERT_IN_CHAIN: 'la autoridad que firma el certificado del servidor no es de confianza aquí',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'no se pudo verificar quién firma el certificado del servidor',
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'falta aquí la autoridad que firma el certificado del servidor',
+  UNABLE_TO_GET_ISSUER_CERT: 'falta un certificado intermedio del servidor',
+  ERR_TLS_CERT_ALTNAME_INVALID: 'el certificado del servidor es de otro nombre',
+  EPROTO: 'no se pudo negociar TLS',
+}

@@ -4,7 +4,7 @@
  * ConfigError: it never works without a person. Unavailable: later it may. OperationFailed: this operation will not.
  */
 import type { AuditConfig } from '../config/config.ts'
-import { ConfigError, OperationFailed, ResthooksError, Unavailable } from '../errors.ts'
+import { ConfigError, OperationFailed, ResthooksError, systemReason, TLS_REASONS, Unavailable } from '../errors.ts'
 
 /** The server answered `N` to our request for TLS and `sslmode` insists on it. */
 export class SslRefused extends Error {
@@ -200,12 +200,13 @@ function connectionTrouble(error: unknown, config: AuditConfig): ResthooksError 
   }
   if (TLS_CODES.test(code)) {
     return new ConfigError(
-      `${where}: no se pudo verificar la conexión SSL con sslmode=${config.sslmode}: ${message}. ` +
+      `${where}: no se pudo verificar la conexión SSL con sslmode=${config.sslmode}: ${TLS_REASONS[code] ?? message}. ` +
         'Revise el certificado del servidor y el de su autoridad (PGSSLROOTCERT).',
       options,
     )
   }
-  if (NETWORK_CODES.test(code)) return new Unavailable(`${where}: se cortó la conexión (${message}).`, options)
+  if (NETWORK_CODES.test(code))
+    return new Unavailable(`${where}: se cortó la conexión (${systemReason(error) ?? message}).`, options)
   return new OperationFailed(`${where}: error inesperado: ${message}`, options)
 }
 

@@ -4,6 +4,7 @@
  * `networkTrouble` is the only place that looks at ECONNREFUSED, UND_ERR_*, ERR_TLS_* and their like; the codes it
  * gives are those of `intento.error`. Whatever knows its own trouble throws a `Trouble` and is passed through.
  */
+import { TLS_REASONS } from '../errors.ts'
 
 export type TroubleCode =
   /** Connecting or the whole request took too long; the detail says which. */
@@ -113,15 +114,7 @@ const MEANING: Readonly<Record<string, string>> = {
   EADDRNOTAVAIL: 'este equipo no tiene puertos o direcciones libres para conectar',
   EMFILE: 'el proceso alcanzó su máximo de archivos abiertos (ulimit -n)',
   ENFILE: 'el sistema alcanzó su máximo de archivos abiertos',
-  CERT_HAS_EXPIRED: 'el certificado del servidor está vencido',
-  CERT_NOT_YET_VALID: 'el certificado del servidor todavía no es válido (¿reloj atrasado?)',
-  DEPTH_ZERO_SELF_SIGNED_CERT: 'el certificado del servidor está firmado por él mismo',
-  SELF_SIGNED_CERT_IN_CHAIN: 'la autoridad que firma el certificado del servidor no es de confianza aquí',
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'no se pudo verificar quién firma el certificado del servidor',
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'falta aquí la autoridad que firma el certificado del servidor',
-  UNABLE_TO_GET_ISSUER_CERT: 'falta un certificado intermedio del servidor',
-  ERR_TLS_CERT_ALTNAME_INVALID: 'el certificado del servidor es de otro nombre',
-  EPROTO: 'no se pudo negociar TLS',
+  ...TLS_REASONS,
   UND_ERR_SOCKET: 'el servidor cerró la conexión',
   UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'la respuesta no mide lo que anuncia',
   UND_ERR_HEADERS_OVERFLOW: 'las cabeceras de la respuesta son demasiado largas',

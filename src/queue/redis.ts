@@ -7,7 +7,7 @@ import net from 'node:net'
 import tls from 'node:tls'
 import { Redis, type RedisOptions } from 'ioredis'
 import type { RedisConfig } from '../config/config.ts'
-import { ConfigError, OperationFailed, type ResthooksError, Unavailable } from '../errors.ts'
+import { ConfigError, OperationFailed, type ResthooksError, TLS_REASONS, Unavailable } from '../errors.ts'
 import type { Millis } from '../message.ts'
 
 /** How long a connection may take, and an answer of the daemon's connection. */
@@ -158,7 +158,7 @@ export function redisTrouble(error: unknown, config: RedisConfig): ResthooksErro
   if (/wrong version number|packet length too long/.test(text))
     return config_('lo que atiende ahí no habla TLS; revise REST_HOOKS_REDIS_HOST/_PORT y _TLS')
   if (/certificate|self.signed|TLS|SSL/i.test(text))
-    return config_(`falla TLS: ${text}; revise REST_HOOKS_REDIS_TLS y _CA`)
+    return config_(`falla TLS: ${TLS_REASONS[cause?.code ?? ''] ?? text}; revise REST_HOOKS_REDIS_TLS y _CA`)
   if (/Unknown RESP type|Protocol error/.test(text))
     return config_('lo que atiende ahí no habla el protocolo de Redis; revise REST_HOOKS_REDIS_HOST/_PORT y _TLS')
   return say(text === '' || CONNECTION_LOST.test(text) ? 'se cortó la conexión' : text)

@@ -1,4 +1,5 @@
 /** Where this worker publishes its metrics: as `metricas` says, which a reload may change. */
+import { systemReason } from '../errors.ts'
 import type { MetricsServer } from '../panel/metrics-server.ts'
 import type { Queue } from '../queue/queue.ts'
 import type { WorkerScene } from './scene.ts'
@@ -29,7 +30,10 @@ export class MetricsPlace {
         const { startMetricsServer } = await import('../panel/metrics-server.ts')
         this.#server = await startMetricsServer(this.#queue, this.#scene, this.#loopAge)
       } catch (error) {
-        this.#scene.log.error({ detalle: (error as Error).message }, 'no se pudieron publicar las métricas')
+        this.#scene.log.error(
+          { detalle: systemReason(error) ?? (error as Error).message },
+          'no se pudieron publicar las métricas',
+        )
       }
     })
     return this.#serving
