@@ -80,7 +80,7 @@ function lazily<T>(make: () => T): () => T {
   }
 }
 
-const loop: Behaviour = () => ({ status: 302, headers: { location: '/otra-vez' } })
+const loop: Behaviour = () => ({ status: 307, headers: { location: '/otra-vez' } })
 
 /** Answers, and closes the idle socket about when it is used again. */
 const closes: Behaviour = (_request, response) => {
