@@ -1,9 +1,11 @@
 /** The files, what the configuration warns of itself, and times that do not fit together. */
 import { accessSync, constants, readFileSync, statSync } from 'node:fs'
-import { delimiter, join } from 'node:path'
+import { delimiter, dirname, isAbsolute, join } from 'node:path'
 import { clientCertificate, validity } from '../config/certificates.ts'
 import type { CallbackTarget, Config, ListenerConfig } from '../config/config.ts'
+import { UNVERIFIED, UNVERIFIED_MEANS } from '../config/load.ts'
 import { formatDuration } from '../config/quantities.ts'
+import { isLoopback } from '../config/url.ts'
 import { systemReason } from '../errors.ts'
 import { Subscriptions } from '../worker/match.ts'
 import { aviso, error, ok, type Verdict } from './finding.ts'
@@ -14,6 +16,7 @@ export function checkConfiguration(config: Config): Verdict[] {
     ...config.warnings.map((warning) => aviso('archivos', warning, 'corrija lo que dice el aviso')),
     ...(config.active ? [] : [aviso('resthooks_activo', 'es 0: no se encola ni se entrega nada', 'póngalo en 1')]),
     checkListeners(config),
+    ...checkExposure(config, process.env),
     ...[...config.listeners.values()].flatMap((listener) => checkOwnCertificate(listener, Date.now())),
     ...checkCallbacks(config),
     checkLease(config),
@@ -35,6 +38,64 @@ function checkListeners({ listeners }: Config): Verdict {
   const active = [...listeners.values()].filter((listener) => listener.active).length
   if (active > 0) return ok('listeners', `${active} activos de ${listeners.size}`)
   return aviso('listeners', 'no hay ninguno activo: nadie recibe los mensajes', 'defina un [listener NOMBRE]')
+}
+
+/** What others of this machine, or of the network, could change or read. */
+export function checkExposure(
+  { files, listeners, redis }: Pick<Config, 'files' | 'listeners' | 'redis'>,
+  environment: NodeJS.ProcessEnv,
+): Verdict[] {
+  const verdicts: Verdict[] = []
+  const callbacks = [...listeners.values()].flatMap(({ onSuccess, onFailure }) => [onSuccess, onFailure])
+  // A script is often the argument of its interpreter.
+  const programs = callbacks.flatMap((spec) => (spec?.kind === 'exec' ? spec.argv.filter(isAbsolute) : []))
+  for (const [name, paths, can] of [
+    ['archivos', files.watched, 'cambiar adónde van los mensajes y qué se ejecuta'],
+    ['exec', programs, 'hacer que los workers ejecuten lo que quiera'],
+  ] as const) {
+    for (const path of new Set(paths)) {
+      const open = writableByOthers(path)
+      if (open === null) continue
+      const what = open === path ? path : `${open}, la carpeta de ${path},`
+      verdicts.push(aviso(name, `cualquier usuario puede escribir en ${what} y así ${can}`, `chmod o-w ${open}`))
+    }
+  }
+  const servers = redis.sentinels.length > 0 ? redis.sentinels : [redis]
+  const far = servers.find(({ host }) => !isHere(host))
+  if (far && redis.password === null) {
+    verdicts.push(
+      aviso(
+        'clave de Redis',
+        `Redis está en otra máquina (${far.host}) y sin clave: quien llegue a su puerto lee y cambia los mensajes`,
+        'ponga requirepass (o un usuario con ACL) en Redis, y REST_HOOKS_REDIS_PASSWORD en instalador.env',
+      ),
+    )
+  }
+  if (environment[UNVERIFIED] === '0') {
+    verdicts.push(error(UNVERIFIED, UNVERIFIED_MEANS, 'los workers no se inician así: quítela de su entorno'))
+  }
+  return verdicts
+}
+
+function isHere(host: string): boolean {
+  const url = `http://${host.includes(':') ? `[${host}]` : host}/`
+  return URL.canParse(url) && isLoopback(url)
+}
+
+/** What of a path every user may write to: itself, or its folder, where the file could be replaced; null: neither. */
+function writableByOthers(path: string): string | null {
+  const mode = (of: string) => {
+    try {
+      return statSync(of).mode
+    } catch {
+      // Not there, or out of sight: whoever needs it reports that.
+      return 0
+    }
+  }
+  if (mode(path) & 0o002) return path
+  const folder = dirname(path)
+  const [OTHERS_WRITE, STICKY] = [0o002, 0o1000]
+  return mode(path) !== 0 && mode(folder) & OTHERS_WRITE && !(mode(folder) & STICKY) ? folder : null
 }
 
 const FEW_DAYS = 30

@@ -1,6 +1,7 @@
 /** `iniciar-workers`: the daemon, usually under supervisord or systemd. */
 import { type Command, InvalidArgumentError } from 'commander'
 import type { Context } from './context.ts'
+import { withhold } from './print.ts'
 
 interface Options {
   readonly unaVez?: boolean
@@ -17,7 +18,8 @@ export function iniciarWorkers(program: Command, context: Context): void {
     .option('--procesos <n>', 'cantidad de procesos (en lugar de [workers] procesos)', positive)
     .action(async ({ unaVez, concurrencia, procesos }: Options) => {
       const { loadWorkerConfig } = await import('../config/load.ts')
-      const { workers } = loadWorkerConfig(context.options)
+      const { workers, secrets } = loadWorkerConfig(context.options)
+      withhold(secrets)
       const processes = procesos ?? workers.processes
       if (processes > 1 && !unaVez) {
         const { superviseProcesses } = await import('../worker/processes.ts')

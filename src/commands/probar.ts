@@ -44,6 +44,8 @@ export function probar(program: Command, context: Context): void {
       ])
       const { listeners, secrets } = await context.config()
       const listener = requireListener(listeners, name)
+      const { UNVERIFIED, UNVERIFIED_MEANS } = await import('../config/load.ts')
+      if (process.env[UNVERIFIED] === '0') print.note(`Atención: ${UNVERIFIED} ${UNVERIFIED_MEANS}`)
       const message = await messageOf(data, options)
       const stop = new AbortController()
       const interrupt = () => stop.abort()

@@ -43,6 +43,12 @@ export function loadConfig(options: LoadOptions = {}): Config {
   return config
 }
 
+/** Node's own switch: with 0 nobody's certificate is looked at, neither a listener's nor Redis's. */
+export const UNVERIFIED = 'NODE_TLS_REJECT_UNAUTHORIZED'
+export const UNVERIFIED_MEANS =
+  'es 0: no se comprobaría el certificado de nadie, y cualquiera en el camino leería mensajes y claves. Quítela del ' +
+  'entorno de los workers; si un servidor tiene una autoridad propia, indíquela en su ca_cert.'
+
 /**
  * For a worker: a configuration without a listener would take messages and end them undelivered.
  * @param before what is in force: what it was read from must still be there
@@ -52,6 +58,8 @@ export function loadWorkerConfig(options: LoadOptions = {}, before: Config | nul
   const { config, problems, where } = readAll(options)
   const { ini, env } = config.files
   const places = placesOf(where.ini)
+  if ((options.environment ?? process.env)[UNVERIFIED] === '0')
+    problems.add({ file: null, line: null, key: UNVERIFIED }, UNVERIFIED_MEANS)
   const nothing = 'sin listeners, los mensajes se tomarían y terminarían sin entregarse.'
   if (ini === null && problems.count === 0) {
     const unseen = problems.warnings.filter((warning) => warning.includes(UNSEEN)).map((warning) => ` ${warning}`)

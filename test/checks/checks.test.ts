@@ -1,12 +1,16 @@
 /** The judgements of `verificar`, as tables of cases. */
-import { describe, expect, test } from 'vitest'
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
 import { checkClock } from '../../src/checks/clock.ts'
-import { checkDrain, checkLease } from '../../src/checks/configuration.ts'
+import { checkDrain, checkExposure, checkLease } from '../../src/checks/configuration.ts'
 import { checkTls } from '../../src/checks/listeners.ts'
 import { checkPostgres, type PostgresFacts } from '../../src/checks/postgres.ts'
 import { checkLoaded, whyInvalid } from '../../src/checks/queue.ts'
 import { checkRedis, parseInfo } from '../../src/checks/redis.ts'
 import { checkProgram } from '../../src/checks/supervisord.ts'
+import type { ConfigFiles, ListenerConfig, RedisConfig } from '../../src/config/config.ts'
 
 const GOOD_INFO = `# Server
 redis_version:7.0.15
@@ -193,4 +197,50 @@ test.each([
   const verdicts = checkLoaded(loaded as Parameters<typeof checkLoaded>[0], here && { version: '1', ...here })
   expect(verdicts.map(({ resultado }) => resultado)).toEqual(told.map(() => 'aviso'))
   for (const [n, text] of told.entries()) expect(verdicts[n]!.detalle).toMatch(text)
+})
+
+describe('exposure', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'resthooks-expuesto-'))
+  afterAll(() => rmSync(folder, { recursive: true }))
+  const file = (name: string, mode: number, folderMode = 0o755) => {
+    const path = join(folder, name, 'archivo')
+    mkdirSync(dirname(path))
+    writeFileSync(path, '')
+    chmodSync(path, mode)
+    chmodSync(dirname(path), folderMode)
+    return path
+  }
+  const redis = (host: string, password: string | null = null, sentinels: string[] = []) =>
+    ({ host, password, sentinels: sentinels.map((name) => ({ host: name, port: 1 })) }) as unknown as RedisConfig
+  const found = (watched: string[], argv: string[], server = redis('127.0.0.1'), environment = {}) => {
+    const onFailure = { kind: 'exec', argv, shown: '' } as const
+    const listeners = new Map([['a', { onSuccess: null, onFailure } as unknown as ListenerConfig]])
+    return worst(checkExposure({ files: { watched } as unknown as ConfigFiles, listeners, redis: server }, environment))
+  }
+
+  test.each([
+    ['a private file', 0o600, 0o755, []],
+    ['one that all may read', 0o644, 0o755, []],
+    ['one that all may write', 0o646, 0o755, ['archivos aviso', 'exec aviso']],
+    ['one in a folder that all may write', 0o600, 0o777, ['archivos aviso', 'exec aviso']],
+    ['one in a sticky folder', 0o600, 0o1777, []],
+  ])('%s', (name, mode, folderMode, expected) => {
+    const path = file(name, mode, folderMode)
+    expect(found([path], ['/bin/sh', path])).toEqual(expected)
+  })
+
+  test.each([
+    ['here', redis('127.0.0.1'), []],
+    ['here by name', redis('localhost'), []],
+    ['here over IPv6', redis('::1'), []],
+    ['elsewhere', redis('redis.example'), ['clave de Redis aviso']],
+    ['elsewhere with a password', redis('10.0.0.1', 'una-clave'), []],
+    ['behind Sentinels elsewhere', redis('127.0.0.1', null, ['127.0.0.1', '10.0.0.1']), ['clave de Redis aviso']],
+  ])('a Redis %s', (_where, server, expected) => expect(found([], [], server)).toEqual(expected))
+
+  test('TLS that nobody checks', () => {
+    const name = 'NODE_TLS_REJECT_UNAUTHORIZED'
+    expect(found([], [], redis('localhost'), { [name]: '0' })).toEqual([`${name} error`])
+    expect(found([], [], redis('localhost'), { [name]: '1' })).toEqual([])
+  })
 })
