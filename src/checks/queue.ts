@@ -1,5 +1,7 @@
 /** What is stuck in the queue: entries nobody understands, listeners nobody serves, audit that does not leave, workers. */
 import type { Config } from '../config/config.ts'
+import { formatSize } from '../config/quantities.ts'
+import { type Backlog, bytesLimit, readBacklog } from '../queue/backlog.ts'
 import { type Depths, readDepths } from '../queue/depths.ts'
 import { decodeEnvelope } from '../queue/envelope.ts'
 import type { Queue } from '../queue/queue.ts'
@@ -19,6 +21,7 @@ export interface QueueFacts {
   /** Of the newest entries of `entrada_invalida`. */
   readonly invalidReasons: readonly string[]
   readonly groupExists: boolean
+  readonly backlog: Backlog
   /** Of this program. */
   readonly version: string
   /** Of the files at hand. */
@@ -29,10 +32,11 @@ const INVALID_SHOWN = 5
 
 export async function readQueue(queue: Queue, config: Config, version: string): Promise<QueueFacts> {
   const { redis, keys } = queue
-  const [depths, workers, invalid, group] = await Promise.all([
+  const [depths, workers, invalid, backlog, group] = await Promise.all([
     readDepths(queue, config.listeners.keys()),
     readWorkers(queue),
     redis.lrangeBuffer(keys.inboxInvalid, 0, INVALID_SHOWN - 1),
+    readBacklog(queue),
     redis.xinfo('GROUPS', keys.audit).then(
       (groups) => (groups as unknown[]).length > 0,
       () => false,
@@ -43,6 +47,7 @@ export async function readQueue(queue: Queue, config: Config, version: string): 
     workers: workers.filter(({ visto }) => depths.fecha.getTime() - visto <= DEAD_AFTER_MS),
     invalidReasons: invalid.map(whyInvalid),
     groupExists: group,
+    backlog,
     version,
     configuracion: configurationHash(config),
   }
@@ -143,13 +148,18 @@ function checkInvalid({ depths, invalidReasons }: QueueFacts): Verdict {
   )
 }
 
-function checkBacklog({ depths, groupExists }: QueueFacts, { audit }: Pick<Config, 'audit'>): Verdict {
+function checkBacklog({ depths, groupExists, backlog }: QueueFacts, { audit }: Pick<Config, 'audit'>): Verdict {
   const name = 'auditoría pendiente'
   const pending = depths.auditoria_pendiente
   const most = audit.maxPending
+  const [bytes, room] = [backlog.bytes ?? 0, bytesLimit(audit, backlog.maxMemory)]
   const repair = 'vea en el registro de los workers por qué Postgres no la toma'
   if (most > 0 && pending > most) {
     return error(name, `${pending} filas, más que max_pendientes (${most}): las entregas están detenidas`, repair)
+  }
+  if (pending > 0 && room > 0 && bytes > room) {
+    const found = `${formatSize(bytes)} de Redis, más que max_pendientes_bytes (${formatSize(room)})`
+    return error(name, `${pending} filas que ocupan ${found}: las entregas están detenidas`, repair)
   }
   if (pending > Math.max(10_000, most / 10)) return aviso(name, `${pending} filas esperan a Postgres`, repair)
   const group = groupExists || pending === 0 ? '' : ' (ningún worker las lee todavía)'

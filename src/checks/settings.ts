@@ -86,6 +86,7 @@ const AUDIT: Shower<Config['audit']> = {
   sslmode: ({ sslmode }) => sslmode,
   schema: ({ schema }) => schema,
   max_pendientes: ({ maxPending }) => maxPending,
+  max_pendientes_bytes: ({ maxPendingBytes }) => formatSize(maxPendingBytes),
   retencion: ({ retention }) => formatDuration(retention),
 }
 

@@ -70,6 +70,8 @@ export interface AuditConfig {
   readonly schema: string
   /** Rows waiting for Postgres before deliveries stop; 0 = never stop. */
   readonly maxPending: number
+  /** The same in bytes of Redis; 0 = half of `maxmemory` where there is one. */
+  readonly maxPendingBytes: Bytes
   /** What `purgar` keeps; 0 = everything. */
   readonly retention: Millis
 }

@@ -15,6 +15,7 @@ import {
   list,
   port,
   secret,
+  size,
   text,
   word,
 } from './kinds.ts'
@@ -90,6 +91,7 @@ export function auditConfig(context: Context, ini: Layer): AuditConfig {
     ),
     schema: setting(reader, 'schema', SCHEMA, 'resthooks'),
     maxPending: setting(reader, 'max_pendientes', integer(0, 1_000_000_000), 1_000_000),
+    maxPendingBytes: setting(reader, 'max_pendientes_bytes', size(0, 1024 ** 4), 0),
     retention: setting(reader, 'retencion', duration(0, 36_500 * DAY), 365 * DAY),
   }
 }

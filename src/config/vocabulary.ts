@@ -25,6 +25,7 @@ export const AUDIT_KEYS = [
   'sslmode',
   'schema',
   'max_pendientes',
+  'max_pendientes_bytes',
   'retencion',
 ] as const
 

@@ -115,16 +115,12 @@ export class AuditReader {
     return entries.map(([id, flat]) => entryOf(id.toString('latin1'), flat ?? []))
   }
 
-  /** The group is made where it is missing: first start, FLUSHALL, a stream deleted by hand. From the beginning: nothing is skipped. */
   async #orNewGroup<T>(read: () => Promise<T>, empty: T): Promise<T> {
     try {
       return await read()
     } catch (error) {
       if (!/^NOGROUP|no such key/i.test((error as Error).message)) throw error
-      const { redis, keys } = this.#queue
-      await redis.xgroup('CREATE', keys.audit, AUDIT_GROUP, '0', 'MKSTREAM').catch((failure: Error) => {
-        if (!/^BUSYGROUP/.test(failure.message)) throw failure
-      })
+      await this.#queue.makeGroup(AUDIT_GROUP)
       return empty
     }
   }

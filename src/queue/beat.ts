@@ -10,24 +10,16 @@ export interface Beaten {
   readonly workers: readonly string[]
   /** Workers that once read the audit stream and were not forgotten. */
   readonly readers: readonly string[]
-  /** Audit events that are not in the backend yet. */
-  readonly audit: number
 }
 
 /** @param description of the worker, without `visto` */
 export async function writeBeat(queue: Queue, worker: string, description: object): Promise<Beaten> {
   const { workers, audit } = queue.keys
   const args = [workers, audit, worker, JSON.stringify(description), AUDIT_GROUP]
-  const [now, pending, readers, known] = (await scriptsOf(queue.redis).beat(2, ...args)) as [
-    number,
-    number,
-    Buffer[],
-    Buffer[],
-  ]
+  const [now, readers, known] = (await scriptsOf(queue.redis).beat(2, ...args)) as [number, Buffer[], Buffer[]]
   return {
     now,
     workers: known.filter((_, i) => i % 2 === 1).map(String),
     readers: readers.map(String),
-    audit: pending,
   }
 }

@@ -306,6 +306,11 @@ export class Queue {
     }
   }
 
+  /** Makes the audit stream and the group of its readers where they are missing: first start, FLUSHALL, deleted by hand. */
+  async makeGroup(group: string): Promise<void> {
+    await this.#scripts.join(2, this.keys.paused, this.keys.audit, group)
+  }
+
   /** Forgets a dead reader of the audit stream. @returns false when it holds entries after all */
   async forgetConsumer(group: string, consumer: string): Promise<boolean> {
     return (await this.#scripts.forgetConsumer(1, this.keys.audit, group, consumer)) === 1

@@ -13,6 +13,7 @@ import dispatch from './lua/dispatch.lua'
 import enqueueOnce from './lua/enqueue-once.lua'
 import forgetConsumer from './lua/forget-consumer.lua'
 import hold from './lua/hold.lua'
+import join from './lua/join.lua'
 import look from './lua/look.lua'
 import release from './lua/release.lua'
 import renew from './lua/renew.lua'
@@ -36,6 +37,7 @@ export interface Scripts {
   readonly beat: Script
   readonly forgetConsumer: Script
   readonly hold: Script
+  readonly join: Script
   readonly look: Script
   readonly restore: Script
   readonly discard: Script
@@ -54,6 +56,7 @@ const SOURCES: Readonly<Record<keyof Scripts, string>> = {
   beat,
   forgetConsumer,
   hold,
+  join,
   look,
   restore,
   discard,

@@ -9,6 +9,7 @@ import { Queue } from '../queue/queue.ts'
 import { connectForever, isRedisOutage, redisTrouble } from '../queue/redis.ts'
 import type { FromThread, ThreadData, ToThread } from './audit-thread.ts'
 import { AuditWriter } from './audit-writer.ts'
+import { untilReady } from './first-contact.ts'
 import { createLog } from './log.ts'
 import { Outage } from './outage.ts'
 import { within } from './timing.ts'
@@ -31,9 +32,10 @@ const backend = createPostgresBackend(audit, { instancia, proyecto })
 const writer = new AuditWriter(new AuditReader(queue, worker), backend, {
   log,
   redis,
-  // The deliveries' own connection reports the same outage: one line is enough.
-  redisOutage: new Outage(log.child({}, { level: 'silent' }), 'Redis'),
+  // The deliveries' own connection may do well while this one does not.
+  redisOutage: new Outage(log, 'Redis (para la auditoría)'),
   asleep: () => tell({ kind: 'asleep' }),
+  away: (away) => tell({ kind: 'backend', away }),
 })
 
 function tell(message: FromThread): void {
@@ -74,4 +76,4 @@ parentPort?.on('message', (message: ToThread) => {
   }
 })
 void keepPartitions()
-const running = writer.run()
+const running = untilReady(queue.redis).then(() => writer.run())

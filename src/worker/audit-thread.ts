@@ -31,6 +31,7 @@ export type ToThread =
 
 export type FromThread =
   | { readonly kind: 'asleep' }
+  | { readonly kind: 'backend'; readonly away: boolean }
   | { readonly kind: 'finished'; readonly failure: { readonly message: string; readonly code: string } | null }
 
 const RESTART_MS = 1_000
@@ -39,12 +40,17 @@ const CLOSE_MS = 3_000
 
 export class AuditThread {
   readonly #scene: WorkerScene
+  readonly #backendChanged: () => void
+  /** The backend takes nothing at present. */
+  away = false
   #thread: Thread | undefined
   #asleep = false
   #finishing = false
 
-  constructor(scene: WorkerScene) {
+  /** @param backendChanged called when `away` changed */
+  constructor(scene: WorkerScene, backendChanged: () => void) {
     this.#scene = scene
+    this.#backendChanged = backendChanged
   }
 
   start(): void {
@@ -61,6 +67,9 @@ export class AuditThread {
     const thread = new Thread(join(packageRoot(), 'dist', 'audit-thread.js'), { workerData: data })
     thread.on('message', (message: FromThread) => {
       if (message.kind === 'asleep') this.#asleep = true
+      if (message.kind !== 'backend') return
+      this.away = message.away
+      this.#backendChanged()
     })
     thread.on('error', (error) => this.#scene.log.error({ err: error }, 'el hilo de auditoría falló: se inicia otro'))
     thread.on('exit', () => {

@@ -33,6 +33,8 @@ export interface AuditWriterScene {
   readonly redisOutage: Outage
   /** Called before each sleep: from now on a ring of the bell is worth its cost. */
   readonly asleep: () => void
+  /** Called when the backend goes away, and when it is back. */
+  readonly away: (away: boolean) => void
 }
 
 export class AuditWriter {
@@ -105,6 +107,7 @@ export class AuditWriter {
     } catch (error) {
       this.#pendingFirst = true
       if (isRedisOutage(error)) return this.#scene.redisOutage.failed(redisTrouble(error, this.#scene.redis))
+      if (!this.#outage.active) this.#scene.away(true)
       return this.#outage.failed(error as ResthooksError)
     }
   }
@@ -123,6 +126,7 @@ export class AuditWriter {
     const strange = entries.filter(({ event, fields }) => event === null && fields.length > 0)
     if (events.length > 0) await this.#backend.write(events)
     if (strange.length > 0) await this.#backend.setAside(strange)
+    if (this.#outage.active) this.#scene.away(false)
     this.#outage.worked()
     if (strange.length > 0) {
       this.#scene.log.error(

@@ -18,8 +18,8 @@ export async function firstContact(queue: Queue, redis: RedisConfig): Promise<vo
   await untilReady(queue.redis)
 }
 
-/** The probe found Redis well; the worker's own connection is a moment behind. Whatever fails now, the loops report. */
-function untilReady(redis: Queue['redis']): Promise<void> {
+/** A connection is made in a moment; whatever fails until then, or later, is for the loops to report. */
+export function untilReady(redis: Queue['redis']): Promise<void> {
   if (redis.status === 'ready') return Promise.resolve()
   return new Promise((resolve) => {
     const timer = setTimeout(resolve, CONNECT_PATIENCE)

@@ -43,8 +43,6 @@ export interface Beat {
   readonly deadReaders: boolean
   /** Living workers of this version whose configuration is another than this one's. */
   readonly differing: readonly WorkerInfo[]
-  /** Audit events that are not in the backend yet. */
-  readonly audit: number
 }
 
 /** Gives a sign of life, and forgets those who have given none for an hour. */
@@ -58,14 +56,14 @@ export async function beat(queue: Queue, scene: WorkerScene, startedAt: number):
     en_curso: scene.inFlight(),
     ...scene.loaded(),
   }
-  const { now, workers: known, readers, audit } = await writeBeat(queue, scene.worker, description)
+  const { now, workers: known, readers } = await writeBeat(queue, scene.worker, description)
   const workers = parseWorkers(known)
   const forgotten = workers.filter(({ visto }) => now - visto > FORGET_AFTER_MS).map(({ worker }) => worker)
   if (forgotten.length > 0) await queue.redis.hdel(queue.keys.workers, ...forgotten)
   const living = workers.filter(({ visto }) => now - visto <= DEAD_AFTER_MS)
   const alive = new Set(living.map(({ worker }) => worker))
   const differing = otherConfigurations(living, description)
-  return { now, alive, differing, deadReaders: readers.some((name) => !alive.has(name)), audit }
+  return { now, alive, differing, deadReaders: readers.some((name) => !alive.has(name)) }
 }
 
 /**
@@ -104,7 +102,9 @@ export async function readWorkers(queue: Queue): Promise<WorkerInfo[]> {
 function parseWorkers(texts: readonly string[]): WorkerInfo[] {
   return texts.flatMap((text) => {
     try {
-      return [JSON.parse(text) as WorkerInfo]
+      const info = JSON.parse(text) as WorkerInfo | null
+      // Of a version to come, or of nobody: it stays where it is, but tells nothing here.
+      return typeof info?.worker === 'string' && typeof info.visto === 'number' ? [info] : []
     } catch {
       return []
     }

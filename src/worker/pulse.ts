@@ -3,10 +3,18 @@
  * entries of dead workers, and watches how much audit waits for Postgres.
  */
 import { AuditReader } from '../queue/audit-reader.ts'
+import { type Backlog, bytesLimit, readBacklog, type StopReason, whyStopped } from '../queue/backlog.ts'
 import type { Queue } from '../queue/queue.ts'
 import { redisTrouble } from '../queue/redis.ts'
 import { BEAT_MS, beat, type WorkerInfo } from './heartbeat.ts'
 import type { WorkerScene } from './scene.ts'
+import { Signal } from './signal.ts'
+import { pause } from './timing.ts'
+
+/** The audit that waits is looked at no more often than this, however much is dispatched. */
+const LEAST_WATCH_MS = 100
+/** And no less often while deliveries are stopped: Postgres may have caught up. */
+const STOPPED_WATCH_MS = 500
 
 export interface PulseEvents {
   /** Redis time, ms since epoch. */
@@ -21,39 +29,68 @@ export class Pulse {
   readonly #queue: Queue
   readonly #scene: WorkerScene
   readonly #events: PulseEvents
+  readonly #away: () => boolean
   readonly #startedAt = Date.now()
+  /** There is more audit, or Postgres came or went: look. */
+  readonly bell = new Signal()
+  #toldBlind = false
   /** Workers with another configuration, as of the last beat, and those that were told of. */
   #differing = ''
   #toldDiffering = ''
   #timer: NodeJS.Timeout | undefined
   #stopped = false
-  /** More audit waits than `max_pendientes` allows. */
+  /** More audit waits than `max_pendientes`, `max_pendientes_bytes` or Redis's memory allow. */
   backlogged = false
 
-  constructor(queue: Queue, scene: WorkerScene, events: PulseEvents) {
+  /** @param away whether Postgres takes nothing at present */
+  constructor(queue: Queue, scene: WorkerScene, events: PulseEvents, away: () => boolean) {
     this.#queue = queue
     this.#scene = scene
     this.#events = events
+    this.#away = away
   }
 
-  /** Resolves after the first beat. */
+  /** Resolves after the first beat and the first look at the audit. */
   async start(): Promise<void> {
-    try {
-      const { now, alive, deadReaders, differing, audit } = await beat(this.#queue, this.#scene, this.#startedAt)
-      this.#events.clock(now)
-      if (deadReaders) await this.#inherit(alive)
-      this.#watchBacklog(audit)
-      this.#watchConfigurations(differing)
-      this.#scene.redisOutage.worked(this)
-    } catch (error) {
-      this.#scene.redisOutage.failed(redisTrouble(error, this.#scene.config().redis), this)
-    }
-    if (!this.#stopped) this.#timer = setTimeout(() => void this.start(), BEAT_MS)
+    await this.#beat()
+    await this.#look()
+    void this.#watch()
   }
 
   stop(): void {
     this.#stopped = true
     clearTimeout(this.#timer)
+    this.bell.ring()
+  }
+
+  async #beat(): Promise<void> {
+    try {
+      const { now, alive, deadReaders, differing } = await beat(this.#queue, this.#scene, this.#startedAt)
+      this.#events.clock(now)
+      if (deadReaders) await this.#inherit(alive)
+      this.#watchConfigurations(differing)
+      this.#scene.redisOutage.worked(this)
+    } catch (error) {
+      this.#scene.redisOutage.failed(redisTrouble(error, this.#scene.config().redis), this)
+    }
+    if (!this.#stopped) this.#timer = setTimeout(() => void this.#beat(), BEAT_MS)
+  }
+
+  async #watch(): Promise<void> {
+    while (!this.#stopped) {
+      await this.bell.wait(this.backlogged ? STOPPED_WATCH_MS : BEAT_MS)
+      if (!this.#stopped) await this.#look()
+      if (!this.#stopped) await pause(LEAST_WATCH_MS)
+    }
+  }
+
+  async #look(): Promise<void> {
+    try {
+      this.#judge(await readBacklog(this.#queue))
+      this.#scene.redisOutage.worked(this.bell)
+    } catch (error) {
+      this.#scene.redisOutage.failed(redisTrouble(error, this.#scene.config().redis), this.bell)
+    }
   }
 
   async #inherit(alive: ReadonlySet<string>): Promise<void> {
@@ -84,19 +121,31 @@ export class Pulse {
       )
   }
 
-  /** Above `max_pendientes` the audit stream may fill Redis: stop delivering, and say so, until it is down again. */
-  #watchBacklog(depth: number): void {
-    const { maxPending } = this.#scene.config().audit
-    const backlogged = maxPending > 0 && depth > (this.backlogged ? maxPending * 0.9 : maxPending)
-    if (backlogged === this.backlogged) return
-    this.backlogged = backlogged
-    const told = { pendientes: depth, max_pendientes: maxPending }
-    if (backlogged)
-      this.#scene.log.error(
-        told,
-        'la auditoría pendiente superó max_pendientes: se dejan de tomar mensajes hasta que Postgres se ponga al día',
-      )
-    else this.#scene.log.info(told, 'la auditoría está al día otra vez: se siguen tomando mensajes')
+  /** Stops delivering before the audit that waits fills Redis, and says so, until there is less of it again. */
+  #judge(backlog: Backlog): void {
+    const { log } = this.#scene
+    const { audit } = this.#scene.config()
+    if (backlog.events > 0 && backlog.bytes === null && !this.#toldBlind) {
+      this.#toldBlind = true
+      log.warn({}, 'el usuario de Redis no puede usar MEMORY USAGE: max_pendientes_bytes no se puede vigilar')
+    }
+    const reason = whyStopped(backlog, audit, { away: this.#away(), stopped: this.backlogged })
+    if ((reason !== null) === this.backlogged) return
+    this.backlogged = reason !== null
+    const told = {
+      pendientes: backlog.events,
+      max_pendientes: audit.maxPending,
+      bytes: backlog.bytes,
+      max_pendientes_bytes: bytesLimit(audit, backlog.maxMemory),
+    }
+    if (reason) log.error(told, `${STOPPED[reason]}: se dejan de tomar mensajes hasta que Postgres se ponga al día`)
+    else log.info(told, 'la auditoría está al día otra vez: se siguen tomando mensajes')
     this.#events.backlog()
   }
+}
+
+const STOPPED: Readonly<Record<StopReason, string>> = {
+  max_pendientes: 'la auditoría pendiente superó max_pendientes',
+  max_pendientes_bytes: 'la auditoría pendiente superó max_pendientes_bytes (o la mitad de maxmemory)',
+  memoria: 'Postgres no está y Redis llegó a su maxmemory',
 }

@@ -30,7 +30,7 @@ import { MetricsPlace } from './metrics-place.ts'
 import { type NightlyPurge, startNightlyPurge } from './nightly-purge.ts'
 import { observed } from './observed.ts'
 import { BrokenLanes, EXHAUSTED, Outage } from './outage.ts'
-import { Pulse } from './pulse.ts'
+import { Pulse, type PulseEvents } from './pulse.ts'
 import { untilQuiet } from './quiet.ts'
 import type { WorkerScene } from './scene.ts'
 import { Settler } from './settler.ts'
@@ -154,15 +154,16 @@ export class Worker {
       this.#scene,
       () => performance.now() - Math.min(this.#dispatching.turnedAt, this.#claiming.turnedAt),
     )
-    this.#audit = new AuditThread(this.#scene)
-    this.#pulse = new Pulse(this.#queue, this.#scene, {
+    this.#audit = new AuditThread(this.#scene, () => this.#pulse.bell.ring())
+    const pulseEvents: PulseEvents = {
       clock: (now) => this.#setClock(now),
       inherited: () => this.#audit.inherited(),
       backlog: () => {
         this.#setOpen()
         this.#lookEverywhere()
       },
-    })
+    }
+    this.#pulse = new Pulse(this.#queue, this.#scene, pulseEvents, () => this.#audit.away)
     this.#claimer.lanes.set(CALLBACK_LANE, new Lane(CALLBACK_SPEC, new CallbackExecutor(this.#scene)))
     for (const listener of this.#config.listeners.values()) this.#openLane(listener)
   }
@@ -320,6 +321,7 @@ export class Worker {
     this.#setClock(now)
     if (moved === 0) return
     this.#audit.ring()
+    this.#pulse.bell.ring()
     if (moved > 1) this.#queue.redis.publish(this.#queue.keys.wake, WAKE_CLAIMS).catch(() => {})
   }
 

@@ -35,6 +35,7 @@ export function auditConfig(changes: Partial<AuditConfig> = {}): AuditConfig {
     sslmode: 'disable',
     schema: randomName('resthooks'),
     maxPending: 0,
+    maxPendingBytes: 0,
     retention: 0,
     ...changes,
   }

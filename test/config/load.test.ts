@@ -82,6 +82,7 @@ test('every setting of the sections without listeners', () => {
     sslmode = verify-full
     schema = otro
     max_pendientes = 0
+    max_pendientes_bytes = 64M
     retencion = 0
     [workers]
     concurrencia = 7
@@ -119,6 +120,7 @@ test('every setting of the sections without listeners', () => {
     sslmode: 'verify-full',
     schema: 'otro',
     maxPending: 0,
+    maxPendingBytes: 64 * 1024 ** 2,
     retention: 0,
   })
   expect(config.workers).toEqual({
@@ -258,6 +260,7 @@ test.each([
   ['auditoria', 'sslmode', ['si']],
   ['auditoria', 'schema', ['Mayús', 'con espacio', 'pg_x', '1a', '"a;drop"']],
   ['auditoria', 'max_pendientes', ['-1', 'x']],
+  ['auditoria', 'max_pendientes_bytes', ['-1', '2T', 'media']],
   ['auditoria', 'retencion', ['x', '-1d']],
   ['workers', 'concurrencia', ['0', '10001', 'x']],
   ['workers', 'procesos', ['0', '257']],

@@ -89,15 +89,15 @@ test('entries that cannot be understood are kept whole and counted, and the queu
 test('an id that comes again once it has ended is another round: sent, and its state is that of the last one', async ({
   world,
 }) => {
-  const answers = [422, 200]
+  const answers = [503, 422, 200]
   const listener = await world.listener(() => ({ status: answers.shift() ?? 500 }))
   await world.push({ id: 'orden-7', evento: 'x', datos: { n: 1 } })
   await world.settled('orden-7')
   expect(await world.audit('orden-7')).toMatchObject([{ estado: 'fallida' }])
   await world.push({ id: 'orden-7', evento: 'x', datos: { n: 2 } })
-  await listener.received(2)
+  await listener.received(3)
   await until(async () => (await world.audit('orden-7'))[0]?.estado === 'exitosa')
-  expect(await world.audit('orden-7')).toMatchObject([{ motivo: null, intentos: [{}, { resultado: 'exito' }] }])
+  expect(await world.audit('orden-7')).toMatchObject([{ motivo: null, intentos: [{}, {}, { resultado: 'exito' }] }])
   const { stdout } = await world.cli(['ver', 'orden-7'])
   expect(stdout).toContain('"n": 2')
   expect(stdout).toContain('2 mensajes con este id; éste es el último')

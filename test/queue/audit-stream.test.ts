@@ -2,6 +2,7 @@
 import { afterAll, beforeEach, describe, expect, inject } from 'vitest'
 import { createPostgresBackend } from '../../src/audit/postgres.ts'
 import type { RedisConfig } from '../../src/config/config.ts'
+import { Secrets } from '../../src/model/secrets.ts'
 import { AuditReader } from '../../src/queue/audit-reader.ts'
 import type { Queue } from '../../src/queue/queue.ts'
 import { AuditWriter } from '../../src/worker/audit-writer.ts'
@@ -16,11 +17,11 @@ afterAll(() => backend.close())
 beforeEach(truncate)
 
 const lines: string[] = []
-const log = createLog({}, { isTTY: true, write: (line: string) => lines.push(line) } as never)
+const log = createLog({}, new Secrets(), { isTTY: true, write: (line: string) => lines.push(line) } as never)
 
 function writerOf(queue: Queue, to = backend): AuditWriter {
   const redis = inject('redis') as unknown as RedisConfig
-  const scene = { log, redis, redisOutage: new Outage(log, 'Redis'), asleep: () => {} }
+  const scene = { log, redis, redisOutage: new Outage(log, 'Redis'), asleep: () => {}, away: () => {} }
   return new AuditWriter(new AuditReader(queue, 'w'), to, scene)
 }
 

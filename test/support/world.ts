@@ -180,6 +180,7 @@ async function createWorld(encoding?: Encoding): Promise<{ world: World; end: ()
         sslmode: 'disable',
         schema,
         maxPending: 0,
+        maxPendingBytes: 0,
         retention: 0,
       }).then(() => {})
       return schemaMade

@@ -2,7 +2,7 @@
 -- memory: a worker that seems dead then loses its audit entries to others, and nobody takes over those of the really dead.
 -- KEYS 1 workers HASH   2 audit STREAM
 -- ARGV 1 worker   2 its description (JSON object), to which the time is added   3 consumer group of the audit
--- →    { now, audit events that wait, list of names of the group's consumers, flat list of worker, description }
+-- →    { now, list of names of the group's consumers, flat list of worker, description }
 local wrong = mistyped(1, { 'hash', 'stream' })
 if wrong then return redis.error_reply(wrong) end
 allow_when_full(KEYS[1])
@@ -18,4 +18,4 @@ if not found.err then
     end
   end
 end
-return { now, redis.call('XLEN', KEYS[2]), consumers, redis.call('HGETALL', KEYS[1]) }
+return { now, consumers, redis.call('HGETALL', KEYS[1]) }
