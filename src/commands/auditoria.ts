@@ -41,6 +41,9 @@ export function auditoria(program: Command, context: Context): void {
   ).action(async (options: Options) => {
     const filters = parseFilters(options)
     const limit = parseLimit(options, options.seguir ? 10 : LIMIT)
+    if (options.sinListener && (options.seguir || filters.states || filters.listener !== undefined)) {
+      throw new UsageError('--sin-listener no se combina con --seguir, --estado ni --listener: no son entregas.')
+    }
     const audit = await context.audit()
     if (options.sinListener) return showUnheard(audit, filters, limit, options)
     if (options.seguir) return follow(audit, filters, limit, options.json === true)
@@ -58,9 +61,6 @@ const UNHEARD_COLUMNS = ['recibido', 'evento', 'solo_listener', 'origen', 'mensa
 
 /** Newest first. */
 async function showUnheard(audit: AuditReader, filters: DeliveryFilters, limit: number, options: Options) {
-  if (options.seguir || filters.states || filters.listener !== undefined) {
-    throw new UsageError('--sin-listener no se combina con --seguir, --estado ni --listener: no son entregas.')
-  }
   const { since, until, messageId } = filters
   const asked = eventFilter(filters)
   const rows: Record<string, unknown>[] = []

@@ -59,24 +59,24 @@ const STILL_UNHEARD =
   'Ningún listener de resthooks.ini recibe los eventos de esos mensajes (se ven con: resthooks auditoria --sin-listener).'
 
 async function selectionOf(ids: readonly string[], options: Options, context: Context): Promise<Selection> {
-  const { listeners } = await context.config()
+  const configured = async () => (await context.config()).listeners
   if (options.sinListener) {
     if (options.fallidas || options.estado || options.faltantes) {
       throw new UsageError('--sin-listener no se combina con --fallidas, --estado ni --faltantes.')
     }
     if (ids.length > 0) throw new UsageError('--sin-listener no lleva ID: «reenviar ID» ya los incluye.')
-    return { kind: 'unheard', listeners: [...listeners.values()], filters: parseFilters(options) }
+    return { kind: 'unheard', listeners: [...(await configured()).values()], filters: parseFilters(options) }
   }
   if (!options.faltantes) {
     const chosen = chooseDeliveries(ids, options, ['fallida', 'descartada', 'exitosa'], ['fallida', 'descartada'])
     return chosen.kind === 'ids' && !options.estado && !options.fallidas
-      ? { ...chosen, listeners: [...listeners.values()] }
+      ? { ...chosen, listeners: [...(await configured()).values()] }
       : chosen
   }
   if (options.fallidas || options.estado) throw new UsageError('--faltantes no se combina con --fallidas ni --estado.')
   if (ids.length > 0) throw new UsageError('--faltantes no lleva ID; para un mensaje use --mensaje.')
   if (options.listener === undefined) throw new UsageError('--faltantes necesita --listener NOMBRE.')
-  const listener = requireListener(listeners, options.listener)
+  const listener = requireListener(await configured(), options.listener)
   return { kind: 'missed', listener, filters: parseFilters(options) }
 }
 

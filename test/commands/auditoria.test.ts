@@ -70,6 +70,8 @@ test.each([
   [['--hasta', '5'], /--hasta: «5»/],
   [['--limite', '0'], /--limite: «0»/],
   [['--limite', '1e3'], /--limite: «1e3»/],
+  [['--sin-listener', '--seguir'], /no son entregas/],
+  [['--sin-listener', '--listener', 'a'], /no son entregas/],
   [['--desde', '1h', '--hasta', '2h'], /no es anterior a --hasta/],
 ])('%j is wrong usage', async (args, words) => {
   const { runCli } = await import('../support/cli.ts')

@@ -267,6 +267,8 @@ test.each([
   [['reenviar', '--estado', 'pendiente'], /pendiente/],
   [['reenviar', '--faltantes'], /--listener/],
   [['reenviar', '--faltantes', '--listener', 'nadie'], /nadie/],
+  [['reenviar', '--sin-listener', '--fallidas'], /no se combina/],
+  [['reenviar', 'un-id', '--sin-listener'], /no lleva ID/],
   [['descartar'], /--fallidas/],
   [['descartar', '--estado', 'exitosa'], /exitosa/],
 ])('%j is wrong usage', async (args, message) => {
