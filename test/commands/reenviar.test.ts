@@ -49,6 +49,7 @@ test('a failed delivery goes back whole: attempts go on counting, retries start 
   expect(other).toMatchObject({ code: 1, reenviadas: 0 })
   expect(other.problemas[0].motivo).toMatch(/^está fallida, y se pidió --estado exitosa/)
   expect(await state(world, id, 'roto')).toMatchObject({
+    motivo: expect.stringContaining('tras 3 intentos desde que se reenvió (6 en total)'),
     intentos: Array.from({ length: 6 }, (_, n) => ({ numero: n + 1 })),
   })
   works = true
