@@ -58,6 +58,10 @@ export interface DiscardedItem {
 export type DiscardResult = 'done' | 'running' | 'other'
 const DISCARD_RESULTS: readonly DiscardResult[] = ['other', 'done', 'running']
 
+/** What one script does of them: a moment's work. */
+const DISCARD_AT_ONCE = 200
+const SLICE = 400
+
 export class QueueAdmin {
   readonly #queue: Queue
   readonly #scripts: Scripts
@@ -97,11 +101,70 @@ export class QueueAdmin {
   }
 
   /**
+   * Gives up deliveries that run, wait for their retry, or are not in Redis at all; `sift` is for those in the list.
    * @param reason goes into the audit; without `|`
    * @throws OperationFailed when the lock was lost
    */
   async discard(items: readonly DiscardedItem[], reason: string): Promise<readonly DiscardResult[]> {
-    if (items.length === 0) return []
+    const results: DiscardResult[] = []
+    for (let i = 0; i < items.length; i += DISCARD_AT_ONCE) {
+      results.push(...(await this.#discard(items.slice(i, i + DISCARD_AT_ONCE), reason)))
+    }
+    return results
+  }
+
+  /**
+   * Gives up deliveries that wait in a listener's list, walking through it once, a slice a call, and no further than needed.
+   * @param wanted by message id
+   * @returns the ids that were found, and given up
+   * @throws OperationFailed when the lock was lost
+   */
+  async sift(listener: string, wanted: ReadonlyMap<string, DiscardedItem>, reason: string): Promise<Set<string>> {
+    const { redis, keys } = this.#queue
+    const { queue, front, deliveries } = this.#queue.lane(listener)
+    const found = new Set<string>()
+    try {
+      // One that was cut short may have left its front behind.
+      await this.#pour(listener)
+      // What comes in meanwhile was not meant.
+      for (let left = await redis.llen(queue); left > 0 && found.size < wanted.size; ) {
+        const slice = await redis.lrange(queue, 0, SLICE - 1)
+        if (slice.length === 0) break
+        const going = [...new Set(slice)].filter((id) => wanted.has(id))
+        const args = going.flatMap((id) => {
+          const { number, version } = wanted.get(id)!
+          return [id, number, version, stateEvent(id, listener)]
+        })
+        const head = [this.#lock.value, keys.messagePrefix, reason, SLICE, slice.at(-1)!]
+        const [walked] = checked(
+          await this.#scripts.sift(
+            6,
+            keys.maintenance,
+            keys.remaining,
+            keys.audit,
+            queue,
+            front,
+            deliveries,
+            ...head,
+            ...args,
+          ),
+        )
+        left -= walked!
+        if (walked! > 0) for (const id of going) found.add(id)
+      }
+    } finally {
+      await this.#pour(listener)
+    }
+    return found
+  }
+
+  /** Makes one list of a lane's two again. */
+  async #pour(listener: string): Promise<void> {
+    const { queue, front, deliveries } = this.#queue.lane(listener)
+    while (((await this.#scripts.pour(3, queue, front, deliveries, SLICE)) as number) > 0);
+  }
+
+  async #discard(items: readonly DiscardedItem[], reason: string): Promise<readonly DiscardResult[]> {
     const { maintenance, remaining, audit, messagePrefix } = this.#queue.keys
     const lanes = new LaneNumbers()
     const args = items.flatMap(({ id, listener, number, version, kind }) => [
@@ -187,6 +250,6 @@ class LaneNumbers {
   }
 }
 
-function scriptKeys({ queue, inFlight, deliveries, retries, failed }: LaneKeys): string[] {
-  return [queue, inFlight, deliveries, retries, failed]
+function scriptKeys({ queue, inFlight, deliveries, retries, failed, front }: LaneKeys): string[] {
+  return [queue, inFlight, deliveries, retries, failed, front]
 }

@@ -113,8 +113,9 @@ async function laneDepth(
 ): Promise<LaneDepth> {
   const { redis } = queue
   const lane: LaneKeys = queue.lane(name)
-  const [waiting, inFlight, retries, first, failed, head, breaker] = await Promise.all([
+  const [waiting, front, inFlight, retries, first, failed, head, breaker] = await Promise.all([
     orMistyped(redis.llen(lane.queue), 0),
+    orMistyped(redis.llen(lane.front), 0),
     orMistyped(redis.zcard(lane.inFlight), 0),
     orMistyped(redis.zcard(lane.retries), 0),
     orMistyped(redis.zrange(lane.retries, '0', '0', 'WITHSCORES'), []),
@@ -125,7 +126,7 @@ async function laneDepth(
   const pause = held.get(name)
   return {
     listener: name,
-    en_cola: waiting,
+    en_cola: waiting + front,
     en_curso: inFlight,
     reintentos: retries,
     proximo_reintento: first[1] ? new Date(Number(first[1])) : null,

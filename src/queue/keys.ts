@@ -19,6 +19,8 @@ export interface LaneKeys {
   readonly breaker: string
   /** HASH: the token bucket of `limite`. */
   readonly rate: string
+  /** LIST: the head of `queue`, only while `descartar` walks through it (or was cut short). */
+  readonly front: string
 }
 
 export interface Keys {
@@ -87,6 +89,7 @@ export const LANE_KINDS: Readonly<Record<keyof LaneKeys, Kind>> = {
   failed: 'zset',
   breaker: 'hash',
   rate: 'hash',
+  front: 'list',
 }
 
 /** The lane that runs callbacks; no listener may be called so. */
@@ -125,6 +128,7 @@ export function keysOf(instancia: string, proyecto: string): Keys {
       failed: `${prefix}fallidas:${listener}`,
       breaker: `${prefix}corte:${listener}`,
       rate: `${prefix}limite:${listener}`,
+      front: `${prefix}cola_frente:${listener}`,
     }),
   }
 }

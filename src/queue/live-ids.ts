@@ -78,10 +78,12 @@ function idOf(raw: Buffer): string | null {
 async function lane(queue: Queue, name: string, ids: IdSet): Promise<void> {
   const { redis } = queue
   const keys = queue.lane(name)
-  for (let end = -1; ; end -= CHUNK) {
-    const found = await redis.lrange(keys.queue, end - CHUNK + 1, end)
-    for (const id of found) ids.add(keyOf(id, name))
-    if (found.length < CHUNK) break
+  for (const list of [keys.queue, keys.front]) {
+    for (let end = -1; ; end -= CHUNK) {
+      const found = await redis.lrange(list, end - CHUNK + 1, end)
+      for (const id of found) ids.add(keyOf(id, name))
+      if (found.length < CHUNK) break
+    }
   }
   for (let cursor = '0'; ; ) {
     const [next, fields] = await redis.hscan(keys.deliveries, cursor, 'COUNT', CHUNK)
@@ -89,5 +91,7 @@ async function lane(queue: Queue, name: string, ids: IdSet): Promise<void> {
     if (next === '0') break
     cursor = next
   }
-  for (const id of await redis.lrange(keys.queue, 0, FRONT - 1)) ids.add(keyOf(id, name))
+  for (const list of [keys.front, keys.queue]) {
+    for (const id of await redis.lrange(list, 0, FRONT - 1)) ids.add(keyOf(id, name))
+  }
 }

@@ -31,8 +31,8 @@ async function lookAt(queue: Queue, lanes: readonly string[]): Promise<Seen> {
   const { dispatchLease, audit, inbox, dispatching, delayed } = queue.keys
   const keys = [dispatchLease, audit, inbox, dispatching, delayed]
   for (const name of lanes) {
-    const { queue: waiting, inFlight, retries } = queue.lane(name)
-    keys.push(waiting, name === CALLBACK_LANE ? queue.keys.callbacksAside : waiting, inFlight, retries)
+    const { queue: waiting, front, inFlight, retries } = queue.lane(name)
+    keys.push(waiting, front, name === CALLBACK_LANE ? queue.keys.callbacksAside : waiting, inFlight, retries)
   }
   const [now, pending, toDispatch, ...found] = (await scriptsOf(queue.redis).look(keys.length, ...keys)) as number[]
   return { now: now!, inbox: toDispatch === 1, lanes: lanes.filter((_, i) => found[i] === 1), audit: pending! }

@@ -295,7 +295,9 @@ export class Queue {
   /** @param held in the order in which they were claimed */
   async release(held: readonly Held[]): Promise<void> {
     if (held.length === 0) return
-    const { keys, args } = this.#heldArguments(held, ({ queue, inFlight, deliveries }) => [queue, inFlight, deliveries])
+    const { keys, args } = this.#heldArguments(held, ({ queue, inFlight, deliveries, front }) => [
+      ...[queue, inFlight, deliveries, front],
+    ])
     await this.#scripts.release(keys.length, ...keys, ...args)
   }
 
@@ -337,8 +339,8 @@ export class Queue {
   }
 }
 
-function laneKeyList({ queue, inFlight, deliveries, retries, failed, breaker, rate }: LaneKeys): string[] {
-  return [queue, inFlight, deliveries, retries, failed, breaker, rate]
+function laneKeyList({ queue, inFlight, deliveries, retries, failed, breaker, rate, front }: LaneKeys): string[] {
+  return [queue, inFlight, deliveries, retries, failed, breaker, rate, front]
 }
 
 type LaneAnswer = [number, number, number, (Buffer | number)[]]

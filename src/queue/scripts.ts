@@ -15,10 +15,12 @@ import forgetConsumer from './lua/forget-consumer.lua'
 import hold from './lua/hold.lua'
 import join from './lua/join.lua'
 import look from './lua/look.lua'
+import pour from './lua/pour.lua'
 import release from './lua/release.lua'
 import renew from './lua/renew.lua'
 import restore from './lua/restore.lua'
 import settle from './lua/settle.lua'
+import sift from './lua/sift.lua'
 import take from './lua/take.lua'
 
 type Argument = string | number | Buffer
@@ -42,6 +44,8 @@ export interface Scripts {
   readonly restore: Script
   readonly discard: Script
   readonly cancel: Script
+  readonly sift: Script
+  readonly pour: Script
 }
 
 const SOURCES: Readonly<Record<keyof Scripts, string>> = {
@@ -61,6 +65,8 @@ const SOURCES: Readonly<Record<keyof Scripts, string>> = {
   restore,
   discard,
   cancel,
+  sift,
+  pour,
 }
 
 /** Each is defined on the client when it is first used: `send` uses one of them at most. */

@@ -8,6 +8,9 @@ import { Tally } from './tally.ts'
 
 const LOCK_PATIENCE = 60_000
 const REASON = 'descartada a mano'
+/** A list is walked through once for so many of its deliveries: bounds what is remembered here. */
+const WINDOW = 20_000
+const STEP = 500
 
 /** @returns `running`: how many had a request under way, which may still reach the listener */
 export async function discard(
@@ -33,17 +36,42 @@ class Discarder {
     const { queue, backend, audit } = this.#scene
     await drainAudit(queue, backend)
     if (selection.kind === 'ids') await this.#cancel(selection.ids, selection.filters.listener)
+    let rest: StoredDelivery[] = []
     for await (const part of partsOf(audit, selection, limit)) {
       const deliveries = await this.#deliveriesOf(part)
-      const rest = await this.#discard(deliveries, (delivery) => (waits(delivery) ? 'waiting' : 'ended'))
-      if (rest.length === 0) continue
-      await drainAudit(queue, backend)
-      const unfinished = (await this.#deliveriesOf(rest)).filter(waits)
+      rest.push(...(await this.#discard(deliveries, (delivery) => (waits(delivery) ? 'waiting' : 'ended'))))
+      if (rest.length < WINDOW) continue
+      await this.#discardQueued(rest)
+      rest = []
+    }
+    await this.#discardQueued(rest)
+    return { tally: this.#tally, running: this.#running }
+  }
+
+  /** What waits in the lists; and what does not either is not in Redis at all. */
+  async #discardQueued(deliveries: readonly StoredDelivery[]): Promise<void> {
+    const { queue, backend } = this.#scene
+    const byListener = new Map<string, Map<string, DiscardedItem>>()
+    for (const delivery of deliveries.filter(waits)) {
+      const wanted = byListener.get(delivery.listener) ?? new Map()
+      byListener.set(delivery.listener, wanted.set(delivery.messageId, itemOf(delivery, 'waiting')))
+    }
+    const found = new Set<string>()
+    for (const [listener, wanted] of byListener) {
+      for (const id of (await this.#admin?.sift(listener, wanted, REASON)) ?? []) {
+        found.add(textOf({ messageId: id, listener }))
+        this.#tally.done(listener)
+      }
+    }
+    const rest = deliveries.filter((delivery) => !found.has(textOf(delivery)))
+    if (rest.length === 0) return
+    await drainAudit(queue, backend)
+    for (let i = 0; i < rest.length; i += STEP) {
+      const unfinished = (await this.#deliveriesOf(rest.slice(i, i + STEP))).filter(waits)
       for (const { messageId, listener } of await this.#discard(unfinished, () => 'ended')) {
         this.#tally.problem(messageId, listener, MOVING)
       }
     }
-    return { tally: this.#tally, running: this.#running }
   }
 
   /** Messages whose demora runs have no deliveries yet: those that they would have are given up. */
@@ -72,13 +100,7 @@ class Discarder {
     deliveries: readonly StoredDelivery[],
     kindOf: (delivery: StoredDelivery) => DiscardedItem['kind'],
   ): Promise<StoredDelivery[]> {
-    const items = deliveries.map((delivery) => ({
-      id: delivery.messageId,
-      listener: delivery.listener,
-      number: delivery.lastNumber,
-      version: delivery.version,
-      kind: kindOf(delivery),
-    }))
+    const items = deliveries.map((delivery) => itemOf(delivery, kindOf(delivery)))
     const results = this.#admin ? await this.#admin.discard(items, REASON) : items.map(() => 'done' as const)
     const rest: StoredDelivery[] = []
     for (const [i, delivery] of deliveries.entries()) {
@@ -96,6 +118,13 @@ const DELAYED_WHOLE = 'espera su demora: se descarta entero, sin --listener'
 /** In the tally, for a message that no listener would get. */
 const NOBODY = '(ninguno)'
 const MOVING = 'volvió a la cola en este momento: repita el comando'
+
+function itemOf(
+  { messageId, listener, lastNumber, version }: StoredDelivery,
+  kind: DiscardedItem['kind'],
+): DiscardedItem {
+  return { id: messageId, listener, number: lastNumber, version, kind }
+}
 
 function waits({ state }: StoredDelivery): boolean {
   return state === 'pendiente' || state === 'reintentando'

@@ -1,6 +1,7 @@
 /** Random sequences of operations on the real scripts and on the model: after each, both hold the same. */
 import fc from 'fast-check'
 import { expect } from 'vitest'
+import { QueueAdmin } from '../../src/queue/admin.ts'
 import { pause, resume } from '../../src/queue/pauses.ts'
 import type { LaneSpec, Queue, Verdict } from '../../src/queue/queue.ts'
 import { Model } from './model.ts'
@@ -15,6 +16,9 @@ type Operation =
   | { readonly kind: 'claim'; readonly lanes: readonly LaneName[]; readonly n: number }
   | { readonly kind: 'settle'; readonly outcomes: readonly { readonly pick: number; readonly verdict: Verdict }[] }
   | { readonly kind: 'renew' | 'release'; readonly pick: number }
+  | { readonly kind: 'sift'; readonly lane: LaneName; readonly ids: readonly number[] }
+  /** A walk through the list that was cut short: its first ones stand in the front. */
+  | { readonly kind: 'cut'; readonly lane: LaneName; readonly n: number }
   | { readonly kind: 'expire' | 'due' | 'pause' | 'resume'; readonly lane: LaneName }
 
 const lane = fc.constantFrom(...LANES)
@@ -45,6 +49,11 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
     }),
   },
   { weight: 3, arbitrary: fc.record({ kind: fc.constantFrom('renew' as const, 'release' as const), pick }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ kind: fc.constant('sift' as const), lane, ids: fc.uniqueArray(fc.nat(12)) }),
+  },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('cut' as const), lane, n: fc.integer({ min: 1, max: 4 }) }) },
   {
     weight: 5,
     arbitrary: fc.record({
@@ -166,6 +175,24 @@ class Player {
         await queue.release(together)
         return
       }
+      case 'sift': {
+        const ids = operation.ids.map((id) => `m${id}`)
+        const wanted = new Map(
+          ids.map((id) => [id, { id, listener: operation.lane, number: 0, version: 0, kind: 'waiting' as const }]),
+        )
+        await queue.redis.set(queue.keys.maintenance, 'prueba')
+        const admin = new QueueAdmin(queue, { value: 'prueba', release: async () => {} })
+        const found = await admin.sift(operation.lane, wanted, '')
+        await queue.redis.del(queue.keys.maintenance)
+        expect(found).toEqual(new Set(model.sift(operation.lane, ids)))
+        return
+      }
+      case 'cut': {
+        const { queue: list, front } = queue.lane(operation.lane)
+        if ((await queue.redis.exists(front)) === 1) return
+        for (let n = 0; n < operation.n; n++) await queue.redis.lmove(list, front, 'LEFT', 'RIGHT')
+        return
+      }
       case 'expire':
         model.expire(operation.lane)
         await expireLeases(queue, operation.lane)
@@ -193,7 +220,7 @@ class Player {
     for (const [name, expected] of model.lanes) {
       const of = this.#queue.lane(name)
       const [queue, inFlight, retries, failed, deliveries] = await Promise.all([
-        redis.lrange(of.queue, 0, -1),
+        Promise.all([of.front, of.queue].map((list) => redis.lrange(list, 0, -1))).then((lists) => lists.flat()),
         redis.zrange(of.inFlight, '0', '-1'),
         redis.zrange(of.retries, '0', '-1'),
         redis.zrange(of.failed, '0', '-1'),

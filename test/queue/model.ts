@@ -152,6 +152,16 @@ export class Model {
     }
   }
 
+  /** @returns those of them that waited in the list, and are given up */
+  sift(name: string, ids: readonly string[]): string[] {
+    const lane = this.lanes.get(name)!
+    const found = lane.queue.filter((id) => ids.includes(id))
+    lane.queue = lane.queue.filter((id) => !ids.includes(id))
+    for (const id of found) this.#end(lane, id, false)
+    this.audited += found.length
+    return found
+  }
+
   expire(name: string): void {
     const { inFlight } = this.lanes.get(name)!
     for (const id of inFlight.keys()) inFlight.set(id, true)

@@ -2,8 +2,8 @@
 -- KEYS 1 fence counter  2 paused HASH  3 audit STREAM  4 remaining HASH  5 queue of the callback lane
 --      6 callbacks put aside ZSET, all with score 0: `listener~id`
 --      7 retries of the callback lane
---      then seven for each lane: 8 queue LIST  9 in flight ZSET  10 deliveries HASH  11 retries ZSET  12 failed ZSET
---      13 breaker HASH  14 rate HASH
+--      then eight for each lane: 8 queue LIST  9 in flight ZSET  10 deliveries HASH  11 retries ZSET  12 failed ZSET
+--      13 breaker HASH  14 rate HASH  15 front of the queue LIST
 -- ARGV 1 lease, ms  2 message key prefix  3 bytes that are free for all  4 deliveries at most in all, but for callbacks
 --      then eleven for each lane: listener, at most n, strict order (0|1), rate count (0 = none), rate period ms,
 --      breaker pause ms (0 = no breaker), concurrency, callback job for a delivery that fails here ('' = none; its `{id}`
@@ -79,7 +79,7 @@ local function rescue(lane)
     else
       redis.call('ZREM', lane.in_flight, id)
       write_state(lane.deliveries, id, made, number, expiries, version, 0)
-      redis.call(lane.strict and 'LPUSH' or 'RPUSH', lane.queue, id)
+      if lane.strict then redis.call('LPUSH', head(lane.front, lane.queue), id) else redis.call('RPUSH', lane.queue, id) end
     end
   end
   return failed
@@ -147,13 +147,13 @@ local function pick(lane)
   if lane.strict and redis.call('ZCARD', lane.retries) > 0 then
     ids = redis.call('ZRANGEBYSCORE', lane.retries, '-inf', now, 'LIMIT', 0, 1)
   else
-    local waiting = redis.call('LLEN', lane.queue)
+    local waiting = redis.call('LLEN', lane.queue) + redis.call('LLEN', lane.front)
     local most = waiting == 0 and n or math.max(math.ceil(n / 2), n - waiting)
     ids = redis.call('ZRANGEBYSCORE', lane.retries, '-inf', now, 'LIMIT', 0, most)
   end
   if #ids > 0 then redis.call('ZREM', lane.retries, unpack(ids)) end
   if #ids < n and not (lane.strict and redis.call('ZCARD', lane.retries) > 0) then
-    for _, id in ipairs(redis.call('LPOP', lane.queue, n - #ids) or {}) do ids[#ids + 1] = id end
+    for _, id in ipairs(pop(lane.front, lane.queue, n - #ids)) do ids[#ids + 1] = id end
   end
   local first = redis.call('ZRANGE', lane.retries, 0, 0, 'WITHSCORES')
   if first[2] then due = earlier(due, tonumber(first[2])) end
@@ -216,7 +216,7 @@ local function pick_callbacks(lane)
   if #due > 0 then redis.call('ZREM', lane.retries, unpack(due)) end
   local seen = from(due)
   while #ids < lane.n and seen < 500 do
-    local more = from(redis.call('LPOP', lane.queue, lane.n - #ids) or {})
+    local more = from(pop(lane.front, lane.queue, lane.n - #ids))
     if more == 0 then break end
     seen = seen + more
   end
@@ -266,7 +266,7 @@ local function claim(lane)
       failed = failed + 1
     else
       -- Enough bytes for this call: those that were not read go back to the front, the last one first.
-      for back = #ids, index, -1 do redis.call('LPUSH', lane.queue, ids[back]) end
+      for back = #ids, index, -1 do redis.call('LPUSH', head(lane.front, lane.queue), ids[back]) end
       break
     end
   end
@@ -278,23 +278,24 @@ local function claim(lane)
       redis.call('PEXPIRE', lane.rate, math.ceil(lane.period * 2))
     end
   end
-  return { due, redis.call('LLEN', lane.queue) + (lane.is_callbacks and redis.call('ZCARD', aside) or 0), failed, items }
+  local left = redis.call('LLEN', lane.queue) + redis.call('LLEN', lane.front)
+  return { due, left + (lane.is_callbacks and redis.call('ZCARD', aside) or 0), failed, items }
 end
 
-local LANE = { 'list', 'zset', 'hash', 'zset', 'zset', 'hash', 'hash' }
+local LANE = { 'list', 'zset', 'hash', 'zset', 'zset', 'hash', 'hash', 'list' }
 local answer = { now, 0 }
-for i = 0, (#KEYS - 7) / 7 - 1 do
-  local k, a = 8 + i * 7, 5 + i * 11
+for i = 0, (#KEYS - 7) / 8 - 1 do
+  local k, a = 8 + i * 8, 5 + i * 11
   local lane = {
     queue = KEYS[k], in_flight = KEYS[k + 1], deliveries = KEYS[k + 2], retries = KEYS[k + 3], failed = KEYS[k + 4],
-    breaker = KEYS[k + 5], rate = KEYS[k + 6],
+    breaker = KEYS[k + 5], rate = KEYS[k + 6], front = KEYS[k + 7],
     name = ARGV[a], n = math.min(tonumber(ARGV[a + 1]), 500), strict = ARGV[a + 2] == '1', count = tonumber(ARGV[a + 3]),
     period = tonumber(ARGV[a + 4]), breaker_pause = tonumber(ARGV[a + 5]), concurrency = tonumber(ARGV[a + 6]),
     job = ARGV[a + 7], audited = ARGV[a + 8] == '1', room = tonumber(ARGV[a + 9]), own = tonumber(ARGV[a + 10]),
   }
   lane.is_callbacks = not lane.audited
   if not lane.is_callbacks then lane.n = math.min(lane.n, slots) end
-  if redis.call('EXISTS', lane.queue, lane.in_flight, lane.retries, lane.is_callbacks and aside or lane.queue) == 0 then
+  if redis.call('EXISTS', lane.queue, lane.front, lane.in_flight, lane.retries, lane.is_callbacks and aside or lane.queue) == 0 then
     answer[#answer + 1] = { -1, 0, 0, {} }
   elseif lane.n == 0 then
     answer[#answer + 1] = {}

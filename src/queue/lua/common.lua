@@ -22,6 +22,20 @@ local function mistyped(from, kinds)
   end
 end
 
+-- A lane's list has a front as long as `sift` walks through it, or when that was cut short: claims take from there first.
+local function pop(front, queue, n)
+  local ids = redis.call('LPOP', front, n) or {}
+  if #ids < n then
+    for _, id in ipairs(redis.call('LPOP', queue, n - #ids) or {}) do ids[#ids + 1] = id end
+  end
+  return ids
+end
+
+-- Where that which comes first is put back.
+local function head(front, queue)
+  return redis.call('EXISTS', front) == 1 and front or queue
+end
+
 -- Deliveries that wait for their turn. While somebody has made something else of the lane's list they wait among the retries,
 -- due at once, which `claim` tells; where those are no set either, they are only counted, and `recuperar` puts them back.
 local function push(queue, retries, ids, now)

@@ -1,39 +1,39 @@
 -- discard: give deliveries up for good, audited.
--- KEYS 1 maintenance lock  2 remaining HASH  3 audit STREAM   then five for each lane: queue, in flight, deliveries, retries, failed
+-- KEYS 1 maintenance lock  2 remaining HASH  3 audit STREAM   then six for each lane: queue, in flight, deliveries, retries, failed, front
 -- ARGV 1 the lock's value  2 message key prefix  3 reason  4 number of lanes L
 --      then for each delivery: lane number, id, number, version (as the audit knows them), event (JSON),
---      mode: `w` waits: only where Redis holds it; `x` it had failed, or is known to be lost: only where Redis does not hold it
+--      mode: `w` runs or waits for its retry: only where Redis holds it (`sift` is for what waits in the list)
+--            `x` it had failed, or is known to be lost: only where Redis does not hold it
 -- →    one per delivery: 1 done, 0 it is not as `mode` says, 2 done, and a request of it was under way; { -1 } when the lock was lost
 --
 -- With its state goes the fence: the request under way ends as a stale one, audited, without changing anything.
 local lock, remaining, audit = KEYS[1], KEYS[2], KEYS[3]
 local prefix, reason, lanes = ARGV[2], ARGV[3], tonumber(ARGV[4])
 local wrong = mistyped(1, { 'string', 'hash', 'stream' })
-for k = 4, #KEYS, 5 do wrong = wrong or mistyped(k, { 'list', 'zset', 'hash', 'zset', 'zset' }) end
+for k = 4, #KEYS, 6 do wrong = wrong or mistyped(k, { 'list', 'zset', 'hash', 'zset', 'zset', 'list' }) end
 if wrong then return redis.error_reply(wrong) end
 if redis.call('GET', lock) ~= ARGV[1] then return { -1 } end
 local now = clock()
 allow_when_full(remaining)
 
+-- The whole list was walked through just before; what a stopping worker gave back since lies at its head.
+local FRONT = 1000
 local answer = {}
 for at = 5, #ARGV, 6 do
-  local k = 4 + (tonumber(ARGV[at]) - 1) * 5
+  local k = 4 + (tonumber(ARGV[at]) - 1) * 6
   local id, number, version, event, mode = ARGV[at + 1], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), ARGV[at + 4], ARGV[at + 5]
-  local queue, in_flight, deliveries, retries, failed = KEYS[k], KEYS[k + 1], KEYS[k + 2], KEYS[k + 3], KEYS[k + 4]
+  local in_flight, deliveries, retries, failed, front = KEYS[k + 1], KEYS[k + 2], KEYS[k + 3], KEYS[k + 4], head(KEYS[k + 5], KEYS[k])
   local _, held_number, _, held_version = read_state(deliveries, id)
   local running = redis.call('ZSCORE', in_flight, id)
   local code = 0
   if mode == 'w' then
-    -- Oldest first as they come, so the list finds each near its front.
-    local held = running and true or redis.call('ZREM', retries, id) == 1
-    if not held then held = redis.call('EXISTS', prefix .. id) == 1 and redis.call('LREM', queue, 1, id) == 1 end
-    if held then
+    if running or redis.call('ZREM', retries, id) == 1 then
       redis.call('ZREM', in_flight, id)
       redis.call('HDEL', deliveries, id)
       release_body(remaining, prefix, id)
       code = running and 2 or 1
     end
-  elseif not running and redis.call('HEXISTS', deliveries, id) == 0 and not (redis.call('EXISTS', prefix .. id) == 1 and redis.call('LPOS', queue, id)) then
+  elseif not running and redis.call('HEXISTS', deliveries, id) == 0 and not (redis.call('EXISTS', prefix .. id) == 1 and redis.call('LPOS', front, id, 'MAXLEN', FRONT)) then
     redis.call('ZREM', failed, id)
     code = 1
   end

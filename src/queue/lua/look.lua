@@ -1,6 +1,6 @@
 -- look: tell where there may be something to do, for a worker that sleeps.
 -- KEYS 1 dispatch lease HASH  2 audit STREAM  3 inbox LIST  4 dispatching LIST  5 delayed ZSET
---      then four for each lane: queue LIST, what was put aside of it (or the queue again), in flight ZSET, retries ZSET
+--      then five for each lane: queue LIST, its front LIST, what was put aside of it (or the queue again), in flight ZSET, retries ZSET
 -- →    { now, audit events that wait, 1 when there is something to dispatch, then for each lane 1 when there may be something to claim }
 --
 -- Once a second and worker: where nothing waits at all, which is most of the time, one command finds that out.
@@ -19,8 +19,8 @@ local function due(key)
 end
 
 if not quiet and (redis.call('EXISTS', KEYS[3], KEYS[4]) > 0 or due(KEYS[5])) then answer[3] = 1 end
-for k = 6, #KEYS, 4 do
-  local found = not quiet and (redis.call('EXISTS', KEYS[k], KEYS[k + 1]) > 0 or due(KEYS[k + 2]) or due(KEYS[k + 3]))
+for k = 6, #KEYS, 5 do
+  local found = not quiet and (redis.call('EXISTS', KEYS[k], KEYS[k + 1], KEYS[k + 2]) > 0 or due(KEYS[k + 3]) or due(KEYS[k + 4]))
   answer[#answer + 1] = found and 1 or 0
 end
 return answer

@@ -1,6 +1,6 @@
 -- settle: record the attempts that just ended and move their deliveries on, all or nothing.
 -- KEYS 1 audit STREAM  2 remaining HASH  3 queue of the callback lane  4 its retries  5 paused HASH  6 inbox LIST
---      then seven for each lane, as in claim: queue, in flight, deliveries, retries, failed, breaker, rate
+--      then eight for each lane, as in claim: queue, in flight, deliveries, retries, failed, breaker, rate, front
 -- ARGV 1 message key prefix   2 number of lanes L   then six for each lane: listener, breaker threshold percent (0 = none),
 --      minimum, window ms, pause ms, concurrency
 --      then for each attempt, separated by 0x1F: lane number, fence, verdict, attempt number, delay ms, breaker (ok|ko|''),
@@ -62,12 +62,12 @@ end
 local at = 3
 local by_number = {}
 for i = 1, lanes do
-  local k = 7 + (i - 1) * 7
+  local k = 7 + (i - 1) * 8
   by_number[i] = {
     queue = KEYS[k], in_flight = KEYS[k + 1], deliveries = KEYS[k + 2], retries = KEYS[k + 3], failed = KEYS[k + 4],
-    breaker = KEYS[k + 5], name = ARGV[at], threshold = tonumber(ARGV[at + 1]), minimum = tonumber(ARGV[at + 2]),
+    breaker = KEYS[k + 5], front = KEYS[k + 7], name = ARGV[at], threshold = tonumber(ARGV[at + 1]), minimum = tonumber(ARGV[at + 2]),
     window = tonumber(ARGV[at + 3]), pause = tonumber(ARGV[at + 4]), concurrency = tonumber(ARGV[at + 5]),
-    broken = mistyped(k, { 'list', 'zset', 'hash', 'zset', 'zset', 'hash' }),
+    broken = mistyped(k, { 'list', 'zset', 'hash', 'zset', 'zset', 'hash', 'hash', 'list' }),
     -- What this call does to the lane: states by id, ids whose lease ends, ids that end for good, news for the breaker.
     ids = {}, states = {}, unleased = {}, ended = {}, good = 0, bad = 0,
   }
@@ -139,7 +139,7 @@ for _, attempt in ipairs(attempts) do
       redis.call('ZADD', lane.retries, due, id)
     elseif verdict == 'requeue' then
       write_state(lane.deliveries, id, made, number, 0, version, 0)
-      redis.call('LPUSH', lane.queue, id)
+      redis.call('LPUSH', head(lane.front, lane.queue), id)
     else
       lane.ended[#lane.ended + 1] = id
       if verdict ~= 'ok' then redis.call('ZADD', lane.failed, now, id) end
