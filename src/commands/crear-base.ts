@@ -1,7 +1,7 @@
 /** `crear-base`: the audit schema, created or upgraded. */
 import type { Command } from 'commander'
 import type { Context } from './context.ts'
-import { line } from './print.ts'
+import { line, verbatim } from './print.ts'
 
 interface Options {
   readonly mostrarSql?: boolean
@@ -30,7 +30,7 @@ El SQL mostrado otorga lo de un worker a --rol; sin él, al usuario de la config
       const { audit } = await context.config()
       const { migrate, migrationScript } = await import('../audit/migrate.ts')
       if (mostrarSql) {
-        line(migrationScript(audit.schema, { worker: rol ?? audit.username, reader: rolLectura }).trimEnd())
+        verbatim(migrationScript(audit.schema, { worker: rol ?? audit.username, reader: rolLectura }).trimEnd())
         return
       }
       const { applied, version, partitions } = await migrate(audit, { roles: { worker: rol, reader: rolLectura } })

@@ -66,6 +66,11 @@ export function line(text = '', label = ''): void {
   stdout().write(`${label}${shown(text)}\n`)
 }
 
+/** For the next program alone, to the letter: what it is made of is ours, and one word replaced would make it something else. */
+export function verbatim(text: string): void {
+  stdout().write(`${text}\n`)
+}
+
 let atOnce = false
 
 /** Whether `onlyLine` has written its line, past the stream. */

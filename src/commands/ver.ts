@@ -1,8 +1,9 @@
 /** `ver ID`: one message with its whole timeline. */
 import type { Command } from 'commander'
-import type { Timeline } from '../audit/queries.ts'
+import type { MessageColumns, Timeline } from '../audit/queries.ts'
+import { maskUrl } from '../delivery/mask.ts'
 import { OperationFailed } from '../errors.ts'
-import { isSecretHeader, MASK } from '../model/secrets.ts'
+import { isSecretHeader, MASK, type Secrets } from '../model/secrets.ts'
 import { bodyText } from './body-text.ts'
 import type { Context } from './context.ts'
 import { json, line } from './print.ts'
@@ -17,20 +18,23 @@ export function ver(program: Command, context: Context): void {
       const audit = await context.audit()
       const timeline = await audit.message(id)
       if (!timeline) throw await unknownMessage(id, context)
-      if (timeline.message) await withholdHeaders(context, timeline.message.cabeceras)
-      if (options.json) return json(documentOf(timeline))
+      const { secrets } = await context.config()
+      const shown = { ...timeline, message: timeline.message && withheld(timeline.message, secrets) }
+      if (options.json) return json(documentOf(shown))
       const { timelineLines } = await import('./timeline-text.ts')
-      for (const each of await timelineLines(id, timeline)) line(each)
+      for (const each of await timelineLines(id, shown)) line(each)
     })
 }
 
 /** What the message itself carries is kept for `reenviar`, and not shown: neither here nor where an answer repeats it. */
-async function withholdHeaders(context: Context, headers: Record<string, string>): Promise<void> {
-  const { secrets } = await context.config()
-  for (const name of Object.keys(headers).filter(isSecretHeader)) {
-    secrets.add(headers[name]!)
-    headers[name] = MASK
+function withheld(message: MessageColumns, secrets: Secrets): MessageColumns {
+  const cabeceras: Record<string, string> = {}
+  for (const [name, value] of Object.entries(message.cabeceras)) {
+    const isSecret = isSecretHeader(name)
+    if (isSecret) secrets.add(value)
+    cabeceras[name] = isSecret ? MASK : value
   }
+  return { ...message, cabeceras, ruta: message.ruta && maskUrl(message.ruta) }
 }
 
 async function unknownMessage(id: string, context: Context): Promise<OperationFailed> {

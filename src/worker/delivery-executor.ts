@@ -56,7 +56,11 @@ export class DeliveryExecutor implements Executor {
       this.#scene.log.error({ err: error, id: claimed.id, listener: this.#listener.name }, 'error interno al entregar')
       result = {
         requests: [],
-        outcome: { kind: 'retry', reason: `error interno: ${(error as Error).message}`, retryAfter: null },
+        outcome: {
+          kind: 'retry',
+          reason: `error interno: ${this.#scene.config().secrets.hide((error as Error).message)}`,
+          retryAfter: null,
+        },
       }
     }
     if (result.outcome.kind === 'unable') {

@@ -84,6 +84,29 @@ describe('masks', () => {
     expect(maskUrl(url, new Set(['quien']))).toBe(expected)
   })
 
+  test('addresses in an answer, and whatever name the listener hides', () => {
+    const hidden = new Set(['llave', 'x-acceso'])
+    const url = 'https://h/?a=1&llave=k1'
+    expect(
+      maskResponseHeaders(
+        {
+          link: `<${url}>; rel="next", </b?token=t>; rel=prev`,
+          refresh: `5;url=${url}`,
+          'content-location': [url, '/x?LLAVE=k1&amp;token=t'],
+          'x-acceso': 'k1',
+          'x-otra': url,
+        },
+        hidden,
+      ),
+    ).toEqual({
+      link: '<https://h/?a=1&llave=***>; rel="next", </b?token=***>; rel=prev',
+      refresh: '5;url=https://h/?a=1&llave=***',
+      'content-location': ['https://h/?a=1&llave=***', '/x?LLAVE=***&amp;token=***'],
+      'x-acceso': '***',
+      'x-otra': url,
+    })
+  })
+
   test.each([
     'Authorization',
     'COOKIE',
