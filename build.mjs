@@ -95,6 +95,8 @@ const LATE = {
   cosmiconfig: ['crypto', 'fs/promises'],
   // TLS, and scripts of Redis.
   ioredis: ['tls', 'crypto'],
+  // Certificates of listeners, and what is wrong with Redis's TLS. (Imported whole, not by name: a name is read at once.)
+  'src/config': ['tls', 'crypto'],
   'src/queue': ['tls'],
   // Impossible answers.
   'redis-errors': ['assert'],

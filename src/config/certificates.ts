@@ -3,11 +3,11 @@
  * error of the file that names it, not of the first delivery. While a worker runs, a renewal whose key comes after its
  * certificate is such an error for a moment, and the pair before stays in force.
  */
-import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
+import crypto, { type KeyObject, type X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { isAbsolute, resolve } from 'node:path'
 import { Duplex } from 'node:stream'
-import { createSecureContext, TLSSocket } from 'node:tls'
+import tls from 'node:tls'
 import type { TlsConfig } from './config.ts'
 import { isReadableByOthers, reason } from './files.ts'
 import { secret, text } from './kinds.ts'
@@ -79,11 +79,11 @@ export function tlsConfig(reader: Reader): TlsConfig {
 /** Our own certificate as a listener would see it, or null where there is none that can be read. */
 export function clientCertificate({ client }: TlsConfig): X509Certificate | null {
   try {
-    if (client?.kind === 'pem') return new X509Certificate(client.cert)
+    if (client?.kind === 'pem') return new crypto.X509Certificate(client.cert)
     if (client?.kind !== 'pkcs12') return null
     // Node opens a PKCS#12 only to use it: a socket that is connected to nothing shows what it would use.
-    const secureContext = createSecureContext({ pfx: client.bundle, ...passphraseOf(client.passphrase) })
-    const socket = new TLSSocket(new Duplex(), { secureContext })
+    const secureContext = tls.createSecureContext({ pfx: client.bundle, ...passphraseOf(client.passphrase) })
+    const socket = new tls.TLSSocket(new Duplex(), { secureContext })
     const certificate = socket.getX509Certificate() ?? null
     socket.destroy()
     return certificate
@@ -107,7 +107,7 @@ function passphraseOf(passphrase: string | null): { passphrase?: string } {
 /** Every certificate of a chain, as OpenSSL leaves out of a `ca` what it cannot read without a word. */
 function certificateProblem(path: string, pem: string): string | null {
   try {
-    for (const [block] of pem.matchAll(CERTIFICATES)) new X509Certificate(block)
+    for (const [block] of pem.matchAll(CERTIFICATES)) new crypto.X509Certificate(block)
     return null
   } catch (error) {
     return `el certificado de ${path} está incompleto o dañado (${(error as Error).message}): cópielo de nuevo, entero.`
@@ -121,23 +121,23 @@ function pairProblem(
 ): string | null {
   let privateKey: KeyObject
   try {
-    privateKey = createPrivateKey({ key: key.pem, ...passphraseOf(passphrase) })
+    privateKey = crypto.createPrivateKey({ key: key.pem, ...passphraseOf(passphrase) })
   } catch (error) {
     const { message } = error as Error
     return /bad decrypt|password/i.test(message)
       ? `cert_pwd no abre la clave privada de ${key.path}: revise cert_pwd.`
       : `la clave privada de ${key.path} está incompleta o dañada (${message}): cópiela de nuevo, entera.`
   }
-  if (!new X509Certificate(cert.pem).checkPrivateKey(privateKey)) {
+  if (!new crypto.X509Certificate(cert.pem).checkPrivateKey(privateKey)) {
     return `la clave de ${key.path} no es la del certificado de ${cert.path}: indique la que se usó para pedirlo.`
   }
   return contextProblem({ cert: cert.pem, key: key.pem, ...passphraseOf(passphrase) }, cert.path)
 }
 
 /** What OpenSSL itself finds wrong, as it would at the first delivery. */
-function contextProblem(options: Parameters<typeof createSecureContext>[0], path: string): string | null {
+function contextProblem(options: Parameters<typeof tls.createSecureContext>[0], path: string): string | null {
   try {
-    createSecureContext(options)
+    tls.createSecureContext(options)
     return null
   } catch (error) {
     const { message } = error as Error

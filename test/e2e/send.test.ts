@@ -39,6 +39,24 @@ test('the id alone is printed, from an argument, stdin and a file', async ({ wor
   )
 })
 
+test('a plain send does not load what takes a tenth of its start each: OpenSSL, TLS, child processes', async ({
+  world,
+}) => {
+  await world.listener(() => ({ status: 200 }))
+  const seen = join(world.folder, 'cargados.cjs')
+  await writeFile(
+    seen,
+    "const { _load } = require('node:module')\n" +
+      "require('node:module')._load = function (name, ...more) { process._rawDebug(name); return _load.call(this, name, ...more) }\n",
+  )
+  const run = await world.cli(['send', 'x', '{}'], { env: { NODE_OPTIONS: `--require ${seen}` } })
+  const loaded = run.stderr.split('\n').map((name) => name.replace('node:', ''))
+  expect(loaded).toContain('net')
+  expect(loaded.filter((name) => ['crypto', 'tls', 'child_process', 'assert', 'https', 'http'].includes(name))).toEqual(
+    [],
+  )
+})
+
 test('path, method, headers and content type travel with the message', async ({ world }) => {
   const listener = await world.listener(() => ({ status: 200 }))
   const id = await world.send('x', 'hola <b>', [
