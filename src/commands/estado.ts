@@ -19,6 +19,8 @@ interface Estado extends Omit<Depths, 'listeners'> {
   readonly postgres: string
   /** Messages of the last days that no listener got; null: the audit could not be asked. */
   readonly sin_listener: number | null
+  /** Rows that Postgres refused, and events that this version did not understand; null: the audit could not be asked. */
+  readonly auditoria_rechazada: number | null
   readonly workers: readonly WorkerRow[]
   readonly listeners: readonly (Depths['listeners'][number] & { readonly configurado: boolean })[]
 }
@@ -79,6 +81,7 @@ async function read(context: Context): Promise<{ state: Estado; trouble: Resthoo
     resthooks_activo: config.active,
     postgres: audit.trouble?.message ?? 'ok',
     sin_listener: audit.unheard,
+    auditoria_rechazada: audit.rejected,
     ...depths,
     // One that was taken out of the file is shown for as long as it holds something.
     listeners: lanes.filter((lane) => lane.configurado || config.listeners.has(lane.listener) || holds(lane)),
@@ -98,10 +101,12 @@ function holds({ en_cola, en_curso, reintentos, fallidas }: Depths['listeners'][
 
 const UNHEARD_DAYS = 7
 const AUDIT_PATIENCE_MS = 3_000
+const NOT_KNOWN = 'no se sabe sin Postgres'
 
 interface AuditState {
   /** Messages of the last days that no listener got; null where the audit did not answer. */
   readonly unheard: number | null
+  readonly rejected: number | null
   readonly trouble: ResthooksError | null
 }
 
@@ -111,18 +116,24 @@ async function readAudit(context: Context): Promise<AuditState> {
     const error = new Unavailable(`Postgres no respondió en ${AUDIT_PATIENCE_MS / 1000} s: vea «resthooks verificar».`)
     setTimeout(reject, AUDIT_PATIENCE_MS, error).unref()
   })
-  const asked = context.audit().then((audit) => audit.unheardCount(since))
+  const asked = context.audit().then((audit) => Promise.all([audit.unheardCount(since), audit.rejectedCount()]))
   try {
-    return { unheard: await Promise.race([asked, late]), trouble: null }
+    const [unheard, rejected] = await Promise.race([asked, late])
+    return { unheard, rejected, trouble: null }
   } catch (error) {
     const trouble = error instanceof ResthooksError ? error : await context.explain(error)
     if (!trouble) throw error
-    return { unheard: null, trouble }
+    return { unheard: null, rejected: null, trouble }
   }
 }
 
+function rejectedText(count: number | null): string {
+  if (count === null) return NOT_KNOWN
+  return count === 0 ? '0' : `${count}: están, enteras y con su motivo, en la tabla auditoria_rechazada`
+}
+
 function unheardText(count: number | null): string {
-  if (count === null) return 'no se sabe sin Postgres'
+  if (count === null) return NOT_KNOWN
   if (count === 0) return '0'
   return `${count} en ${UNHEARD_DAYS} días: véalos con «resthooks auditoria --sin-listener»`
 }
@@ -140,6 +151,7 @@ async function show(state: Estado, { json }: Options): Promise<void> {
   print.line(`demoradas            ${state.demoradas}`)
   print.line(`entrada inválida     ${state.entrada_invalida}`)
   print.line(`auditoría pendiente  ${state.auditoria_pendiente}`)
+  print.line(`auditoría rechazada  ${rejectedText(state.auditoria_rechazada)}`)
   print.line(`sin listener         ${unheardText(state.sin_listener)}`)
   print.line(`Postgres             ${state.postgres}`)
   print.line(`callbacks            ${callbackText(state.callbacks)}`)

@@ -15,6 +15,7 @@ export function encodeEnvelope(message: Message, checked = false): string {
   const text = travelsAsText(body) ? body.toString('utf8') : null
   const json = text !== null && isJsonType(contentType) && (checked || isJson(text))
   const members = {
+    v: 1,
     id: message.id,
     evento: message.event,
     tipo_contenido: json && contentType === 'application/json' ? undefined : contentType,

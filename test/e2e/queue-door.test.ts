@@ -97,13 +97,14 @@ test('an id that comes again once it has ended is another round: sent, and its s
   await world.push({ id: 'orden-7', evento: 'x', datos: { n: 2 } })
   await listener.received(3)
   await until(async () => (await world.audit('orden-7'))[0]?.estado === 'exitosa')
-  expect(await world.audit('orden-7')).toMatchObject([{ motivo: null, intentos: [{}, {}, { resultado: 'exito' }] }])
+  const [last] = await world.audit('orden-7')
+  expect(last).toMatchObject({ motivo: null, intentos: [{ numero: 1 }, { numero: 1 }, { numero: 2 }] })
   const { stdout } = await world.cli(['ver', 'orden-7'])
   expect(stdout).toContain('"n": 2')
   expect(stdout).toContain('2 mensajes con este id; éste es el último')
 })
 
-test('what is of another version waits whole and is counted: an envelope, a body, a callback, a state, a pause', async ({
+test('what is of another version waits whole and is counted: an envelope, a body, a callback, a state, a pause, an event', async ({
   world,
 }) => {
   const { redis, keys } = world
@@ -115,6 +116,7 @@ test('what is of another version waits whole and is counted: an envelope, a body
   const lane = keys.lane('a')
   const body = '{"v":2,"evento":"x","cuerpo":"\\u00f1"}'
   const job = '{"v":2,"tipo":"on_partial","mensaje":"m"}'
+  await redis.xadd(keys.audit, '*', 's', '1795704900324 {"v":9,"m":"m"}\n')
   await world.push(body)
   await redis.set(`${keys.messagePrefix}de-otra`, body)
   await redis.rpush(lane.queue, 'de-otra')
@@ -138,7 +140,11 @@ test('what is of another version waits whole and is counted: an envelope, a body
   expect(listener.requests.map(({ headers }) => headers['webhook-id'])).toEqual([id])
   const { stdout } = await world.cli(['estado', '--json'])
   const estado = JSON.parse(stdout)
-  expect(estado).toMatchObject({ entrada_invalida: 1, callbacks: { reintentos: 2, fallidas: 0 } })
+  expect(estado).toMatchObject({
+    entrada_invalida: 1,
+    auditoria_rechazada: 1,
+    callbacks: { reintentos: 2, fallidas: 0 },
+  })
   expect(estado.listeners).toMatchObject([
     { listener: 'a', reintentos: 2, fallidas: 0 },
     { listener: 'en-pausa', pausado: 'hasta-el-jueves' },

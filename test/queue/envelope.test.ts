@@ -216,7 +216,7 @@ describe('a whole envelope', () => {
   test('a body of JSON stands there as it is, at the end, and the rest only where it says something', () => {
     const message = { ...plain, body: Buffer.from('{"a":"\\u00e9","a":12345678901234567890}') }
     expect(encodeEnvelope(message)).toBe(
-      '{"id":"x","evento":"e","creado":"2026-11-24T20:00:00.000Z","largo":39,"datos":{"a":"\\u00e9","a":12345678901234567890}}',
+      '{"v":1,"id":"x","evento":"e","creado":"2026-11-24T20:00:00.000Z","largo":39,"datos":{"a":"\\u00e9","a":12345678901234567890}}',
     )
   })
 
