@@ -124,8 +124,9 @@ function pairProblem(
     privateKey = crypto.createPrivateKey({ key: key.pem, ...passphraseOf(passphrase) })
   } catch (error) {
     const { message } = error as Error
-    return /bad decrypt|password/i.test(message)
-      ? `cert_pwd no abre la clave privada de ${key.path}: revise cert_pwd.`
+    // A wrong password is found out by what comes of it, one time in 256 as a damaged key.
+    return key.pem.includes('ENCRYPTED')
+      ? `cert_pwd no abre la clave privada de ${key.path} (${message}): revise cert_pwd, o copie de nuevo el archivo.`
       : `la clave privada de ${key.path} está incompleta o dañada (${message}): cópiela de nuevo, entera.`
   }
   if (!new crypto.X509Certificate(cert.pem).checkPrivateKey(privateKey)) {
