@@ -145,6 +145,8 @@ async function report(error: unknown, program: Command, context: Context): Promi
   const explained = error instanceof ResthooksError ? error : await context.explain(error)
   if (explained !== null) {
     note(`resthooks: ${explained.message}`)
+    const hint = explained.code === 'NO_DISPONIBLE' ? await context.missingConfiguration() : null
+    if (hint !== null) note(hint)
     return explained.exitCode
   }
   const reason = systemReason(error)

@@ -50,7 +50,7 @@ export async function diagnoseAll(scene: DoctorScene): Promise<Diagnosis> {
       ...(redis.findings ?? group('Redis', [unreached(redis.trouble!)])),
       ...(postgres.findings ?? group('Postgres', [unreached(postgres.trouble!)])),
       ...listeners,
-      ...group('supervisord', checkSupervisord(scene.supervisord, config.workers)),
+      ...group('supervisord', checkSupervisord(scene.supervisord, config.workers, config.files.watched)),
     ],
     troubles,
   }

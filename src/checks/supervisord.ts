@@ -1,5 +1,6 @@
 /** supervisord's patience against the workers' own: whoever is killed in the middle repeats its deliveries. */
-import { readdirSync, readFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { readdirSync, readFileSync, type Stats, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import picomatch from 'picomatch'
 import type { WorkersConfig } from '../config/config.ts'
@@ -29,8 +30,16 @@ export interface Program {
 const FINISH: Millis = 8_000
 const DEFAULT_STOPWAITSECS = '10'
 
-/** @param named `--supervisord`; else the usual places are looked at */
-export function checkSupervisord(named: string | undefined, workers: WorkersConfig, cwd = process.cwd()): Verdict[] {
+/**
+ * @param named `--supervisord`; else the usual places are looked at
+ * @param files what the workers must be able to read
+ */
+export function checkSupervisord(
+  named: string | undefined,
+  workers: WorkersConfig,
+  files: readonly string[],
+  cwd = process.cwd(),
+): Verdict[] {
   const name = 'stopwaitsecs'
   let programs: Program[]
   try {
@@ -44,7 +53,61 @@ export function checkSupervisord(named: string | undefined, workers: WorkersConf
     if (named === undefined) return [ok(name, `${text}; si lo usa, indíquelo con --supervisord`)]
     return [aviso(name, text, 'revise --supervisord')]
   }
-  return programs.flatMap((program) => checkProgram(program, workers))
+  return programs.flatMap((program) => [...checkProgram(program, workers), ...checkUser(program, files)])
+}
+
+/** The user whom supervisord gives the program to: who runs `verificar` may read more. */
+function checkUser({ name, file, settings }: Program, files: readonly string[]): Verdict[] {
+  const user = settings.get('user')?.trim()
+  if (!user) return []
+  const where = `[program:${name}] de ${file}`
+  const who = accountOf(user)
+  if (who === null)
+    return [error('user', `${where}: el usuario «${user}» no existe en esta máquina`, 'corrija user=, o créelo')]
+  const barred = files.filter((each) => !canRead(who, each))
+  if (barred.length === 0) return [ok('user', `${where}: ${user} puede leer los ${files.length} archivos`)]
+  return [
+    error(
+      'user',
+      `${where}: ${user} no puede leer ${barred.join(', ')}: los workers no arrancan`,
+      `dele permiso (chgrp ${user} y chmod 640 al archivo, chmod o+x a las carpetas), o cambie user=`,
+    ),
+  ]
+}
+
+/** By the permission bits alone: what lists of access control (ACL) grant besides is not seen. */
+export interface Account {
+  readonly uid: number
+  readonly gids: readonly number[]
+}
+
+function accountOf(user: string): Account | null {
+  const ask = (flag: string) => spawnSync('id', [flag, '--', user], { encoding: 'utf8' })
+  const [uid, groups] = [ask('-u'), ask('-G')]
+  if (uid.status !== 0 || groups.status !== 0) return null
+  return { uid: Number(uid.stdout), gids: groups.stdout.trim().split(' ').map(Number) }
+}
+
+/** May it read the file, and enter every folder on the way to it? */
+export function canRead(who: Account, file: string): boolean {
+  if (who.uid === 0) return true
+  try {
+    let path = resolve(file)
+    if (!grants(who, statSync(path), 4)) return false
+    while (path !== dirname(path)) {
+      path = dirname(path)
+      if (!grants(who, statSync(path), 1)) return false
+    }
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** @param right of others, 4 to read and 1 to enter */
+function grants({ uid, gids }: Account, { mode, uid: owner, gid }: Stats, right: 1 | 4): boolean {
+  const shift = uid === owner ? 6 : gids.includes(gid) ? 3 : 0
+  return (mode & (right << shift)) !== 0
 }
 
 /** Pure. */

@@ -100,6 +100,18 @@ export class Context {
     return isRedisError(error) ? explainRedis(error, config.redis) : null
   }
 
+  /** Where the files were looked for, when there is none: what does not answer is then but a default. Else null. */
+  async missingConfiguration(): Promise<string | null> {
+    const config = await this.#config?.catch(() => null)
+    if (!config || config.files.ini !== null || config.files.env !== null) return null
+    const { searchPlaces } = await import('../config/load.ts')
+    const { ini, env } = searchPlaces(this.#options)
+    return (
+      'No se encontró ninguna configuración, y se probaron los valores por omisión. ' +
+      `resthooks.ini se buscó en: ${ini.join(', ')}; instalador.env, en: ${env.join(', ')}.`
+    )
+  }
+
   /** Forgets the connections, so that whoever asks again gets new ones. */
   async disconnect(): Promise<void> {
     await this.close()

@@ -1,16 +1,17 @@
 /** The judgements of `verificar`, as tables of cases. */
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir, userInfo } from 'node:os'
 import { dirname, join } from 'node:path'
-import { afterAll, describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, onTestFinished, test } from 'vitest'
 import { checkClock } from '../../src/checks/clock.ts'
 import { checkDrain, checkExposure, checkLease } from '../../src/checks/configuration.ts'
 import { checkTls } from '../../src/checks/listeners.ts'
 import { checkPostgres, type PostgresFacts } from '../../src/checks/postgres.ts'
 import { checkLoaded, whyInvalid } from '../../src/checks/queue.ts'
 import { checkRedis, parseInfo } from '../../src/checks/redis.ts'
-import { checkProgram } from '../../src/checks/supervisord.ts'
-import type { ConfigFiles, ListenerConfig, RedisConfig } from '../../src/config/config.ts'
+import { canRead, checkProgram, checkSupervisord } from '../../src/checks/supervisord.ts'
+import type { ConfigFiles, ListenerConfig, RedisConfig, WorkersConfig } from '../../src/config/config.ts'
 
 const GOOD_INFO = `# Server
 redis_version:7.0.15
@@ -242,5 +243,50 @@ describe('exposure', () => {
     const name = 'NODE_TLS_REJECT_UNAUTHORIZED'
     expect(found([], [], redis('localhost'), { [name]: '0' })).toEqual([`${name} error`])
     expect(found([], [], redis('localhost'), { [name]: '1' })).toEqual([])
+  })
+})
+
+describe('the user whom supervisord gives the workers to', () => {
+  test('must be able to read the files, and to enter the folders on the way to them', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'usuario-'))
+    onTestFinished(() => rm(folder, { recursive: true, force: true }))
+    const file = join(folder, 'instalador.env')
+    await writeFile(file, '')
+    const [stranger, companion] = [
+      { uid: 4_000_000, gids: [4_000_000] },
+      { uid: 4_000_000, gids: [process.getgid!()] },
+    ]
+    const cases: [number, number, boolean, boolean][] = [
+      [0o755, 0o644, true, true],
+      [0o755, 0o640, false, true],
+      [0o755, 0o600, false, false],
+      [0o750, 0o644, false, true],
+      [0o700, 0o644, false, false],
+    ]
+    for (const [ofFolder, ofFile, first, second] of cases) {
+      await chmod(folder, ofFolder)
+      await chmod(file, ofFile)
+      expect([canRead(stranger, file), canRead(companion, file)], `${ofFolder} ${ofFile}`).toEqual([first, second])
+    }
+    expect(canRead(stranger, join(folder, 'ninguno'))).toBe(false)
+    expect(canRead({ uid: 0, gids: [0] }, join(folder, 'ninguno'))).toBe(true)
+  })
+
+  test('is named with what it cannot read, or told to be nobody', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'usuario-'))
+    onTestFinished(() => rm(folder, { recursive: true, force: true }))
+    const [conf, env] = [join(folder, 'supervisord.conf'), join(folder, 'instalador.env')]
+    await writeFile(env, '', { mode: 0o600 })
+    const verdict = async (user: string) => {
+      await writeFile(conf, `[program:x]\ncommand=resthooks iniciar-workers\nstopwaitsecs=60\nuser=${user}\n`)
+      const found = checkSupervisord(conf, { drain: 30_000 } as WorkersConfig, [env])
+      return found.find(({ verificacion }) => verificacion === 'user')
+    }
+    expect(await verdict('nobody')).toMatchObject({ resultado: 'error', detalle: expect.stringContaining(env) })
+    expect(await verdict('no-existe-tal')).toMatchObject({
+      resultado: 'error',
+      detalle: expect.stringContaining('no existe'),
+    })
+    expect(await verdict(userInfo().username)).toMatchObject({ resultado: 'ok' })
   })
 })

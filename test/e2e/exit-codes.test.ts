@@ -1,7 +1,7 @@
 /** Exit codes 0 to 4, each with a message that says what happened, where, and what to do (INTERFACE §3). */
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { BIN, runProgram } from '../support/cli.ts'
+import { BIN, runCli, runProgram } from '../support/cli.ts'
 import { freePort } from '../support/ports.ts'
 import { startRedis } from '../support/redis-server.ts'
 import { expect, test, type World } from '../support/world.ts'
@@ -79,6 +79,13 @@ test('4: no Redis', async ({ world }) => {
   const run = await world.cli(['send', 'x', '{}'])
   expect(run).toMatchObject({ code: 4, stdout: '' })
   expect(run.stderr).toContain(`127.0.0.1:${port}`)
+})
+
+test('4: without any configuration, and without a Redis at its default: where the files were looked for', async () => {
+  const env = { REST_HOOKS_REDIS_PORT: String(await freePort()), TOBA_INSTALACION_DIR: '/no/existe' }
+  const run = await runCli(['estado'], { env, cwd: '/' })
+  expect(run.code).toBe(4)
+  expect(run.stderr).toContain('/no/existe/i__produccion/p__resthooks/resthooks.ini')
 })
 
 test('4: no Postgres', async ({ world }) => {

@@ -3,7 +3,7 @@
  * (`<!-- prueba: NAME -->`); only paths, ports and names of the examples are replaced by those of the test.
  */
 import { chmod, mkdir, readFile, symlink, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe } from 'vitest'
 import { COMMANDS } from '../../src/commands/registry.ts'
@@ -20,7 +20,10 @@ function block(name: string, world: World): string {
   const { host, port } = world.redis.options
   return blockText(name)
     .replaceAll('/opt/siu/instalacion/i__produccion/p__pilaga/resthooks.ini', world.ini)
+    .replaceAll('/opt/siu/instalacion/i__produccion/p__pilaga', dirname(world.ini))
     .replaceAll('/opt/siu/instalacion', world.folder)
+    .replaceAll('PATH=/usr/local/bin', `PATH=${dirname(process.execPath)}:/usr/local/bin`)
+    .replaceAll('www-data', String(process.getgid?.()))
     .replaceAll('/var/spool/siu', world.folder)
     .replaceAll('/opt/siu/avisar.sh', join(world.folder, 'registrar.sh'))
     .replaceAll('/usr/local/bin/resthooks', BIN)

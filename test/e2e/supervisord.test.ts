@@ -67,9 +67,9 @@ async function exampleFor(world: World): Promise<string> {
     if (replaced === text) throw new Error(`supervisord.conf.example has no ${pattern}`)
     text = replaced
   }
-  replace('/opt/resthooks/bin/resthooks', `${process.execPath} ${BIN}`)
-  replace('--instancia produccion --proyecto resthooks', `--instancia ${world.instancia} --proyecto ${world.proyecto}`)
-  replace('directory=/opt/resthooks', `directory=${world.folder}`)
+  replace('/usr/local/bin/resthooks', `${process.execPath} ${BIN}`)
+  replace('-i produccion -p pilaga', `-i ${world.instancia} -p ${world.proyecto}`)
+  replace('directory=/opt/siu/instalacion', `directory=${world.folder}`)
   replace('user=www-data\n', '')
   replace('/opt/siu/instalacion', world.folder)
   replace('/var/log/supervisor/resthooks.log', join(world.folder, 'resthooks.log'))
