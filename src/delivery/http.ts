@@ -82,14 +82,14 @@ class HttpDeliverer implements Deliverer {
   /** What may be known of the attempt: an answer may repeat what was sent, in any of its places. */
   #shown(message: Message, { requests, outcome }: AttemptResult): AttemptResult {
     const own = Object.keys(message.headers).filter(isSecretHeader)
-    let secrets = this.#secrets
-    if (own.length > 0) {
-      secrets = new Secrets(own.map((name) => message.headers[name]!))
-      secrets.include(this.#secrets)
-    }
+    const known = [this.#secrets]
+    if (own.length > 0) known.push(new Secrets(own.map((name) => message.headers[name]!)))
     return {
-      requests: requests.map((request) => withoutSecrets(request, secrets)),
-      outcome: outcome.kind === 'success' ? outcome : { ...outcome, reason: secrets.hide(outcome.reason) },
+      requests: requests.map((request) => known.reduce(withoutSecrets, request)),
+      outcome:
+        outcome.kind === 'success'
+          ? outcome
+          : { ...outcome, reason: known.reduce((reason, secrets) => secrets.hide(reason), outcome.reason) },
     }
   }
 

@@ -10,7 +10,7 @@ export const MASK = '***'
 /** In characters: of a value that is looked for, and of each of its forms. */
 const SHORTEST = 6
 /** Tokens obtained while running, of all listeners; the oldest expired long ago. */
-const MOST_TOKENS = 1000
+const MOST_TOKENS = 200
 const GRAM = 4
 const STRIDE = SHORTEST - GRAM + 1
 /** Of the filter, less one. */
@@ -29,15 +29,18 @@ export class Secrets {
   add(value: string): void {
     if (value.length < SHORTEST || this.#values.has(value)) return
     this.#values.add(value)
-    this.#search = null
+    if (this.#search !== null) addForms(this.#search, formsOf(value))
   }
 
   /** A token that a server gave: hidden like the rest, forgotten when many others came after it. */
   addToken(token: string): void {
     if (token.length < SHORTEST || this.#values.has(token)) return
     this.#tokens.push(token)
-    if (this.#tokens.length > MOST_TOKENS) this.#values.delete(this.#tokens.shift()!)
     this.add(token)
+    if (this.#tokens.length <= MOST_TOKENS) return
+    // Half at once: what is looked for is made anew then.
+    for (const old of this.#tokens.splice(0, MOST_TOKENS / 2)) this.#values.delete(old)
+    this.#search = null
   }
 
   /** For another thread. */
@@ -89,7 +92,7 @@ export class Secrets {
 
 interface Search {
   /** Every form with where in it the gram stands, by gram, the longest first. */
-  readonly forms: ReadonlyMap<string, readonly (readonly [form: string, offset: number])[]>
+  readonly forms: Map<string, readonly (readonly [form: string, offset: number])[]>
   /** Whether any form holds a gram of that hash: all that is asked of nearly every place of a text. */
   readonly filter: Uint8Array
 }
@@ -100,17 +103,24 @@ interface Search {
  * Made when something is first written: `send`, which must start fast, writes nothing that could hold a secret.
  */
 function searchFor(values: Iterable<string>): Search {
-  const forms = new Map<string, (readonly [string, number])[]>()
-  const filter = new Uint8Array(SLOTS + 1)
-  for (const form of new Set([...values].flatMap(formsOf))) {
+  const search = { forms: new Map(), filter: new Uint8Array(SLOTS + 1) }
+  for (const value of values) addForms(search, formsOf(value))
+  return search
+}
+
+function addForms({ forms, filter }: Search, added: readonly string[]): void {
+  for (const form of new Set(added)) {
     for (let offset = 0; offset < STRIDE; offset++) {
       const gram = form.slice(offset, offset + GRAM)
-      forms.set(gram, [...(forms.get(gram) ?? []), [form, offset] as const])
+      const known = forms.get(gram) ?? []
+      if (known.some(([text, at]) => text === form && at === offset)) continue
+      forms.set(
+        gram,
+        [...known, [form, offset] as const].sort(([a], [b]) => b.length - a.length),
+      )
       filter[slotOf(gram)] = 1
     }
   }
-  for (const each of forms.values()) each.sort(([a], [b]) => b.length - a.length)
-  return { forms, filter }
 }
 
 function slotOf(gram: string): number {

@@ -52,8 +52,11 @@ describe('a secret is replaced in every form in which it travels', () => {
 
   test('a token is known from when it was obtained, and the oldest are forgotten', () => {
     const secrets = new Secrets([SECRET])
-    for (let n = 0; n < 1100; n++) secrets.addToken(`token-${n}.`)
-    expect(secrets.hide(`token-0. token-1099. ${SECRET}`)).toBe('token-0. *** ***')
+    for (let n = 0; n < 250; n++) {
+      secrets.addToken(`token-${n}.`)
+      expect(secrets.hide(`token-${n}. ${SECRET}`)).toBe('*** ***')
+    }
+    expect(secrets.hide('token-0. token-240.')).toBe('token-0. ***')
   })
 
   test('whatever surrounds it, no secret is left', () => {
