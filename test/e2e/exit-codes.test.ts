@@ -103,6 +103,8 @@ const OUTAGES: readonly (readonly [readonly string[], number | null, number | nu
   [['send', 'x', '{}', '--demora', '10m'], 4, 4, null],
   [['send', '--lote'], 4, 4, null],
   [['estado'], 4, null, 4],
+  [['verificar'], 4, null, 4],
+  [['iniciar-workers', '--una-vez'], 4, 4, null],
   [['auditoria'], null, null, 4],
   [['ver', '01ARZ3NDEKTSV4RRFFQ69G5FAV'], null, null, 4],
   [['pausar', 'a'], 4, 4, null],
