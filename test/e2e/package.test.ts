@@ -63,6 +63,7 @@ test('runs without its dependencies beside it: they are in the bundle', async ({
 test('send makes its code cache for the Node, the architecture and the bundle at hand, and takes none that others can write', async ({
   world,
 }) => {
+  await world.set('listener x', { url: 'http://127.0.0.1:1' })
   const copy = join(world.folder, 'copia')
   await runProgram('cp', ['-r', join(place, 'node_modules/resthooks'), copy])
   const bundle = join(copy, 'dist/send.cjs')
