@@ -96,6 +96,7 @@ const WORKERS: Shower<Config['workers']> = {
   drenaje: ({ drain }) => formatDuration(drain),
   sondeo: ({ poll }) => formatDuration(poll),
   arriendo: ({ lease }) => formatDuration(lease),
+  nivel: ({ level }) => level,
   metricas: ({ metrics }) => metrics && `${metrics.host}:${metrics.port}`,
 }
 

@@ -76,6 +76,9 @@ export interface AuditConfig {
   readonly retention: Millis
 }
 
+export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const
+export type LogLevel = (typeof LOG_LEVELS)[number]
+
 export interface WorkersConfig {
   /** HTTP requests in flight per process. */
   readonly concurrency: number
@@ -88,6 +91,8 @@ export interface WorkersConfig {
   readonly lease: Millis
   /** Where /metrics and /salud listen; null = off. */
   readonly metrics: { readonly host: string; readonly port: number } | null
+  /** Of the log: what is less grave is not written. */
+  readonly level: LogLevel
 }
 
 export type RetryStrategy = {

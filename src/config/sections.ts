@@ -4,9 +4,9 @@
 import * as v from 'valibot'
 import { suggestion } from '../model/nearest.ts'
 import { basicByDefault, serviceLayers } from './client.ts'
-import type { Config, ListenerConfig, RetryStrategy, WorkersConfig } from './config.ts'
+import { type Config, type ListenerConfig, LOG_LEVELS, type RetryStrategy, type WorkersConfig } from './config.ts'
 import type { IniFile, IniSection } from './ini.ts'
-import { duration, type HostPort, hostPortSchema, integer, kind } from './kinds.ts'
+import { duration, type HostPort, hostPortSchema, integer, kind, word } from './kinds.ts'
 import { listenerConfig, type Surroundings, type Target } from './listener.ts'
 import type { Locations } from './locations.ts'
 import { auditConfig, redisConfig } from './servers.ts'
@@ -177,6 +177,7 @@ function workersConfig(reader: Reader): WorkersConfig {
     poll: setting(reader, 'sondeo', duration(10, 60 * SECOND), SECOND),
     lease: setting(reader, 'arriendo', duration(SECOND, 3600 * SECOND), 30 * SECOND),
     metrics: setting(reader, 'metricas', METRICS, null),
+    level: setting(reader, 'nivel', word(LOG_LEVELS), 'info'),
   }
 }
 

@@ -99,6 +99,10 @@ export interface Settlement {
   readonly events: readonly { readonly type: 'a' | 'c'; readonly json: string }[]
 }
 
+/** As `settle` numbers them; the trial of an open breaker failed: `reopened`. */
+const BREAKER_CHANGES = [null, 'opened', 'reopened', 'closed'] as const
+export type BreakerChange = NonNullable<(typeof BREAKER_CHANGES)[number]>
+
 export interface Held {
   readonly lane: string
   readonly id: string
@@ -241,10 +245,14 @@ export class Queue {
   }
 
   /**
+   * @param told what this call did to the circuit breaker of a lane
    * @returns for each, whether it was applied; false: the lease was lost, and only the audit took it; null: a key of its lane
    *   is of another type, and it is to be told again
    */
-  async settle(settlements: readonly Settlement[]): Promise<readonly (boolean | null)[]> {
+  async settle(
+    settlements: readonly Settlement[],
+    told: (lane: string, change: BreakerChange) => void = () => {},
+  ): Promise<readonly (boolean | null)[]> {
     const { audit, remaining, paused, inbox, messagePrefix } = this.keys
     const callbacks = this.lane(CALLBACK_LANE)
     const keys = [audit, remaining, callbacks.queue, callbacks.retries, paused, inbox]
@@ -277,7 +285,11 @@ export class Queue {
       for (const { json } of events) args.push(json)
     }
     const answer = await this.#scripts.settle(keys.length, ...keys, messagePrefix, lanes.size, ...laneArgs, ...args)
-    return (answer as number[]).map((code) => (code === 2 ? null : code === 1))
+    for (const [name, number] of lanes) {
+      const change = BREAKER_CHANGES[(answer as number[])[settlements.length + number - 1] ?? 0]
+      if (change) told(name, change)
+    }
+    return (answer as number[]).slice(0, settlements.length).map((code) => (code === 2 ? null : code === 1))
   }
 
   /**

@@ -77,8 +77,35 @@ export function connectForever(
     // What was forgotten on the way answers nothing and never ends by itself: another connection may work.
     socketTimeout: silence,
   })
-  redis.on('error', onError)
+  redis.on('error', (error) => {
+    causes.set(redis, error)
+    onError(error)
+  })
+  redis.on('ready', () => causes.delete(redis))
   return redis
+}
+
+/** Why a connection is away: its commands say no more than that it is. */
+const causes = new WeakMap<Redis, Error>()
+
+/** What a command's error means where its connection is away: what ended the last try to have one again. */
+export function causeOf(error: unknown, redis: Redis): unknown {
+  return isCutOff(error) ? (causes.get(redis) ?? error) : error
+}
+
+/**
+ * Other credentials or another place for a connection of `connectForever`. Under other credentials the connection goes on as it
+ * is, and the next one uses them; to another place it goes at once, and what is under way fails as when a connection is lost.
+ * @returns false: one server in place of Sentinels, or the other way round, takes a new client
+ */
+export function reconnectWith(redis: Redis, before: RedisConfig, config: RedisConfig): boolean {
+  if ((before.sentinels.length === 0) !== (config.sentinels.length === 0)) return false
+  const nothing = { username: undefined, password: undefined, tls: undefined, sentinelTLS: undefined }
+  Object.assign(redis.options, nothing, optionsOf(config))
+  const { username: _u, password: _p, ...place } = config
+  const { username: _v, password: _q, ...placeBefore } = before
+  if (JSON.stringify(place) !== JSON.stringify(placeBefore)) redis.disconnect(true)
+  return true
 }
 
 function jittered(delay: number): number {
@@ -208,6 +235,10 @@ function answers(socket: net.Socket, event: 'connect' | 'secureConnect', questio
 /** What the client says of a connection that is gone. */
 const CONNECTION_LOST =
   /Connection is closed|Stream isn't writeable|timed out|max retries|Connection lost|All sentinels|ended by the other/i
+
+function isCutOff(error: unknown): boolean {
+  return /Connection is closed|Stream isn't writeable|max retries/i.test((error as Error | null)?.message ?? '')
+}
 
 /** Whether Redis or its client made this error. */
 export function isRedisError(error: unknown): boolean {

@@ -1,15 +1,16 @@
 /** The audit thread itself: connections of its own to Redis and Postgres, the writer's loop, the partitions. */
 import { hostname } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
+import type { AuditBackend } from '../audit/backend.ts'
 import { createPostgresBackend } from '../audit/postgres.ts'
 import type { ResthooksError } from '../errors.ts'
 import { Secrets } from '../model/secrets.ts'
 import { AuditReader } from '../queue/audit-reader.ts'
 import { Queue } from '../queue/queue.ts'
-import { connectForever, isRedisOutage, redisTrouble } from '../queue/redis.ts'
+import { connectForever, isRedisOutage, reconnectWith, redisTrouble } from '../queue/redis.ts'
 import type { FromThread, ThreadData, ToThread } from './audit-thread.ts'
 import { AuditWriter } from './audit-writer.ts'
-import { untilReady } from './first-contact.ts'
+import { untilReady } from './connections.ts'
 import { createLog } from './log.ts'
 import { Outage } from './outage.ts'
 import { within } from './timing.ts'
@@ -18,20 +19,36 @@ import { within } from './timing.ts'
 const PARTITIONS_EVERY_MS = 6 * 3_600_000
 const PARTITIONS_RETRY_MS = 60_000
 
-const { instancia, proyecto, redis, audit, worker, secrets } = workerData as ThreadData
-const log = createLog(
-  { host: hostname(), pid: process.pid, proyecto: `${instancia}:${proyecto}` },
-  new Secrets(secrets),
-)
+let inForce = workerData as ThreadData
+const { instancia, proyecto, worker, level } = inForce
+const secrets = new Secrets(inForce.secrets)
+const log = createLog({ host: hostname(), pid: process.pid, proyecto: `${instancia}:${proyecto}` }, secrets, level)
 const queue = new Queue(
-  connectForever(redis, () => {}, 'auditoria'),
+  connectForever(inForce.redis, () => {}, 'auditoria'),
   instancia,
   proyecto,
 )
-const backend = createPostgresBackend(audit, { instancia, proyecto })
-const writer = new AuditWriter(new AuditReader(queue, worker), backend, {
+let backend = createPostgresBackend(inForce.audit, { instancia, proyecto })
+/** The writes under way: their backend is closed when they have ended. */
+let writing: Promise<void> = Promise.resolve()
+const outage = new Outage(log, 'Postgres')
+/** What only making partitions needs. */
+const partitionsOutage = new Outage(log, 'la creación de particiones de la auditoría')
+function underWay(work: Promise<void>): Promise<void> {
+  writing = work.catch(() => {})
+  return work
+}
+const current: AuditBackend = {
+  write: (events) => underWay(backend.write(events)),
+  setAside: (entries) => underWay(backend.setAside(entries)),
+  ensurePartitions: () => backend.ensurePartitions(),
+  close: () => backend.close(),
+}
+const writer = new AuditWriter(new AuditReader(queue, worker), current, {
   log,
-  redis,
+  redis: () => inForce.redis,
+  outage,
+  refused: () => tell({ kind: 'refused' }),
   // The deliveries' own connection may do well while this one does not.
   redisOutage: new Outage(log, 'Redis (para la auditoría)'),
   asleep: () => tell({ kind: 'asleep' }),
@@ -42,13 +59,36 @@ function tell(message: FromThread): void {
   parentPort?.postMessage(message)
 }
 
+/** Also the first contact with Postgres: a wrong password or a missing schema is told at the start, not with the first row. */
 async function keepPartitions(): Promise<void> {
-  const next = await backend.ensurePartitions().then(
-    () => PARTITIONS_EVERY_MS,
-    // The writer reports that Postgres is away; a row without a partition goes to the default one.
-    () => PARTITIONS_RETRY_MS,
-  )
-  setTimeout(keepPartitions, next).unref()
+  clearTimeout(partitionsTimer)
+  let next = PARTITIONS_EVERY_MS
+  try {
+    await current.ensurePartitions()
+    partitionsOutage.worked()
+    writer.worked()
+  } catch (error) {
+    next = PARTITIONS_RETRY_MS
+    // A row without a partition goes to the default one: where rows are written all the same, only this is the trouble.
+    if (writer.wrote) partitionsOutage.failed(error as ResthooksError)
+    else writer.failed(error as ResthooksError)
+  }
+  partitionsTimer = setTimeout(keepPartitions, next)
+  partitionsTimer.unref()
+}
+
+function configure(data: ThreadData): void {
+  const before = inForce
+  inForce = data
+  log.level = data.level
+  secrets.include(new Secrets(data.secrets))
+  reconnectWith(queue.redis, before.redis, data.redis)
+  if (JSON.stringify(before.audit) === JSON.stringify(data.audit)) return
+  const old = backend
+  backend = createPostgresBackend(data.audit, { instancia, proyecto })
+  void writing.finally(() => old.close().catch(() => {}))
+  void keepPartitions()
+  writer.bell.ring()
 }
 
 async function finish(patience: number): Promise<void> {
@@ -58,9 +98,9 @@ async function finish(patience: number): Promise<void> {
   try {
     await writer.drain(patience)
   } catch (error) {
-    failure = isRedisOutage(error) ? redisTrouble(error, redis) : (error as ResthooksError)
+    failure = isRedisOutage(error) ? redisTrouble(error, inForce.redis) : (error as ResthooksError)
   }
-  await backend.close().catch(() => {})
+  await current.close().catch(() => {})
   queue.redis.disconnect()
   tell({ kind: 'finished', failure: failure && { message: failure.message, code: failure.code } })
 }
@@ -71,9 +111,12 @@ parentPort?.on('message', (message: ToThread) => {
       return writer.bell.ring()
     case 'inherited':
       return writer.inherited()
+    case 'configure':
+      return configure(message.data)
     case 'finish':
       return void finish(message.patience)
   }
 })
+let partitionsTimer: NodeJS.Timeout | undefined
 void keepPartitions()
 const running = untilReady(queue.redis).then(() => writer.run())

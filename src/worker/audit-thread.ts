@@ -6,7 +6,7 @@
  */
 import { join } from 'node:path'
 import { Worker as Thread } from 'node:worker_threads'
-import type { AuditConfig, RedisConfig } from '../config/config.ts'
+import type { AuditConfig, LogLevel, RedisConfig } from '../config/config.ts'
 import { ConfigError, type ResthooksError, Unavailable } from '../errors.ts'
 import { standInLaunchFolder } from '../launch-folder.ts'
 import type { Millis } from '../message.ts'
@@ -21,17 +21,22 @@ export interface ThreadData {
   readonly audit: AuditConfig
   readonly worker: string
   readonly secrets: readonly string[]
+  readonly level: LogLevel
 }
 
 export type ToThread =
   | { readonly kind: 'ring' }
   | { readonly kind: 'inherited' }
+  /** What is in force now. */
+  | { readonly kind: 'configure'; readonly data: ThreadData }
   /** Write what is there, for so long at most, and end. */
   | { readonly kind: 'finish'; readonly patience: Millis }
 
 export type FromThread =
   | { readonly kind: 'asleep' }
   | { readonly kind: 'backend'; readonly away: boolean }
+  /** Postgres refuses the credentials. */
+  | { readonly kind: 'refused' }
   | { readonly kind: 'finished'; readonly failure: { readonly message: string; readonly code: string } | null }
 
 const RESTART_MS = 1_000
@@ -47,26 +52,24 @@ export class AuditThread {
   #asleep = false
   #finishing = false
 
-  /** @param backendChanged called when `away` changed */
-  constructor(scene: WorkerScene, backendChanged: () => void) {
+  readonly #refused: () => void
+
+  /**
+   * @param backendChanged called when `away` changed
+   * @param refused        Postgres refuses the credentials
+   */
+  constructor(scene: WorkerScene, backendChanged: () => void, refused: () => void) {
     this.#scene = scene
     this.#backendChanged = backendChanged
+    this.#refused = refused
   }
 
   start(): void {
-    const { instancia, proyecto, redis, audit, secrets } = this.#scene.config()
-    const data: ThreadData = {
-      instancia,
-      proyecto,
-      redis,
-      audit,
-      worker: this.#scene.worker,
-      secrets: secrets.values(),
-    }
     standInLaunchFolder()
-    const thread = new Thread(join(packageRoot(), 'dist', 'audit-thread.js'), { workerData: data })
+    const thread = new Thread(join(packageRoot(), 'dist', 'audit-thread.js'), { workerData: this.#data() })
     thread.on('message', (message: FromThread) => {
       if (message.kind === 'asleep') this.#asleep = true
+      if (message.kind === 'refused') this.#refused()
       if (message.kind !== 'backend') return
       this.away = message.away
       this.#backendChanged()
@@ -88,6 +91,11 @@ export class AuditThread {
     if (!this.#asleep) return
     this.#asleep = false
     this.#send({ kind: 'ring' })
+  }
+
+  /** The configuration changed. */
+  configure(): void {
+    this.#send({ kind: 'configure', data: this.#data() })
   }
 
   /** Entries of a dead worker were added to this one's. */
@@ -122,6 +130,12 @@ export class AuditThread {
     clearTimeout(timer)
     await thread.terminate()
     return failure
+  }
+
+  #data(): ThreadData {
+    const { instancia, proyecto, redis, audit, secrets, workers } = this.#scene.config()
+    const { worker } = this.#scene
+    return { instancia, proyecto, redis, audit, worker, secrets: secrets.values(), level: workers.level }
   }
 
   #send(message: ToThread): void {

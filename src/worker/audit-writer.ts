@@ -6,12 +6,12 @@
 import type { AuditBackend } from '../audit/backend.ts'
 import type { AuditEvent } from '../audit/event.ts'
 import type { RedisConfig } from '../config/config.ts'
-import type { ResthooksError } from '../errors.ts'
+import { ConfigError, type ResthooksError } from '../errors.ts'
 import type { AuditEntry, AuditReader } from '../queue/audit-reader.ts'
 import { isRedisOutage, redisTrouble } from '../queue/redis.ts'
 import type { Logger } from './log.ts'
 import { LONGEST_SLEEP } from './loop.ts'
-import { Outage } from './outage.ts'
+import type { Outage } from './outage.ts'
 import { Signal } from './signal.ts'
 import { pause } from './timing.ts'
 
@@ -29,7 +29,11 @@ const GATHER_MS = 100
 
 export interface AuditWriterScene {
   readonly log: Logger
-  readonly redis: RedisConfig
+  readonly redis: () => RedisConfig
+  /** Of Postgres. */
+  readonly outage: Outage
+  /** Postgres refuses the credentials. */
+  readonly refused: () => void
   readonly redisOutage: Outage
   /** Called before each sleep: from now on a ring of the bell is worth its cost. */
   readonly asleep: () => void
@@ -41,8 +45,9 @@ export class AuditWriter {
   readonly #reader: AuditReader
   readonly #backend: AuditBackend
   readonly #scene: AuditWriterScene
-  readonly #outage: Outage
   readonly bell = new Signal()
+  /** The last thing that was written arrived. */
+  wrote = false
   #stopping = false
   #count = FIRST_BATCH
   /** After a start, a failure, or an inheritance: what was read and not written comes first. */
@@ -52,7 +57,6 @@ export class AuditWriter {
     this.#reader = reader
     this.#backend = backend
     this.#scene = scene
-    this.#outage = new Outage(scene.log, 'Postgres')
   }
 
   /** Runs until `stop`. */
@@ -106,10 +110,23 @@ export class AuditWriter {
       return count > 0 ? GATHER_MS : LONGEST_SLEEP
     } catch (error) {
       this.#pendingFirst = true
-      if (isRedisOutage(error)) return this.#scene.redisOutage.failed(redisTrouble(error, this.#scene.redis))
-      if (!this.#outage.active) this.#scene.away(true)
-      return this.#outage.failed(error as ResthooksError)
+      if (isRedisOutage(error)) return this.#scene.redisOutage.failed(redisTrouble(error, this.#scene.redis()))
+      return this.failed(error as ResthooksError)
     }
+  }
+
+  /** Postgres cannot be written to. @returns ms to wait before the next step */
+  failed(error: ResthooksError): number {
+    this.wrote = false
+    if (error instanceof ConfigError) this.#scene.refused()
+    if (!this.#scene.outage.active) this.#scene.away(true)
+    return this.#scene.outage.failed(error)
+  }
+
+  /** Postgres can be worked with. */
+  worked(): void {
+    if (this.#scene.outage.active) this.#scene.away(false)
+    this.#scene.outage.worked()
   }
 
   /** @returns how many entries were written */
@@ -126,8 +143,8 @@ export class AuditWriter {
     const strange = entries.filter(({ event, fields }) => event === null && fields.length > 0)
     if (events.length > 0) await this.#backend.write(events)
     if (strange.length > 0) await this.#backend.setAside(strange)
-    if (this.#outage.active) this.#scene.away(false)
-    this.#outage.worked()
+    this.worked()
+    this.wrote = true
     if (strange.length > 0) {
       this.#scene.log.error(
         { cantidad: strange.length, primera: strange[0]!.streamId, motivo: strange[0]!.why },

@@ -100,6 +100,14 @@ export class CallbackExecutor implements Executor {
         'un callback falló definitivamente',
       )
     }
+    if (verdict === 'retry') {
+      const told = { id: record.messageId, listener: record.listener, destino: target, intento: attempt }
+      // The first time to everybody: the rest of its failures are the same trouble.
+      this.#scene.log[claimed.made === 0 ? 'warn' : 'debug'](
+        { ...told, motivo: record.detail },
+        'un callback falló: se reintenta',
+      )
+    }
     return {
       lane: CALLBACK_SPEC,
       id: claimed.id,

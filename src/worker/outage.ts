@@ -5,12 +5,15 @@
  * It is back when everything that failed with it has worked again: what one part cannot do, because a key is of another type
  * or memory is full, another one may.
  */
+import { ConfigError } from '../errors.ts'
 import type { Millis } from '../message.ts'
 import type { Logger } from './log.ts'
 
 const REMINDER = 60_000
 
 interface Words {
+  /** The same, where only a change of settings helps. */
+  readonly refused: string
   readonly begun: string
   readonly still: string
   readonly over: string
@@ -18,11 +21,13 @@ interface Words {
 
 const WORDS: Words = {
   begun: 'no está disponible',
+  refused: 'no admite lo configurado',
   still: 'sigue sin estar disponible',
   over: 'está disponible otra vez',
 }
 /** Of what runs out. */
 export const EXHAUSTED: Words = {
+  refused: 'se agotó',
   begun: 'se agotó, y ninguna entrega pierde un intento por eso',
   still: 'sigue agotado',
   over: 'alcanza otra vez',
@@ -39,6 +44,7 @@ export class Outage {
   readonly #words: Words
   readonly #calm: Millis
   #failedAt = 0
+  #refused = false
 
   /**
    * @param what `Redis`, `Postgres`: the name in the log
@@ -63,16 +69,19 @@ export class Outage {
     const now = Date.now()
     this.#failedAt = now
     this.#failing.add(who)
-    if (this.#since === null) {
-      this.#since = now
+    // That it is refused comes to light after the connection was lost, and only a person can help.
+    const isNews = this.#since === null || (error instanceof ConfigError && !this.#refused)
+    this.#refused ||= error instanceof ConfigError
+    if (isNews) {
+      this.#since ??= now
       this.#said = now
       this.#log.error(
         { servicio: this.#what, detalle: error.message },
-        `${this.#what} ${this.#words.begun}; se sigue intentando`,
+        `${this.#what} ${error instanceof ConfigError ? this.#words.refused : this.#words.begun}; se sigue intentando`,
       )
     } else if (now - this.#said >= REMINDER) {
       this.#said = now
-      const seconds = Math.round((now - this.#since) / 1000)
+      const seconds = Math.round((now - (this.#since ?? now)) / 1000)
       this.#log.warn(
         { servicio: this.#what, segundos: seconds, detalle: error.message },
         `${this.#what} ${this.#words.still}`,
@@ -89,6 +98,7 @@ export class Outage {
     const seconds = Math.round((Date.now() - this.#since) / 100) / 10
     this.#log.info({ servicio: this.#what, segundos: seconds }, `${this.#what} ${this.#words.over}`)
     this.#since = null
+    this.#refused = false
     this.#failures = 0
   }
 }

@@ -8,27 +8,47 @@ import { createLog } from './log.ts'
 import { WORKING } from './processes.ts'
 import { Worker } from './worker.ts'
 
+/** Credentials are refused with every try: the files are read again less often than that. */
+const REFUSED_EVERY_MS = 2_000
+
 export interface ProcessOptions {
   /** Where the configuration is; it is read again at every reload. */
   readonly place: LoadOptions
   readonly once: boolean
-  /** `--concurrencia`, over what the file says. */
-  readonly concurrency?: number
+  /** `--concurrencia`, `--nivel`: over what the file says. */
+  readonly over: Partial<Pick<Config['workers'], 'concurrency' | 'level'>>
 }
 
 const REFUSED = 'la configuración nueva no se puede usar: sigue en vigor la anterior'
 
 /** Runs one worker until SIGTERM or SIGINT (a second one ends it at once), or with `once` until nothing is due. */
-export async function runWorkerProcess({ place: named, once, concurrency }: ProcessOptions): Promise<void> {
+export async function runWorkerProcess({ place: named, once, over }: ProcessOptions): Promise<void> {
   // What is written relative to the launch folder stays so when that folder is deleted.
   const place = { ...named, ...(LAUNCH_FOLDER === null ? {} : { cwd: LAUNCH_FOLDER }) }
-  const config = withConcurrency(loadWorkerConfig(place), concurrency)
+  const config = withOptions(loadWorkerConfig(place), over)
   const log = createLog(
     { host: hostname(), pid: process.pid, proyecto: `${config.instancia}:${config.proyecto}` },
     config.secrets,
+    config.workers.level,
   )
   for (const warning of config.warnings) log.warn({}, warning)
-  const worker = new Worker({ config, version: __VERSION__, log, once })
+  let refusedAt = Number.NEGATIVE_INFINITY
+  const worker = new Worker({
+    config,
+    version: __VERSION__,
+    log,
+    once,
+    refused: () => {
+      if (performance.now() - refusedAt < REFUSED_EVERY_MS) return
+      refusedAt = performance.now()
+      try {
+        // What changed nothing is not told.
+        if (worker.connectsOtherwise(load())) watcher?.readNow('el acceso fue rechazado')
+      } catch {
+        // A file that cannot be used is the watcher's to tell.
+      }
+    },
+  })
 
   let signals = 0
   const stop = (signal: NodeJS.Signals) => {
@@ -44,6 +64,7 @@ export async function runWorkerProcess({ place: named, once, concurrency }: Proc
       return
     }
     for (const warning of reread.config.warnings) log.warn({}, warning)
+    log.level = reread.config.workers.level
     log.info({ motivo: reread.why }, 'se recarga la configuración')
     worker.reload(reread.config)
   }
@@ -51,7 +72,7 @@ export async function runWorkerProcess({ place: named, once, concurrency }: Proc
     log.error({}, 'terminó el proceso que lo inició: se termina lo que está en curso')
     worker.stop()
   }
-  const load = () => withConcurrency(loadWorkerConfig(place, worker.config), concurrency)
+  const load = () => withOptions(loadWorkerConfig(place, worker.config), over)
   const watcher = once ? null : new ConfigWatcher(config, place, load, reload)
   const hangup = () => watcher?.readNow('SIGHUP')
   process.on('SIGTERM', stop).on('SIGINT', stop).on('SIGHUP', hangup).on('disconnect', orphaned)
@@ -65,6 +86,6 @@ export async function runWorkerProcess({ place: named, once, concurrency }: Proc
   }
 }
 
-function withConcurrency(config: Config, concurrency: number | undefined): Config {
-  return concurrency ? { ...config, workers: { ...config.workers, concurrency } } : config
+function withOptions(config: Config, over: ProcessOptions['over']): Config {
+  return { ...config, workers: { ...config.workers, ...over } }
 }

@@ -4,6 +4,7 @@
  * The workers hold a channel to this process and nothing else of it: when it is killed they see the channel end, and end too.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
+import type { LogLevel } from '../config/config.ts'
 import { ConfigError } from '../errors.ts'
 import { standInLaunchFolder } from '../launch-folder.ts'
 import { Secrets } from '../model/secrets.ts'
@@ -31,8 +32,8 @@ interface Ended {
  * @throws ConfigError when the first workers found the configuration unusable: starting them again would change nothing.
  *   Later they are started again all the same, since the others go on with what they read when it was whole.
  */
-export async function superviseProcesses(count: number): Promise<void> {
-  const log = createLog({ pid: process.pid }, new Secrets())
+export async function superviseProcesses(count: number, level: LogLevel): Promise<void> {
+  const log = createLog({ pid: process.pid }, new Secrets(), level)
   const children = new Set<ChildProcess>()
   const ends: Signal[] = []
   let stopping = false

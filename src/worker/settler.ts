@@ -6,7 +6,8 @@
  * outcome whose lane has a key of another type until that is repaired: none is ever thrown away.
  */
 import type { Queue, Settlement } from '../queue/queue.ts'
-import { isRedisOutage, redisTrouble } from '../queue/redis.ts'
+import { causeOf, isRedisOutage, redisTrouble } from '../queue/redis.ts'
+import { logBreaker } from './log.ts'
 import type { WorkerScene } from './scene.ts'
 import { pause } from './timing.ts'
 
@@ -69,7 +70,8 @@ export class Settler {
         this.#scene.redisOutage.worked(this)
         this.#waiting.splice(0, batch.length)
       } catch (error) {
-        await pause(this.#scene.redisOutage.failed(redisTrouble(error, this.#scene.config().redis), this))
+        const trouble = redisTrouble(causeOf(error, this.#queue.redis), this.#scene.config().redis)
+        await pause(this.#scene.redisOutage.failed(trouble, this))
       }
     }
     this.#running = null
@@ -100,7 +102,10 @@ export class Settler {
   /** One that Redis refuses for itself is set apart by halving, so that it does not hold up the rest. */
   async #write(batch: readonly Settlement[]): Promise<void> {
     try {
-      const applied = await this.#queue.settle(batch)
+      const applied = await this.#queue.settle(batch, (lane, change) => {
+        const cause = batch.findLast((each) => each.lane.name === lane && each.health === 'ko')
+        logBreaker(this.#scene.log, lane, change, cause?.reason ?? '')
+      })
       batch.forEach((settlement, i) => {
         const result = applied[i]
         if (typeof result === 'boolean') this.#settled(settlement, result)

@@ -10,20 +10,22 @@ import { createDeliverer } from '../delivery/http.ts'
 import { ConfigError, OperationFailed } from '../errors.ts'
 import { AuditReader } from '../queue/audit-reader.ts'
 import { CALLBACK_LANE } from '../queue/keys.ts'
-import { Queue } from '../queue/queue.ts'
-import { connectForever, redisTrouble } from '../queue/redis.ts'
+import type { Queue } from '../queue/queue.ts'
+import { causeOf, redisTrouble } from '../queue/redis.ts'
 import { AuditThread } from './audit-thread.ts'
 import { CALLBACK_SPEC, CallbackExecutor } from './callback-executor.ts'
 import { ClaimLoop } from './claim-loop.ts'
 import { Claimer } from './claimer.ts'
+import { Connections } from './connections.ts'
 import { DeliveryExecutor, laneSpecOf } from './delivery-executor.ts'
 import { DispatchLoop } from './dispatch-loop.ts'
 import { Dispatcher, type DispatchPass } from './dispatcher.ts'
-import { firstContact } from './first-contact.ts'
-import { BEAT_MS, configurationHash, type LoadedConfig, sayGoodbye } from './heartbeat.ts'
+
+import { configurationHash, type LoadedConfig, sayGoodbye } from './heartbeat.ts'
+
 import { Lane } from './lane.ts'
 import { Leases } from './leases.ts'
-import type { Logger } from './log.ts'
+import { type Logger, logOutcome } from './log.ts'
 import { Lookout } from './lookout.ts'
 import { Subscriptions } from './match.ts'
 import { MetricsPlace } from './metrics-place.ts'
@@ -43,6 +45,8 @@ export interface WorkerOptions {
   readonly log: Logger
   /** Work until nothing is due, then end. */
   readonly once: boolean
+  /** Redis or Postgres refuses the credentials: there may be others by now. */
+  readonly refused: () => void
 }
 
 /** After the drain: how long outcomes may take to reach Redis (a dead connection is noticed and replaced within 6 s), and the audit to reach Postgres. */
@@ -52,8 +56,6 @@ const LAST_AUDIT_MS = 3_000
 const GOODBYE_MS = 1_000
 /** Descriptors ran out no more when nothing asked for one in vain for so long. */
 const CALM_MS = 10_000
-/** Told to the other workers after a dispatch: there is something to claim. */
-const WAKE_CLAIMS = 'c'
 
 export function workerName(): string {
   return `${hostname()}:${process.pid}:${randomBytes(3).toString('hex')}`
@@ -63,7 +65,7 @@ export class Worker {
   readonly #options: WorkerOptions
   readonly #scene: WorkerScene
   readonly #queue: Queue
-  readonly #subscriber: ReturnType<typeof connectForever>
+  readonly #connections: Connections
   readonly #leases: Leases
   readonly #settler: Settler
   readonly #claimer: Claimer
@@ -78,7 +80,6 @@ export class Worker {
   #clockOffset = 0
   #stopping = false
   #failure: Error | undefined
-  #asking: NodeJS.Timeout | undefined
   #nightlyPurge: NightlyPurge | undefined
 
   constructor(options: WorkerOptions) {
@@ -98,23 +99,12 @@ export class Worker {
       inFlight: () => this.#leases.size,
       now: () => Date.now() + this.#clockOffset,
     }
-    const { redis, instancia, proyecto } = options.config
-    // The loops report the outage once; an event for each failed connection would fill the log.
-    this.#queue = new Queue(
-      connectForever(redis, () => {}, 'worker'),
-      instancia,
-      proyecto,
-    )
-    this.#subscriber = connectForever(redis, () => {}, 'aviso')
+    this.#connections = new Connections(options.config)
+    this.#queue = this.#connections.queue
     this.#leases = new Leases(this.#queue, this.#scene)
     this.#settler = new Settler(this.#queue, this.#scene, (settlement, applied) => {
       this.#leases.drop({ lane: settlement.lane.name, id: settlement.id, fence: settlement.fence })
-      if (applied && settlement.verdict === 'gone') {
-        log.error(
-          { listener: settlement.lane.name },
-          'el listener respondió 410: queda pausado hasta «resthooks reanudar»',
-        )
-      }
+      if (applied) logOutcome(log, settlement)
       if (applied && (settlement.callback !== null || settlement.verdict === 'requeue'))
         this.#claimer.hint([CALLBACK_LANE, settlement.lane.name])
       if (applied && settlement.message !== null) this.#dispatching.bell.ring()
@@ -154,7 +144,7 @@ export class Worker {
       this.#scene,
       () => performance.now() - Math.min(this.#dispatching.turnedAt, this.#claiming.turnedAt),
     )
-    this.#audit = new AuditThread(this.#scene, () => this.#pulse.bell.ring())
+    this.#audit = new AuditThread(this.#scene, () => this.#pulse.bell.ring(), options.refused)
     const pulseEvents: PulseEvents = {
       clock: (now) => this.#setClock(now),
       inherited: () => this.#audit.inherited(),
@@ -179,7 +169,15 @@ export class Worker {
     log.info({ listeners: this.#config.listeners.size, activo: this.#config.active }, 'worker en marcha')
     working()
     this.#leases.start()
-    this.#listen()
+    this.#connections.listen({
+      inbox: () => this.#dispatching.bell.ring(),
+      claims: () => this.#lookAt(),
+      back: () => {
+        // The pause of the outage is over at once.
+        for (const loop of [this.#dispatching, this.#claiming]) loop.resume.ring()
+        this.#lookEverywhere()
+      },
+    })
     await this.#pulse.start()
     this.#audit.start()
     if (!once) {
@@ -231,6 +229,7 @@ export class Worker {
   /** Puts a new configuration in force; deliveries under way end under the old one. */
   reload(config: Config): void {
     const before = this.#config
+    const connectsOtherwise = this.connectsOtherwise(config)
     // One for the whole life: what is rotated away may still come back, and running deliveries must know what is new.
     before.secrets.include(config.secrets)
     this.#config = { ...config, secrets: before.secrets }
@@ -244,16 +243,20 @@ export class Worker {
     for (const listener of config.listeners.values()) {
       if (!sameSettings(before.listeners.get(listener.name), listener)) this.#openLane(listener)
     }
-    if (!sameSettings([before.redis, before.audit], [config.redis, config.audit])) {
-      this.#options.log.warn(
-        {},
-        'cambiaron los datos de conexión a Redis o Postgres: valen desde el próximo inicio de los workers',
-      )
-    }
-    if (!this.#options.once && !sameSettings(before.workers.metrics, config.workers.metrics)) void this.#metrics.open()
+    if (connectsOtherwise) this.#connections.change(before.redis, config.redis, this.#options.log)
+    // The server asks Postgres for /salud, with a connection of its own.
+    const served = ({ workers, audit }: Config) => [workers.metrics, workers.metrics && audit]
+    if (!this.#options.once && !sameSettings(served(before), served(config))) void this.#metrics.open()
+    this.#audit.configure()
     this.#setOpen()
     this.#options.log.info({ listeners: config.listeners.size, activo: config.active }, 'configuración recargada')
     this.#lookEverywhere()
+  }
+
+  /** Whether this configuration has other servers or credentials than those in use. */
+  connectsOtherwise(config: Config): boolean {
+    const { redis, audit } = this.#config
+    return !sameSettings([redis, audit], [config.redis, config.audit])
   }
 
   /** Whatever was known about where work waits no longer holds. */
@@ -276,7 +279,7 @@ export class Worker {
   async #firstContact(): Promise<void> {
     const { redis } = this.#config
     try {
-      await firstContact(this.#queue, redis)
+      await this.#connections.firstContact(redis)
     } catch (error) {
       const trouble = redisTrouble(error, redis)
       if (trouble instanceof ConfigError || this.#options.once) {
@@ -322,7 +325,7 @@ export class Worker {
     if (moved === 0) return
     this.#audit.ring()
     this.#pulse.bell.ring()
-    if (moved > 1) this.#queue.redis.publish(this.#queue.keys.wake, WAKE_CLAIMS).catch(() => {})
+    if (moved > 1) this.#connections.announceClaims()
   }
 
   #active(): void {
@@ -332,35 +335,13 @@ export class Worker {
 
   /** @returns ms to wait; with `once` nobody waits for Redis to come back */
   #redisFailed(error: unknown, who: object): number {
-    const trouble = redisTrouble(error, this.#config.redis)
+    const trouble = redisTrouble(causeOf(error, this.#queue.redis), this.#config.redis)
+    if (trouble instanceof ConfigError) this.#options.refused()
     if (this.#options.once) {
       this.#failure = trouble
       this.stop()
     }
     return this.#scene.redisOutage.failed(trouble, who)
-  }
-
-  #listen(): void {
-    const { wake } = this.#queue.keys
-    this.#subscriber.on('message', (_channel, text) => {
-      if (text === WAKE_CLAIMS) this.#lookAt()
-      else this.#dispatching.bell.ring()
-    })
-    const subscribe = () => {
-      this.#subscriber.subscribe(wake).catch(() => {})
-      // Whatever was announced while nobody listened.
-      this.#dispatching.bell.ring()
-    }
-    if (this.#subscriber.status === 'ready') subscribe()
-    this.#subscriber.on('ready', subscribe)
-    // It asks for nothing by itself, and would never find out that nobody answers any more.
-    this.#asking = setInterval(() => void this.#subscriber.ping().catch(() => {}), BEAT_MS)
-    this.#asking.unref()
-    // Redis is back: the pause of the outage is over at once.
-    this.#queue.redis.on('ready', () => {
-      for (const loop of [this.#dispatching, this.#claiming]) loop.resume.ring()
-      this.#lookEverywhere()
-    })
   }
 
   async #finish(): Promise<void> {
@@ -404,9 +385,7 @@ export class Worker {
   }
 
   async #disconnect(): Promise<void> {
-    clearInterval(this.#asking)
-    this.#subscriber.disconnect()
-    this.#queue.redis.disconnect()
+    this.#connections.close()
     await Promise.allSettled([...this.#claimer.lanes.values()].map(({ executor }) => executor.close()))
   }
 }

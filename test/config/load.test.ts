@@ -129,6 +129,7 @@ test('every setting of the sections without listeners', () => {
     drain: 90_000,
     poll: 500,
     lease: 60_000,
+    level: 'info',
     metrics: { host: '0.0.0.0', port: 9464 },
   })
   expect(config.defaultStrategy).toEqual({
@@ -149,6 +150,7 @@ test('the defaults', () => {
     drain: 30_000,
     poll: 1000,
     lease: 30_000,
+    level: 'info',
     metrics: null,
   })
   expect(config.audit).toMatchObject({ maxPending: 1_000_000, retention: 365 * 86_400_000, schema: 'resthooks' })

@@ -1,7 +1,9 @@
 /** Changing the configuration under a running worker: nothing is dropped, and a broken file changes nothing. */
 import { appendFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { Redis } from 'ioredis'
 import { closedGate } from '../support/gate.ts'
+import { startRedis } from '../support/redis-server.ts'
 import { until } from '../support/until.ts'
 import { expect, test } from '../support/world.ts'
 
@@ -149,5 +151,47 @@ test('workers with different configurations say so, and so do estado and verific
   for (const worker of [one, two]) await worker.logged('otros workers tienen otra configuración')
   for (const command of ['estado', 'verificar']) {
     expect((await world.cli([command])).stdout, command).toMatch(/AVISO.*no todos tienen la misma/)
+  }
+})
+
+test('a changed password of Redis or Postgres is taken without a restart, whichever side changes first', {
+  timeout: 60_000,
+}, async ({ world }) => {
+  const server = await startRedis(['--requirepass', 'uno'])
+  const role = `rol_${world.schema}`
+  await world.sql.unsafe(`CREATE ROLE ${role} LOGIN SUPERUSER PASSWORD 'uno'`)
+  const admin = new Redis({ port: server.port, password: 'uno' })
+  try {
+    await world.setEnv({ REST_HOOKS_REDIS_PORT: String(server.port), REST_HOOKS_REDIS_PASSWORD: 'uno' })
+    await world.setEnv({ REST_HOOKS_DB_USERNAME: role, REST_HOOKS_DB_PASSWORD: 'uno' })
+    const listener = await world.listener(() => ({ status: 200 }))
+    const worker = await world.worker()
+    await world.settled(await world.send('x', 1))
+
+    const cut = async (password: string) => {
+      await admin.config('SET', 'requirepass', password)
+      await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+      await admin.call('CLIENT', 'KILL', 'SKIPME', 'yes', 'TYPE', 'normal')
+      await world.sql.unsafe(`ALTER ROLE ${role} PASSWORD '${password}'`)
+      await world.sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = ${role}`
+    }
+    // First the files.
+    await world.setEnv({ REST_HOOKS_REDIS_PASSWORD: 'dos', REST_HOOKS_DB_PASSWORD: 'dos' })
+    await worker.logged('cambió el acceso')
+    await cut('dos')
+    await world.settled(await world.send('x', 2))
+    // First the servers: the worker is refused, says why, and asks the files again.
+    await cut('tres')
+    await worker.logged('rechaza el usuario o la clave')
+    await world.setEnv({ REST_HOOKS_REDIS_PASSWORD: 'tres', REST_HOOKS_DB_PASSWORD: 'tres' })
+    await world.settled(await world.send('x', 3))
+    expect(listener.requests).toHaveLength(3)
+    expect(worker.child.exitCode).toBeNull()
+    expect(worker.output).not.toMatch(/writeable|enableOfflineQueue|Connection is closed/)
+    expect(worker.log.filter(({ mensaje }) => /^Redis no admite/.test(String(mensaje)))).toHaveLength(1)
+  } finally {
+    admin.disconnect()
+    await server.stop()
+    await world.sql.unsafe(`REASSIGN OWNED BY ${role} TO CURRENT_USER; DROP ROLE ${role}`)
   }
 })

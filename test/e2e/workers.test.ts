@@ -232,3 +232,74 @@ test('the daemon logs one JSON object a line, and never a secret', async ({ worl
   expect(worker.output.split('\n').filter((line) => line !== '' && !line.startsWith('{'))).toEqual([])
   expect(worker.output).not.toContain('no-se-debe-ver-77')
 })
+
+test('the log tells each final failure, the breaker and failing callbacks, and more where nivel says so', async ({
+  world,
+}) => {
+  let status = 503
+  await world.listener(() => ({ status }), {
+    nombre: 'cae',
+    on_failure: 'exec:/no/existe',
+    corte_minimo: 3,
+    corte_pausa: '1s',
+    concurrencia: 1,
+  })
+  const worker = await world.worker()
+  const id = await world.send('x', { n: 1 })
+  expect(await worker.logged('se abrió el corte')).toMatchObject({
+    nivel: 'warn',
+    listener: 'cae',
+    motivo: expect.stringContaining('HTTP 503'),
+  })
+  expect(await worker.logged('entrega fallida')).toMatchObject({ nivel: 'error', id, listener: 'cae', intento: 3 })
+  expect(await worker.logged('un callback falló')).toMatchObject({ nivel: 'warn', id, destino: 'exec:/no/existe' })
+  expect(worker.log.filter(({ nivel }) => nivel === 'debug')).toEqual([])
+
+  status = 200
+  await world.set('workers', { nivel: 'debug' })
+  worker.kill('SIGHUP')
+  await worker.logged('configuración recargada')
+  const second = await world.send('x', { n: 2 })
+  expect(await worker.logged('entrega hecha')).toMatchObject({
+    nivel: 'debug',
+    id: second,
+    listener: 'cae',
+    intento: 1,
+  })
+  const third = await world.send('x', { n: 3 })
+  await until(() => worker.log.some(({ id: told }) => told === third))
+  expect(await worker.logged('se cerró el corte')).toMatchObject({ nivel: 'info', listener: 'cae' })
+})
+
+test('every line of the daemon is JSON, from the first: also why it does not start, or cannot write the audit', async ({
+  world,
+}) => {
+  await world.listener(() => ({ status: 200 }))
+  await world.setEnv({ REST_HOOKS_REDIS_PORT: '1' })
+  const away = await world.cli(['iniciar-workers', '--una-vez'])
+  expect(away).toMatchObject({ code: 4, stderr: '' })
+  expect(JSON.parse(away.stdout)).toMatchObject({
+    nivel: 'error',
+    codigo: 4,
+    mensaje: expect.stringContaining('Redis'),
+  })
+  await world.set('workers', { nivel: 'todo' })
+  const broken = await world.cli(['iniciar-workers', '--procesos', '2'])
+  expect(broken).toMatchObject({ code: 3, stderr: '' })
+  expect(JSON.parse(broken.stdout)).toMatchObject({
+    codigo: 3,
+    mensaje: expect.stringContaining('error | warn | info'),
+  })
+
+  await world.set('workers', { nivel: 'info' })
+  const { port } = world.redis.options
+  await world.setEnv({ REST_HOOKS_REDIS_PORT: String(port), REST_HOOKS_DB_SCHEMA: 'no_existe' })
+  const worker = await world.worker()
+  expect(await worker.logged('Postgres no admite lo configurado')).toMatchObject({
+    nivel: 'error',
+    detalle: expect.stringContaining('crear-base'),
+  })
+  // Nothing was sent: what cannot be written is known before there is anything to write.
+  await world.setEnv({ REST_HOOKS_DB_SCHEMA: world.schema })
+  await worker.logged('Postgres está disponible otra vez')
+})

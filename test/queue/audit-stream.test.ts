@@ -17,11 +17,21 @@ afterAll(() => backend.close())
 beforeEach(truncate)
 
 const lines: string[] = []
-const log = createLog({}, new Secrets(), { isTTY: true, write: (line: string) => lines.push(line) } as never)
+const log = createLog({}, new Secrets(), 'info', { isTTY: true, write: (line: string) => lines.push(line) } as never)
 
 function writerOf(queue: Queue, to = backend): AuditWriter {
   const redis = inject('redis') as unknown as RedisConfig
-  const scene = { log, redis, redisOutage: new Outage(log, 'Redis'), asleep: () => {}, away: () => {} }
+  const outage = new Outage(log, 'Postgres')
+  const nothing = () => {}
+  const scene = {
+    log,
+    redis: () => redis,
+    redisOutage: new Outage(log, 'Redis'),
+    outage,
+    refused: nothing,
+    asleep: nothing,
+    away: nothing,
+  }
   return new AuditWriter(new AuditReader(queue, 'w'), to, scene)
 }
 

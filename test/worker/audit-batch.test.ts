@@ -5,6 +5,7 @@ import { Secrets } from '../../src/model/secrets.ts'
 import type { AuditEntry, AuditReader } from '../../src/queue/audit-reader.ts'
 import { AuditWriter, type AuditWriterScene } from '../../src/worker/audit-writer.ts'
 import { createLog } from '../../src/worker/log.ts'
+import { Outage } from '../../src/worker/outage.ts'
 
 test('a writer that starts before a gigabyte of large messages reads it in small parts', async () => {
   const size = 1024 * 1024
@@ -21,7 +22,10 @@ test('a writer that starts before a gigabyte of large messages reads it in small
   const backend = { write: async () => {} } as unknown as AuditBackend
   const log = createLog({}, new Secrets())
   log.level = 'silent'
-  const writer = new AuditWriter(reader, backend, { log } as unknown as AuditWriterScene)
+  const writer = new AuditWriter(reader, backend, {
+    log,
+    outage: new Outage(log, 'Postgres'),
+  } as unknown as AuditWriterScene)
   await writer.drain(1000)
   expect(left).toBe(0)
   expect(Math.max(...bytes)).toBeLessThanOrEqual(64 * size)

@@ -6,7 +6,7 @@ import { createLog } from '../../src/worker/log.ts'
 test('an error is told without what hangs on it, known secrets and terminal escapes are replaced', () => {
   let text = ''
   const stream = { isTTY: true, write: (line: string) => (text += line) } as unknown as NodeJS.WriteStream
-  const log = createLog({}, new Secrets(['clave-secreta']), stream)
+  const log = createLog({}, new Secrets(['clave-secreta']), undefined, stream)
   // As ioredis makes them.
   const command = { name: 'settle', args: ['contenido ajeno', 'otra cosa'] }
   const cause = Object.assign(new Error('causa con clave-secreta'), { code: 'ECONNRESET', command })

@@ -11,6 +11,7 @@
 --        wait (after the delay, not counted: this version does not understand what lies there)
 -- →    one per attempt: 1 applied, 0 stale (lease lost to another worker; audited all the same), 2 nothing
 --      was done, since a key of its lane is of another type: to be told again
+--      then one per lane: what became of its breaker: 0 nothing new, 1 it opened, 2 it opened again, 3 it closed
 --
 -- The events are written whatever the fence says: the request did happen, whoever holds the lease now.
 local audit, remaining, callbacks, callback_retries, paused, inbox = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
@@ -27,17 +28,18 @@ local STATE = { ok = 'exitosa', retry = 'reintentando', wait = 'reintentando', f
 local function breaker(lane)
   local held = redis.call('HMGET', lane.breaker, 'state', 'ramp', 'since', 'ok', 'ko', 'old_ok', 'old_ko')
   local state = held[1] or 'closed'
-  if state == 'open' then return end
+  if state == 'open' then return 0 end
   if state == 'half' then
     local ramp = tonumber(held[2] or 1) * 2 ^ math.min(lane.good, 20)
     if lane.bad > 0 then
       redis.call('HSET', lane.breaker, 'state', 'open', 'until', now + lane.pause, 'opened', now)
+      return 2
     elseif ramp > lane.concurrency then
       redis.call('DEL', lane.breaker)
-    else
-      redis.call('HSET', lane.breaker, 'ramp', ramp)
+      return 3
     end
-    return
+    redis.call('HSET', lane.breaker, 'ramp', ramp)
+    return 0
   end
   local since, half = tonumber(held[3] or now), lane.window / 2
   local good, bad = tonumber(held[4] or 0), tonumber(held[5] or 0)
@@ -53,9 +55,11 @@ local function breaker(lane)
   if lane.bad > 0 and all >= lane.minimum and failures * 100 >= lane.threshold * all then
     redis.call('DEL', lane.breaker)
     redis.call('HSET', lane.breaker, 'state', 'open', 'until', now + lane.pause, 'opened', now)
+    return 1
   else
     redis.call('HSET', lane.breaker, 'since', since, 'ok', good, 'ko', bad, 'old_ok', old_good, 'old_ko', old_bad)
     redis.call('PEXPIRE', lane.breaker, math.ceil(lane.window))
+    return 0
   end
 end
 
@@ -160,7 +164,9 @@ end
 for _, lane in ipairs(by_number) do
   if #lane.unleased > 0 then redis.call('ZREM', lane.in_flight, unpack(lane.unleased)) end
   if #lane.ended > 0 then redis.call('HDEL', lane.deliveries, unpack(lane.ended)) end
-  if lane.threshold > 0 and lane.good + lane.bad > 0 then breaker(lane) end
+  local news = lane.threshold > 0 and lane.good + lane.bad > 0
+  places = places + 1
+  answer[places] = news and breaker(lane) or 0
 end
 if #bodies > 0 then redis.call('UNLINK', unpack(bodies)) end
 return answer

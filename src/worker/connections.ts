@@ -1,0 +1,96 @@
+/**
+ * A worker's connections to Redis: the queue's, which also announces what was dispatched, and one that listens for such news.
+ *
+ * At the start a wrong password is told at once; later a worker waits for Redis, under whatever credentials are in force by then.
+ */
+import type { Config, RedisConfig } from '../config/config.ts'
+import type { Millis } from '../message.ts'
+import { Queue } from '../queue/queue.ts'
+import { connectForever, connectOnce, reconnectWith } from '../queue/redis.ts'
+import { BEAT_MS } from './heartbeat.ts'
+import type { Logger } from './log.ts'
+
+/** For the worker's own connection, after a probe that worked. */
+const CONNECT_PATIENCE: Millis = 5_000
+/** Told to the other workers after a dispatch: there is something to claim. */
+const WAKE_CLAIMS = 'c'
+
+export interface News {
+  /** There may be something to dispatch. */
+  inbox(): void
+  /** There may be something to claim. */
+  claims(): void
+  /** Redis is back. */
+  back(): void
+}
+
+export class Connections {
+  readonly queue: Queue
+  readonly #subscriber: ReturnType<typeof connectForever>
+  #asking: NodeJS.Timeout | undefined
+
+  constructor({ redis, instancia, proyecto }: Config) {
+    // The loops report the outage once; an event for each failed connection would fill the log.
+    const connect = (name: string) => connectForever(redis, () => {}, name)
+    this.queue = new Queue(connect('worker'), instancia, proyecto)
+    this.#subscriber = connect('aviso')
+  }
+
+  /**
+   * Whether Redis lets this worker in.
+   * @throws whatever Redis or its client answers
+   */
+  async firstContact(config: RedisConfig): Promise<void> {
+    const probe = await connectOnce(config)
+    try {
+      await probe.ping()
+    } finally {
+      probe.disconnect()
+    }
+    await untilReady(this.queue.redis)
+  }
+
+  listen(news: News): void {
+    this.#subscriber.on('message', (_channel, text) => (text === WAKE_CLAIMS ? news.claims() : news.inbox()))
+    const subscribe = () => {
+      this.#subscriber.subscribe(this.queue.keys.wake).catch(() => {})
+      // Whatever was announced while nobody listened.
+      news.inbox()
+    }
+    if (this.#subscriber.status === 'ready') subscribe()
+    this.#subscriber.on('ready', subscribe)
+    // It asks for nothing by itself, and would never find out that nobody answers any more.
+    this.#asking = setInterval(() => void this.#subscriber.ping().catch(() => {}), BEAT_MS)
+    this.#asking.unref()
+    this.queue.redis.on('ready', () => news.back())
+  }
+
+  announceClaims(): void {
+    this.queue.redis.publish(this.queue.keys.wake, WAKE_CLAIMS).catch(() => {})
+  }
+
+  /** Other credentials or another place, without dropping anything. */
+  change(before: RedisConfig, redis: RedisConfig, log: Logger): void {
+    const done = [this.queue.redis, this.#subscriber].map((each) => reconnectWith(each, before, redis))
+    if (done.every(Boolean)) log.info({}, 'cambió el acceso a Redis o a Postgres: se usa desde ahora')
+    else log.warn({}, 'se pasó a Sentinel, o de Sentinel a un servidor: vale desde el próximo inicio')
+  }
+
+  close(): void {
+    clearInterval(this.#asking)
+    this.#subscriber.disconnect()
+    this.queue.redis.disconnect()
+  }
+}
+
+/** A connection is made in a moment; whatever fails until then, or later, is for the loops to report. */
+export function untilReady(redis: Queue['redis']): Promise<void> {
+  if (redis.status === 'ready') return Promise.resolve()
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, CONNECT_PATIENCE)
+    redis.once('ready', () => {
+      clearTimeout(timer)
+      resolve()
+    })
+  })
+}
