@@ -30,7 +30,8 @@ export interface StoredDelivery extends DeliveryState {
   readonly made: number
   /**
    * The listener accepted an attempt whose outcome Redis lost: it has the message already. Attempts decide, not the state:
-   * that may be of a time that Redis does not know any more. Those of an earlier round of the same id do not count.
+   * that may be of a time that Redis does not know any more. Those of an
+   * earlier round of the same id do not count; the same message, dispatched again because Redis forgot that it was, is none.
    */
   readonly accepted: boolean
 }
@@ -96,8 +97,13 @@ export async function readDeliveries(
             coalesce(i.aceptada, false) AS aceptada
        FROM ${identifier(schema)}.entrega e
        LEFT JOIN (
-         SELECT id, max(recibido) AS desde FROM ${identifier(schema)}.mensaje
-          WHERE instancia = $1 AND proyecto = $2 AND id = ANY ($3::text[]) GROUP BY id HAVING count(*) > 1
+         SELECT id, min(recibido) AS desde
+           FROM (SELECT id, recibido, huella, first_value(huella) OVER (PARTITION BY id ORDER BY recibido DESC) AS ultima
+                   FROM (SELECT id, recibido, CASE WHEN count(*) OVER (PARTITION BY id) > 1
+                                                   THEN ROW (creado, evento, md5(cuerpo))::text END AS huella
+                           FROM ${identifier(schema)}.mensaje
+                          WHERE instancia = $1 AND proyecto = $2 AND id = ANY ($3::text[])) m) m
+          WHERE huella = ultima GROUP BY id
        ) v ON v.id = e.mensaje_id
        LEFT JOIN LATERAL (
          SELECT max(numero) AS ultimo,

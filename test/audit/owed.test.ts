@@ -113,15 +113,23 @@ test('what attempts say beyond the delivery: the last number, what counts since 
     // The same id again: what was accepted before it came is another round.
     messageEvent(message({ id: 'n' }), ['a']),
     attemptEvent(attempt('n', 'a', { number: 1, result: 'exito' }), state('n', 'a', NOON + 600, { attempts: 1 })),
-    messageEvent(message({ id: 'n' }), ['a', 'b'], { at: NOON + 9_000, receivedAt: NOON + 9_000 }),
+    messageEvent(message({ id: 'n', body: Buffer.from('{"id":8}') }), ['a', 'b'], {
+      at: NOON + 9_000,
+      receivedAt: NOON + 9_000,
+    }),
     attemptEvent(attempt('n', 'b', { number: 1, startedAt: NOON + 9_001 }), null),
+    // Redis forgot that it was dispatched, and accepted.
+    messageEvent(message({ id: 'o' }), ['a']),
+    attemptEvent(attempt('o', 'a', { number: 1, result: 'exito' }), state('o', 'a', NOON + 600, { attempts: 1 })),
+    messageEvent(message({ id: 'o' }), ['a'], { at: NOON + 9_000, receivedAt: NOON + 9_000 }),
   ])
-  expect(await reader.storedDeliveries(['m', 'n', 'nadie'])).toMatchObject([
+  expect(await reader.storedDeliveries(['m', 'n', 'o', 'nadie'])).toMatchObject([
     { listener: 'a', attempts: 4, lastNumber: 4, made: 2, accepted: false, version: 5 },
     { listener: 'b', attempts: 0, lastNumber: 1, made: 0, accepted: true },
     { listener: 'c', attempts: 1, lastNumber: 1, made: 0, accepted: false },
     { listener: 'd', state: 'reintentando', lastNumber: 1, accepted: true },
     { messageId: 'n', listener: 'a', state: 'pendiente', attempts: 0, lastNumber: 0, accepted: false },
+    { messageId: 'o', listener: 'a', state: 'pendiente', attempts: 0, accepted: true },
     { messageId: 'n', listener: 'b', lastNumber: 1, accepted: true },
   ])
 })
