@@ -1,7 +1,7 @@
 /** `pausar`: holds a listener's queued and new deliveries. */
 import type { Command } from 'commander'
 import type { Context } from './context.ts'
-import { parseInstant } from './instant.ts'
+import { parseInstant, rangeText } from './instant.ts'
 import * as print from './print.ts'
 import { selectListeners } from './select-listeners.ts'
 
@@ -25,6 +25,7 @@ export function pausar(program: Command, context: Context): void {
       const queue = await context.queue()
       const { pause } = await import('../queue/pauses.ts')
       const until = options.hasta === undefined ? null : parseInstant(options.hasta, '--hasta', 'future')
+      if (until !== null) print.note(`${rangeText(undefined, until)}.`)
       // What somebody, or a 410, holds for longer was held for a reason: `--todos` does not know it, a name does.
       const left = await pause(queue, selected, until, options.todos === true ? 'longest' : 'this')
       const rows = selected.map((listener) => ({

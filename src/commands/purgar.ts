@@ -45,8 +45,9 @@ function limitOf({ audit }: Config, text: string | undefined): Date {
     throw new UsageError('[auditoria] retencion es 0 (se conserva todo): indique --antes-de.')
   }
   const before = parseInstant(text, '--antes-de', 'start')
-  if (before.getTime() <= Date.now()) return before
-  throw new UsageError(`--antes-de: «${text}» está en el futuro.`)
+  if (before.getTime() > Date.now()) throw new UsageError(`--antes-de: «${text}» está en el futuro.`)
+  print.note(`Antes de ${print.localTime(before)}.`)
+  return before
 }
 
 async function show(purged: Purged, fallidas: number, before: Date, simulate: boolean): Promise<void> {

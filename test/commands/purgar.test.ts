@@ -51,7 +51,7 @@ const all = (ids: readonly string[]) => ({ mensaje: ids, entrega: ids, intento: 
 
 async function purge(world: World, args: readonly string[]) {
   const { stdout, stderr, code } = await world.cli(['purgar', '--json', ...args])
-  expect(stderr).toBe('')
+  expect(stderr).toMatch(args.includes('--antes-de') ? /^Antes de [\d:. -]+ -03:00\.\n$/ : /^$/)
   expect(code).toBe(0)
   return JSON.parse(stdout)
 }

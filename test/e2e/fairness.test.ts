@@ -282,7 +282,7 @@ test('pausar: until an instant in the future; with --todos, longer pauses and a 
     { listener: 'breve', ...until2099 },
     { listener: 'ido', hasta: null, motivo: '410', cambiada: false },
   ])
-  expect(all.stderr).toContain('retenido, ido')
+  expect(all.stderr).toMatch(/^Hasta 2098-12-31 21:00:00\.000 -03:00\.\n.*: retenido, ido\./)
   expect((await paused('--todos', '--hasta', '1s')).rows.every(({ cambiada }) => cambiada === false)).toBe(true)
   expect(await world.redis.hget(world.keys.paused, 'ido')).toBe('0 410')
   expect((await paused('ido', '--hasta', '1h')).rows).toMatchObject([
