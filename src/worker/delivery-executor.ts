@@ -45,7 +45,9 @@ export class DeliveryExecutor implements Executor {
     let message: Message
     let result: AttemptResult
     try {
-      message = decodeEnvelope(claimed.raw, () => claimed.id, new Date(this.#scene.now())).message
+      const { message: read } = decodeEnvelope(claimed.raw, () => claimed.id, new Date(this.#scene.now()))
+      // A version before this one rounded ids that are long numbers: what it dispatched keeps the id that it got.
+      message = read.id === claimed.id ? read : { ...read, id: claimed.id }
     } catch (error) {
       return notUnderstood(this.#spec, claimed, error as Error, this.#scene.log)
     }

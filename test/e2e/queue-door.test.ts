@@ -151,3 +151,19 @@ test('what is of another version waits whole and is counted: an envelope, a body
   ])
   expect((await world.audit('de-otra'))[0]).toMatchObject({ estado: 'reintentando', intentos: [] })
 })
+
+test('an id of 20 digits keeps them, and one that the version before rounded stays the same in every attempt', async ({
+  world,
+}) => {
+  const listener = await world.listener(() => ({ status: 200 }), { nombre: 'x' })
+  await world.worker()
+  // As the version before left it: dispatched under the id that it had read.
+  const [written, rounded] = ['12345678901234567891', '12345678901234567000']
+  await world.redis.set(`${world.keys.messagePrefix}${rounded}`, `{"id":${written},"evento":"e","datos":1}`)
+  await world.redis.lpush(world.keys.lane('x').queue, rounded)
+  await listener.received(1)
+  await world.push('{"id":12345678901234567892,"evento":"e","datos":2}')
+  await listener.received(2)
+  const ids = listener.requests.map(({ headers }) => headers['webhook-id'])
+  expect(ids).toEqual([rounded, '12345678901234567892'])
+})
