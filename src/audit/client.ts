@@ -6,7 +6,7 @@
 import type { Socket } from 'node:net'
 import postgres from 'postgres'
 import type { AuditConfig } from '../config/config.ts'
-import type { Millis } from '../message.ts'
+import type { Millis } from '../model/message.ts'
 import { GrowingBuffer } from './binary-rows.ts'
 import { copyIn } from './copy.ts'
 import { openSocket } from './socket.ts'

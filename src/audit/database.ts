@@ -6,7 +6,7 @@
  * lost (its `begin` sends a ROLLBACK) ends the process. Nothing is retried here; whoever calls backs off.
  */
 import type { AuditConfig } from '../config/config.ts'
-import type { Millis } from '../message.ts'
+import type { Millis } from '../model/message.ts'
 import type { GrowingBuffer } from './binary-rows.ts'
 import { type Client, openClient, type Parameter } from './client.ts'
 import { DeadlineExceeded, isConnectionLost, isSessionSpent } from './trouble.ts'

@@ -5,7 +5,7 @@
  * the backend more than once and out of order: `id` makes an attempt or a callback idempotent, and `version` (rising
  * with every change of one delivery) lets an older state never overwrite a newer one.
  */
-import type { Message } from '../message.ts'
+import type { Message } from '../model/message.ts'
 
 export type AuditEvent = MessageEvent | AttemptEvent | StateEvent | CallbackEvent
 

@@ -2,7 +2,7 @@
  * Deliveries of some events. The event stands in `mensaje`, one part a month, and the order in `entrega`; two ways lead from
  * one to the other, and `listing.ts` chooses.
  */
-import type { Millis } from '../message.ts'
+import type { Millis } from '../model/message.ts'
 import { arrayLiteral } from './columns.ts'
 import type { Session } from './database.ts'
 import type { DeliveryListing } from './listing.ts'

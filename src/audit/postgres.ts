@@ -7,7 +7,7 @@
  * be one transaction.
  */
 import type { AuditConfig } from '../config/config.ts'
-import type { Millis } from '../message.ts'
+import type { Millis } from '../model/message.ts'
 import type { AuditBackend } from './backend.ts'
 import { copyInto, encodeRows, Unencodable } from './binary-rows.ts'
 import { insertParameters, parts } from './columns.ts'

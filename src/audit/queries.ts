@@ -3,7 +3,7 @@
  * or a snapshot that would disturb the writers.
  */
 import type { AuditConfig } from '../config/config.ts'
-import type { Millis } from '../message.ts'
+import type { Millis } from '../model/message.ts'
 import { openDatabase, type Session } from './database.ts'
 import { textRules } from './encoding.ts'
 import { type DatabaseHealth, readHealth } from './health.ts'

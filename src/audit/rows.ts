@@ -5,7 +5,7 @@
  * knows its listeners, and of each delivery the state with the highest version. Rows are sorted by their key: two writers
  * with the same rows then wait for each other instead of dead-locking.
  */
-import type { Message } from '../message.ts'
+import type { Message } from '../model/message.ts'
 import { exactValues, type TextRules } from './encoding.ts'
 import type {
   AttemptRecord,

@@ -10,7 +10,7 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { type ConnectionOptions, connect as tlsConnect } from 'node:tls'
 import type { AuditConfig } from '../config/config.ts'
-import type { Millis } from '../message.ts'
+import type { Millis } from '../model/message.ts'
 import { DeadlineExceeded, SslRefused } from './trouble.ts'
 
 /** Postgres' SSLRequest: length 8, code 80877103. */

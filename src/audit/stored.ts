@@ -3,7 +3,7 @@
  *
  * Bodies are read in parts of bounded size: a backlog of large messages never has to fit into memory.
  */
-import type { Bytes, Message } from '../message.ts'
+import type { Bytes, Message } from '../model/message.ts'
 import { arrayLiteral, parts } from './columns.ts'
 import type { Session } from './database.ts'
 import { original, textRules } from './encoding.ts'

@@ -8,7 +8,7 @@ import { parseIni } from '../config/ini.ts'
 import { Problems } from '../config/problems.ts'
 import { formatDuration } from '../config/quantities.ts'
 import { systemReason } from '../errors.ts'
-import type { Millis } from '../message.ts'
+import type { Millis } from '../model/message.ts'
 import { aviso, error, ok, type Verdict } from './finding.ts'
 
 /** Where Debian, Red Hat and people put it. */

@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import type { ProbeReport } from '../delivery/probe.ts'
 import { OperationFailed, UsageError } from '../errors.ts'
 import { newId } from '../id.ts'
-import type { Message } from '../message.ts'
+import type { Message } from '../model/message.ts'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
 

@@ -1,7 +1,7 @@
 /** What `probar` found, as lines for a person: `>` was sent, `<` came back, as curl shows them. */
 import type { RequestRecord } from '../delivery/delivery.ts'
 import type { ProbeReport } from '../delivery/probe.ts'
-import type { Message } from '../message.ts'
+import type { Message } from '../model/message.ts'
 import { bodyLines } from './body-text.ts'
 import { localTime, oneLine } from './print.ts'
 

@@ -3,7 +3,7 @@
  *
  * How it is found, read, merged and validated is told by the neighbours of this file.
  */
-import type { Bytes, Millis } from '../message.ts'
+import type { Bytes, Millis } from '../model/message.ts'
 import type { Secrets } from '../model/secrets.ts'
 
 export interface Config {

@@ -5,8 +5,8 @@
  * name of the step that failed.
  */
 import * as v from 'valibot'
-import type { Bytes, Millis } from '../message.ts'
 import { checkHeader } from '../model/headers.ts'
+import type { Bytes, Millis } from '../model/message.ts'
 import { formatDuration, formatSize, parseDuration, parseSize } from './quantities.ts'
 
 export type Read<T> = { readonly ok: true; readonly value: T } | { readonly ok: false }

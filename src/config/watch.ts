@@ -6,7 +6,7 @@
  * over the network tell nothing, and a certificate may be a chain of links.
  */
 import { type Stats, statSync } from 'node:fs'
-import type { Millis } from '../message.ts'
+import type { Millis } from '../model/message.ts'
 import type { Config } from './config.ts'
 import { configPaths, type LoadOptions, searchPlaces } from './load.ts'
 

@@ -6,7 +6,7 @@
  */
 import type { Transform } from 'node:stream'
 import * as zlib from 'node:zlib'
-import type { Bytes } from '../message.ts'
+import type { Bytes } from '../model/message.ts'
 
 /** Packed data can be a little larger than what it holds; and as much of a remainder is read to save the socket. */
 export const SLACK: Bytes = 65_536

@@ -5,7 +5,7 @@
  * given its time, its 4 KB, and no secret of ours.
  */
 import type { CallbackTarget } from '../config/config.ts'
-import type { Millis } from '../message.ts'
+import type { Millis } from '../model/message.ts'
 import { runProgram } from './program.ts'
 import type { StopSignal } from './stop-signal.ts'
 

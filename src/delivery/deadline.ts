@@ -1,5 +1,5 @@
 /** One end for a whole attempt: its time is up, or the worker wants it stopped, whichever comes first. */
-import type { Millis } from '../message.ts'
+import type { Millis } from '../model/message.ts'
 import type { StopSignal } from './stop-signal.ts'
 import { Trouble } from './trouble.ts'
 

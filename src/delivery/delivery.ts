@@ -5,7 +5,7 @@
  * neighbours.
  */
 import type { AttemptRecord } from '../audit/event.ts'
-import type { Message, Millis } from '../message.ts'
+import type { Message, Millis } from '../model/message.ts'
 import type { StopSignal } from './stop-signal.ts'
 
 /** What the attempt means for the delivery; whether a `retry` is still granted is the strategy's (`retry.ts`). */

@@ -5,7 +5,7 @@
  * second start is refused, so that one exchange is at most one request that a server could have seen.
  */
 import type { Dispatcher } from 'undici'
-import type { Bytes } from '../message.ts'
+import type { Bytes } from '../model/message.ts'
 import { keepBody, SLACK } from './body.ts'
 import { round } from './connect.ts'
 import type { Deadline } from './deadline.ts'

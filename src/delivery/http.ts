@@ -8,7 +8,7 @@
 import type { X509Certificate } from 'node:crypto'
 import { clientCertificate, validity } from '../config/certificates.ts'
 import type { ListenerConfig } from '../config/config.ts'
-import type { Message } from '../message.ts'
+import type { Message } from '../model/message.ts'
 import { blockList } from '../model/networks.ts'
 import { isSecretHeader, Secrets } from '../model/secrets.ts'
 import { type Auth, type Begin, type Credentials, createAuth, NO_CREDENTIALS } from './auth/auth.ts'

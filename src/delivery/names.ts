@@ -8,7 +8,7 @@
  */
 import { type LookupAddress, lookup } from 'node:dns'
 import { isIP } from 'node:net'
-import type { Millis } from '../message.ts'
+import type { Millis } from '../model/message.ts'
 
 /** Long enough for a burst of new sockets, short enough to follow a name that moves. */
 const KEPT: Millis = 10_000

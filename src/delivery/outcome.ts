@@ -5,7 +5,7 @@
  * that reject the content, 410, and 3xx; `reintentar_si` and `no_reintentar_si` change it.
  */
 import type { ListenerConfig, StatusRule } from '../config/config.ts'
-import type { Millis } from '../message.ts'
+import type { Millis } from '../model/message.ts'
 import type { Judgement } from './delivery.ts'
 import type { TroubleCode } from './trouble.ts'
 

@@ -6,7 +6,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { systemReason } from '../errors.ts'
 import { standInLaunchFolder } from '../launch-folder.ts'
-import type { Bytes, Millis } from '../message.ts'
+import type { Bytes, Millis } from '../model/message.ts'
 import type { CallbackInput, CallbackOutcome } from './callback.ts'
 import type { StopSignal } from './stop-signal.ts'
 

@@ -6,8 +6,8 @@
  */
 import { authHeader } from '../config/auth.ts'
 import type { ListenerConfig } from '../config/config.ts'
-import type { Message } from '../message.ts'
 import { checkHeader, checkMessageHeaders, checkMethod, checkOwnHeader, headerText } from '../model/headers.ts'
+import type { Message } from '../model/message.ts'
 import { isSecretHeader, MASK } from '../model/secrets.ts'
 import { expandPath, joinPath } from './path.ts'
 import { secretKey, sign } from './signature.ts'

@@ -5,7 +5,7 @@
  * Webhooks recommends; the server's own wish (Retry-After, RFC 9110 §10.2.3) can only lengthen a wait.
  */
 import type { RetryStrategy } from '../config/config.ts'
-import type { Millis } from '../message.ts'
+import type { Millis } from '../model/message.ts'
 import type { Outcome } from './delivery.ts'
 
 /** Longest wait a server can ask for. */

@@ -7,7 +7,7 @@
  */
 import type { Socket } from 'node:net'
 import { Client } from 'undici'
-import type { Bytes, Millis } from '../message.ts'
+import type { Bytes, Millis } from '../model/message.ts'
 import { type Dialing, type Endpoint, endpointOf, newProgress, openSocket, type Progress } from './connect.ts'
 import { Trouble } from './trouble.ts'
 

@@ -6,7 +6,7 @@
 import { isIP } from 'node:net'
 import { connect, type DetailedPeerCertificate, type TLSSocket } from 'node:tls'
 import type { TlsConfig } from '../config/config.ts'
-import type { Millis } from '../message.ts'
+import type { Millis } from '../model/message.ts'
 import { type Endpoint, secureContext } from './connect.ts'
 import { errorDetail } from './trouble.ts'
 

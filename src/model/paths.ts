@@ -4,7 +4,7 @@
  * Pure. Dot segments, absolute URLs and their like are refused instead of resolved: a message must not choose another
  * resource than the one its listener serves.
  */
-import type { Bytes } from '../message.ts'
+import type { Bytes } from './message.ts'
 
 const MAX_PATH: Bytes = 8192
 export const PLACEHOLDER = /\{([^{}]*)\}/g

@@ -3,7 +3,7 @@
  * acknowledged. The stream is never trimmed by length.
  */
 import type { AuditEvent } from '../audit/event.ts'
-import type { Bytes } from '../message.ts'
+import type { Bytes } from '../model/message.ts'
 import { readEvent } from './audit-stream.ts'
 import type { Queue } from './queue.ts'
 

@@ -12,7 +12,7 @@
  */
 import { isUtf8 } from 'node:buffer'
 import type { AttemptRecord, AuditEvent, CallbackRecord, DeliveryState, DeliveryStateName } from '../audit/event.ts'
-import type { Millis } from '../message.ts'
+import type { Millis } from '../model/message.ts'
 import { decodeEnvelope } from './envelope.ts'
 
 /** What `dispatch` writes about a message besides its envelope. */

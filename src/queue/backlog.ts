@@ -2,7 +2,7 @@
  * How much audit waits for Postgres, and when that is too much: deliveries then stop, before what they leave behind fills Redis.
  */
 import type { AuditConfig } from '../config/config.ts'
-import type { Bytes } from '../message.ts'
+import type { Bytes } from '../model/message.ts'
 import type { Queue } from './queue.ts'
 
 export interface Backlog {

@@ -1,6 +1,6 @@
 /** Writing an envelope (INTERFACE §4). Apart from reading it, which `send` would load in vain. */
 import { isUtf8 } from 'node:buffer'
-import type { Message } from '../message.ts'
+import type { Message } from '../model/message.ts'
 
 /** Before `datos` where it is the last member. */
 export const DATOS = ',"datos":'

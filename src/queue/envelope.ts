@@ -3,7 +3,7 @@
  * program.
  */
 import { parseDelay } from '../config/quantities.ts'
-import type { Message, Millis } from '../message.ts'
+import type { Message, Millis } from '../model/message.ts'
 import { type Entry, EnvelopeError, jsonProblem, overwriteMembers, readEntry } from './envelope-json.ts'
 import { hasControl } from './envelope-write.ts'
 

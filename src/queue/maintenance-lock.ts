@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
 import { OperationFailed } from '../errors.ts'
-import type { Millis } from '../message.ts'
+import type { Millis } from '../model/message.ts'
 import type { Queue } from './queue.ts'
 import { scriptsOf } from './scripts.ts'
 

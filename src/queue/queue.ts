@@ -5,7 +5,7 @@
  */
 import type { Redis } from 'ioredis'
 import type { Config, ListenerConfig } from '../config/config.ts'
-import type { Bytes, Millis } from '../message.ts'
+import type { Bytes, Millis } from '../model/message.ts'
 import { CALLBACK_LANE, type Keys, keysOf, type LaneKeys } from './keys.ts'
 import { connectOnce } from './redis.ts'
 import { type Scripts, scriptsOf } from './scripts.ts'

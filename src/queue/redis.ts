@@ -8,7 +8,7 @@ import tls from 'node:tls'
 import { Redis, type RedisOptions } from 'ioredis'
 import type { RedisConfig } from '../config/config.ts'
 import { ConfigError, OperationFailed, type ResthooksError, TLS_REASONS, Unavailable } from '../errors.ts'
-import type { Millis } from '../message.ts'
+import type { Millis } from '../model/message.ts'
 
 /** How long a connection may take, and an answer of the daemon's connection. */
 const CONNECT_TIMEOUT = 5_000

@@ -1,5 +1,5 @@
 /** Gathers messages until they are worth a script: a hundred items, or a megabyte: what holds Redis for a moment. */
-import type { Bytes } from '../message.ts'
+import type { Bytes } from '../model/message.ts'
 import type { RestoredMessage } from '../queue/admin.ts'
 
 const ITEMS = 100

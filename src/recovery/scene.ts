@@ -2,7 +2,7 @@
 import type { AuditBackend } from '../audit/backend.ts'
 import type { AuditReader } from '../audit/queries.ts'
 import type { Config } from '../config/config.ts'
-import type { Millis } from '../message.ts'
+import type { Millis } from '../model/message.ts'
 import { QueueAdmin } from '../queue/admin.ts'
 import { takeMaintenanceLock } from '../queue/maintenance-lock.ts'
 import type { Queue } from '../queue/queue.ts'

@@ -9,7 +9,7 @@ import { Worker as Thread } from 'node:worker_threads'
 import type { AuditConfig, LogLevel, RedisConfig } from '../config/config.ts'
 import { ConfigError, type ResthooksError, Unavailable } from '../errors.ts'
 import { standInLaunchFolder } from '../launch-folder.ts'
-import type { Millis } from '../message.ts'
+import type { Millis } from '../model/message.ts'
 import { packageRoot } from '../package-root.ts'
 import type { WorkerScene } from './scene.ts'
 

@@ -6,7 +6,7 @@
  */
 import { createHash } from 'node:crypto'
 import type { RequestRecord } from '../delivery/delivery.ts'
-import type { Message } from '../message.ts'
+import type { Message } from '../model/message.ts'
 
 export interface CallbackJob {
   /** Of the format; jobs of the time before it had a number have none. */

@@ -3,7 +3,7 @@
  * call, and starts it.
  */
 import type { StopSignal } from '../delivery/stop-signal.ts'
-import type { Bytes } from '../message.ts'
+import type { Bytes } from '../model/message.ts'
 import { CALLBACK_LANE } from '../queue/keys.ts'
 import type { Claimed, Queue } from '../queue/queue.ts'
 import { mistypedText } from '../queue/redis.ts'

@@ -4,7 +4,7 @@
  * At the start a wrong password is told at once; later a worker waits for Redis, under whatever credentials are in force by then.
  */
 import type { Config, RedisConfig } from '../config/config.ts'
-import type { Millis } from '../message.ts'
+import type { Millis } from '../model/message.ts'
 import { Queue } from '../queue/queue.ts'
 import { connectForever, connectOnce, reconnectWith } from '../queue/redis.ts'
 import { BEAT_MS } from './heartbeat.ts'

@@ -1,5 +1,5 @@
 /** Dispatches whatever is in the inbox, then sleeps until the bell, until a message with `demora` is due, or a good while. */
-import type { Millis } from '../message.ts'
+import type { Millis } from '../model/message.ts'
 import type { Dispatcher, DispatchPass } from './dispatcher.ts'
 import { LONGEST_SLEEP, Loop, type LoopEvents } from './loop.ts'
 import type { Subscriptions } from './match.ts'

@@ -1,5 +1,5 @@
 /** What the worker's loops have in common: they turn until they are stopped, sleep until the bell, and wait out an outage. */
-import type { Millis } from '../message.ts'
+import type { Millis } from '../model/message.ts'
 import type { WorkerScene } from './scene.ts'
 import { Signal } from './signal.ts'
 import { clamp } from './timing.ts'

@@ -3,7 +3,7 @@
  * fails is left to the next one.
  */
 import { purge } from '../audit/purge.ts'
-import type { Millis } from '../message.ts'
+import type { Millis } from '../model/message.ts'
 import { forgetOldFailures } from '../queue/old-failures.ts'
 import type { Queue } from '../queue/queue.ts'
 import type { WorkerScene } from './scene.ts'

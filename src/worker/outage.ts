@@ -6,7 +6,7 @@
  * or memory is full, another one may.
  */
 import { ConfigError } from '../errors.ts'
-import type { Millis } from '../message.ts'
+import type { Millis } from '../model/message.ts'
 import type { Logger } from './log.ts'
 
 const REMINDER = 60_000

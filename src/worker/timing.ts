@@ -1,5 +1,5 @@
 /** Waiting, on the clock that nobody sets. */
-import type { Millis } from '../message.ts'
+import type { Millis } from '../model/message.ts'
 
 export function pause(ms: Millis): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms))

@@ -13,7 +13,7 @@ import type {
 } from '../../src/audit/event.ts'
 import { migrate } from '../../src/audit/migrate.ts'
 import type { AuditConfig } from '../../src/config/config.ts'
-import type { Message } from '../../src/message.ts'
+import type { Message } from '../../src/model/message.ts'
 
 export const SCOPE = { instancia: 'pruebas', proyecto: 'resthooks' }
 /** The middle of a month in which every test's events happen. */

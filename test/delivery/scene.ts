@@ -5,7 +5,7 @@ import { onTestFinished } from 'vitest'
 import type { ListenerConfig } from '../../src/config/config.ts'
 import type { AttemptResult, Deliverer } from '../../src/delivery/delivery.ts'
 import { createDeliverer } from '../../src/delivery/http.ts'
-import type { Message } from '../../src/message.ts'
+import type { Message } from '../../src/model/message.ts'
 import { Secrets } from '../../src/model/secrets.ts'
 import { type Script, type ScriptedListener, startListener } from '../support/listener.ts'
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { Message } from '../../src/message.ts'
+import type { Message } from '../../src/model/message.ts'
 import { decodeEnvelope, EnvelopeError, jsonProblem, stampEnvelope } from '../../src/queue/envelope.ts'
 import { encodeEnvelope } from '../../src/queue/envelope-write.ts'
 

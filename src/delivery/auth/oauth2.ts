@@ -5,7 +5,7 @@
  * authenticates with HTTP Basic, or in the form where the endpoint refuses that (RFC 6749 §2.3.1).
  */
 import type { AuthConfig } from '../../config/config.ts'
-import type { Millis } from '../../message.ts'
+import type { Millis } from '../../model/message.ts'
 import { MASK, type Secrets } from '../../model/secrets.ts'
 import { Trouble } from '../trouble.ts'
 import type { Auth, Begin, Credentials } from './auth.ts'
