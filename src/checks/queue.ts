@@ -4,7 +4,7 @@ import { formatSize } from '../config/quantities.ts'
 import { type Backlog, bytesLimit, readBacklog } from '../queue/backlog.ts'
 import { type Depths, readDepths } from '../queue/depths.ts'
 import { decodeEnvelope } from '../queue/envelope.ts'
-import type { Queue } from '../queue/queue.ts'
+import type { Peeked, Queue } from '../queue/queue.ts'
 import {
   configurationHash,
   DEAD_AFTER_MS,
@@ -35,7 +35,7 @@ export async function readQueue(queue: Queue, config: Config, version: string): 
   const [depths, workers, invalid, backlog, group] = await Promise.all([
     readDepths(queue, config.listeners.keys()),
     readWorkers(queue),
-    redis.lrangeBuffer(keys.inboxInvalid, 0, INVALID_SHOWN - 1),
+    queue.peek(keys.inboxInvalid, 0, INVALID_SHOWN - 1),
     readBacklog(queue),
     redis.xinfo('GROUPS', keys.audit).then(
       (groups) => (groups as unknown[]).length > 0,
@@ -53,8 +53,9 @@ export async function readQueue(queue: Queue, config: Config, version: string): 
   }
 }
 
-/** Entries are kept whole, without the reason: it is found again. */
-export function whyInvalid(raw: Buffer): string {
+/** Entries are kept whole, without the reason: it is found again. @param raw its beginning */
+export function whyInvalid({ size, raw }: Peeked): string {
+  if (size > raw.length) return `pesa ${size} bytes: vea max_mensaje de [workers]`
   try {
     const { message } = decodeEnvelope(raw, () => '?', new Date())
     return `${message.id} (${message.event}): se entiende; su id era el de otro que aún se entregaba, o tumbó tres veces al worker`

@@ -14,7 +14,15 @@ import type { Queue } from '../queue/queue.ts'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
 import { requestProblems } from './request-problems.ts'
-import { dueAfter, durationOption, enqueueTrouble, isInactive, originOf, type SendOptions } from './send.ts'
+import {
+  dueAfter,
+  durationOption,
+  enqueueTrouble,
+  isInactive,
+  originOf,
+  type SendOptions,
+  whyTooLarge,
+} from './send.ts'
 import { Audience } from './send-audience.ts'
 import { mustBeJson, notJson } from './send-body.ts'
 
@@ -152,6 +160,11 @@ class Batch {
       return
     }
     for (; this.#blank > 0; this.#blank--) this.#refuse(this.#read - this.#blank, 'está vacía')
+    const tooLarge = whyTooLarge(text.length, this.#config)
+    if (tooLarge !== null) {
+      this.#refuse(this.#read, tooLarge)
+      return
+    }
     try {
       this.#block.push(this.#reader.read(Buffer.from(text, 'latin1')))
       this.#bytes += text.length

@@ -4,7 +4,7 @@ import type { Command } from 'commander'
 import type { Config } from '../config/config.ts'
 import { EXIT_CODES, type ResthooksError, Unavailable, UsageError } from '../errors.ts'
 import { newId } from '../id.ts'
-import type { Message, Millis } from '../model/message.ts'
+import type { Bytes, Message, Millis } from '../model/message.ts'
 import { encodeEnvelope, hasControl } from '../queue/envelope-write.ts'
 import { explainRedis, mayHaveHappened } from '../queue/redis.ts'
 import type { Context } from './context.ts'
@@ -182,12 +182,24 @@ async function enqueue(context: Context, config: Config, message: Message, delay
       timed = { ...message, notBefore: dueAfter(await queue.now(), await durationOption('--demora', delay)) }
     }
     const envelope = encodeEnvelope(timed)
+    const tooLarge = whyTooLarge(Buffer.byteLength(envelope), config)
+    if (tooLarge !== null) throw new UsageError(`el mensaje ${tooLarge}`)
     if (timed.key !== null) return await queue.enqueueOnce(timed.key, timed.id, envelope)
     await queue.enqueue([envelope])
     return timed.id
   } catch (error) {
+    if (error instanceof UsageError) throw error
     throw await enqueueTrouble(error, config, message.key === null ? ONE_WITHOUT_KEY : ONE_WITH_KEY)
   }
+}
+
+/** Null where it is not. @param size of the message with its data, as it is enqueued */
+export function whyTooLarge(size: Bytes, { workers }: Config): string | null {
+  if (size <= workers.maxMessage) return null
+  const text = (bytes: Bytes) =>
+    bytes < 1024 ** 2 ? `${Math.ceil(bytes / 1024)}k` : `${Math.ceil(bytes / 1024 ** 2)}M`
+  const limit = `más que max_mensaje (${text(workers.maxMessage)}) de [workers]`
+  return `pesa ${text(size)}, ${limit}: envíe dónde está el contenido en lugar del contenido, o amplíe max_mensaje`
 }
 
 const ONE_WITHOUT_KEY =

@@ -93,6 +93,8 @@ export interface WorkersConfig {
   readonly metrics: { readonly host: string; readonly port: number } | null
   /** Of the log: what is less grave is not written. */
   readonly level: LogLevel
+  /** An envelope of more is refused by `send`, and set aside where another program enqueued it. */
+  readonly maxMessage: Bytes
 }
 
 export type RetryStrategy = {

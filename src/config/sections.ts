@@ -6,7 +6,7 @@ import { suggestion } from '../model/nearest.ts'
 import { basicByDefault, serviceLayers } from './client.ts'
 import { type Config, type ListenerConfig, LOG_LEVELS, type RetryStrategy, type WorkersConfig } from './config.ts'
 import type { IniFile, IniSection } from './ini.ts'
-import { duration, type HostPort, hostPortSchema, integer, kind, word } from './kinds.ts'
+import { duration, type HostPort, hostPortSchema, integer, kind, size, word } from './kinds.ts'
 import { listenerConfig, type Surroundings, type Target } from './listener.ts'
 import type { Locations } from './locations.ts'
 import { auditConfig, redisConfig } from './servers.ts'
@@ -178,6 +178,7 @@ function workersConfig(reader: Reader): WorkersConfig {
     lease: setting(reader, 'arriendo', duration(SECOND, 3600 * SECOND), 30 * SECOND),
     metrics: setting(reader, 'metricas', METRICS, null),
     level: setting(reader, 'nivel', word(LOG_LEVELS), 'info'),
+    maxMessage: setting(reader, 'max_mensaje', size(64 * 1024, 256 * 1024 ** 2), 16 * 1024 ** 2),
   }
 }
 

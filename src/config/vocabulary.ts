@@ -29,7 +29,16 @@ export const AUDIT_KEYS = [
   'retencion',
 ] as const
 
-export const WORKERS_KEYS = ['concurrencia', 'procesos', 'drenaje', 'sondeo', 'arriendo', 'metricas', 'nivel'] as const
+export const WORKERS_KEYS = [
+  'concurrencia',
+  'procesos',
+  'drenaje',
+  'sondeo',
+  'arriendo',
+  'metricas',
+  'nivel',
+  'max_mensaje',
+] as const
 
 export const STRATEGY_KEYS = [
   'estrategia',

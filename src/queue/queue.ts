@@ -31,7 +31,15 @@ export interface Taken {
   readonly left: number
   /** Entries set aside because they killed their worker. */
   readonly setAside: number
+  /** Entries set aside because they are too large. */
+  readonly tooLarge: number
   readonly envelopes: readonly Buffer[]
+}
+
+/** The beginning of an entry. */
+export interface Peeked {
+  readonly size: Bytes
+  readonly raw: Buffer
 }
 
 export type DispatchItem =
@@ -112,10 +120,12 @@ export interface Held {
 /** Envelopes a `take` may lease at once: bounds the time of one script and the memory of one worker. */
 const TAKE_AT_MOST = 500
 const TAKE_BYTES: Bytes = 8 * 1024 * 1024
+const STAMP_BYTES: Bytes = 4096
 /** A dispatcher needs milliseconds; a dead one holds the others up for this long. */
 const TAKE_LEASE: Millis = 5_000
 /** Between short fields that travel as one argument: in no id, and the last field may hold it. */
 const FIELD_END = '\x1f'
+const PEEK_BYTES: Bytes = 1024 * 1024
 const DEDUPE_SECONDS = 24 * 3600
 
 export class Queue {
@@ -167,15 +177,16 @@ export class Queue {
     return String(first)
   }
 
-  async take(): Promise<Taken> {
+  /** @param largest bytes of one entry; some more for what this program adds to one that waits for its `demora` */
+  async take(largest: Bytes = Number.MAX_SAFE_INTEGER - STAMP_BYTES): Promise<Taken> {
     const { inbox, dispatching, dispatchLease, delayed, fence, inboxInvalid, messagePrefix } = this.keys
     const answer = (await this.#scripts.take(
       6,
       ...[inbox, dispatching, dispatchLease, delayed, fence, inboxInvalid],
-      ...[TAKE_AT_MOST, TAKE_BYTES, TAKE_LEASE, messagePrefix],
-    )) as [number, number, number, number, number, ...Buffer[]]
-    const [taken, now, next, left, setAside, ...envelopes] = answer
-    return { fence: taken, now, nextAt: next < 0 ? null : next, left, setAside, envelopes }
+      ...[TAKE_AT_MOST, TAKE_BYTES, TAKE_LEASE, messagePrefix, largest + STAMP_BYTES],
+    )) as [number, number, number, number, number, number, ...Buffer[]]
+    const [taken, now, next, left, setAside, tooLarge, ...envelopes] = answer
+    return { fence: taken, now, nextAt: next < 0 ? null : next, left, setAside, tooLarge, envelopes }
   }
 
   /**
@@ -311,6 +322,12 @@ export class Queue {
       ...[queue, inFlight, deliveries, front],
     ])
     await this.#scripts.release(keys.length, ...keys, ...args)
+  }
+
+  /** The beginning of entries of a list: what another program enqueued may be of any size. */
+  async peek(list: string, first: number, last: number): Promise<Peeked[]> {
+    const flat = (await this.#scripts.peek(1, list, first, last, PEEK_BYTES)) as (number | Buffer)[]
+    return flat.flatMap((raw, i) => (Buffer.isBuffer(raw) ? [{ size: flat[i - 1] as number, raw }] : []))
   }
 
   /** Removes audit events that the backend has. */

@@ -15,6 +15,7 @@ import forgetConsumer from './lua/forget-consumer.lua'
 import hold from './lua/hold.lua'
 import join from './lua/join.lua'
 import look from './lua/look.lua'
+import peek from './lua/peek.lua'
 import pour from './lua/pour.lua'
 import release from './lua/release.lua'
 import renew from './lua/renew.lua'
@@ -45,6 +46,7 @@ export interface Scripts {
   readonly discard: Script
   readonly cancel: Script
   readonly sift: Script
+  readonly peek: Script
   readonly pour: Script
 }
 
@@ -66,6 +68,7 @@ const SOURCES: Readonly<Record<keyof Scripts, string>> = {
   discard,
   cancel,
   sift,
+  peek,
   pour,
 }
 

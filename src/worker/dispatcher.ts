@@ -38,7 +38,14 @@ export class Dispatcher {
     subscriptions: Subscriptions,
     sent: (listeners: ReadonlySet<string>) => void = () => {},
   ): Promise<DispatchPass> {
-    const taken = await this.#queue.take()
+    const { maxMessage } = this.#scene.config().workers
+    const taken = await this.#queue.take(maxMessage)
+    if (taken.tooLarge > 0) {
+      this.#scene.log.error(
+        { cantidad: taken.tooLarge, max_mensaje: maxMessage },
+        'entradas de la cola mayores que max_mensaje: están, enteras, en entrada_invalida',
+      )
+    }
     if (taken.setAside > 0) {
       this.#scene.log.error(
         { cantidad: taken.setAside },
@@ -46,7 +53,8 @@ export class Dispatcher {
       )
     }
     const listeners = new Set<string>()
-    if (taken.fence === 0) return { moved: 0, more: false, nextAt: taken.nextAt, now: taken.now }
+    if (taken.fence === 0)
+      return { moved: 0, more: taken.tooLarge > 0 && taken.left > 0, nextAt: taken.nextAt, now: taken.now }
 
     const items = taken.envelopes.map((raw) => this.#decide(raw, taken, subscriptions, listeners))
     const answering = this.#queue.dispatch(taken.fence, items)

@@ -173,7 +173,7 @@ test.each([
   ['{"datos":1}', 'falta "evento"'],
   ['{"evento":"x","id":"7"}', 'su id era el de otro'],
 ])('why %s was set aside', (raw, expected) => {
-  expect(whyInvalid(Buffer.from(raw))).toContain(expected)
+  expect(whyInvalid({ size: raw.length, raw: Buffer.from(raw) })).toContain(expected)
 })
 
 test.each([

@@ -131,6 +131,7 @@ test('every setting of the sections without listeners', () => {
     lease: 60_000,
     level: 'info',
     metrics: { host: '0.0.0.0', port: 9464 },
+    maxMessage: 16 * 1024 ** 2,
   })
   expect(config.defaultStrategy).toEqual({
     name: 'predeterminada',
@@ -152,6 +153,7 @@ test('the defaults', () => {
     lease: 30_000,
     level: 'info',
     metrics: null,
+    maxMessage: 16 * 1024 ** 2,
   })
   expect(config.audit).toMatchObject({ maxPending: 1_000_000, retention: 365 * 86_400_000, schema: 'resthooks' })
   expect(config.defaultStrategy).toMatchObject({ kind: 'lista', jitter: 0.2, expiry: 7 * 86_400_000 })

@@ -167,3 +167,29 @@ test('an id of 20 digits keeps them, and one that the version before rounded sta
   const ids = listener.requests.map(({ headers }) => headers['webhook-id'])
   expect(ids).toEqual([rounded, '12345678901234567892'])
 })
+
+test('a message larger than max_mensaje is refused by send, and set aside where another program enqueued it', async ({
+  world,
+}) => {
+  const listener = await world.listener(() => ({ status: 200 }))
+  await world.set('workers', { max_mensaje: '64k' })
+  const big = JSON.stringify('x'.repeat(70_000))
+  const refused = await world.cli(['send', 'x', '-'], { input: big })
+  expect(refused).toMatchObject({ code: 2, stdout: '' })
+  expect(refused.stderr).toMatch(/pesa 69k, más que max_mensaje \(64k\)/)
+  const lines = [`{"evento":"x","datos":1}`, `{"evento":"x","datos":${big}}`].join('\n')
+  const batch = await world.cli(['send', '--lote'], { input: lines })
+  expect(batch.code).toBe(1)
+  expect(batch.stderr).toMatch(/línea 2: pesa 69k/)
+
+  const entry = `{"evento":"x","datos":${JSON.stringify('x'.repeat(2_000_000))}}`
+  await world.push(entry)
+  await world.push({ evento: 'x', datos: 2 })
+  const worker = await world.worker()
+  await listener.received(2)
+  await worker.logged('max_mensaje')
+  expect(listener.requests.map(({ body }) => body.toString()).toSorted()).toEqual(['1', '2'])
+  expect(await world.redis.lrange(world.keys.inboxInvalid, 0, -1)).toEqual([entry])
+  const { stdout } = await world.cli(['verificar'])
+  expect(stdout).toMatch(/pesa 2000\d+ bytes: vea max_mensaje/)
+})

@@ -1,7 +1,7 @@
 -- take: lease the next envelopes of the inbox to one dispatcher.
 -- KEYS 1 inbox LIST   2 dispatching LIST   3 dispatch lease HASH   4 delayed ZSET   5 fence counter   6 inbox_invalid LIST
--- ARGV 1 at most n    2 at most bytes      3 lease, ms             4 message key prefix
--- →    { fence, now, busy until or next delayed due (-1 none), entries left in the inbox, set aside, envelope… }
+-- ARGV 1 at most n    2 at most bytes      3 lease, ms             4 message key prefix   5 bytes of one at most
+-- →    { fence, now, busy until or next delayed due (-1 none), entries left in the inbox, set aside as deadly, set aside as too large, envelope… }
 --      fence 0: nothing to do, or another dispatcher holds the lease
 --
 -- One dispatcher at a time, so that messages reach the queues in their order of arrival. The batch stays in `dispatching`
@@ -10,6 +10,7 @@
 -- its worker.
 local inbox, batch, lease, delayed, fences, invalid = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local most, bytes, duration, prefix = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local largest, large = tonumber(ARGV[5]), 0
 local wrong = mistyped(1, { 'list', 'list', 'hash', 'zset', 'string', 'list' })
 if wrong then return redis.error_reply(wrong) end
 local now = clock()
@@ -33,7 +34,7 @@ local aside = 0
 local size = redis.call('LLEN', batch)
 if size > 0 then
   local until_ = tonumber(held[1] or 0)
-  if until_ > now then return { 0, now, until_, redis.call('LLEN', inbox), 0 } end
+  if until_ > now then return { 0, now, until_, redis.call('LLEN', inbox), 0, 0 } end
   takes = takes + 1
   if takes >= 3 then
     if single then
@@ -50,13 +51,20 @@ if size == 0 then
   while size < most and total < bytes do
     local raw = redis.call('LMOVE', inbox, batch, 'RIGHT', 'RIGHT')
     if not raw then break end
-    size, total = size + 1, total + #raw
+    total = total + #raw
+    if #raw > largest then
+      -- Nobody reads it whole again.
+      redis.call('LMOVE', batch, invalid, 'RIGHT', 'LEFT')
+      large = large + 1
+    else
+      size = size + 1
+    end
   end
-  if size == 0 then return { 0, now, wait, 0, aside } end
+  if size == 0 then return { 0, now, wait, redis.call('LLEN', inbox), aside, large } end
 end
 
 local fence = redis.call('INCR', fences)
 redis.call('HSET', lease, 'fence', fence, 'until', now + duration, 'takes', takes, 'single', single and '1' or '0')
-local answer = { fence, now, wait, redis.call('LLEN', inbox), aside }
+local answer = { fence, now, wait, redis.call('LLEN', inbox), aside, large }
 for _, raw in ipairs(redis.call('LRANGE', batch, 0, single and 0 or -1)) do answer[#answer + 1] = raw end
 return answer
