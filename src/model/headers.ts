@@ -16,6 +16,8 @@ export const METHODS = ['POST', 'PUT', 'PATCH', 'DELETE', 'GET', 'HEAD', 'OPTION
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 /** What HTTP lets through in a value and Latin-1 can hold (RFC 9110 §5.5). */
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/
+/** `Host = uri-host [ ":" port ]` (RFC 9110 §7.2): undici takes a bracket without its other half for a programmer's mistake. */
+const HOST = /^(?:\[[\da-f:.]+\]|[^\s/?#@[\]\\]*)(?::\d{1,5})?$/i
 /** More of it than servers usually take. */
 const MAX_VALUE = 8192
 const MAX_HEADERS = 64
@@ -54,6 +56,8 @@ export function checkHeader(name: string, value: unknown): string | null {
 /** What is wrong with a header of the configuration, in Spanish, or null. */
 export function checkOwnHeader(name: string, value: string): string | null {
   if (FRAMING.test(name)) return `la cabecera "${name}" la pone resthooks`
+  if (name.toLowerCase() === 'host' && !HOST.test(value))
+    return `el valor de "${name}" no es un servidor: nombre[:puerto]`
   return checkHeader(name, value)
 }
 

@@ -246,7 +246,8 @@ test('what the configuration accepts can be sent, and what cannot be sent it ref
       expect(outcome, ini).toEqual({ kind: 'success' })
       sent += 1
     }),
-    { numRuns: 200 },
+    // The header is a counterexample of earlier.
+    { numRuns: 200, examples: [[[['Host', '[']], '', 'post']] },
   )
   expect(sent).toBeGreaterThan(5)
 })
