@@ -9,13 +9,30 @@ import type { AuditConfig } from '../config/config.ts'
 import type { Millis } from '../model/message.ts'
 import type { GrowingBuffer } from './binary-rows.ts'
 import { type Client, openClient, type Parameter } from './client.ts'
+import { type TextRules, textRules } from './encoding.ts'
 import { DeadlineExceeded, isConnectionLost, isSessionSpent } from './trouble.ts'
 
 export type { Parameter } from './client.ts'
 
+/** Whose rows: several projects share one schema. */
+export interface Scope {
+  readonly instancia: string
+  readonly proyecto: string
+}
+
+/** A transaction, in the schema and for the project that its database was opened for. */
 export interface Session {
   /** `server_encoding` of this connection. */
   readonly encoding: string
+  /** What text columns hold in that encoding. */
+  readonly rules: TextRules
+  /** The schema's name as it is; `table` quotes it. */
+  readonly schema: string
+  readonly scope: Scope
+  /** `instancia` and `proyecto` as the columns hold them: `$1` and `$2` of most queries. */
+  readonly owner: readonly [string, string]
+  /** `"schema".name`, also of a function. */
+  table(name: string): string
   /**
    * Runs one statement, its parameters `$1`, `$2`…
    * Without parameters the text may hold several statements, and the rows are not to be looked at.
@@ -59,8 +76,11 @@ const MARGIN: Millis = 5_000
  */
 const QUICK: Millis = 5_000
 
-/** Connects when first used. */
-export function openDatabase(config: AuditConfig, limits: DatabaseLimits): Database {
+/**
+ * Connects when first used.
+ * @param scope null where whole schemas are worked on, and no project's rows
+ */
+export function openDatabase(config: AuditConfig, scope: Scope | null, limits: DatabaseLimits): Database {
   const statement = limits.statement ?? 30_000
   const longest = statement === 0 ? Number.POSITIVE_INFINITY : statement + MARGIN
   const calm = Math.min(limits.patience ?? longest, longest)
@@ -107,12 +127,12 @@ export function openDatabase(config: AuditConfig, limits: DatabaseLimits): Datab
         client.begin(mayWrite ? writing : reading),
         isNew ? Math.min(calm + QUICK, longest) : quick,
       )
-      const result = await work({
-        encoding,
+      const session = sessionOf(config.schema, scope, encoding, {
         query: <Row extends object>(text: string, parameters: readonly Parameter[] = []) =>
           bounded(client.query(text, parameters)) as Promise<Row[]>,
         copy: (statement, fill) => bounded(client.copy(statement, fill)),
       })
+      const result = await work(session)
       await bounded(client.end('COMMIT'))
       patience = calm
       return result
@@ -142,6 +162,38 @@ export function openDatabase(config: AuditConfig, limits: DatabaseLimits): Datab
       await Promise.all(idle.splice(0).map((client) => client.close()))
     },
   }
+}
+
+/** What follows from the schema, the project and the encoding, beside the statements. */
+function sessionOf(
+  schema: string,
+  scope: Scope | null,
+  encoding: string,
+  statements: Pick<Session, 'query' | 'copy'>,
+): Session {
+  const rules = textRules(encoding)
+  const owned = () => {
+    if (scope === null) throw new Error('this database was opened for no project')
+    return scope
+  }
+  return {
+    ...statements,
+    encoding,
+    rules,
+    schema,
+    table: (name: string) => `${identifier(schema)}.${name}`,
+    get scope() {
+      return owned()
+    },
+    get owner(): readonly [string, string] {
+      return [rules.key(owned().instancia), rules.key(owned().proyecto)]
+    },
+  }
+}
+
+/** A name as SQL wants it, whatever is in it. */
+export function identifier(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`
 }
 
 /**

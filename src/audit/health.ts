@@ -1,6 +1,6 @@
 /** How the audit database is doing: what `verificar` judges and /salud asks. */
 import type { Session } from './database.ts'
-import { appliedVersion, identifier } from './migrate.ts'
+import { appliedVersion } from './migrate.ts'
 import { missingRights, openFunctions } from './rights.ts'
 
 export interface DatabaseHealth {
@@ -37,14 +37,14 @@ interface ServerRow {
 }
 
 /** Asks nothing that this role may not ask: what it lacks is told, not stumbled over. */
-export async function readHealth(session: Session, schema: string): Promise<DatabaseHealth> {
+export async function readHealth(session: Session): Promise<DatabaseHealth> {
   const [server] = await session.query<ServerRow>(
     `SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS number,
             current_setting('server_encoding') AS encoding, current_user::text AS user_name, clock_timestamp() AS now,
             pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on' AS read_only,
             EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                      WHERE n.nspname = $1 AND c.relname = 'migracion') AS has_schema`,
-    [schema],
+    [session.schema],
   )
   const { version, number, encoding, read_only, now, user_name, has_schema } = server!
   const facts = {
@@ -58,19 +58,19 @@ export async function readHealth(session: Session, schema: string): Promise<Data
   if (!has_schema) {
     return { ...facts, schemaVersion: 0, missingRights: [], openFunctions: [], missingPartitions: [], strayRows: false }
   }
-  const missing = await missingRights(session, schema, 'worker')
+  const missing = await missingRights(session, 'worker')
   const may = (...rights: string[]) => !missing.some((right) => right === 'USAGE esquema' || rights.includes(right))
   return {
     ...facts,
-    schemaVersion: may('SELECT migracion') ? await appliedVersion(session, schema) : null,
+    schemaVersion: may('SELECT migracion') ? await appliedVersion(session) : null,
     missingRights: missing,
-    openFunctions: (await openFunctions(session, schema)).map(({ name }) => name),
-    missingPartitions: await missingPartitions(session, schema),
-    strayRows: may('SELECT mensaje_otros', 'SELECT intento_otros') && (await hasStrayRows(session, schema)),
+    openFunctions: (await openFunctions(session)).map(({ name }) => name),
+    missingPartitions: await missingPartitions(session),
+    strayRows: may('SELECT mensaje_otros', 'SELECT intento_otros') && (await hasStrayRows(session)),
   }
 }
 
-async function missingPartitions(session: Session, schema: string): Promise<string[]> {
+async function missingPartitions(session: Session): Promise<string[]> {
   const rows = await session.query<{ name: string }>(
     `SELECT name FROM (
        SELECT t || to_char(date_trunc('month', now() AT TIME ZONE 'UTC') + make_interval(months => n), '"_"YYYY"_"MM') AS name
@@ -78,14 +78,15 @@ async function missingPartitions(session: Session, schema: string): Promise<stri
       WHERE NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                          WHERE n.nspname = $1 AND c.relname = wanted.name)
       ORDER BY name`,
-    [schema],
+    [session.schema],
   )
   return rows.map(({ name }) => name)
 }
 
-async function hasStrayRows(session: Session, schema: string): Promise<boolean> {
+async function hasStrayRows(session: Session): Promise<boolean> {
   const [row] = await session.query<{ stray: boolean }>(
-    `SELECT EXISTS (SELECT FROM ${identifier(schema)}.mensaje_otros) OR EXISTS (SELECT FROM ${identifier(schema)}.intento_otros) AS stray`,
+    `SELECT EXISTS (SELECT FROM ${session.table('mensaje_otros')})
+         OR EXISTS (SELECT FROM ${session.table('intento_otros')}) AS stray`,
   )
   return row!.stray
 }

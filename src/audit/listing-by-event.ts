@@ -17,7 +17,6 @@ import {
   type Place,
   timeColumn,
 } from './listing-sql.ts'
-import { identifier } from './migrate.ts'
 
 /** Deliveries looked at in one step: the first fills a page of a common event, later ones are larger. */
 const FIRST_STEP = 1_000
@@ -58,8 +57,8 @@ interface Step {
 
 /** How far the next so many deliveries go; null when there are none. */
 async function nextStep(session: Session, listing: Listing, from: Place | undefined, size: number) {
-  const { schema, order } = listing
-  const sql = conditionsOf(listing, from)
+  const { order } = listing
+  const sql = conditionsOf(session, listing, from)
   const [row] = await session.query<{
     deliveries: number
     oldest: Date
@@ -69,7 +68,7 @@ async function nextStep(session: Session, listing: Listing, from: Place | undefi
     listener: string
   }>(
     `WITH paso AS MATERIALIZED (
-       SELECT e.mensaje_id, e.listener, e.creado, e.actualizado FROM ${identifier(schema)}.entrega e
+       SELECT e.mensaje_id, e.listener, e.creado, e.actualizado FROM ${session.table('entrega')} e
         WHERE ${sql.text} ${inOrder(order)} LIMIT ${Math.trunc(size)})
      SELECT (SELECT count(*)::int FROM paso) AS deliveries, (SELECT min(creado) FROM paso) AS oldest,
             (SELECT max(creado) FROM paso) AS newest, e.${timeColumn(order)} AS at, e.mensaje_id, e.listener
@@ -87,8 +86,8 @@ function matching(
   names: readonly string[],
   { from, step, limit }: { from: Place | undefined; step: Step; limit: number },
 ): Promise<DeliveryListing[]> {
-  const { schema, order } = listing
-  const sql = conditionsOf(listing, from)
+  const { order } = listing
+  const sql = conditionsOf(session, listing, from)
   addBound(sql, order, order === 'newest' ? '>=' : '<=', step.last)
   // Implied by the hour before each delivery; as values they tell the planner which months there are to be searched.
   const soon = sql.numbered(
@@ -98,8 +97,8 @@ function matching(
   )
   return session.query<DeliveryListing>(
     `SELECT * FROM (
-       SELECT ${columnsOf(eventSql(schema, soon))}
-         FROM ${identifier(schema)}.entrega e WHERE ${sql.text}) e
+       SELECT ${columnsOf(eventSql(session, soon))}
+         FROM ${session.table('entrega')} e WHERE ${sql.text}) e
       WHERE e.evento = ANY (${sql.numbered('?::text[]', arrayLiteral(names))})
       ${inOrder(order)} LIMIT ${Math.trunc(limit)}`,
     sql.parameters,
@@ -107,12 +106,12 @@ function matching(
 }
 
 /** How many messages are of these events, whenever they came; Infinity where they are too many to go by. */
-export async function countMessages(session: Session, { schema, scope, rules }: Listing, names: readonly string[]) {
+export async function countMessages(session: Session, names: readonly string[]) {
   const [row] = await session.query<{ count: number }>(
     `SELECT count(*)::int FROM (
-       SELECT FROM ${identifier(schema)}.mensaje
+       SELECT FROM ${session.table('mensaje')}
         WHERE instancia = $1 AND proyecto = $2 AND evento = ANY ($3::text[]) LIMIT ${MOST_MESSAGES + 1}) m`,
-    [rules.key(scope.instancia), rules.key(scope.proyecto), arrayLiteral(names)],
+    [...session.owner, arrayLiteral(names)],
   )
   return row!.count > MOST_MESSAGES ? Number.POSITIVE_INFINITY : row!.count
 }
@@ -124,20 +123,19 @@ export function byMessage(
   names: readonly string[],
   { limit, after }: Page,
 ): Promise<DeliveryListing[]> {
-  const { schema, scope, order, rules } = listing
-  const sql = conditionsOf(listing, after)
+  const { order } = listing
+  const sql = conditionsOf(session, listing, after)
   const messages = sql.numbered(
     'm.instancia = ? AND m.proyecto = ? AND m.evento = ANY (?::text[])',
-    rules.key(scope.instancia),
-    rules.key(scope.proyecto),
+    ...session.owner,
     arrayLiteral(names),
   )
   // Materialized, and OFFSET 0: the planner, told of the LIMIT, would go back to walking.
   return session.query<DeliveryListing>(
-    `WITH m AS MATERIALIZED (SELECT DISTINCT m.id FROM ${identifier(schema)}.mensaje m WHERE ${messages})
-     SELECT ${columnsOf(eventSql(schema))}
+    `WITH m AS MATERIALIZED (SELECT DISTINCT m.id FROM ${session.table('mensaje')} m WHERE ${messages})
+     SELECT ${columnsOf(eventSql(session))}
        FROM (SELECT e.* FROM m, LATERAL (
-               SELECT e.* FROM ${identifier(schema)}.entrega e WHERE e.mensaje_id = m.id AND ${sql.text} OFFSET 0) e
+               SELECT e.* FROM ${session.table('entrega')} e WHERE e.mensaje_id = m.id AND ${sql.text} OFFSET 0) e
               ${inOrder(order)} LIMIT ${Math.trunc(limit)}) e
       ${inOrder(order)}`,
     sql.parameters,

@@ -1,10 +1,7 @@
 /** The SQL that all listings of deliveries share: which rows, in which order, from where on, and their event. */
 import { arrayLiteral } from './columns.ts'
 import type { Parameter, Session } from './database.ts'
-import type { TextRules } from './encoding.ts'
 import type { DeliveryFilters, DeliveryListing } from './listing.ts'
-import { identifier } from './migrate.ts'
-import type { Scope } from './tables.ts'
 
 /** A listing's place in an order by time. */
 export interface Place {
@@ -25,11 +22,8 @@ export interface Page {
 
 /** What is listed, apart from where a page begins and ends. */
 export interface Listing {
-  readonly schema: string
-  readonly scope: Scope
   readonly filters: DeliveryFilters
   readonly order: Order
-  readonly rules: TextRules
 }
 
 export function timeColumn(order: Order): 'creado' | 'actualizado' {
@@ -43,10 +37,14 @@ export function inOrder(order: Order, reverse = false): string {
 }
 
 /** The deliveries `e` that the filters leave, but for the event, which is not theirs. */
-export function conditionsOf({ scope, filters, order, rules }: Listing, after: Place | undefined): Conditions {
+export function conditionsOf(
+  { owner, rules }: Session,
+  { filters, order }: Listing,
+  after: Place | undefined,
+): Conditions {
   const sql = new Conditions()
-  sql.add('e.instancia = ?', rules.key(scope.instancia))
-  sql.add('e.proyecto = ?', rules.key(scope.proyecto))
+  sql.add('e.instancia = ?', owner[0])
+  sql.add('e.proyecto = ?', owner[1])
   if (filters.listener !== undefined) sql.add('e.listener = ?', rules.key(filters.listener))
   if (filters.messageId !== undefined) sql.add('e.mensaje_id = ?', rules.key(filters.messageId))
   if (filters.since) sql.add('e.creado >= ?', filters.since)
@@ -72,8 +70,8 @@ export function addBound(sql: Conditions, order: Order, than: '<' | '>' | '<=' |
 }
 
 /** Whose message it is, of a delivery `e`. */
-function ofMessage(schema: string): string {
-  return `FROM ${identifier(schema)}.mensaje m WHERE m.id = e.mensaje_id AND m.instancia = e.instancia AND m.proyecto = e.proyecto`
+function ofMessage(session: Session): string {
+  return `FROM ${session.table('mensaje')} m WHERE m.id = e.mensaje_id AND m.instancia = e.instancia AND m.proyecto = e.proyecto`
 }
 
 /**
@@ -82,8 +80,8 @@ function ofMessage(schema: string): string {
  * message of that id counts.
  * @param bounds further conditions of such a message `m`
  */
-export function eventSql(schema: string, bounds = ''): string {
-  const message = ofMessage(schema)
+export function eventSql(session: Session, bounds = ''): string {
+  const message = ofMessage(session)
   const soon = `m.recibido >= e.creado - interval '1 hour' AND m.recibido <= e.creado`
   // max() of one row: cheaper than ORDER BY … LIMIT over many parts.
   return `COALESCE((SELECT max(m.evento) ${message} AND ${soon}${bounds}),
@@ -97,11 +95,11 @@ export function columnsOf(event: string): string {
 
 /** A page of all events. */
 export function pageOf(session: Session, listing: Listing, { limit, after }: Page): Promise<DeliveryListing[]> {
-  const { schema, order } = listing
-  const sql = conditionsOf(listing, after)
+  const { order } = listing
+  const sql = conditionsOf(session, listing, after)
   return session.query<DeliveryListing>(
-    `SELECT ${columnsOf(eventSql(schema))}
-       FROM (SELECT e.* FROM ${identifier(schema)}.entrega e WHERE ${sql.text}
+    `SELECT ${columnsOf(eventSql(session))}
+       FROM (SELECT e.* FROM ${session.table('entrega')} e WHERE ${sql.text}
               ${inOrder(order)} LIMIT ${Math.trunc(limit)}) e
       ${inOrder(order)}`,
     sql.parameters,

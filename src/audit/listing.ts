@@ -4,12 +4,10 @@
  * Newest first by `creado`, which never changes, so that paging is stable; following goes by `actualizado`.
  */
 import type { Session } from './database.ts'
-import { textRules } from './encoding.ts'
 import type { DeliveryStateName } from './event.ts'
 import { eventNames } from './event-names.ts'
 import { byMessage, countMessages, walk } from './listing-by-event.ts'
 import { type Listing, type Page, pageOf } from './listing-sql.ts'
-import type { Scope } from './tables.ts'
 
 export type { Place } from './listing-sql.ts'
 
@@ -47,14 +45,12 @@ export interface DeliveryListing {
  */
 export async function listDeliveries(
   session: Session,
-  schema: string,
-  scope: Scope,
   filters: DeliveryFilters,
   page: Page,
 ): Promise<DeliveryListing[]> {
-  const listing: Listing = { schema, scope, filters, order: page.order, rules: textRules(session.encoding) }
+  const listing: Listing = { filters, order: page.order }
   if (filters.event === undefined) return pageOf(session, listing, page)
-  const names = await eventNames(session, listing, filters.event)
+  const names = await eventNames(session, filters.event)
   if (names.length === 0) return []
   const found: DeliveryListing[] = []
   let messages: number | null = null
@@ -63,7 +59,7 @@ export async function listDeliveries(
     found.push(...deliveries)
     walked += looked
     if (isLast || found.length >= page.limit) break
-    messages ??= await countMessages(session, listing, names)
+    messages ??= await countMessages(session, names)
     if (messages <= walked) return byMessage(session, listing, names, page)
   }
   return found.slice(0, page.limit)

@@ -3,10 +3,7 @@
  * takes the place. Both may come in either order, twice, and from two writers at once; in the end there is one row.
  */
 import type { Session } from './database.ts'
-import type { TextRules } from './encoding.ts'
 import type { AttemptEvent, AuditEvent } from './event.ts'
-import { identifier } from './migrate.ts'
-import type { Scope } from './tables.ts'
 
 /** `error` of a row that stands for an outcome that did not come. */
 export const WITHOUT_OUTCOME = 'sin_resultado'
@@ -28,32 +25,30 @@ export function lostAttempts(events: readonly AuditEvent[]): LostAttempts | null
 }
 
 /** Before the rows are written: one writer at a time, or neither would see what the other is about to commit. Rare. */
-export async function lockLostAttempts(session: Session, schema: string): Promise<void> {
-  await session.query(`SELECT pg_advisory_xact_lock(hashtext('resthooks.sin_resultado'), hashtext($1))`, [schema])
+export async function lockLostAttempts(session: Session): Promise<void> {
+  await session.query(`SELECT pg_advisory_xact_lock(hashtext('resthooks.sin_resultado'), hashtext($1))`, [
+    session.schema,
+  ])
 }
 
 /** Once the rows are written: removes those that stand for an outcome that is there. */
-export async function removeReplaced(
-  session: Session,
-  schema: string,
-  { instancia, proyecto }: Scope,
-  { replaced, standing }: LostAttempts,
-  { key }: TextRules,
-): Promise<void> {
-  const table = `${identifier(schema)}.intento`
+export async function removeReplaced(session: Session, { replaced, standing }: LostAttempts): Promise<void> {
+  const table = session.table('intento')
+  const { key } = session.rules
   for (const [messageId, id] of replaced) {
-    await session.query(
-      `DELETE FROM ${table} WHERE mensaje_id = $1 AND id = $2 AND instancia = $3 AND proyecto = $4`,
-      [messageId, id, instancia, proyecto].map(key),
-    )
+    await session.query(`DELETE FROM ${table} WHERE instancia = $1 AND proyecto = $2 AND mensaje_id = $3 AND id = $4`, [
+      ...session.owner,
+      key(messageId),
+      key(id),
+    ])
   }
   for (const { attempt } of standing) {
     const { messageId, id, listener, number } = attempt
     await session.query(
-      `DELETE FROM ${table} WHERE mensaje_id = $1 AND id = $2 AND instancia = $3 AND proyecto = $4 AND EXISTS (
-         SELECT FROM ${table} told WHERE told.mensaje_id = $1 AND told.instancia = $3 AND told.proyecto = $4
-            AND told.listener = $5 AND told.numero = $6::int AND told.id <> $2)`,
-      [...[messageId, id, instancia, proyecto, listener].map(key), String(number)],
+      `DELETE FROM ${table} WHERE instancia = $1 AND proyecto = $2 AND mensaje_id = $3 AND id = $4 AND EXISTS (
+         SELECT FROM ${table} told WHERE told.instancia = $1 AND told.proyecto = $2 AND told.mensaje_id = $3
+            AND told.listener = $5 AND told.numero = $6::int AND told.id <> $4)`,
+      [...session.owner, ...[messageId, id, listener].map(key), String(number)],
     )
   }
 }

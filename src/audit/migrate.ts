@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import type { AuditConfig } from '../config/config.ts'
 import { ConfigError } from '../errors.ts'
 import { packageRoot } from '../package-root.ts'
-import { openDatabase, type Session } from './database.ts'
+import { identifier, openDatabase, type Session } from './database.ts'
 import { closeFunctions, grantedRoles, grants, missingRights, type RoleKind, type RoleNames } from './rights.ts'
 import { postgresTrouble, sqlState } from './trouble.ts'
 
@@ -105,7 +105,7 @@ export interface MigrateOptions {
  */
 export async function migrate(config: AuditConfig, options: MigrateOptions = {}): Promise<MigrationResult> {
   // Rebuilding an index of years of rows takes as long as it takes; waiting for a lock does not.
-  const database = openDatabase(config, { connections: 1, statement: 0, lock: 60_000 })
+  const database = openDatabase(config, null, { connections: 1, statement: 0, lock: 60_000 })
   try {
     return await database.transaction((session) => apply(session, config, options))
   } catch (error) {
@@ -122,19 +122,19 @@ async function apply(
 ): Promise<MigrationResult> {
   await session.query(`SELECT pg_advisory_xact_lock(hashtext('resthooks.migracion'), hashtext($1))`, [config.schema])
   await session.query(fillIn(CREATE_SCHEMA, config.schema))
-  const current = await appliedVersion(session, config.schema)
+  const current = await appliedVersion(session)
   const latest = latestVersion(known)
   if (current > latest) throw new ConfigError(newerSchema(config.schema, current, latest))
   const pending = known.filter(({ version }) => version > current)
-  const before = pending.length > 0 ? await grantedRoles(session, config.schema) : []
+  const before = pending.length > 0 ? await grantedRoles(session) : []
   for (const { sql } of pending) await session.query(fillIn(sql, config.schema))
-  await closeFunctions(session, config.schema)
+  await closeFunctions(session)
   for (const { role, kind } of before) await grant(session, config, role, kind)
   for (const [kind, role] of named(roles)) await grant(session, config, role, kind)
   return {
     applied: pending.map(({ version, name }) => ({ version, name })),
     version: latest,
-    partitions: await createPartitions(session, config.schema),
+    partitions: await createPartitions(session),
   }
 }
 
@@ -148,7 +148,7 @@ async function grant(session: Session, config: AuditConfig, role: string, kind: 
     )
   }
   await session.query(grants(identifier(config.schema), identifier(role), kind).join('\n'))
-  const missing = await missingRights(session, config.schema, kind, role)
+  const missing = await missingRights(session, kind, role)
   if (missing.length === 0) return
   throw new ConfigError(
     `«${config.username}» no pudo otorgar a «${role}»: ${missing.join(', ')}. Ejecute crear-base como el dueño del esquema ` +
@@ -165,8 +165,8 @@ function named(roles: RoleNames): (readonly [RoleKind, string])[] {
 }
 
 /** The schema's version, 0 where there is none yet. */
-export async function appliedVersion(session: Session, schema: string): Promise<number> {
-  const table = `${identifier(schema)}.migracion`
+export async function appliedVersion(session: Session): Promise<number> {
+  const table = session.table('migracion')
   const [found] = await session.query<{ found: boolean }>('SELECT to_regclass($1) IS NOT NULL AS found', [table])
   if (!found?.found) return 0
   const [row] = await session.query<{ version: number }>(`SELECT coalesce(max(version), 0) AS version FROM ${table}`)
@@ -174,8 +174,8 @@ export async function appliedVersion(session: Session, schema: string): Promise<
 }
 
 /** Makes the partitions of this month and the next two, where missing; returns how many. */
-export async function createPartitions(session: Session, schema: string): Promise<number> {
-  const [row] = await session.query<{ made: number }>(`SELECT ${identifier(schema)}.crear_particiones(2) AS made`)
+export async function createPartitions(session: Session): Promise<number> {
+  const [row] = await session.query<{ made: number }>(`SELECT ${session.table('crear_particiones')}(2) AS made`)
   return row!.made
 }
 
@@ -185,11 +185,6 @@ export function newerSchema(schema: string, found: number, known: number): strin
     `El esquema de auditoría «${schema}» es de la versión ${found} y este programa conoce hasta la ${known}: ` +
     'lo creó un resthooks más nuevo. Actualice este programa, o use otro esquema (REST_HOOKS_DB_SCHEMA).'
   )
-}
-
-/** A name as SQL wants it, whatever is in it. */
-export function identifier(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`
 }
 
 /** In one pass: a schema's own name may look like a placeholder. */

@@ -3,10 +3,8 @@
  * corrected, later; and those that no listener got at all.
  */
 import type { Parameter, Session } from './database.ts'
-import { original, textRules } from './encoding.ts'
-import { identifier } from './migrate.ts'
+import { original } from './encoding.ts'
 import type { Page } from './stored.ts'
-import type { Scope } from './tables.ts'
 import { asSent } from './timeline.ts'
 
 export interface MissedFilters {
@@ -31,8 +29,8 @@ const PAGE = 1_000
 const MOST_COUNTED = 10_000
 
 /** Of a message `m`: dispatched, and to nobody. The words of the index `mensaje_sin_listener`. */
-function unheardSql(schema: string): string {
-  return `m.listeners = 0 AND NOT EXISTS (SELECT FROM ${identifier(schema)}.entrega e WHERE e.mensaje_id = m.id
+function unheardSql(session: Session): string {
+  return `m.listeners = 0 AND NOT EXISTS (SELECT FROM ${session.table('entrega')} e WHERE e.mensaje_id = m.id
             AND e.instancia = m.instancia AND e.proyecto = m.proyecto)`
 }
 
@@ -42,8 +40,6 @@ function unheardSql(schema: string): string {
  */
 export async function* readMissed(
   page: Page,
-  schema: string,
-  { instancia, proyecto }: Scope,
   { listener, since, until, messageId }: MissedFilters,
   order: 'newest' | 'oldest' = 'oldest',
 ): AsyncGenerator<MissedMessage> {
@@ -51,16 +47,16 @@ export async function* readMissed(
   let after: readonly [Date, string] | null = null
   for (;;) {
     const rows: (MissedMessage & { original: Buffer | null })[] = await page((session) => {
-      const { key, text } = textRules(session.encoding)
-      const parameters: Parameter[] = [key(instancia), key(proyecto)]
+      const { key, text } = session.rules
+      const parameters: Parameter[] = [...session.owner]
       const put = (value: Parameter) => `$${parameters.push(value)}`
       const and = (condition: string, value: Parameter | undefined) =>
         value === undefined ? '' : ` AND ${condition} ${put(value)}`
       const missed =
         listener === null
-          ? unheardSql(schema)
+          ? unheardSql(session)
           : `m.listeners IS NOT NULL AND (m.solo_listener IS NULL OR m.solo_listener = ${put(text(listener))})
-             AND NOT EXISTS (SELECT FROM ${identifier(schema)}.entrega e WHERE e.mensaje_id = m.id
+             AND NOT EXISTS (SELECT FROM ${session.table('entrega')} e WHERE e.mensaje_id = m.id
                               AND e.listener = ${put(key(listener))} AND e.instancia = $1 AND e.proyecto = $2)`
       const bounds = [
         and('m.recibido >=', since),
@@ -69,7 +65,7 @@ export async function* readMissed(
         after === null ? '' : ` AND (m.recibido, m.id) ${beyond} (${put(after[0])}, ${put(after[1])})`,
       ]
       return session.query(
-        `SELECT m.id, m.evento, m.solo_listener, m.origen, m.recibido, m.original FROM ${identifier(schema)}.mensaje m
+        `SELECT m.id, m.evento, m.solo_listener, m.origen, m.recibido, m.original FROM ${session.table('mensaje')} m
           WHERE m.instancia = $1 AND m.proyecto = $2 AND ${missed}${bounds.join('')}
           ORDER BY m.recibido ${way}, m.id ${way} LIMIT ${PAGE}`,
         parameters,
@@ -83,14 +79,13 @@ export async function* readMissed(
 }
 
 /** How many that nobody got came since then; ten thousand stands for more. */
-export async function countUnheard(session: Session, schema: string, { instancia, proyecto }: Scope, since: Date) {
-  const { key } = textRules(session.encoding)
+export async function countUnheard(session: Session, since: Date) {
   const [row] = await session.query<{ count: number }>(
     `SELECT count(*)::float8 FROM (
-       SELECT FROM ${identifier(schema)}.mensaje m
-        WHERE m.instancia = $1 AND m.proyecto = $2 AND m.recibido >= $3 AND ${unheardSql(schema)}
+       SELECT FROM ${session.table('mensaje')} m
+        WHERE m.instancia = $1 AND m.proyecto = $2 AND m.recibido >= $3 AND ${unheardSql(session)}
         LIMIT ${MOST_COUNTED}) AS unheard`,
-    [key(instancia), key(proyecto), since],
+    [...session.owner, since],
   )
   return row!.count
 }

@@ -1,9 +1,7 @@
 /** What is still owed according to the audit: the deliveries, and the delayed messages, that `recuperar` puts back. */
 import type { Session } from './database.ts'
-import { original, textRules } from './encoding.ts'
-import { identifier } from './migrate.ts'
+import { original } from './encoding.ts'
 import { type Page, readDeliveries, readMessages, type StoredDelivery, type StoredMessage } from './stored.ts'
-import type { Scope } from './tables.ts'
 
 export type Owed =
   /** At least one delivery has not ended; all of the message's are listed. `message` is null when its row was refused. */
@@ -26,14 +24,14 @@ const PAGE = 1_000
  * Message by message, about oldest first. A message may come twice (its deliveries wait in different states), and one
  * whose deliveries end meanwhile may not come at all.
  */
-export async function* readOwed(page: Page, schema: string, scope: Scope, wanted: Wanted): AsyncGenerator<Owed> {
+export async function* readOwed(page: Page, wanted: Wanted): AsyncGenerator<Owed> {
   for (const state of ['pendiente', 'reintentando'] as const) {
     let after: readonly [Date, string, string] = [new Date(0), '', '']
     for (;;) {
-      const rows = await page((session) => keysAfter(session, schema, scope, state, after))
+      const rows = await page((session) => keysAfter(session, state, after))
       const keys = rows.map((row) => ({ id: original(row.mensaje_id), listener: original(row.listener) }))
       const ids = new Set(keys.filter(({ id, listener }) => wanted(id, listener)).map(({ id }) => id))
-      yield* groups(page, schema, scope, [...ids])
+      yield* groups(page, [...ids])
       const last = rows.at(-1)
       if (!last || rows.length < PAGE) break
       after = [last.creado, last.mensaje_id, last.listener]
@@ -41,9 +39,9 @@ export async function* readOwed(page: Page, schema: string, scope: Scope, wanted
   }
   let after: readonly [Date, string] = [new Date(0), '']
   for (;;) {
-    const rows = await page((session) => delayedAfter(session, schema, scope, after))
+    const rows = await page((session) => delayedAfter(session, after))
     const ids = rows.map(({ id }) => original(id)).filter((id) => wanted(id, null))
-    for await (const messages of readMessages(page, schema, scope, ids)) {
+    for await (const messages of readMessages(page, ids)) {
       for (const [id, message] of messages) yield { kind: 'delayed', id, message }
     }
     const last = rows.at(-1)
@@ -52,14 +50,14 @@ export async function* readOwed(page: Page, schema: string, scope: Scope, wanted
   }
 }
 
-async function* groups(page: Page, schema: string, scope: Scope, ids: readonly string[]): AsyncGenerator<Owed> {
+async function* groups(page: Page, ids: readonly string[]): AsyncGenerator<Owed> {
   if (ids.length === 0) return
   const deliveries = new Map<string, StoredDelivery[]>(ids.map((id) => [id, []]))
-  for (const each of await page((session) => readDeliveries(session, schema, scope, ids))) {
+  for (const each of await page((session) => readDeliveries(session, ids))) {
     deliveries.get(each.messageId)?.push(each)
   }
   const without = new Set(ids)
-  for await (const messages of readMessages(page, schema, scope, ids)) {
+  for await (const messages of readMessages(page, ids)) {
     // In the order of dispatch, which the map of ids keeps.
     for (const id of ids) {
       const message = messages.get(id)
@@ -71,33 +69,20 @@ async function* groups(page: Page, schema: string, scope: Scope, ids: readonly s
   for (const id of without) yield { kind: 'deliveries', id, message: null, deliveries: deliveries.get(id)! }
 }
 
-function keysAfter(
-  session: Session,
-  schema: string,
-  { instancia, proyecto }: Scope,
-  state: 'pendiente' | 'reintentando',
-  after: readonly [Date, string, string],
-) {
-  const { key } = textRules(session.encoding)
+function keysAfter(session: Session, state: 'pendiente' | 'reintentando', after: readonly [Date, string, string]) {
   return session.query<{ creado: Date; mensaje_id: string; listener: string }>(
-    `SELECT creado, mensaje_id, listener FROM ${identifier(schema)}.entrega
+    `SELECT creado, mensaje_id, listener FROM ${session.table('entrega')}
       WHERE instancia = $1 AND proyecto = $2 AND estado = '${state}' AND (creado, mensaje_id, listener) > ($3, $4, $5)
       ORDER BY creado, mensaje_id, listener LIMIT ${PAGE}`,
-    [key(instancia), key(proyecto), ...after],
+    [...session.owner, ...after],
   )
 }
 
-function delayedAfter(
-  session: Session,
-  schema: string,
-  { instancia, proyecto }: Scope,
-  after: readonly [Date, string],
-): Promise<{ id: string; recibido: Date }[]> {
-  const { key } = textRules(session.encoding)
+function delayedAfter(session: Session, after: readonly [Date, string]): Promise<{ id: string; recibido: Date }[]> {
   return session.query(
-    `SELECT id, recibido FROM ${identifier(schema)}.mensaje
+    `SELECT id, recibido FROM ${session.table('mensaje')}
       WHERE instancia = $1 AND proyecto = $2 AND listeners IS NULL AND (recibido, id) > ($3, $4)
       ORDER BY recibido, id LIMIT ${PAGE}`,
-    [key(instancia), key(proyecto), ...after],
+    [...session.owner, ...after],
   )
 }

@@ -11,14 +11,14 @@ import type { Millis } from '../model/message.ts'
 import type { AuditBackend } from './backend.ts'
 import { copyInto, encodeRows, Unencodable } from './binary-rows.ts'
 import { insertParameters, parts } from './columns.ts'
-import { type Database, openDatabase, type Session } from './database.ts'
+import { type Database, openDatabase, type Scope, type Session } from './database.ts'
 import { textRules } from './encoding.ts'
 import type { AuditEvent } from './event.ts'
 import { lockLostAttempts, lostAttempts, removeReplaced } from './lost-attempts.ts'
 import { createPartitions } from './migrate.ts'
 import { keepRejected, keepStrange } from './rejected.ts'
 import { rowsOf } from './rows.ts'
-import { type Scope, type TableWriter, tableWriters } from './tables.ts'
+import { type TableWriter, tableWriters } from './tables.ts'
 import {
   isContentRefusal,
   isEncodingRefusal,
@@ -28,7 +28,7 @@ import {
   tableOfDuplicate,
 } from './trouble.ts'
 
-export type { Scope } from './tables.ts'
+export type { Scope } from './database.ts'
 
 /** Of one statement; measured: larger ones are not faster. */
 const ROWS_A_STATEMENT = 1_000
@@ -40,7 +40,7 @@ const PATIENCE: Millis = 8_000
 
 /** Connects when first used. The schema is made by `migrate`, not here. */
 export function createPostgresBackend(config: AuditConfig, scope: Scope): AuditBackend {
-  const database = openDatabase(config, { connections: 2, patience: PATIENCE })
+  const database = openDatabase(config, scope, { connections: 2, patience: PATIENCE })
   const explained = async (work: () => Promise<unknown>) => {
     try {
       await work()
@@ -48,13 +48,12 @@ export function createPostgresBackend(config: AuditConfig, scope: Scope): AuditB
       throw postgresTrouble(error, config)
     }
   }
-  const write = createWriter(database, config.schema, scope)
+  const write = createWriter(database)
   return {
     write: (events) => explained(() => write(events)),
-    setAside: (entries) =>
-      explained(() => database.transaction((session) => keepStrange(session, config.schema, scope, entries))),
+    setAside: (entries) => explained(() => database.transaction((session) => keepStrange(session, entries))),
     ensurePartitions: () =>
-      explained(() => repeated(() => database.transaction((session) => createPartitions(session, config.schema)))),
+      explained(() => repeated(() => database.transaction((session) => createPartitions(session)))),
     close: () => database.close(),
   }
 }
@@ -65,10 +64,10 @@ export function createPostgresBackend(config: AuditConfig, scope: Scope): AuditB
  * Of several writers one may have the outcomes of the deliveries that another is about to begin, and be quicker. Its rows
  * then stand where a copy would go: for a while deliveries are inserted, which is slower by less than doing it twice.
  */
-function createWriter(database: Database, schema: string, scope: Scope): AuditBackend['write'] {
+function createWriter(database: Database): AuditBackend['write'] {
   let overtaken = 0
   const attempt = (events: readonly AuditEvent[], way: Way) =>
-    database.transaction((session) => writeBatch(session, schema, scope, events, way))
+    database.transaction((session) => writeBatch(session, events, way))
   return async (events) => {
     if (events.length === 0) return
     try {
@@ -85,7 +84,7 @@ function createWriter(database: Database, schema: string, scope: Scope): AuditBa
     } catch (error) {
       if (!isWorthInserting(error)) throw error
     }
-    await writeOrHalve(database, schema, scope, events)
+    await writeOrHalve(database, events)
   }
 }
 
@@ -94,48 +93,45 @@ function isWorthInserting(error: unknown): boolean {
   return error instanceof Unencodable || isContentRefusal(error) || isWorthRepeating(error) || isNotSupported(error)
 }
 
-async function writeOrHalve(database: Database, schema: string, scope: Scope, events: readonly AuditEvent[]) {
+async function writeOrHalve(database: Database, events: readonly AuditEvent[]) {
   try {
-    await repeated(() => database.transaction((session) => writeBatch(session, schema, scope, events, 'insert')))
+    await repeated(() => database.transaction((session) => writeBatch(session, events, 'insert')))
   } catch (error) {
     if (!isContentRefusal(error)) throw error
-    if (events.length === 1) return writeAlone(database, schema, scope, events[0]!, error as Error)
+    if (events.length === 1) return writeAlone(database, events[0]!, error as Error)
     const half = events.length >> 1
-    await writeOrHalve(database, schema, scope, events.slice(0, half))
-    await writeOrHalve(database, schema, scope, events.slice(half))
+    await writeOrHalve(database, events.slice(0, half))
+    await writeOrHalve(database, events.slice(half))
   }
 }
 
 /** The event that was refused: once more as plain ASCII where its letters were the trouble, else set aside. */
-async function writeAlone(database: Database, schema: string, scope: Scope, event: AuditEvent, refusal: Error) {
+async function writeAlone(database: Database, event: AuditEvent, refusal: Error) {
   let reason = refusal
   if (isEncodingRefusal(refusal)) {
     try {
-      return await repeated(() =>
-        database.transaction((session) => writeBatch(session, schema, scope, [event], 'plain')),
-      )
+      return await repeated(() => database.transaction((session) => writeBatch(session, [event], 'plain')))
     } catch (error) {
       if (!isContentRefusal(error)) throw error
       reason = error as Error
     }
   }
-  await database.transaction((session) => keepRejected(session, schema, scope, event, reason))
+  await database.transaction((session) => keepRejected(session, event, reason))
 }
 
 /** `copy` what is new and insert the rest; the same but insert every delivery; `insert` all; insert all as `plain` ASCII. */
 type Way = 'copy' | 'overtaken' | 'insert' | 'plain'
 
-async function writeBatch(session: Session, schema: string, scope: Scope, events: readonly AuditEvent[], way: Way) {
+async function writeBatch(session: Session, events: readonly AuditEvent[], way: Way) {
   const rules = textRules(session.encoding, way === 'plain')
   const { messages, deliveries, attempts, callbacks } = rowsOf(events, rules)
   const writers = tableWriters(
-    schema,
-    scope,
+    session,
     rules,
     messages.some(({ exact }) => exact !== null),
   )
   const lost = lostAttempts(events)
-  if (lost) await lockLostAttempts(session, schema)
+  if (lost) await lockLostAttempts(session)
   const copying = way === 'copy' || way === 'overtaken'
   const rows = async <Row>(writer: TableWriter<Row>, all: readonly Row[], isNew: (row: Row) => boolean) => {
     if (copying) await copyRows(session, writer, all.filter(isNew))
@@ -146,7 +142,7 @@ async function writeBatch(session: Session, schema: string, scope: Scope, events
   await rows(writers.deliveries, deliveries, ({ isNew }) => isNew && way === 'copy')
   await rows(writers.attempts, attempts, () => lost === null)
   await rows(writers.callbacks, callbacks, () => false)
-  if (lost) await removeReplaced(session, schema, scope, lost, rules)
+  if (lost) await removeReplaced(session, lost)
 }
 
 async function copyRows<Row>(

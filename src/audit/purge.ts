@@ -5,10 +5,7 @@
  * already deleted is never walked over again.
  */
 import type { AuditConfig } from '../config/config.ts'
-import { type Database, openDatabase, type Parameter, type Session } from './database.ts'
-import { textRules } from './encoding.ts'
-import { identifier } from './migrate.ts'
-import type { Scope } from './tables.ts'
+import { type Database, openDatabase, type Parameter, type Scope, type Session } from './database.ts'
 import { isWorthRepeating, postgresTrouble } from './trouble.ts'
 
 export interface Purged {
@@ -34,12 +31,12 @@ const STATEMENT = 10 * 60_000
 
 /** @throws what `postgresTrouble` makes of the database's trouble; what was deleted until then stays deleted */
 export async function purge(config: AuditConfig, scope: Scope, options: PurgeOptions): Promise<Purged> {
-  const database = openDatabase(config, { connections: 1, readOnly: options.simulate, statement: STATEMENT })
+  const database = openDatabase(config, scope, { connections: 1, readOnly: options.simulate, statement: STATEMENT })
   try {
-    const particiones = options.simulate ? [] : await dropMonths(database, config.schema, scope, options)
+    const particiones = options.simulate ? [] : await dropMonths(database, options)
     const counts: Partial<Record<Table, number>> = {}
     for (const table of Object.keys(TABLES) as Table[]) {
-      counts[table] = await deletePages(database, config.schema, scope, table, options)
+      counts[table] = await deletePages(database, table, options)
     }
     return { particiones, ...(counts as Record<Table, number>) }
   } catch (error) {
@@ -49,14 +46,14 @@ export async function purge(config: AuditConfig, scope: Scope, options: PurgeOpt
   }
 }
 
-async function dropMonths(database: Database, schema: string, scope: Scope, { before, signal }: PurgeOptions) {
+async function dropMonths(database: Database, { before, signal }: PurgeOptions) {
   const dropped: string[] = []
   while (!signal?.aborted) {
     const name = await repeated(() =>
       database.transaction(async (session) => {
         const [row] = await session.query<{ name: string | null }>(
-          `SELECT ${identifier(schema)}.purgar_particion($1, $2, $3) AS name`,
-          [...scopeKeys(session, scope), before],
+          `SELECT ${session.table('purgar_particion')}($1, $2, $3) AS name`,
+          [...session.owner, before],
         )
         return row!.name
       }),
@@ -100,14 +97,14 @@ const TABLES: Readonly<Record<Table, Walk>> = {
 }
 
 /** One page, whose rows come after `$4`: how many went (or would go), and where it ended (null: it was empty). */
-function pageStatement(schema: string, table: Table, simulate: boolean): string {
+function pageStatement(session: Session, table: Table, simulate: boolean): string {
   const { message, time, along, and = '' } = TABLES[table]
-  const rows = `${identifier(schema)}.${table} o`
+  const rows = `${session.table(table)} o`
   const column = along === 'message' ? `o.${message}` : 'o.creado'
   const old = `o.instancia = $1 AND o.proyecto = $2 AND o.${time} < $3 AND ${column} > $4 ${and}`
   // Whole messages, and whole instants, belong to one page.
   const places = `SELECT ${along === 'message' ? 'DISTINCT' : ''} ${column} AS place FROM ${rows} WHERE ${old} ORDER BY 1 LIMIT ${PAGE}`
-  const ended = `NOT EXISTS (SELECT FROM ${identifier(schema)}.entrega e
+  const ended = `NOT EXISTS (SELECT FROM ${session.table('entrega')} e
                               WHERE e.mensaje_id = o.${message} AND e.instancia = $1 AND e.proyecto = $2
                                 AND e.estado IN ('pendiente', 'reintentando'))`
   const these = `${old} AND ${column} <= (SELECT last FROM page) AND ${ended}`
@@ -118,19 +115,18 @@ function pageStatement(schema: string, table: Table, simulate: boolean): string 
 
 async function deletePages(
   database: Database,
-  schema: string,
-  scope: Scope,
   table: Table,
   { before, simulate, signal }: PurgeOptions,
 ): Promise<number> {
-  const statement = pageStatement(schema, table, simulate)
   let total = 0
   let after: Parameter = TABLES[table].along === 'message' ? '' : new Date(0)
   while (!signal?.aborted) {
     const { count, last } = await repeated(() =>
       database.transaction(async (session) => {
-        const parameters: Parameter[] = [...scopeKeys(session, scope), before, after]
-        const [row] = await session.query<{ count: number; last: string | Date | null }>(statement, parameters)
+        const [row] = await session.query<{ count: number; last: string | Date | null }>(
+          pageStatement(session, table, simulate),
+          [...session.owner, before, after],
+        )
         return row!
       }),
     )
@@ -139,9 +135,4 @@ async function deletePages(
     after = last
   }
   return total
-}
-
-function scopeKeys({ encoding }: Session, { instancia, proyecto }: Scope): string[] {
-  const { key } = textRules(encoding)
-  return [key(instancia), key(proyecto)]
 }

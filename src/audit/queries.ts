@@ -4,16 +4,14 @@
  */
 import type { AuditConfig } from '../config/config.ts'
 import type { Millis } from '../model/message.ts'
-import { openDatabase, type Session } from './database.ts'
-import { textRules } from './encoding.ts'
+import { openDatabase, type Scope, type Session } from './database.ts'
 import { type DatabaseHealth, readHealth } from './health.ts'
 import { type DeliveryFilters, type DeliveryListing, listDeliveries, type Place } from './listing.ts'
-import { appliedVersion, identifier } from './migrate.ts'
+import { appliedVersion } from './migrate.ts'
 import { countUnheard, type MissedFilters, type MissedMessage, readMissed } from './missed.ts'
 import { type Owed, readOwed, type Wanted } from './owed.ts'
 import { rejectedDeliveries } from './rejected.ts'
 import { readDeliveries, readMessages, type StoredDelivery, type StoredMessage } from './stored.ts'
-import type { Scope } from './tables.ts'
 import { readTimeline, type Timeline } from './timeline.ts'
 import { isConnectionLost, postgresTrouble, sqlState } from './trouble.ts'
 
@@ -71,8 +69,7 @@ const SKEW: Millis = 60_000
 
 /** Connects when first asked. */
 export function openAuditReader(config: AuditConfig, scope: Scope): AuditReader {
-  const database = openDatabase(config, { connections: 2, readOnly: true })
-  const { schema } = config
+  const database = openDatabase(config, scope, { connections: 2, readOnly: true })
   const ask = async <T>(work: (session: Session) => Promise<T>, writing = false): Promise<T> => {
     try {
       return await database.transaction(work, writing)
@@ -82,15 +79,15 @@ export function openAuditReader(config: AuditConfig, scope: Scope): AuditReader 
   }
   // Refused where a write would be, before it is known that there is no such row.
   const write = async (session: Session) => {
-    await session.query(`UPDATE ${identifier(schema)}.entrega SET estado = estado WHERE false`)
+    await session.query(`UPDATE ${session.table('entrega')} SET estado = estado WHERE false`)
   }
   const list = (
     filters: DeliveryFilters,
     page: { order: 'newest' | 'oldest' | 'changes'; limit: number; after?: Place | undefined },
-  ) => ask((session) => listDeliveries(session, schema, scope, filters, page))
+  ) => ask((session) => listDeliveries(session, filters, page))
 
   return {
-    message: (id) => ask((session) => readTimeline(session, schema, scope, id)),
+    message: (id) => ask((session) => readTimeline(session, id)),
     deliveries: (filters, page) => list(filters, { ...page, order: 'newest' }),
     eachDelivery: async function* (filters, order = 'newest') {
       for (let after: Place | undefined; ; ) {
@@ -110,26 +107,26 @@ export function openAuditReader(config: AuditConfig, scope: Scope): AuditReader 
     pendingCounts: () =>
       ask((session) =>
         session.query<{ listener: string; estado: string; cantidad: number }>(
-          `SELECT listener, estado, count(*)::float8 AS cantidad FROM ${identifier(schema)}.entrega
+          `SELECT listener, estado, count(*)::float8 AS cantidad FROM ${session.table('entrega')}
             WHERE instancia = $1 AND proyecto = $2 AND estado <> 'exitosa' GROUP BY 1, 2 ORDER BY 1, 2`,
-          scopeKeys(session, scope),
+          session.owner,
         ),
       ),
     rejectedCount: async () => {
       const [row] = await ask((session) =>
         session.query<{ count: number }>(
-          `SELECT count(*)::float8 FROM ${identifier(schema)}.auditoria_rechazada WHERE instancia = $1 AND proyecto = $2`,
-          scopeKeys(session, scope),
+          `SELECT count(*)::float8 FROM ${session.table('auditoria_rechazada')} WHERE instancia = $1 AND proyecto = $2`,
+          session.owner,
         ),
       )
       return row!.count
     },
-    schemaVersion: () => ask((session) => appliedVersion(session, schema)),
+    schemaVersion: () => ask(appliedVersion),
     tryWrite: () => ask(write, true),
-    missed: (filters, order) => readMissed(ask, schema, scope, filters, order),
-    unheardCount: (since) => ask((session) => countUnheard(session, schema, scope, since)),
+    missed: (filters, order) => readMissed(ask, filters, order),
+    unheardCount: (since) => ask((session) => countUnheard(session, since)),
     health: async () => {
-      const facts = await ask((session) => readHealth(session, schema))
+      const facts = await ask(readHealth)
       try {
         await database.transaction(write, true)
         return { ...facts, readOnly: false }
@@ -139,10 +136,10 @@ export function openAuditReader(config: AuditConfig, scope: Scope): AuditReader 
         return { ...facts, readOnly: facts.readOnly || sqlState(error) === '25006' }
       }
     },
-    owed: (wanted) => readOwed(ask, schema, scope, wanted),
-    storedDeliveries: (ids) => ask((session) => readDeliveries(session, schema, scope, ids)),
-    storedMessages: (ids) => readMessages(ask, schema, scope, ids),
-    rejectedDeliveries: () => ask((session) => rejectedDeliveries(session, schema, scope)),
+    owed: (wanted) => readOwed(ask, wanted),
+    storedDeliveries: (ids) => ask((session) => readDeliveries(session, ids)),
+    storedMessages: (ids) => readMessages(ask, ids),
+    rejectedDeliveries: () => ask(rejectedDeliveries),
     close: () => database.close(),
   }
 }
@@ -150,11 +147,6 @@ export function openAuditReader(config: AuditConfig, scope: Scope): AuditReader 
 /** Where a row stands in the order by that column. */
 export function placeOf(row: DeliveryListing, time: 'creado' | 'actualizado'): Place {
   return { at: row[time], messageId: row.mensaje_id, listener: row.listener }
-}
-
-function scopeKeys({ encoding }: Session, { instancia, proyecto }: Scope): string[] {
-  const { key } = textRules(encoding)
-  return [key(instancia), key(proyecto)]
 }
 
 /**

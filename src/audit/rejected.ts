@@ -10,61 +10,48 @@ import type { StrangeEntry } from './backend.ts'
 import type { Session } from './database.ts'
 import { textRules } from './encoding.ts'
 import type { AuditEvent } from './event.ts'
-import { identifier } from './migrate.ts'
-import type { Scope } from './tables.ts'
 import { sqlState } from './trouble.ts'
 
 /** Postgres holds texts of up to 1 GB, a JavaScript string about half of it; beyond this the beginning is kept. */
 const LARGEST = 64 * 1024 * 1024
 
 /** Sets `event` aside with the reason; doing it again changes nothing. */
-export async function keepRejected(session: Session, schema: string, scope: Scope, event: AuditEvent, why: Error) {
-  await keep(session, schema, scope, eventJson(event), sqlState(why), why.message)
+export async function keepRejected(session: Session, event: AuditEvent, why: Error) {
+  await keep(session, eventJson(event), sqlState(why), why.message)
 }
 
 /**
  * Sets entries of the stream aside that are of another version, or of nobody; doing it again changes nothing. The fields
  * (`campos`: names and values in turn) are enough to put the entry back.
  */
-export async function keepStrange(session: Session, schema: string, scope: Scope, entries: readonly StrangeEntry[]) {
+export async function keepStrange(session: Session, entries: readonly StrangeEntry[]) {
   for (const { streamId, fields, why } of entries) {
     const campos = fields.map((field) =>
       isUtf8(field) ? field.toString('utf8') : { base64: field.toString('base64') },
     )
     const motivo = `esta versión no entiende esta entrada del flujo de auditoría: ${why}`
-    await keep(session, schema, scope, asciiJson({ entrada: streamId, campos }), null, motivo)
+    await keep(session, asciiJson({ entrada: streamId, campos }), null, motivo)
   }
 }
 
-async function keep(
-  session: Session,
-  schema: string,
-  scope: Scope,
-  whole: string,
-  state: string | null,
-  why: string,
-): Promise<void> {
-  const { text, key } = textRules(session.encoding, session.encoding !== 'UTF8')
+async function keep(session: Session, whole: string, state: string | null, why: string): Promise<void> {
+  const { instancia, proyecto } = session.scope
+  const { text } = textRules(session.encoding, session.encoding !== 'UTF8')
   const json = whole.length > LARGEST ? whole.slice(0, LARGEST) : whole
-  const fingerprint = createHash('sha256').update(`${scope.instancia}\n${scope.proyecto}\n${whole}`).digest('hex')
+  const fingerprint = createHash('sha256').update(`${instancia}\n${proyecto}\n${whole}`).digest('hex')
   await session.query(
-    `INSERT INTO ${identifier(schema)}.auditoria_rechazada (huella, instancia, proyecto, evento_json, sqlstate, motivo)
+    `INSERT INTO ${session.table('auditoria_rechazada')} (huella, instancia, proyecto, evento_json, sqlstate, motivo)
      VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
-    [fingerprint, key(scope.instancia), key(scope.proyecto), json, state, text(why)],
+    [fingerprint, ...session.owner, json, state, text(why)],
   )
 }
 
 /** The deliveries whose state changed in an event that was refused: what their rows say is old. */
-export async function rejectedDeliveries(
-  session: Session,
-  schema: string,
-  scope: Scope,
-): Promise<{ messageId: string; listener: string }[]> {
-  const { key } = textRules(session.encoding)
+export async function rejectedDeliveries(session: Session): Promise<{ messageId: string; listener: string }[]> {
   const rows = await session.query<{ evento_json: string }>(
-    `SELECT evento_json FROM ${identifier(schema)}.auditoria_rechazada
+    `SELECT evento_json FROM ${session.table('auditoria_rechazada')}
       WHERE instancia = $1 AND proyecto = $2 AND length(evento_json) < 1000000 ORDER BY fecha DESC LIMIT 10000`,
-    [key(scope.instancia), key(scope.proyecto)],
+    session.owner,
   )
   return rows.flatMap(({ evento_json }) => {
     try {

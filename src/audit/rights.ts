@@ -63,7 +63,7 @@ export function grants(schema: string, role: string, kind: RoleKind): string[] {
  * which everybody may read; a table that is not there is not a right that lacks.
  * @param role null: the session's own
  */
-export async function missingRights(session: Session, schema: string, kind: RoleKind, role: string | null = null) {
+export async function missingRights(session: Session, kind: RoleKind, role: string | null = null) {
   const { tables, functions } = ROLES[kind]
   const rights = Object.entries(tables).flatMap(([table, each]) => each.map((right) => `('${right}', '${table}')`))
   const names = functions.map((name) => `'${name.replace(/\(.*/, '')}'`)
@@ -80,26 +80,26 @@ export async function missingRights(session: Session, schema: string, kind: Role
      SELECT 'EXECUTE ' || p.proname FROM pg_proc p, who
       WHERE p.pronamespace = (SELECT oid FROM place) AND p.proname IN (${names.join(', ')})
         AND NOT has_function_privilege(who.role, p.oid, 'EXECUTE')`,
-    [schema, role],
+    [session.schema, role],
   )
   return rows.map(({ missing }) => missing)
 }
 
 /** Functions that act with their owner's rights and that everybody may run, as a REVOKE names them. */
-export async function openFunctions(session: Session, schema: string) {
+export async function openFunctions(session: Session) {
   return session.query<{ name: string; mine: boolean }>(
     `SELECT p.oid::regprocedure::text AS name, pg_has_role(p.proowner, 'USAGE') AS mine
        FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
       WHERE n.nspname = $1 AND p.prosecdef
         AND EXISTS (SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a WHERE a.grantee = 0)
       ORDER BY 1`,
-    [schema],
+    [session.schema],
   )
 }
 
 /** Takes from everybody what a restored copy, or a function of a newer version, gave them; what is not ours stays. */
-export async function closeFunctions(session: Session, schema: string): Promise<void> {
-  for (const { name, mine } of await openFunctions(session, schema)) {
+export async function closeFunctions(session: Session): Promise<void> {
+  for (const { name, mine } of await openFunctions(session)) {
     if (mine) await session.query(`REVOKE ALL ON FUNCTION ${name} FROM PUBLIC`)
   }
 }
@@ -108,7 +108,7 @@ export async function closeFunctions(session: Session, schema: string): Promise<
  * Roles that have the rights of a kind as `grants` gives them, whoever gave them: what a newer version adds is for them too.
  * One that was given less on purpose is none of them.
  */
-export async function grantedRoles(session: Session, schema: string): Promise<{ role: string; kind: RoleKind }[]> {
+export async function grantedRoles(session: Session): Promise<{ role: string; kind: RoleKind }[]> {
   const may = (right: string, table: string) => `bool_or(c.relname = '${table}' AND a.privilege_type = '${right}')`
   return session.query<{ role: string; kind: RoleKind }>(
     `SELECT * FROM (
@@ -120,6 +120,6 @@ export async function grantedRoles(session: Session, schema: string): Promise<{ 
         GROUP BY 1
        HAVING ${may('SELECT', 'migracion')}) AS roles
       WHERE kind IS NOT NULL`,
-    [schema],
+    [session.schema],
   )
 }

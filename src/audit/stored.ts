@@ -6,10 +6,8 @@
 import type { Bytes, Message } from '../model/message.ts'
 import { arrayLiteral, parts } from './columns.ts'
 import type { Session } from './database.ts'
-import { original, textRules } from './encoding.ts'
+import { original } from './encoding.ts'
 import type { DeliveryState } from './event.ts'
-import { identifier } from './migrate.ts'
-import type { Scope } from './tables.ts'
 import { asSent, type MessageColumnsAsKept } from './timeline.ts'
 
 export interface StoredMessage {
@@ -59,49 +57,40 @@ interface DeliveryRow {
 /** The messages with these ids, those there are, in about their order, in parts that fit into memory; of a repeated id the newest. */
 export async function* readMessages(
   page: Page,
-  schema: string,
-  scope: Scope,
   ids: readonly string[],
 ): AsyncGenerator<ReadonlyMap<string, StoredMessage>> {
-  const newest = (columns: string) =>
-    `SELECT DISTINCT ON (id) ${columns} FROM ${identifier(schema)}.mensaje
-      WHERE instancia = $1 AND proyecto = $2 AND id = ANY ($3::text[]) ORDER BY id, recibido DESC`
-  const found = await page((session) =>
-    session.query<{ id: string; size: number }>(
-      newest('id, coalesce(octet_length(cuerpo), 0) AS size'),
-      byIds(session, scope, ids),
-    ),
-  )
+  const newest = <Row extends object>(columns: string, of: readonly string[]) =>
+    page((session) =>
+      session.query<Row>(
+        `SELECT DISTINCT ON (id) ${columns} FROM ${session.table('mensaje')}
+          WHERE instancia = $1 AND proyecto = $2 AND id = ANY ($3::text[]) ORDER BY id, recibido DESC`,
+        byIds(session, of),
+      ),
+    )
+  const found = await newest<{ id: string; size: number }>('id, coalesce(octet_length(cuerpo), 0) AS size', ids)
   const place = new Map(ids.map((id, index) => [id, index]))
   const placeOf = ({ id }: { id: string }) => place.get(original(id)) ?? place.get(id)!
   found.sort((a, b) => placeOf(a) - placeOf(b))
   for (const part of parts(found, MESSAGES_A_PART, BYTES_A_PART, ({ size }) => size)) {
     const wanted = part.map(({ id }) => id)
-    const rows = await page((session) =>
-      session.query<MessageColumnsAsKept>(newest('*'), byIds(session, scope, wanted)),
-    )
+    const rows = await newest<MessageColumnsAsKept>('*', wanted)
     yield new Map(rows.map((row) => [original(row.id), storedMessage(row)]))
   }
 }
 
 /** Every delivery of these messages, whatever its state. */
-export async function readDeliveries(
-  session: Session,
-  schema: string,
-  scope: Scope,
-  ids: readonly string[],
-): Promise<StoredDelivery[]> {
+export async function readDeliveries(session: Session, ids: readonly string[]): Promise<StoredDelivery[]> {
   const rows = await session.query<DeliveryRow>(
     `SELECT e.mensaje_id, e.listener, e.estado, e.intentos, e.proximo_intento, e.motivo, e.creado,
             e.version::float8 AS version, coalesce(i.ultimo, 0) AS ultimo, coalesce(i.terminado, 0) AS terminado,
             coalesce(i.aceptada, false) AS aceptada
-       FROM ${identifier(schema)}.entrega e
+       FROM ${session.table('entrega')} e
        LEFT JOIN (
          SELECT id, min(recibido) AS desde
            FROM (SELECT id, recibido, huella, first_value(huella) OVER (PARTITION BY id ORDER BY recibido DESC) AS ultima
                    FROM (SELECT id, recibido, CASE WHEN count(*) OVER (PARTITION BY id) > 1
                                                    THEN ROW (creado, evento, md5(cuerpo))::text END AS huella
-                           FROM ${identifier(schema)}.mensaje
+                           FROM ${session.table('mensaje')}
                           WHERE instancia = $1 AND proyecto = $2 AND id = ANY ($3::text[])) m) m
           WHERE huella = ultima GROUP BY id
        ) v ON v.id = e.mensaje_id
@@ -110,12 +99,12 @@ export async function readDeliveries(
                 max(numero) FILTER (WHERE resultado <> 'reintento' AND numero <= e.intentos) AS terminado,
                 bool_or(resultado = 'exito' AND (numero > e.intentos
                                                  OR e.estado = 'reintentando' AND numero = e.intentos)) AS aceptada
-           FROM ${identifier(schema)}.intento i
+           FROM ${session.table('intento')} i
           WHERE i.mensaje_id = e.mensaje_id AND i.listener = e.listener AND i.instancia = $1 AND i.proyecto = $2
             AND (v.desde IS NULL OR i.inicio >= v.desde)) i ON true
       WHERE e.instancia = $1 AND e.proyecto = $2 AND e.mensaje_id = ANY ($3::text[])
       ORDER BY e.creado, e.mensaje_id, e.listener`,
-    byIds(session, scope, ids),
+    byIds(session, ids),
   )
   return rows.map((row) => ({
     messageId: original(row.mensaje_id),
@@ -132,9 +121,8 @@ export async function readDeliveries(
   }))
 }
 
-function byIds({ encoding }: Session, { instancia, proyecto }: Scope, ids: readonly string[]): string[] {
-  const { key } = textRules(encoding)
-  return [key(instancia), key(proyecto), arrayLiteral(ids.map(key))]
+function byIds({ owner, rules }: Session, ids: readonly string[]): string[] {
+  return [...owner, arrayLiteral(ids.map(rules.key))]
 }
 
 function storedMessage(kept: MessageColumnsAsKept): StoredMessage {

@@ -3,15 +3,9 @@
  * already there.
  */
 import { type Column, type Constant, insertInto } from './columns.ts'
+import type { Session } from './database.ts'
 import type { TextRules } from './encoding.ts'
-import { identifier } from './migrate.ts'
 import type { AttemptRow, CallbackRow, DeliveryRow, MessageRow, Rows } from './rows.ts'
-
-/** Whose rows these are. */
-export interface Scope {
-  readonly instancia: string
-  readonly proyecto: string
-}
 
 export interface TableWriter<Row> {
   /** Its name, with the schema. */
@@ -27,19 +21,19 @@ export interface TableWriter<Row> {
 export type TableWriters = { readonly [Table in keyof Rows]: TableWriter<Rows[Table][number]> }
 
 /**
- * The four writers of one schema, for text under `rules`.
+ * The four writers of a session's schema and project, for text under `rules`.
  * @param exact some message has values that its columns do not hold: where none has, neither the cost nor the column is needed
  */
-export function tableWriters(schema: string, scope: Scope, rules: TextRules, exact = false): TableWriters {
+export function tableWriters(session: Session, rules: TextRules, exact = false): TableWriters {
   return {
-    messages: messageWriter(schema, scope, rules, exact),
-    deliveries: deliveryWriter(schema, scope, rules),
-    attempts: attemptWriter(schema, scope, rules),
-    callbacks: callbackWriter(schema, scope, rules),
+    messages: messageWriter(session, rules, exact),
+    deliveries: deliveryWriter(session, rules),
+    attempts: attemptWriter(session, rules),
+    callbacks: callbackWriter(session, rules),
   }
 }
 
-function messageWriter(schema: string, scope: Scope, rules: TextRules, exact: boolean): TableWriter<MessageRow> {
+function messageWriter(session: Session, rules: TextRules, exact: boolean): TableWriter<MessageRow> {
   const text = optional(rules.text)
   const columns: Column<MessageRow>[] = [
     { name: 'id', type: 'text', of: ({ message }) => rules.key(message.id) },
@@ -64,8 +58,8 @@ function messageWriter(schema: string, scope: Scope, rules: TextRules, exact: bo
     { name: 'profundidad', type: 'int2', of: ({ message }) => message.depth },
     ...(exact ? [{ name: 'original', type: 'bytea', of: (row: MessageRow) => row.exact } as const] : []),
   ]
-  const constants = scopeConstants(scope, rules)
-  const table = `${identifier(schema)}.mensaje`
+  const constants = scopeConstants(session)
+  const table = session.table('mensaje')
   return {
     table,
     columns,
@@ -78,7 +72,7 @@ function messageWriter(schema: string, scope: Scope, rules: TextRules, exact: bo
   }
 }
 
-function deliveryWriter(schema: string, scope: Scope, rules: TextRules): TableWriter<DeliveryRow> {
+function deliveryWriter(session: Session, rules: TextRules): TableWriter<DeliveryRow> {
   const text = optional(rules.text)
   const columns: Column<DeliveryRow>[] = [
     { name: 'mensaje_id', type: 'text', of: ({ messageId }) => rules.key(messageId) },
@@ -101,8 +95,8 @@ function deliveryWriter(schema: string, scope: Scope, rules: TextRules): TableWr
     (column) => `${column} = CASE WHEN ${newer} THEN excluded.${column} ELSE old.${column} END`,
   )
   taken.push(`version = CASE WHEN ${newer} THEN ${after} ELSE ${before} END`)
-  const constants = scopeConstants(scope, rules)
-  const table = `${identifier(schema)}.entrega`
+  const constants = scopeConstants(session)
+  const table = session.table('entrega')
   return {
     table,
     columns,
@@ -116,7 +110,7 @@ function deliveryWriter(schema: string, scope: Scope, rules: TextRules): TableWr
   }
 }
 
-function attemptWriter(schema: string, scope: Scope, rules: TextRules): TableWriter<AttemptRow> {
+function attemptWriter(session: Session, rules: TextRules): TableWriter<AttemptRow> {
   const text = optional(rules.text)
   const json = (value: unknown) => (value === null ? null : rules.json(value))
   const columns: Column<AttemptRow>[] = [
@@ -142,8 +136,8 @@ function attemptWriter(schema: string, scope: Scope, rules: TextRules): TableWri
     { name: 'proximo_intento', type: 'instant', of: ({ attempt: { nextAttemptAt } }) => nextAttemptAt },
     { name: 'worker', type: 'text', of: ({ attempt: { worker } }) => rules.text(worker) },
   ]
-  const constants = scopeConstants(scope, rules)
-  const table = `${identifier(schema)}.intento`
+  const constants = scopeConstants(session)
+  const table = session.table('intento')
   return {
     table,
     columns,
@@ -154,7 +148,7 @@ function attemptWriter(schema: string, scope: Scope, rules: TextRules): TableWri
   }
 }
 
-function callbackWriter(schema: string, scope: Scope, rules: TextRules): TableWriter<CallbackRow> {
+function callbackWriter(session: Session, rules: TextRules): TableWriter<CallbackRow> {
   const columns: Column<CallbackRow>[] = [
     { name: 'id', type: 'text', of: ({ callback: { id } }) => rules.key(id) },
     { name: 'mensaje_id', type: 'text', of: ({ callback: { messageId } }) => rules.key(messageId) },
@@ -166,8 +160,8 @@ function callbackWriter(schema: string, scope: Scope, rules: TextRules): TableWr
     { name: 'detalle', type: 'text', of: ({ callback: { detail } }) => optional(rules.text)(detail) },
     { name: 'fecha', type: 'instant', of: ({ at }) => at },
   ]
-  const constants = scopeConstants(scope, rules)
-  const table = `${identifier(schema)}.callback`
+  const constants = scopeConstants(session)
+  const table = session.table('callback')
   return {
     table,
     columns,
@@ -177,10 +171,10 @@ function callbackWriter(schema: string, scope: Scope, rules: TextRules): TableWr
   }
 }
 
-function scopeConstants({ instancia, proyecto }: Scope, rules: TextRules): Constant[] {
+function scopeConstants({ owner: [instancia, proyecto] }: Session): Constant[] {
   return [
-    { name: 'instancia', value: rules.key(instancia) },
-    { name: 'proyecto', value: rules.key(proyecto) },
+    { name: 'instancia', value: instancia },
+    { name: 'proyecto', value: proyecto },
   ]
 }
 

@@ -1,9 +1,6 @@
 /** One message with everything that happened to it: what `ver` and the panel show. */
 import type { Session } from './database.ts'
-import { textRules } from './encoding.ts'
 import type { DeliveryStateName } from './event.ts'
-import { identifier } from './migrate.ts'
-import type { Scope } from './tables.ts'
 
 /** A row of `mensaje`, as it was sent. */
 export interface MessageColumns {
@@ -95,14 +92,13 @@ export interface Timeline {
 }
 
 /** Everything about one message, in time order; null when nothing at all is known of it. */
-export async function readTimeline(session: Session, schema: string, scope: Scope, id: string) {
-  const { key } = textRules(session.encoding)
-  const parameters = [key(id), key(scope.instancia), key(scope.proyecto)]
-  const from = (table: string) => `FROM ${identifier(schema)}.${table}`
-  const ofMessage = 'WHERE mensaje_id = $1 AND instancia = $2 AND proyecto = $3'
+export async function readTimeline(session: Session, id: string) {
+  const parameters = [...session.owner, session.rules.key(id)]
+  const from = (table: string) => `FROM ${session.table(table)}`
+  const ofMessage = 'WHERE instancia = $1 AND proyecto = $2 AND mensaje_id = $3'
   const [kept] = await session.query<MessageColumnsAsKept>(
     `SELECT *, count(*) OVER ()::float8 AS veces ${from('mensaje')}
-      WHERE id = $1 AND instancia = $2 AND proyecto = $3 ORDER BY recibido DESC LIMIT 1`,
+      WHERE instancia = $1 AND proyecto = $2 AND id = $3 ORDER BY recibido DESC LIMIT 1`,
     parameters,
   )
   const deliveries = await session.query<DeliveryColumns>(

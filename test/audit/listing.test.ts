@@ -1,7 +1,6 @@
 /** Listings by event: both ways of finding them give the same rows, in every order and page after page. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Database, openDatabase } from '../../src/audit/database.ts'
-import { textRules } from '../../src/audit/encoding.ts'
 import { type DeliveryFilters, type DeliveryListing, listDeliveries } from '../../src/audit/listing.ts'
 import { byMessage, walk } from '../../src/audit/listing-by-event.ts'
 import type { Listing, Order, Page, Place } from '../../src/audit/listing-sql.ts'
@@ -17,7 +16,7 @@ let database: Database
  * month; several share an instant; every hundredth has lost its message.
  */
 beforeAll(async () => {
-  database = openDatabase(config, { connections: 1, readOnly: true })
+  database = openDatabase(config, SCOPE, { connections: 1, readOnly: true })
   await sql.unsafe(`
     CREATE TEMPORARY TABLE m AS
       SELECT 'm' || lpad((n * 7919 % 6000)::text, 4, '0') AS id, n, timestamptz '2026-10-30 00:00Z' + (n / 3) * interval '3 min' AS creado,
@@ -77,12 +76,11 @@ const CASES: readonly [string, DeliveryFilters, number][] = [
 describe.each<Order>(['newest', 'oldest', 'changes'])('in the order «%s»', (order) => {
   test.each(CASES)('%s', async (_, filters) => {
     const wanted = await expected(filters, order)
-    const listing: Listing = { schema: config.schema, scope: SCOPE, filters, order, rules: textRules('UTF8') }
+    const listing: Listing = { filters, order }
     const names = ['comun', 'otro', 'raro'].filter((name) =>
       new RegExp(`^${filters.event!.replaceAll('*', '.*')}$`).test(name),
     )
-    const either = (page: Page) =>
-      database.transaction((session) => listDeliveries(session, config.schema, SCOPE, filters, page))
+    const either = (page: Page) => database.transaction((session) => listDeliveries(session, filters, page))
     const messages = (page: Page) => database.transaction((session) => byMessage(session, listing, names, page))
     const steps = (page: Page) =>
       database.transaction(async (session) => {

@@ -244,7 +244,7 @@ describe('a server that comes and goes', () => {
   })
 
   test('frozen: the query is given up, closing is quick, and all goes on when it thaws', async () => {
-    const database = openDatabase(config, { connections: 1, statement: 300 })
+    const database = openDatabase(config, null, { connections: 1, statement: 300 })
     await database.transaction((session) => session.query('SELECT 1'))
     // Every process of it: the backend is a child of the postmaster.
     const signal = async (name: string) => {
@@ -266,7 +266,7 @@ describe('a server that comes and goes', () => {
   })
 
   test('a statement beyond its limit is cancelled by the server, and the connection goes on', async () => {
-    const database = openDatabase(config, { connections: 1, statement: 100 })
+    const database = openDatabase(config, null, { connections: 1, statement: 100 })
     const slow = database.transaction((session) => session.query('SELECT pg_sleep(5)'))
     await expect(slow).rejects.toMatchObject({ code: '57014' })
     expect(await database.transaction((session) => session.query('SELECT 1 AS one'))).toEqual([{ one: 1 }])
@@ -289,7 +289,7 @@ describe('a network that swallows connections without a word', () => {
   })
 
   test('the idle ones: one transaction fails soon, and the next one has a new connection, however many were idle', async () => {
-    const database = openDatabase({ ...config, port: proxy.port }, limits)
+    const database = openDatabase({ ...config, port: proxy.port }, null, limits)
     const ask = () => database.transaction((session) => session.query('SELECT 1 AS one'))
     await Promise.all([ask(), ask()])
     await until(() => proxy.passing() === 2)
@@ -302,7 +302,7 @@ describe('a network that swallows connections without a word', () => {
   })
 
   test('one in the middle of a transaction: what it had locked is free when the same rows are written again', async () => {
-    const database = openDatabase({ ...config, port: proxy.port }, limits)
+    const database = openDatabase({ ...config, port: proxy.port }, null, limits)
     const insert = `INSERT INTO ${config.schema}.migracion (version, nombre) VALUES (1000, 'x')`
     const write = (then: () => void) =>
       database.transaction(async (session) => {
@@ -319,7 +319,7 @@ describe('a network that swallows connections without a word', () => {
   })
 
   test('a slow server is not taken for a dead one for ever', async () => {
-    const database = openDatabase(config, { ...limits, patience: 50 })
+    const database = openDatabase(config, null, { ...limits, patience: 50 })
     const slow = () => database.transaction((session) => session.query('SELECT pg_sleep(0.3)'))
     await expect(slow()).rejects.toMatchObject({ code: 'DEADLINE' })
     await until(() => slow().then(() => true))
@@ -341,7 +341,7 @@ describe('a peer that is no Postgres', () => {
     await until(() => peer!.listening)
     const { port } = peer!.address() as { port: number }
     for (const sslmode of ['disable', 'require'] as const) {
-      const database = openDatabase(auditConfig({ port, sslmode }), { connections: 1, statement: 100 })
+      const database = openDatabase(auditConfig({ port, sslmode }), null, { connections: 1, statement: 100 })
       const asked = database.transaction((session) => session.query('SELECT 1'))
       await expect(asked).rejects.toMatchObject({ code: 'DEADLINE' })
       await until(() => open === 0)
@@ -386,7 +386,9 @@ describe('TLS', () => {
   afterEach(() => vi.unstubAllEnvs())
 
   const encrypted = async (changes: Partial<AuditConfig>) => {
-    const database = openDatabase(auditConfig({ port: server.port, host: 'localhost', ...changes }), { connections: 1 })
+    const database = openDatabase(auditConfig({ port: server.port, host: 'localhost', ...changes }), null, {
+      connections: 1,
+    })
     try {
       const [row] = await database.transaction((session) =>
         session.query<{ ssl: boolean }>('SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()'),
