@@ -4,7 +4,7 @@ import { type Endpoint, endpointOf, newProgress, openSocket, secureContext } fro
 import { lookAtTls, lookUp } from '../delivery/probe.ts'
 import type { TlsInspection } from '../delivery/tls-inspection.ts'
 import { errorDetail } from '../delivery/trouble.ts'
-import { blockList } from '../model/networks.ts'
+import { blockList } from '../model/http.ts'
 import { aviso, error, type Finding, group, ok, type Verdict } from './finding.ts'
 
 const AT_ONCE = 10

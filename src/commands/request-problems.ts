@@ -1,8 +1,7 @@
 /** What a message may not say about its request, told at `send` and not at the delivery. */
 import { authHeader } from '../config/auth.ts'
 import type { ListenerConfig } from '../config/config.ts'
-import { checkHeader, checkMessageHeaders, checkMethod } from '../model/headers.ts'
-import { checkPath } from '../model/paths.ts'
+import { checkHeader, checkMessageHeaders, checkMethod, checkPath } from '../model/http.ts'
 
 export interface RequestWishes {
   readonly path: string | null

@@ -2,7 +2,7 @@
  * How a listener identifies itself: the auth_* keys of INTERFACE §2, each type with what it needs.
  */
 import * as v from 'valibot'
-import { checkOwnHeader } from '../model/headers.ts'
+import { checkOwnHeader } from '../model/http.ts'
 import type { AuthConfig } from './config.ts'
 import { headerText, kind, secret, text, word } from './kinds.ts'
 import type { Place } from './problems.ts'

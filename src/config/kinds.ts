@@ -5,7 +5,7 @@
  * name of the step that failed.
  */
 import * as v from 'valibot'
-import { checkHeader } from '../model/headers.ts'
+import { checkHeader } from '../model/http.ts'
 import type { Bytes, Millis } from '../model/message.ts'
 import { formatDuration, formatSize, parseDuration, parseSize } from './quantities.ts'
 

@@ -3,9 +3,14 @@
  */
 import { isIP } from 'node:net'
 import * as v from 'valibot'
-import { checkMessageHeaders, checkMethod, checkOwnHeader, METHODS } from '../model/headers.ts'
-import { METADATA_NETWORKS } from '../model/networks.ts'
-import { checkPath } from '../model/paths.ts'
+import {
+  checkMessageHeaders,
+  checkMethod,
+  checkOwnHeader,
+  checkPath,
+  METADATA_NETWORKS,
+  METHODS,
+} from '../model/http.ts'
 import { SERVICE_NAME } from './client.ts'
 import type { ListenerConfig, StatusRule } from './config.ts'
 import { type Kind, kind, list, orEmpty, type Read } from './kinds.ts'

@@ -2,8 +2,8 @@
  * `[listener X]`: one section, its client and its strategy become a ListenerConfig (INTERFACE §2).
  */
 
+import { METADATA_NETWORKS } from '../model/http.ts'
 import { suggestion } from '../model/nearest.ts'
-import { METADATA_NETWORKS } from '../model/networks.ts'
 import { authConfig, authHeader } from './auth.ts'
 import { callback } from './callback.ts'
 import { tlsConfig } from './certificates.ts'

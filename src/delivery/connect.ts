@@ -12,8 +12,8 @@ import { type BlockList, connect as connectTcp, isIP, type Socket } from 'node:n
 
 import { connect as connectTls, createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls'
 import type { TlsConfig } from '../config/config.ts'
+import { isBlocked } from '../model/http.ts'
 import type { Millis } from '../model/message.ts'
-import { isBlocked } from '../model/networks.ts'
 import { forget, resolve } from './names.ts'
 import { type Stage, Trouble } from './trouble.ts'
 

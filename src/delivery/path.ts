@@ -4,7 +4,7 @@
  * Pure. `{id}`, `{evento}` and `{datos.a.b}` are replaced by their URL-encoded values; the rest is joined to the base as
  * RFC 3986 §5.2.3 merges paths, with a missing trailing slash of the base and a leading one of the path forgiven.
  */
-import { checkLiteral, checkPath, PLACEHOLDER } from '../model/paths.ts'
+import { checkLiteral, checkPath, PLACEHOLDER } from '../model/http.ts'
 import { Trouble } from './trouble.ts'
 
 export interface PathValues {

@@ -1,8 +1,7 @@
 /** POSTs a callback's JSON. 2xx is success; what the default rule calls a rejection of the content is final. */
 
-import { headerText } from '../model/headers.ts'
+import { blockList, headerText } from '../model/http.ts'
 import type { Millis } from '../model/message.ts'
-import { blockList } from '../model/networks.ts'
 import { basic } from './auth/basic.ts'
 import type { CallbackInput, CallbackOutcome } from './callback.ts'
 import { secureContext } from './connect.ts'

@@ -4,9 +4,8 @@
  * The request is the deliverer's own, so that what works here works in the worker; DNS and TLS are looked at besides.
  */
 import type { ListenerConfig } from '../config/config.ts'
+import { blockList, isBlocked } from '../model/http.ts'
 import type { Message } from '../model/message.ts'
-
-import { blockList, isBlocked } from '../model/networks.ts'
 import type { Secrets } from '../model/secrets.ts'
 import { type Endpoint, endpointOf } from './connect.ts'
 import type { Judgement, RequestRecord } from './delivery.ts'

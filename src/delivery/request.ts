@@ -6,7 +6,7 @@
  */
 import { authHeader } from '../config/auth.ts'
 import type { ListenerConfig } from '../config/config.ts'
-import { checkHeader, checkMessageHeaders, checkMethod, checkOwnHeader, headerText } from '../model/headers.ts'
+import { checkHeader, checkMessageHeaders, checkMethod, checkOwnHeader, headerText } from '../model/http.ts'
 import type { Message } from '../model/message.ts'
 import { isSecretHeader, MASK } from '../model/secrets.ts'
 import { expandPath, joinPath } from './path.ts'

@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ConfigError } from '../../src/errors.ts'
-import { METADATA_NETWORKS } from '../../src/model/networks.ts'
+import { METADATA_NETWORKS } from '../../src/model/http.ts'
 import { attemptOf, serve } from '../delivery/scene.ts'
 import { errorsOf, listener, listenerIni, load } from './folder.ts'
 

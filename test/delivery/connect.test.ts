@@ -1,7 +1,7 @@
 import { type BlockList, isIP } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { endpointOf } from '../../src/delivery/connect.ts'
-import { blockList, isBlocked } from '../../src/model/networks.ts'
+import { blockList, isBlocked } from '../../src/model/http.ts'
 import { attempt, serve } from './scene.ts'
 
 describe('redes_bloqueadas', () => {

@@ -3,8 +3,7 @@ import { describe, expect, test } from 'vitest'
 import type { ListenerConfig } from '../../src/config/config.ts'
 import { expandPath, joinPath } from '../../src/delivery/path.ts'
 import { buildRequest, prepare } from '../../src/delivery/request.ts'
-import { checkMessageHeaders, checkMethod, headerText } from '../../src/model/headers.ts'
-import { checkPath } from '../../src/model/paths.ts'
+import { checkMessageHeaders, checkMethod, checkPath, headerText } from '../../src/model/http.ts'
 import { listenerConfig, message, SECRET } from './scene.ts'
 
 const NOW = Date.UTC(2026, 10, 24, 20, 0, 0)
