@@ -1,8 +1,8 @@
 /** Each active listener from this machine: its name, its port, its TLS and the days its certificate has left. */
 import type { ListenerConfig } from '../config/config.ts'
 import { type Endpoint, endpointOf, newProgress, openSocket, secureContext } from '../delivery/connect.ts'
+import type { TlsInspection } from '../delivery/probe.ts'
 import { lookAtTls, lookUp } from '../delivery/probe.ts'
-import type { TlsInspection } from '../delivery/tls-inspection.ts'
 import { errorDetail } from '../delivery/trouble.ts'
 import { blockList } from '../model/http.ts'
 import { aviso, error, type Finding, group, ok, type Verdict } from './finding.ts'

@@ -1,5 +1,5 @@
 /** What `probar` found, as lines for a person: `>` was sent, `<` came back, as curl shows them. */
-import type { RequestRecord } from '../delivery/delivery.ts'
+import type { RequestRecord } from '../delivery/mask.ts'
 import type { ProbeReport } from '../delivery/probe.ts'
 import type { Message } from '../model/message.ts'
 import { bodyLines } from './body-text.ts'

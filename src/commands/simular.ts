@@ -27,7 +27,7 @@ export function simular(program: Command, context: Context): void {
     .action(async (name: string, options: SimularOptions) => {
       const [{ requireListener }, { inWords, schedule }] = await Promise.all([
         import('./select-listeners.ts'),
-        import('../delivery/retry.ts'),
+        import('../delivery/outcome.ts'),
       ])
       const { strategy } = requireListener((await context.config()).listeners, name)
       const limit = Number(options.limite)

@@ -4,7 +4,7 @@
  * Pure: a table of symptoms, the first that fits wins.
  */
 import type { ListenerConfig } from '../config/config.ts'
-import type { RequestRecord } from './delivery.ts'
+import type { RequestRecord } from './mask.ts'
 
 export type Symptoms = Pick<
   RequestRecord,

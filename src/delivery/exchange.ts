@@ -1,14 +1,16 @@
 /**
- * One HTTP request on one socket: what was sent, what came back, how long each phase took.
+ * One HTTP request on one socket, under the deadline of its attempt: what was sent, what came back, how long each phase took, and
+ * the beginning of the answer's body.
  *
  * With `sockets.ts` the only place that knows undici. undici may put a request on a second socket by itself; here the
  * second start is refused, so that one exchange is at most one request that a server could have seen.
  */
+
+import type { Transform } from 'node:stream'
+import * as zlib from 'node:zlib'
 import type { Dispatcher } from 'undici'
-import type { Bytes } from '../model/message.ts'
-import { keepBody, SLACK } from './body.ts'
+import type { Bytes, Millis } from '../model/message.ts'
 import { round } from './connect.ts'
-import type { Deadline } from './deadline.ts'
 import type { Slot } from './sockets.ts'
 import { isConnectionLoss, networkTrouble, type Stage, Trouble, type TroubleReport } from './trouble.ts'
 
@@ -208,4 +210,182 @@ const WHILE: Readonly<Record<Stage, string>> = {
   tls: 'mientras se negociaba TLS',
   request: 'sin que llegara una respuesta',
   response: 'sin que la respuesta terminara',
+}
+
+/** One end for a whole attempt: its time is up, or the worker wants it stopped, whichever comes first. */
+export class Deadline {
+  /** Set once the end has come. */
+  ended: Trouble | null = null
+  /** Called when it comes; whoever is at work now. */
+  onEnd: ((trouble: Trouble) => void) | null = null
+  readonly #timer: NodeJS.Timeout
+  readonly #signal: StopSignal
+  readonly #aborted = () => this.#end(new Trouble('interrumpido', 'el worker interrumpió el pedido'))
+
+  /** @param name what the limit is called in the text of a time-out: the setting that a person would change */
+  constructor(limit: Millis, signal: StopSignal, name = 'espera_total') {
+    this.#signal = signal
+    this.#timer = setTimeout(() => {
+      this.#end(new Trouble('timeout', `${name} (${limit} ms) agotada`))
+    }, limit)
+    if (signal.aborted) this.#aborted()
+    else signal.addEventListener('abort', this.#aborted)
+  }
+
+  /** `promise`, or the end as a rejection. */
+  race<T>(promise: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      if (this.ended !== null) return reject(this.ended)
+      this.onEnd = reject
+      promise.then(resolve, reject)
+    })
+  }
+
+  /** To be called when the attempt is over. */
+  clear(): void {
+    this.onEnd = null
+    clearTimeout(this.#timer)
+    this.#signal.removeEventListener('abort', this.#aborted)
+  }
+
+  #end(trouble: Trouble): void {
+    if (this.ended !== null) return
+    this.ended = trouble
+    this.onEnd?.(trouble)
+  }
+}
+
+/**
+ * Tells one piece of work that it is to end early. An `AbortSignal` is one too, but making it and listening to it took as long
+ * as building the request it may stop, and every delivery needs one.
+ */
+export interface StopSignal {
+  readonly aborted: boolean
+  addEventListener(type: 'abort', listener: () => void): void
+  removeEventListener(type: 'abort', listener: () => void): void
+}
+
+export class Stopper implements StopSignal {
+  aborted = false
+  readonly #listeners: (() => void)[] = []
+
+  addEventListener(_type: 'abort', listener: () => void): void {
+    this.#listeners.push(listener)
+  }
+
+  removeEventListener(_type: 'abort', listener: () => void): void {
+    const at = this.#listeners.indexOf(listener)
+    if (at >= 0) this.#listeners.splice(at, 1)
+  }
+
+  abort(): void {
+    if (this.aborted) return
+    this.aborted = true
+    for (const listener of this.#listeners.splice(0)) listener()
+  }
+}
+
+/** Packed data can be a little larger than what it holds; and as much of a remainder is read to save the socket. */
+const SLACK: Bytes = 65_536
+
+interface KeptBody {
+  readonly body: Buffer
+  readonly truncated: boolean
+}
+
+/**
+ * Keeps the beginning of an answer's body, decompressed. What is kept raw is limited first and decompressed afterwards with a
+ * limit on the output, so that neither 1 GB of answer nor 1 GB packed into 1 MB is ever in memory.
+ * @param raw      the beginning of the body as it came
+ * @param complete whether that was all
+ * @param encoding the `Content-Encoding` header
+ * @param max      kept at most
+ */
+function keepBody(
+  raw: Buffer,
+  complete: boolean,
+  encoding: string | undefined,
+  max: Bytes,
+): KeptBody | Promise<KeptBody> {
+  const decoders = decodersFor(encoding)
+  if (decoders === null || decoders.length === 0) return cut(raw, complete, max)
+  return decode(raw, complete, decoders, max)
+}
+
+function cut(raw: Buffer, complete: boolean, max: Bytes): KeptBody {
+  return raw.length > max ? { body: raw.subarray(0, max), truncated: true } : { body: raw, truncated: !complete }
+}
+
+type Decoder = () => Transform
+
+/** Outermost coding last in the header, so first to be undone. Null when one of them is unknown: kept as it came. */
+function decodersFor(encoding: string | undefined): Decoder[] | null {
+  if (encoding === undefined) return []
+  const decoders: Decoder[] = []
+  for (const name of encoding
+    .toLowerCase()
+    .split(',')
+    .map((part) => part.trim())) {
+    if (name === '' || name === 'identity') continue
+    const decoder = DECODERS[name]
+    if (decoder === undefined) return null
+    decoders.unshift(decoder)
+  }
+  // Each layer multiplies the possible growth; nobody sends three.
+  return decoders.length > 2 ? null : decoders
+}
+
+/** A body cut off in the middle still decodes as far as it goes. */
+const PARTIAL = { flush: zlib.constants.Z_SYNC_FLUSH, finishFlush: zlib.constants.Z_SYNC_FLUSH }
+const gunzip: Decoder = () => zlib.createGunzip(PARTIAL)
+const DECODERS: Record<string, Decoder | undefined> = {
+  gzip: gunzip,
+  'x-gzip': gunzip,
+  deflate: () => zlib.createInflate(PARTIAL),
+  br: () =>
+    zlib.createBrotliDecompress({
+      flush: zlib.constants.BROTLI_OPERATION_FLUSH,
+      finishFlush: zlib.constants.BROTLI_OPERATION_FLUSH,
+    }),
+  ...zstd(),
+}
+
+/** Node 22.15 has zstd, Node 20 does not. */
+function zstd(): Record<string, Decoder> {
+  const create = (zlib as unknown as { createZstdDecompress?: () => Transform }).createZstdDecompress
+  return create === undefined ? {} : { zstd: () => create() }
+}
+
+function decode(raw: Buffer, complete: boolean, decoders: readonly Decoder[], max: Bytes): Promise<KeptBody> {
+  return new Promise((resolve) => {
+    const streams = decoders.map((decoder, index) => {
+      // `deflate` is zlib by the standard (RFC 9110 §8.4.1.2) and bare deflate by some servers.
+      const bare = index === 0 && decoder === DECODERS.deflate && ((raw[0] ?? 0) & 0x0f) !== 8
+      return bare ? zlib.createInflateRaw(PARTIAL) : decoder()
+    })
+    const kept: Buffer[] = []
+    let size = 0
+    let settled = false
+    const finish = (result: KeptBody) => {
+      if (settled) return
+      settled = true
+      for (const stream of streams) stream.destroy()
+      resolve(result)
+    }
+    const sofar = (truncated: boolean) => finish({ body: Buffer.concat(kept, Math.min(size, max)), truncated })
+    streams.forEach((stream, index) => {
+      // Not what its header says: what was understood, or else the bytes as they came.
+      stream.on('error', () => (size === 0 ? finish(cut(raw, complete, max)) : sofar(true)))
+      const next = streams[index + 1]
+      if (next !== undefined) stream.pipe(next)
+    })
+    const last = streams.at(-1)!
+    last.on('data', (chunk: Buffer) => {
+      kept.push(chunk)
+      size += chunk.length
+      if (size > max) sofar(true)
+    })
+    last.on('end', () => sofar(!complete))
+    streams[0]!.end(raw)
+  })
 }

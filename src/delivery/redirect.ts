@@ -8,8 +8,7 @@
  */
 import { isSecretHeader } from '../model/secrets.ts'
 import { maskUrl } from './mask.ts'
-import type { BuiltRequest, RequestTemplate } from './request.ts'
-import { sign } from './signature.ts'
+import { type BuiltRequest, type RequestTemplate, sign } from './request.ts'
 import { Trouble } from './trouble.ts'
 
 export interface Hop {

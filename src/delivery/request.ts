@@ -1,16 +1,17 @@
 /**
- * From a message and a listener to the HTTP request that carries it, and to what of it may be recorded.
+ * From a message and a listener to the HTTP request that carries it, signed, and to what of it may be recorded.
  *
  * Pure: no I/O, the caller passes the clock. What is the same for every message of a listener is prepared once
  * (`prepare`), as this runs for each of ten thousand deliveries a second. Credentials are added later, by `auth/`.
  */
+
+import { createHmac } from 'node:crypto'
 import { authHeader } from '../config/auth.ts'
 import type { ListenerConfig } from '../config/config.ts'
 import { checkHeader, checkMessageHeaders, checkMethod, checkOwnHeader, headerText } from '../model/http.ts'
 import type { Message } from '../model/message.ts'
 import { isSecretHeader, MASK } from '../model/secrets.ts'
 import { expandPath, joinPath } from './path.ts'
-import { secretKey, sign } from './signature.ts'
 import { Trouble } from './trouble.ts'
 
 /** A request without credentials. */
@@ -31,8 +32,6 @@ export interface RequestTemplate {
   readonly base: URL
   /** `base.origin`, which URL computes anew each time. */
   readonly origin: string
-  /** User name and password that the URL itself carries. */
-  readonly userInfo: { readonly username: string; readonly password: string } | null
   readonly method: string
   /** The whole target when no message can change it, else null. */
   readonly fixedTarget: string | null
@@ -64,9 +63,6 @@ export function prepare(listener: ListenerConfig, version: string): RequestTempl
   } catch {
     problem ??= 'la URL del listener no es válida'
   }
-  const userInfo =
-    base.username === '' ? null : { username: percentDecoded(base.username), password: percentDecoded(base.password) }
-
   const hidden = new Set(listener.hidden)
   const headers: string[] = []
   const recorded: Record<string, string> = {}
@@ -91,7 +87,6 @@ export function prepare(listener: ListenerConfig, version: string): RequestTempl
   return {
     base,
     origin: base.origin,
-    userInfo,
     method: listener.method.toUpperCase(),
     fixedTarget,
     path: listener.path,
@@ -201,10 +196,23 @@ function record(recorded: Record<string, string>, name: string, value: string, h
   recorded[name] = recorded[name] === undefined ? shown : `${recorded[name]}, ${shown}`
 }
 
-function percentDecoded(text: string): string {
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    return text
+/** The bytes of a `whsec_…` secret; the prefix may be missing, as the reference libraries accept. */
+function secretKey(secret: string): Buffer {
+  return Buffer.from(secret.startsWith('whsec_') ? secret.slice(6) : secret, 'base64')
+}
+
+/**
+ * The value of `webhook-signature` of Standard Webhooks: `v1,` and the base64 HMAC-SHA256 of `id.timestamp.body`. With two
+ * secrets (while rotating) both signatures go into it, so that a receiver that knows either accepts.
+ * https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+ * @param id        exactly as it goes into `webhook-id`
+ * @param timestamp seconds since epoch, exactly as it goes into `webhook-timestamp`
+ */
+export function sign(keys: readonly Buffer[], id: string, timestamp: string, body: Buffer): string {
+  let header = ''
+  for (const key of keys) {
+    const digest = createHmac('sha256', key).update(`${id}.${timestamp}.`).update(body).digest('base64')
+    header += `${header === '' ? '' : ' '}v1,${digest}`
   }
+  return header
 }

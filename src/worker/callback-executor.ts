@@ -4,8 +4,8 @@
  */
 import type { CallbackRecord } from '../audit/event.ts'
 import type { CallbackSpec } from '../config/config.ts'
-import { decide } from '../delivery/retry.ts'
-import type { StopSignal } from '../delivery/stop-signal.ts'
+import type { StopSignal } from '../delivery/exchange.ts'
+import { decide } from '../delivery/outcome.ts'
 import { writeCallback } from '../queue/audit-stream.ts'
 import { encodeEnvelope } from '../queue/envelope-write.ts'
 import { CALLBACK_LANE, callbackName } from '../queue/keys.ts'

@@ -5,7 +5,7 @@
  * when somebody else can write to Redis.
  */
 import { createHash } from 'node:crypto'
-import type { RequestRecord } from '../delivery/delivery.ts'
+import type { RequestRecord } from '../delivery/mask.ts'
 import type { Message } from '../model/message.ts'
 
 export interface CallbackJob {

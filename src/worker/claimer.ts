@@ -2,7 +2,7 @@
  * From the listeners' queues to running requests: claims only what can start now, for all lanes with a free slot in one
  * call, and starts it.
  */
-import type { StopSignal } from '../delivery/stop-signal.ts'
+import type { StopSignal } from '../delivery/exchange.ts'
 import type { Bytes } from '../model/message.ts'
 import { CALLBACK_LANE } from '../queue/keys.ts'
 import type { Claimed, Queue } from '../queue/queue.ts'

@@ -1,9 +1,9 @@
 /** The work of a listener's lane: one attempt over HTTP, judged by the listener's strategy. */
 import type { AttemptRecord } from '../audit/event.ts'
 import type { ListenerConfig } from '../config/config.ts'
-import type { AttemptResult, Deliverer, Outcome } from '../delivery/delivery.ts'
-import { decide } from '../delivery/retry.ts'
-import type { StopSignal } from '../delivery/stop-signal.ts'
+import type { AttemptResult, Deliverer } from '../delivery/attempt.ts'
+import type { StopSignal } from '../delivery/exchange.ts'
+import { decide, type Outcome } from '../delivery/outcome.ts'
 import type { Message, Millis } from '../model/message.ts'
 import { writeAttempt } from '../queue/audit-stream.ts'
 import { decodeEnvelope } from '../queue/envelope.ts'

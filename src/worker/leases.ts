@@ -8,7 +8,7 @@
  * sending leaves it behind. Waiting for its answer would cost each delivery a round trip and protect from nothing more than a
  * connection and a worker that die in the same moment.
  */
-import { Stopper, type StopSignal } from '../delivery/stop-signal.ts'
+import { Stopper, type StopSignal } from '../delivery/exchange.ts'
 import type { Claimed, Held, Queue } from '../queue/queue.ts'
 import type { WorkerScene } from './scene.ts'
 

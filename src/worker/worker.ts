@@ -6,7 +6,7 @@
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
 import type { Config, ListenerConfig } from '../config/config.ts'
-import { createDeliverer } from '../delivery/http.ts'
+import { Deliverer } from '../delivery/attempt.ts'
 import { ConfigError, OperationFailed } from '../errors.ts'
 import { AuditReader } from '../queue/audit-reader.ts'
 import { CALLBACK_LANE } from '../queue/keys.ts'
@@ -295,7 +295,7 @@ export class Worker {
     const executor = observed(
       new DeliveryExecutor(
         listener,
-        createDeliverer(listener, { version: this.#options.version, secrets: this.#config.secrets }),
+        new Deliverer(listener, { version: this.#options.version, secrets: this.#config.secrets }),
         this.#scene,
       ),
       (outcome, seconds) => this.#metrics.attempt(listener.name, outcome, seconds),

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
-import { parseChallenges, parseParams } from '../../src/delivery/auth/challenge.ts'
-import { digest } from '../../src/delivery/auth/digest.ts'
+import { digest, parseChallenges, parseParams } from '../../src/delivery/auth/digest.ts'
 import type { ReceivedRequest, Reply } from '../support/listener.ts'
 import { attempt, deliverer, message, never, serve } from './scene.ts'
 

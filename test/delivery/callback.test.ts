@@ -149,7 +149,7 @@ describe('https://…', () => {
 
   test('POSTs the same JSON with the id of the callback', async () => {
     const server = await serve(() => ({ status: 202 }))
-    expect(await post(`${server.url.replace('//', '//ana:cl%40ve@')}/aviso?x=1`)).toEqual({
+    expect(await post(`${server.url}/aviso?x=1`)).toEqual({
       ok: true,
       detail: 'HTTP 202',
     })
@@ -160,7 +160,6 @@ describe('https://…', () => {
         'content-type': 'application/json',
         'webhook-id': 'cb-1',
         'user-agent': 'resthooks/1.2.3',
-        authorization: `Basic ${Buffer.from('ana:cl@ve').toString('base64')}`,
       },
       body: Buffer.from(INPUT.json),
     })

@@ -1,6 +1,8 @@
+/** How a socket is opened: the names, the networks, the addresses. Resolvers are scripted, sockets are real. */
+import type { LookupAddress } from 'node:dns'
 import { type BlockList, isIP } from 'node:net'
-import { describe, expect, test } from 'vitest'
-import { endpointOf } from '../../src/delivery/connect.ts'
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { endpointOf, Names, names } from '../../src/delivery/connect.ts'
 import { blockList, isBlocked } from '../../src/model/http.ts'
 import { attempt, serve } from './scene.ts'
 
@@ -82,4 +84,152 @@ test.each([
   ['https://[::1]:8443', { host: '::1', port: 8443, tls: true }],
 ])('%s is reached at %j', (origin, endpoint) => {
   expect(endpointOf(origin)).toEqual(endpoint)
+})
+
+describe('a name with several addresses, some of them dead or forbidden', () => {
+  const NAME = 'http://varias.example'
+  /** What the resolver of this process answers, one time after the other. */
+  const resolver = (...answers: string[][]) => {
+    const spy = vi.spyOn(names, 'resolve')
+    onTestFinished(() => spy.mockRestore())
+    for (const addresses of answers) spy.mockResolvedValueOnce(addresses.map((address) => ({ address, family: 4 })))
+    return spy
+  }
+
+  test('the next address is tried when one refuses', async () => {
+    const server = await serve(() => ({}))
+    resolver(['127.0.0.2', '127.0.0.3', '127.0.0.1'])
+    const { requests, outcome } = await attempt({ url: `${NAME}:${server.port}/` })
+    expect(outcome.kind).toBe('success')
+    expect(requests).toMatchObject([{ ip: '127.0.0.1', status: 200 }])
+    expect(server.requests[0]!.headers.host).toBe(`varias.example:${server.port}`)
+  })
+
+  test('when all refuse, each is told', async () => {
+    resolver(['127.0.0.2', '127.0.0.3'])
+    const { requests } = await attempt({ url: `${NAME}:1/` })
+    expect(requests[0]).toMatchObject({ error: 'conexion' })
+    expect(requests[0]!.errorDetail).toContain('127.0.0.2:1')
+    expect(requests[0]!.errorDetail).toContain('127.0.0.3:1')
+  })
+
+  test('a forbidden address is skipped, also where it would have answered', async () => {
+    const server = await serve(() => ({}))
+    resolver(['127.0.0.1', '127.0.0.2'])
+    const { requests } = await attempt({ url: `${NAME}:${server.port}/`, blockedNetworks: ['127.0.0.1/32'] })
+    expect(requests[0]).toMatchObject({ error: 'conexion', ip: '127.0.0.2' })
+    expect(server.requests).toHaveLength(0)
+  })
+
+  test('a name that answers the check one thing and the connection another gets nowhere', async () => {
+    const server = await serve(() => ({}))
+    const asked = resolver(['127.0.0.2'], ['127.0.0.1'])
+    const { requests } = await attempt({ url: `${NAME}:${server.port}/`, blockedNetworks: ['127.0.0.1/32'] })
+    expect(requests[0]).toMatchObject({ error: 'conexion' })
+    expect(asked).toHaveBeenCalledTimes(1)
+    expect(server.requests).toHaveLength(0)
+  })
+})
+
+describe('look-ups that a DNS does not answer', () => {
+  beforeEach(() => void vi.useFakeTimers())
+  afterEach(() => void vi.useRealTimers())
+
+  const at = (address: string): LookupAddress[] => [{ address, family: 4 }]
+  const failure = (code: string) => Object.assign(new Error(code), { code })
+
+  /** Every look-up waits until the test answers it. */
+  function scripted(threads: number) {
+    const asked: string[] = []
+    const pending = new Map<string, { done: (a: LookupAddress[]) => void; failed: (e: Error) => void }>()
+    const names = new Names((host) => {
+      asked.push(host)
+      return new Promise((done, failed) => pending.set(host, { done, failed }))
+    }, threads)
+    return {
+      names,
+      asked,
+      answer: (host: string, address: string) => pending.get(host)!.done(at(address)),
+      fail: (host: string, code: string) => pending.get(host)!.failed(failure(code)),
+      running: () => asked.length,
+    }
+  }
+
+  test('one look-up a name at a time, kept for ten seconds; an address is its own', async () => {
+    const { names, asked, answer } = scripted(16)
+    const both = [names.resolve('a'), names.resolve('a')]
+    answer('a', '10.0.0.1')
+    expect(await Promise.all(both)).toEqual([at('10.0.0.1'), at('10.0.0.1')])
+    await vi.advanceTimersByTimeAsync(9000)
+    expect(await names.resolve('a')).toEqual(at('10.0.0.1'))
+    expect(await names.resolve('::1')).toEqual([{ address: '::1', family: 6 }])
+    expect(asked).toEqual(['a'])
+  })
+
+  test('names without an answer never take every thread, and afterwards share few', async () => {
+    const { names, asked, answer, fail } = scripted(8)
+    const dead = ['m1', 'm2', 'm3', 'm4', 'm5', 'm6', 'm7', 'm8']
+    const ask = () => Promise.allSettled(dead.map((name) => names.resolve(name)))
+    const first = ask()
+    expect(asked).toEqual(dead.slice(0, 6))
+    for (const name of dead) {
+      fail(name, 'EAI_AGAIN')
+      await vi.advanceTimersByTimeAsync(0)
+    }
+    expect((await first).map(({ status }) => status)).toEqual(dead.map(() => 'rejected'))
+
+    // The second time one thread is theirs, and a healthy name that was never asked for goes ahead.
+    asked.length = 0
+    void ask()
+    expect(asked).toEqual(['m1'])
+    const healthy = names.resolve('sano')
+    expect(asked).toEqual(['m1', 'sano'])
+    answer('sano', '10.0.0.2')
+    expect(await healthy).toEqual(at('10.0.0.2'))
+    expect(asked).toEqual(['m1', 'sano'])
+  })
+
+  test('where the DNS is silent, or says that it cannot, the last good addresses serve for an hour', async () => {
+    const { names, asked, answer, fail } = scripted(4)
+    const first = names.resolve('a')
+    answer('a', '10.0.0.1')
+    await first
+    await vi.advanceTimersByTimeAsync(11_000)
+
+    const hung = names.resolve('a')
+    await vi.advanceTimersByTimeAsync(500)
+    expect(await hung).toEqual(at('10.0.0.1'))
+    // The next ones do not even wait.
+    expect(await names.resolve('a')).toEqual(at('10.0.0.1'))
+    expect(asked).toEqual(['a', 'a'])
+
+    fail('a', 'EAI_AGAIN')
+    await vi.advanceTimersByTimeAsync(11_000)
+    const refused = names.resolve('a')
+    fail('a', 'EAI_AGAIN')
+    expect(await refused).toEqual(at('10.0.0.1'))
+
+    await vi.advanceTimersByTimeAsync(3_600_000)
+    const tooOld = names.resolve('a')
+    fail('a', 'EAI_AGAIN')
+    await expect(tooOld).rejects.toThrow('EAI_AGAIN')
+  })
+
+  test('a name that does not exist any more is an error at once; one that moved is found after a failed connection', async () => {
+    const { names, answer, fail } = scripted(4)
+    const first = names.resolve('a')
+    answer('a', '10.0.0.1')
+    await first
+    names.forget('a')
+    const moved = names.resolve('a')
+    answer('a', '10.0.0.9')
+    expect(await moved).toEqual(at('10.0.0.9'))
+    names.forget('a')
+    const gone = names.resolve('a')
+    fail('a', 'ENOTFOUND')
+    await expect(gone).rejects.toThrow('ENOTFOUND')
+    const still = names.resolve('a')
+    fail('a', 'EAI_AGAIN')
+    await expect(still).rejects.toThrow('EAI_AGAIN')
+  })
 })

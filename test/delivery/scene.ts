@@ -3,8 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { createServer, type Socket } from 'node:net'
 import { onTestFinished } from 'vitest'
 import type { ListenerConfig } from '../../src/config/config.ts'
-import type { AttemptResult, Deliverer } from '../../src/delivery/delivery.ts'
-import { createDeliverer } from '../../src/delivery/http.ts'
+import { type AttemptResult, Deliverer } from '../../src/delivery/attempt.ts'
 import type { Message } from '../../src/model/message.ts'
 import { Secrets } from '../../src/model/secrets.ts'
 import { type Script, type ScriptedListener, startListener } from '../support/listener.ts'
@@ -74,7 +73,7 @@ export async function serve(script: Script): Promise<ScriptedListener> {
 
 /** A deliverer that is closed with the test. */
 export function deliverer(changes: Partial<ListenerConfig>, secrets = new Secrets()): Deliverer {
-  const made = createDeliverer(listenerConfig(changes), { version: '1.2.3', secrets })
+  const made = new Deliverer(listenerConfig(changes), { version: '1.2.3', secrets })
   onTestFinished(() => made.close())
   return made
 }
@@ -94,7 +93,7 @@ export async function attempt(
 
 /** The same for whole settings, as a file gave them. */
 export async function attemptOf(listener: ListenerConfig, sent: Partial<Message> = {}, signal = never()) {
-  const made = createDeliverer(listener, { version: '1.2.3', secrets: new Secrets() })
+  const made = new Deliverer(listener, { version: '1.2.3', secrets: new Secrets() })
   try {
     return await made.attempt(message(sent), 1, signal)
   } finally {

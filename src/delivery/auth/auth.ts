@@ -1,16 +1,8 @@
 /**
- * How a listener's requests prove who sends them: one small interface, one file a type.
- *
- * What is constant is computed once; only OAuth2 does I/O, and only digest and OAuth2 have an answer to a 401.
+ * How a listener's requests prove who sends them: one small interface, and the kinds whose credentials never change. Digest and
+ * OAuth2, which do I/O or answer a 401, have a file each.
  */
-import type { AuthConfig } from '../../config/config.ts'
-import type { Secrets } from '../../model/secrets.ts'
 import type { Exchanged } from '../exchange.ts'
-import { apiKey } from './api-key.ts'
-import { basic } from './basic.ts'
-import { bearer } from './bearer.ts'
-import { digest } from './digest.ts'
-import { oauth2, type TokenRequest } from './oauth2.ts'
 
 /** What is added to one request. All of it is secret. */
 export interface Credentials {
@@ -54,30 +46,24 @@ export interface Auth {
 
 export const NO_CREDENTIALS: Credentials = { headers: [], query: null }
 
-/**
- * @param userInfo user and password inside the listener's URL, used as basic where nothing else is configured
- * @param fetchToken how OAuth2 reaches its token endpoint
- * @param secrets    where the tokens that it obtains are added
- */
-export function createAuth(
-  config: AuthConfig,
-  userInfo: { readonly username: string; readonly password: string } | null,
-  fetchToken: TokenRequest,
-  secrets: Secrets,
-): Auth {
-  switch (config.kind) {
-    case 'ninguna':
-    case 'ssl':
-      return userInfo === null ? { credentials: () => NO_CREDENTIALS } : basic(userInfo.username, userInfo.password)
-    case 'basic':
-      return basic(config.username, config.password)
-    case 'bearer':
-      return bearer(config.token)
-    case 'api_key':
-      return apiKey(config.key, config.place)
-    case 'digest':
-      return digest(config.username, config.password)
-    case 'oauth2':
-      return oauth2(config, fetchToken, secrets)
-  }
+/** Basic (RFC 7617), sent at once and not after a 401: the password is UTF-8, as the RFC's `charset` asks for. */
+export function basic(username: string, password: string): Auth {
+  const value = `Basic ${Buffer.from(`${username}:${password}`, 'utf8').toString('base64')}`
+  const credentials = { headers: ['Authorization', value], query: null }
+  return { credentials: () => credentials }
+}
+
+/** A fixed bearer token (RFC 6750 §2.1). */
+export function bearer(token: string): Auth {
+  const credentials = { headers: ['Authorization', `Bearer ${token}`], query: null }
+  return { credentials: () => credentials }
+}
+
+/** An api key in the query, as toba servers read it, or in a header. */
+export function apiKey(key: string, place: { readonly in: 'query' | 'header'; readonly name: string }): Auth {
+  const credentials =
+    place.in === 'query'
+      ? { headers: [], query: `${encodeURIComponent(place.name)}=${encodeURIComponent(key)}` }
+      : { headers: [place.name, key], query: null }
+  return { credentials: () => credentials }
 }

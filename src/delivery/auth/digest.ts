@@ -11,7 +11,6 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { Trouble } from '../trouble.ts'
 import { type Auth, type Credentials, NO_CREDENTIALS, type Signed } from './auth.ts'
-import { parseChallenges, parseParams } from './challenge.ts'
 
 interface Nonce {
   readonly realm: string
@@ -173,4 +172,50 @@ function usernameParam(username: string, utf8: boolean): string {
 
 function quoted(text: string): string {
   return `"${text.replace(/["\\]/g, '\\$&')}"`
+}
+
+interface Challenge {
+  /** Lower case. */
+  readonly scheme: string
+  /** Names in lower case. */
+  readonly params: ReadonlyMap<string, string>
+}
+
+const ITEM = /\s*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*)))?/y
+
+/**
+ * Every challenge of every `WWW-Authenticate` line, in order (RFC 9110 §11.6.1); what cannot be read ends the line. Written here
+ * because no kept library takes what servers send: several challenges in one header, unquoted values, blanks around `=`.
+ */
+export function parseChallenges(header: string | readonly string[] | undefined): Challenge[] {
+  const lines = header === undefined ? [] : typeof header === 'string' ? [header] : header
+  const challenges: { scheme: string; params: Map<string, string> }[] = []
+  for (const line of lines) {
+    let current: { scheme: string; params: Map<string, string> } | null = null
+    ITEM.lastIndex = 0
+    for (let found = ITEM.exec(line); found !== null; found = ITEM.exec(line)) {
+      const [all, name, quoted, bare] = found
+      const value = quoted === undefined ? bare : quoted.replace(/\\(.)/g, '$1')
+      if (value === undefined) {
+        // A name without `=` is the next challenge's scheme.
+        current = { scheme: name!.toLowerCase(), params: new Map() }
+        challenges.push(current)
+      } else if (current !== null && !current.params.has(name!.toLowerCase())) {
+        current.params.set(name!.toLowerCase(), value)
+      }
+      ITEM.lastIndex = skipCommas(line, found.index + all.length)
+    }
+  }
+  return challenges
+}
+
+/** The parameters of a header without scheme (`Authentication-Info`). */
+export function parseParams(header: string): ReadonlyMap<string, string> {
+  return parseChallenges(`x ${header}`)[0]?.params ?? new Map()
+}
+
+function skipCommas(line: string, from: number): number {
+  let index = from
+  while (index < line.length && (line[index] === ',' || line[index] === ' ' || line[index] === '\t')) index++
+  return index
 }

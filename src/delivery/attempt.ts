@@ -7,37 +7,30 @@
  */
 import type { X509Certificate } from 'node:crypto'
 import { clientCertificate, validity } from '../config/certificates.ts'
-import type { ListenerConfig } from '../config/config.ts'
+import type { AuthConfig, ListenerConfig } from '../config/config.ts'
 import { blockList } from '../model/http.ts'
 import type { Message } from '../model/message.ts'
 import { isSecretHeader, Secrets } from '../model/secrets.ts'
-import { type Auth, type Begin, type Credentials, createAuth, NO_CREDENTIALS } from './auth/auth.ts'
-import { type TokenRequest, withoutTokens } from './auth/oauth2.ts'
+import { type Auth, apiKey, type Begin, basic, bearer, type Credentials, NO_CREDENTIALS } from './auth/auth.ts'
+import { digest } from './auth/digest.ts'
+import { oauth2, type TokenRequest, withoutTokens } from './auth/oauth2.ts'
 import { type Dialing, secureContext } from './connect.ts'
-import { Deadline } from './deadline.ts'
-import type { AttemptResult, Deliverer, RequestRecord } from './delivery.ts'
-import { type Exchanged, exchange } from './exchange.ts'
-import { classify } from './outcome.ts'
-import { recordOf, unsentRecord, withoutSecrets, withQuery } from './record.ts'
+import { Deadline, type Exchanged, exchange, Stopper, type StopSignal } from './exchange.ts'
+import { type RequestRecord, recordOf, unsentRecord, withoutSecrets, withQuery } from './mask.ts'
+import { classify, type Judgement } from './outcome.ts'
 import { follow, isRedirect } from './redirect.ts'
 import { type BuiltRequest, buildRequest, prepare, type RequestTemplate, recordedHeaders } from './request.ts'
-import type { Slot } from './sockets.ts'
 import { Sockets } from './sockets.ts'
-import { Stopper, type StopSignal } from './stop-signal.ts'
 import { networkTrouble, Trouble, type TroubleReport } from './trouble.ts'
 
-/**
- * @param about.version of this program, for `User-Agent`
- * @param about.secrets replaced in whatever is recorded
- */
-export function createDeliverer(
-  listener: ListenerConfig,
-  about: { readonly version: string; readonly secrets: Secrets },
-): Deliverer {
-  return new HttpDeliverer(listener, about.version, about.secrets)
+export interface AttemptResult {
+  /** In order, at least one; the last one decided the outcome. */
+  readonly requests: readonly RequestRecord[]
+  readonly outcome: Judgement
 }
 
-class HttpDeliverer implements Deliverer {
+/** Delivers to one listener over its own sockets. Never throws for anything that a message or a listener can cause. */
+export class Deliverer {
   readonly #listener: ListenerConfig
   readonly #template: RequestTemplate
   readonly #auth: Auth
@@ -49,7 +42,11 @@ class HttpDeliverer implements Deliverer {
   readonly #secrets: Secrets
   readonly #certificate: X509Certificate | null
 
-  constructor(listener: ListenerConfig, version: string, secrets: Secrets) {
+  /**
+   * @param about.version of this program, for `User-Agent`
+   * @param about.secrets replaced in whatever is recorded
+   */
+  constructor(listener: ListenerConfig, { version, secrets }: { readonly version: string; readonly secrets: Secrets }) {
     this.#listener = listener
     this.#secrets = secrets
     this.#template = prepare(listener, version)
@@ -66,9 +63,13 @@ class HttpDeliverer implements Deliverer {
     this.#certificate = this.#template.base.protocol === 'https:' ? clientCertificate(tls) : null
     this.#own = new Sockets(this.#template.origin, this.#dialing, listener.concurrency)
     const fetchToken: TokenRequest = (url, headers, body, begin) => this.#fetchToken(url, headers, body, begin)
-    this.#auth = createAuth(listener.auth, this.#template.userInfo, fetchToken, secrets)
+    this.#auth = authOf(listener.auth, fetchToken, secrets)
   }
 
+  /**
+   * @param number the attempt's number, ≥ 1, for `X-Resthooks-Intento`
+   * @param signal aborts the request (lease lost, drain over): the result is then a `retry` with error `interrumpido`
+   */
   async attempt(message: Message, number: number, signal: StopSignal): Promise<AttemptResult> {
     const requests: RequestRecord[] = []
     const deadline = new Deadline(this.#listener.totalTimeout, signal)
@@ -93,6 +94,7 @@ class HttpDeliverer implements Deliverer {
     }
   }
 
+  /** Closes idle sockets now and the busy ones at their end. */
   async close(): Promise<void> {
     await Promise.all([this.#own.close(), ...[...this.#others].map((sockets) => sockets.close())])
   }
@@ -128,7 +130,7 @@ class HttpDeliverer implements Deliverer {
     let slot = sockets.take()
     const release = () => {
       sockets.giveBack(slot)
-      if (sockets !== this.#own) this.#forgetOther(sockets)
+      this.#others.delete(sockets)
     }
     try {
       for (;;) {
@@ -275,17 +277,13 @@ class HttpDeliverer implements Deliverer {
     return sockets
   }
 
-  #forgetOther(sockets: Sockets): void {
-    this.#others.delete(sockets)
-  }
-
   /** One POST to the token endpoint, with a deadline of its own: it serves every request that waits. */
   async #fetchToken(url: string, headers: readonly string[], body: Buffer, begin: Begin) {
     const target = new URL(url)
     const told = begin({ url: target, headers })
     const deadline = new Deadline(this.#listener.totalTimeout, new Stopper())
     const sockets = this.#socketsFor(target.origin, target.origin === this.#template.origin)
-    const slot: Slot = sockets.take()
+    const slot = sockets.take()
     try {
       const wire = { method: 'POST', target: target.pathname + target.search, headers: [...headers], body }
       const answer = await exchange(slot, wire, 65_536, deadline)
@@ -297,8 +295,27 @@ class HttpDeliverer implements Deliverer {
     } finally {
       deadline.clear()
       sockets.giveBack(slot)
-      if (sockets !== this.#own) this.#forgetOther(sockets)
+      this.#others.delete(sockets)
     }
+  }
+}
+
+/** @param fetchToken how OAuth2 reaches its token endpoint */
+function authOf(config: AuthConfig, fetchToken: TokenRequest, secrets: Secrets): Auth {
+  switch (config.kind) {
+    case 'ninguna':
+    case 'ssl':
+      return { credentials: () => NO_CREDENTIALS }
+    case 'basic':
+      return basic(config.username, config.password)
+    case 'bearer':
+      return bearer(config.token)
+    case 'api_key':
+      return apiKey(config.key, config.place)
+    case 'digest':
+      return digest(config.username, config.password)
+    case 'oauth2':
+      return oauth2(config, fetchToken, secrets)
   }
 }
 

@@ -4,7 +4,7 @@ import { Worker } from 'node:worker_threads'
 import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync } from 'node:zlib'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { until } from '../support/until.ts'
-import { attempt, deliverer, message, never, serve, serveRaw } from './scene.ts'
+import { attempt, deliverer, eachRequest, message, never, serve, serveRaw } from './scene.ts'
 
 describe('the answer kept', () => {
   const text = Buffer.from('línea de un error\n'.repeat(200))
@@ -223,3 +223,68 @@ describe('an answer that comes before the whole request was sent', () => {
 })
 
 const LARGE = Buffer.alloc(8_000_000, 'a')
+
+test.each([
+  'HTTP/1.1 204 No Content\r\nContent-Length: 5\r\nConnection: close\r\n\r\ncuerpo',
+  'HTTP/1.1 204 No Content\r\nContent-Length: 6\r\n\r\ncuerpo',
+  'HTTP/1.1 205 Reset Content\r\nContent-Length: 9\r\nConnection: close\r\n\r\ncuerpo',
+])('an answer that has no body by its status is a success, whatever follows it: %j', async (answer) => {
+  const { url } = await serveRaw((socket) => eachRequest(socket, () => socket.end(answer)))
+  const { outcome, requests } = await attempt({ url })
+  expect(outcome).toEqual({ kind: 'success' })
+  expect(requests).toHaveLength(1)
+})
+
+test('304 announces the length that a 200 would have: the answer is a 304, judged as every 3xx', async () => {
+  const head = 'HTTP/1.1 304 Not Modified\r\nContent-Length: 20\r\n\r\n'
+  const { url } = await serveRaw((socket) => eachRequest(socket, () => socket.end(head)))
+  const { outcome, requests } = await attempt({ url })
+  expect(outcome).toEqual({ kind: 'failure', reason: 'HTTP 304', gone: false })
+  expect(requests).toMatchObject([{ status: 304, error: null }])
+})
+
+test.each([
+  'Content-Length: 2\r\nContent-Length: 2',
+  'Content-Length: 2\r\nContent-Length: 3',
+  'Content-Length: 2\r\nX-A B: c',
+])('a head that cannot be read is told as such, not as a wrong length: %j', async (lines) => {
+  const { url } = await serveRaw((socket) =>
+    eachRequest(socket, () => socket.end(`HTTP/1.1 200 OK\r\n${lines}\r\n\r\nok`)),
+  )
+  const { requests } = await attempt({ url })
+  expect(requests).toMatchObject([{ status: null, error: 'respuesta' }])
+  expect(requests[0]!.errorDetail).toContain(
+    'las cabeceras de la respuesta no son HTTP válido: Content-Length repetida',
+  )
+})
+
+describe('interim answers (RFC 9110 §15.2)', () => {
+  const last = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
+  const [goOn, working, hints] = ['100 Continue', '102 Processing', '103 Early Hints\r\nLink: </a>'].map(
+    (head) => `HTTP/1.1 ${head}\r\n\r\n`,
+  )
+
+  test.each([[`${goOn}${last}`], [`${goOn}${goOn}${last}`], [`${hints}${goOn}${working}${goOn}${last}`]])(
+    '%j is a 200, in one piece, in pieces, and again on the same socket',
+    async (answer) => {
+      for (const size of [answer.length, 1, 7]) {
+        const { url, connections } = await serveRaw((socket) =>
+          eachRequest(socket, async () => {
+            socket.setNoDelay()
+            for (let at = 0; at < answer.length; at += size) {
+              socket.write(answer.slice(at, at + size))
+              await new Promise((resolve) => setImmediate(resolve))
+            }
+          }),
+        )
+        const made = deliverer({ url })
+        for (let n = 1; n <= 2; n++) {
+          const { outcome, requests } = await made.attempt(message(), n, never())
+          expect(outcome).toEqual({ kind: 'success' })
+          expect(requests).toMatchObject([{ status: 200, responseBody: Buffer.from('ok') }])
+        }
+        expect(connections()).toBe(1)
+      }
+    },
+  )
+})
