@@ -20,6 +20,8 @@ export interface LiveIds {
 const CHUNK = 1_000
 /** Envelopes are read whole: fewer of them at once. */
 const ENVELOPES = 50
+/** And fewer still of large ones. */
+const BYTES = 1024 * 1024
 /** Claims that a stopping worker gives back reappear here. */
 const FRONT = 5_000
 
@@ -55,13 +57,17 @@ async function delayed({ redis, keys }: Queue, ids: IdSet): Promise<void> {
 
 /** Entries come in on the left and leave on the right: from the left none is passed over. */
 async function envelopes({ redis }: Queue, key: string, ids: IdSet): Promise<void> {
-  for (let start = 0; ; start += ENVELOPES) {
-    const found = await redis.lrangeBuffer(key, start, start + ENVELOPES - 1)
+  let count = 1
+  for (let start = 0; ; ) {
+    const found = await redis.lrangeBuffer(key, start, start + count - 1)
     for (const raw of found) {
       const id = idOf(raw)
       if (id !== null) ids.add(keyOf(id, ''))
     }
-    if (found.length < ENVELOPES) return
+    if (found.length < count) return
+    start += count
+    const bytes = found.reduce((sum, raw) => sum + raw.length, 1)
+    count = Math.max(1, Math.min(ENVELOPES, Math.floor((BYTES * found.length) / bytes)))
   }
 }
 
