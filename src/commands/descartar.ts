@@ -26,7 +26,7 @@ export function descartar(program: Command, context: Context): void {
       const [queue, audit, backend] = [await context.queue(), await context.audit(), await context.auditBackend()]
       const [{ discard }, { drainAudit }] = await Promise.all([
         import('../recovery/discard.ts'),
-        import('../recovery/drain.ts'),
+        import('../recovery/maintenance.ts'),
       ])
       await drainAudit(queue, backend)
       const unknown =

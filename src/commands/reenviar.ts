@@ -42,7 +42,7 @@ export function reenviar(program: Command, context: Context): void {
       const [queue, audit, backend] = [await context.queue(), await context.audit(), await context.auditBackend()]
       const [{ resend }, { drainAudit }] = await Promise.all([
         import('../recovery/resend.ts'),
-        import('../recovery/drain.ts'),
+        import('../recovery/maintenance.ts'),
       ])
       const scene = { config, queue, audit, backend, simulate: options.simulacro === true, note: print.note }
       await drainAudit(queue, backend)

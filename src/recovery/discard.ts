@@ -1,10 +1,8 @@
 import type { StoredDelivery } from '../audit/queries.ts'
 import type { DiscardedItem, QueueAdmin } from '../queue/admin.ts'
 import { Subscriptions } from '../worker/match.ts'
-import { drainAudit } from './drain.ts'
-import { type MaintenanceScene, underLock } from './scene.ts'
+import { drainAudit, type MaintenanceScene, Tally, underLock } from './maintenance.ts'
 import { type DeliveryKey, partsOf, type Selection } from './selection.ts'
-import { Tally } from './tally.ts'
 
 const LOCK_PATIENCE = 60_000
 const REASON = 'descartada a mano'

@@ -5,10 +5,7 @@ import { encodeEnvelope } from '../queue/envelope-write.ts'
 import { IdSet } from '../queue/id-set.ts'
 import { gatherLiveIds } from '../queue/live-ids.ts'
 import { callbackJob } from '../worker/callback-job.ts'
-import { Batches } from './batches.ts'
-import { drainAudit } from './drain.ts'
-import { type MaintenanceScene, underLock } from './scene.ts'
-import { type Problem, Tally } from './tally.ts'
+import { Batches, drainAudit, type MaintenanceScene, type Problem, Tally, underLock } from './maintenance.ts'
 
 export interface Recovery {
   /** By listener: what was put back. */

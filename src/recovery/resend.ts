@@ -1,11 +1,8 @@
 import type { StoredDelivery, StoredMessage } from '../audit/queries.ts'
 import type { QueueAdmin, RestoredItem, RestoredMessage } from '../queue/admin.ts'
 import { encodeEnvelope } from '../queue/envelope-write.ts'
-import { Batches } from './batches.ts'
-import { drainAudit } from './drain.ts'
-import { type MaintenanceScene, underLock } from './scene.ts'
+import { Batches, drainAudit, type MaintenanceScene, Tally, underLock } from './maintenance.ts'
 import { type DeliveryKey, partsOf, type Selection } from './selection.ts'
-import { Tally } from './tally.ts'
 
 const LOCK_PATIENCE = 60_000
 const REASON = 'reenviada'

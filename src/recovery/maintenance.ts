@@ -1,0 +1,141 @@
+/**
+ * What `recuperar`, `reenviar` and `descartar` do alike: the lock under which anything changes, the audit brought up to date
+ * before anything is decided from it, batches that hold Redis for a moment, and the count of what became of it.
+ */
+import type { AuditBackend } from '../audit/backend.ts'
+import type { AuditEvent } from '../audit/event.ts'
+import type { AuditReader as AuditQueries } from '../audit/queries.ts'
+import type { Config } from '../config/config.ts'
+import type { Bytes, Millis } from '../model/message.ts'
+import { QueueAdmin, type RestoredMessage } from '../queue/admin.ts'
+import { AuditReader } from '../queue/audit-reader.ts'
+import { takeMaintenanceLock } from '../queue/maintenance-lock.ts'
+import type { Queue } from '../queue/queue.ts'
+
+export interface MaintenanceScene {
+  readonly config: Config
+  readonly queue: Queue
+  readonly audit: AuditQueries
+  readonly backend: AuditBackend
+  /** Count only; nothing is changed in Redis. */
+  readonly simulate: boolean
+  /** Told to the person, on the way. */
+  readonly note: (text: string) => void
+}
+
+/**
+ * Runs `work` while no other maintenance command changes anything; a simulation needs no lock and gets no admin.
+ * @param patience ms to wait for another one
+ * @throws OperationFailed when the other one does not end in time
+ */
+export async function underLock<T>(
+  scene: MaintenanceScene,
+  command: string,
+  patience: Millis,
+  work: (admin: QueueAdmin | null) => Promise<T>,
+): Promise<T> {
+  if (scene.simulate) return work(null)
+  const lock = await takeMaintenanceLock(scene.queue, command, patience, scene.note)
+  try {
+    return await work(new QueueAdmin(scene.queue, lock))
+  } finally {
+    await lock.release()
+  }
+}
+
+const BATCH = 200
+
+/**
+ * What ended in Redis may still be on its way to Postgres, where it looks unfinished. Everything up to the newest event of
+ * this moment is written here, whether workers write it too or not (writing twice changes nothing), so it ends also where
+ * no worker runs.
+ * @returns how many events were written
+ * @throws Unavailable or ConfigError when Postgres does not take them
+ */
+export async function drainAudit(queue: Queue, backend: AuditBackend): Promise<number> {
+  const reader = new AuditReader(queue, 'mantenimiento')
+  const last = await reader.newest()
+  let written = 0
+  for (let from = '-'; last !== null; ) {
+    const entries = await reader.range(from, last, BATCH)
+    if (entries.length === 0) break
+    // What is not an event of ours is the workers' to report.
+    const ours = entries.filter(({ event }) => event !== null)
+    await backend.write(ours.map(({ event }) => event as AuditEvent))
+    await reader.acknowledge(ours)
+    written += ours.length
+    from = `(${entries.at(-1)!.streamId}`
+  }
+  return written
+}
+
+const ITEMS = 100
+const BYTES: Bytes = 1024 * 1024
+
+/** Gathers messages until they are worth a script: a hundred items, or a megabyte. */
+export class Batches {
+  readonly #send: (messages: readonly RestoredMessage[]) => Promise<void>
+  #messages: RestoredMessage[] = []
+  #items = 0
+  #bytes = 0
+
+  constructor(send: (messages: readonly RestoredMessage[]) => Promise<void>) {
+    this.#send = send
+  }
+
+  async add(message: RestoredMessage): Promise<void> {
+    this.#messages.push(message)
+    this.#items += message.items.length
+    this.#bytes += message.envelope.length
+    if (this.#items >= ITEMS || this.#bytes >= BYTES) await this.flush()
+  }
+
+  async flush(): Promise<void> {
+    const messages = this.#messages
+    this.#messages = []
+    this.#items = 0
+    this.#bytes = 0
+    if (messages.length > 0) await this.#send(messages)
+  }
+}
+
+export interface Problem {
+  readonly mensaje_id: string
+  readonly listener: string
+  readonly motivo: string
+}
+
+const KEPT = 1_000
+
+/** What became of many deliveries: how many by listener, and those with which it did not work. */
+export class Tally {
+  readonly #listeners = new Map<string, number>()
+  readonly #problems: Problem[] = []
+  #problemCount = 0
+
+  done(listener: string): void {
+    this.#listeners.set(listener, (this.#listeners.get(listener) ?? 0) + 1)
+  }
+
+  problem(mensaje_id: string, listener: string, motivo: string): void {
+    this.#problemCount += 1
+    if (this.#problems.length < KEPT) this.#problems.push({ mensaje_id, listener, motivo })
+  }
+
+  get total(): number {
+    return [...this.#listeners.values()].reduce((sum, count) => sum + count, 0)
+  }
+
+  get listeners(): { readonly listener: string; readonly cantidad: number }[] {
+    return [...this.#listeners].map(([listener, cantidad]) => ({ listener, cantidad }))
+  }
+
+  /** The first thousand; `problemCount` counts all. */
+  get problems(): readonly Problem[] {
+    return this.#problems
+  }
+
+  get problemCount(): number {
+    return this.#problemCount
+  }
+}
