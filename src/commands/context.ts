@@ -7,6 +7,7 @@ import type { openAuditReader } from '../audit/queries.ts'
 import type { Config } from '../config/config.ts'
 import type { ResthooksError } from '../errors.ts'
 import type { Queue } from '../queue/queue.ts'
+import type { MaintenanceScene } from '../recovery/maintenance.ts'
 import { note, withhold } from './print.ts'
 
 /** The options that every command takes, before or after its name. */
@@ -81,8 +82,18 @@ export class Context {
     return this.#audit
   }
 
+  /**
+   * Queue and audit, for what puts deliveries back or gives them up.
+   * @throws Unavailable when Redis or Postgres does not answer
+   */
+  async maintenance(simulate: boolean): Promise<MaintenanceScene> {
+    const config = await this.config()
+    const [queue, audit, backend] = [await this.queue(), await this.audit(), await this.#auditBackend()]
+    return { config, queue, audit, backend, simulate, note }
+  }
+
   /** The writing end of the audit; connects when it first writes. */
-  auditBackend(): Promise<AuditBackend> {
+  #auditBackend(): Promise<AuditBackend> {
     this.#backend ??= (async () => {
       const { audit, instancia, proyecto } = await this.config()
       const { createPostgresBackend } = await import('../audit/postgres.ts')

@@ -1,7 +1,7 @@
 /** `descartar`: gives failed or waiting deliveries up. */
 import type { Command } from 'commander'
 import { OperationFailed } from '../errors.ts'
-import { type ChooseOptions, chooseDeliveries, explainIds, showTally } from './choose-deliveries.ts'
+import { type ChooseOptions, chooseDeliveries, showTally } from './choose-deliveries.ts'
 import type { Context } from './context.ts'
 import { addFilterOptions, parseLimit } from './delivery-filters.ts'
 import * as print from './print.ts'
@@ -22,28 +22,11 @@ export function descartar(program: Command, context: Context): void {
     .action(async (ids: string[], options: ChooseOptions) => {
       const selection = chooseDeliveries(ids, options, STATES, STATES)
       const limit = parseLimit(options, Number.POSITIVE_INFINITY)
-      const config = await context.config()
-      const [queue, audit, backend] = [await context.queue(), await context.audit(), await context.auditBackend()]
-      const [{ discard }, { drainAudit }] = await Promise.all([
-        import('../recovery/discard.ts'),
-        import('../recovery/maintenance.ts'),
-      ])
-      await drainAudit(queue, backend)
-      const unknown =
-        selection.kind === 'ids'
-          ? await explainIds(audit, selection.ids, selection.filters, {
-              delayed: null,
-              ended: (states, wanted) =>
-                states.every((state) => state === 'exitosa' || state === 'descartada')
-                  ? `ya terminó: ${states.join(', ')}`
-                  : `está ${states.join(', ')}, y se pidió --estado ${wanted.join(',')}: quite --estado, o indique ese`,
-            })
-          : []
-      const scene = { config, queue, audit, backend, simulate: options.simulacro === true, note: print.note }
+      const scene = await context.maintenance(options.simulacro === true)
+      const { discard } = await import('../recovery/discard.ts')
       const { tally, running } = await discard(scene, selection, limit)
-      await showTally(tally, unknown, 'descartadas', options, { en_curso: running })
+      await showTally(tally, 'descartadas', options, { en_curso: running })
       if (running > 0) print.note(`${running} tenían un pedido en curso, que puede llegar igual a su listener.`)
-      const failed = unknown.length + tally.problemCount
-      if (failed > 0) throw new OperationFailed(`${failed} no se descartaron.`)
+      if (tally.problemCount > 0) throw new OperationFailed(`${tally.problemCount} no se descartaron.`)
     })
 }

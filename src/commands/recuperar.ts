@@ -26,20 +26,15 @@ export function recuperar(program: Command, context: Context): void {
     )
     .action(async (options: Options) => {
       const simulate = options.simulacro === true
-      const recovery = await run(context, simulate)
+      const scene = await context.maintenance(simulate)
+      const { recover } = await import('../recovery/recover.ts')
+      const recovery = await recover(scene)
       if (options.json) print.json(document(recovery, simulate))
       else await show(recovery, simulate)
       if (recovery.problemCount > 0) {
         throw new OperationFailed(`${recovery.problemCount} entregas no se pueden reconstruir.`)
       }
     })
-}
-
-async function run(context: Context, simulate: boolean): Promise<Recovery> {
-  const config = await context.config()
-  const [queue, audit, backend] = [await context.queue(), await context.audit(), await context.auditBackend()]
-  const { recover } = await import('../recovery/recover.ts')
-  return recover({ config, queue, audit, backend, simulate, note: print.note })
 }
 
 function totals({ listeners, delayed, accepted, recent, problemCount }: Recovery) {

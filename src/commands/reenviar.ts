@@ -2,8 +2,7 @@
 import type { Command } from 'commander'
 import { OperationFailed, UsageError } from '../errors.ts'
 import type { Selection } from '../recovery/selection.ts'
-import { Subscriptions } from '../worker/match.ts'
-import { type ChooseOptions, chooseDeliveries, explainIds, showTally } from './choose-deliveries.ts'
+import { type ChooseOptions, chooseDeliveries, showTally } from './choose-deliveries.ts'
 import type { Context } from './context.ts'
 import { addFilterOptions, parseFilters, parseLimit } from './delivery-filters.ts'
 import * as print from './print.ts'
@@ -38,20 +37,12 @@ export function reenviar(program: Command, context: Context): void {
     .action(async (ids: string[], options: Options) => {
       const selection = await selectionOf(ids, options, context)
       const limit = parseLimit(options, Number.POSITIVE_INFINITY)
-      const config = await context.config()
-      const [queue, audit, backend] = [await context.queue(), await context.audit(), await context.auditBackend()]
-      const [{ resend }, { drainAudit }] = await Promise.all([
-        import('../recovery/resend.ts'),
-        import('../recovery/maintenance.ts'),
-      ])
-      const scene = { config, queue, audit, backend, simulate: options.simulacro === true, note: print.note }
-      await drainAudit(queue, backend)
-      const unknown = await unanswered(context, selection)
+      const scene = await context.maintenance(options.simulacro === true)
+      const { resend } = await import('../recovery/resend.ts')
       const tally = await resend(scene, selection, limit)
-      await showTally(tally, unknown, 'reenviadas', options)
+      await showTally(tally, 'reenviadas', options)
       if (selection.kind === 'unheard' && tally.total === 0) print.note(STILL_UNHEARD)
-      const failed = unknown.length + tally.problemCount
-      if (failed > 0) throw new OperationFailed(`${failed} no se reenviaron.`)
+      if (tally.problemCount > 0) throw new OperationFailed(`${tally.problemCount} no se reenviaron.`)
     })
 }
 
@@ -78,23 +69,4 @@ async function selectionOf(ids: readonly string[], options: Options, context: Co
   if (options.listener === undefined) throw new UsageError('--faltantes necesita --listener NOMBRE.')
   const listener = requireListener(await configured(), options.listener)
   return { kind: 'missed', listener, filters: parseFilters(options) }
-}
-
-/** Ids that have nothing to be sent again, each with its reason; asked before anything changes. */
-async function unanswered(context: Context, selection: Selection) {
-  if (selection.kind !== 'ids') return []
-  const subscriptions = new Subscriptions(selection.listeners ?? [])
-  return explainIds(await context.audit(), selection.ids, selection.filters, {
-    unheard: (event, only) =>
-      subscriptions.of(event, only).length > 0
-        ? null
-        : `ningún listener activo de resthooks.ini recibe «${event}»: agréguelo y repita`,
-    delayed: 'espera su demora: se entrega sola',
-    ended: (states, wanted) =>
-      states.includes('pendiente') || states.includes('reintentando')
-        ? 'todavía espera en la cola: se entrega sola (si Redis la perdió: resthooks recuperar)'
-        : states.includes('exitosa') && !wanted.includes('exitosa')
-          ? 'ya se entregó; para enviarlo otra vez agregue --estado exitosa'
-          : `está ${states.join(', ')}, y se pidió --estado ${wanted.join(',')}: quite --estado, o indique ese`,
-  })
 }

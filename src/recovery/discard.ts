@@ -1,10 +1,18 @@
+/** `descartar`: chosen deliveries are given up, wherever they wait. */
 import type { StoredDelivery } from '../audit/queries.ts'
 import type { DiscardedItem, QueueAdmin } from '../queue/admin.ts'
 import { Subscriptions } from '../worker/match.ts'
-import { drainAudit, type MaintenanceScene, Tally, underLock } from './maintenance.ts'
-import { type DeliveryKey, partsOf, type Selection } from './selection.ts'
+import { drainAudit, LOCK_PATIENCE, type MaintenanceScene, Tally, underLock } from './maintenance.ts'
+import {
+  type DeliveryKey,
+  explainIds,
+  type Hints,
+  isUnfinished,
+  otherState,
+  partsOf,
+  type Selection,
+} from './selection.ts'
 
-const LOCK_PATIENCE = 60_000
 const REASON = 'descartada a mano'
 /** A list is walked through once for so many of its deliveries: bounds what is remembered here. */
 const WINDOW = 20_000
@@ -33,11 +41,14 @@ class Discarder {
   async run(selection: Selection, limit: number): Promise<{ tally: Tally; running: number }> {
     const { queue, backend, audit } = this.#scene
     await drainAudit(queue, backend)
+    for (const { mensaje_id, listener, motivo } of await explainIds(audit, selection, HINTS)) {
+      this.#tally.problem(mensaje_id, listener, motivo)
+    }
     if (selection.kind === 'ids') await this.#cancel(selection.ids, selection.filters.listener)
     let rest: StoredDelivery[] = []
     for await (const part of partsOf(audit, selection, limit)) {
       const deliveries = await this.#deliveriesOf(part)
-      rest.push(...(await this.#discard(deliveries, (delivery) => (waits(delivery) ? 'waiting' : 'ended'))))
+      rest.push(...(await this.#discard(deliveries, (delivery) => (isUnfinished(delivery) ? 'waiting' : 'ended'))))
       if (rest.length < WINDOW) continue
       await this.#discardQueued(rest)
       rest = []
@@ -50,7 +61,7 @@ class Discarder {
   async #discardQueued(deliveries: readonly StoredDelivery[]): Promise<void> {
     const { queue, backend } = this.#scene
     const byListener = new Map<string, Map<string, DiscardedItem>>()
-    for (const delivery of deliveries.filter(waits)) {
+    for (const delivery of deliveries.filter(isUnfinished)) {
       const wanted = byListener.get(delivery.listener) ?? new Map()
       byListener.set(delivery.listener, wanted.set(delivery.messageId, itemOf(delivery, 'waiting')))
     }
@@ -65,7 +76,7 @@ class Discarder {
     if (rest.length === 0) return
     await drainAudit(queue, backend)
     for (let i = 0; i < rest.length; i += STEP) {
-      const unfinished = (await this.#deliveriesOf(rest.slice(i, i + STEP))).filter(waits)
+      const unfinished = (await this.#deliveriesOf(rest.slice(i, i + STEP))).filter(isUnfinished)
       for (const { messageId, listener } of await this.#discard(unfinished, () => 'ended')) {
         this.#tally.problem(messageId, listener, MOVING)
       }
@@ -112,6 +123,14 @@ class Discarder {
   }
 }
 
+const HINTS: Hints = {
+  // It is cancelled.
+  delayed: null,
+  ended: (states, wanted) =>
+    states.every((state) => state === 'exitosa' || state === 'descartada')
+      ? `ya terminó: ${states.join(', ')}`
+      : otherState(states, wanted),
+}
 const DELAYED_WHOLE = 'espera su demora: se descarta entero, sin --listener'
 /** In the tally, for a message that no listener would get. */
 const NOBODY = '(ninguno)'
@@ -122,10 +141,6 @@ function itemOf(
   kind: DiscardedItem['kind'],
 ): DiscardedItem {
   return { id: messageId, listener, number: lastNumber, version, kind }
-}
-
-function waits({ state }: StoredDelivery): boolean {
-  return state === 'pendiente' || state === 'reintentando'
 }
 
 function textOf({ messageId, listener }: DeliveryKey): string {

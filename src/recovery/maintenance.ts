@@ -23,6 +23,12 @@ export interface MaintenanceScene {
   readonly note: (text: string) => void
 }
 
+export const LOCK_PATIENCE: Millis = 60_000
+
+export const NO_BODY =
+  'su cuerpo no se guarda en la auditoría (auditar_cuerpo = 0): envíelo de nuevo desde el sistema de origen'
+export const NO_MESSAGE = 'la auditoría no tiene la fila de su mensaje: envíelo de nuevo desde el sistema de origen'
+
 /**
  * Runs `work` while no other maintenance command changes anything; a simulation needs no lock and gets no admin.
  * @param patience ms to wait for another one

@@ -1,3 +1,4 @@
+/** `recuperar`: what Redis lost comes back from the audit. */
 import type { Owed, StoredDelivery, StoredMessage } from '../audit/queries.ts'
 import type { QueueAdmin, RestoredItem, RestoredMessage } from '../queue/admin.ts'
 import { stampEnvelope } from '../queue/envelope.ts'
@@ -5,7 +6,17 @@ import { encodeEnvelope } from '../queue/envelope-write.ts'
 import { IdSet } from '../queue/id-set.ts'
 import { gatherLiveIds } from '../queue/live-ids.ts'
 import { callbackJob } from '../worker/callback-job.ts'
-import { Batches, drainAudit, type MaintenanceScene, type Problem, Tally, underLock } from './maintenance.ts'
+import {
+  Batches,
+  drainAudit,
+  type MaintenanceScene,
+  NO_BODY,
+  NO_MESSAGE,
+  type Problem,
+  Tally,
+  underLock,
+} from './maintenance.ts'
+import { isUnfinished } from './selection.ts'
 
 export interface Recovery {
   /** By listener: what was put back. */
@@ -22,12 +33,12 @@ export interface Recovery {
 }
 
 /** Another one may have a million to put back. */
-const LOCK_PATIENCE = 10 * 60_000
+const LONG_PATIENCE = 10 * 60_000
 const ACCEPTED = 'el listener la había aceptado y Redis perdió el resultado'
 
 /** @throws OperationFailed when another maintenance command does not end, Unavailable when Redis or Postgres goes away */
 export async function recover(scene: MaintenanceScene): Promise<Recovery> {
-  return underLock(scene, 'recuperar', LOCK_PATIENCE, (admin) => new Recoverer(scene, admin).run())
+  return underLock(scene, 'recuperar', LONG_PATIENCE, (admin) => new Recoverer(scene, admin).run())
 }
 
 class Recoverer {
@@ -96,7 +107,7 @@ class Recoverer {
     { id, message, deliveries }: Owed & { kind: 'deliveries' },
     isLost: (delivery: StoredDelivery) => boolean,
   ): RestoredMessage | null {
-    const unfinished = deliveries.filter(({ state }) => state === 'pendiente' || state === 'reintentando')
+    const unfinished = deliveries.filter(isUnfinished)
     const lost = unfinished.filter(isLost)
     const items: RestoredItem[] = []
     for (const delivery of lost) {
@@ -149,9 +160,6 @@ class Recoverer {
   }
 }
 
-const NO_BODY =
-  'su cuerpo no se guarda en la auditoría (auditar_cuerpo = 0): envíelo de nuevo desde el sistema de origen'
-const NO_MESSAGE = 'la auditoría no tiene la fila de su mensaje: envíelo de nuevo desde el sistema de origen'
 const REFUSED = 'Postgres rechazó su último estado (auditoria_rechazada): véalo y use «reenviar» o «descartar»'
 const SAME_ID = 'otro mensaje con el mismo id espera su demora: repita cuando se haya despachado'
 

@@ -1,10 +1,28 @@
+/** `reenviar`: chosen deliveries go back to the queue from the audit. */
 import type { StoredDelivery, StoredMessage } from '../audit/queries.ts'
 import type { QueueAdmin, RestoredItem, RestoredMessage } from '../queue/admin.ts'
 import { encodeEnvelope } from '../queue/envelope-write.ts'
-import { Batches, drainAudit, type MaintenanceScene, Tally, underLock } from './maintenance.ts'
-import { type DeliveryKey, partsOf, type Selection } from './selection.ts'
+import { Subscriptions } from '../worker/match.ts'
+import {
+  Batches,
+  drainAudit,
+  LOCK_PATIENCE,
+  type MaintenanceScene,
+  NO_BODY,
+  NO_MESSAGE,
+  Tally,
+  underLock,
+} from './maintenance.ts'
+import {
+  type DeliveryKey,
+  explainIds,
+  type Hints,
+  isUnfinished,
+  otherState,
+  partsOf,
+  type Selection,
+} from './selection.ts'
 
-const LOCK_PATIENCE = 60_000
 const REASON = 'reenviada'
 const REASON_MISSED = 'enviada después: no la había recibido'
 
@@ -25,6 +43,9 @@ class Resender {
   async run(selection: Selection, limit: number): Promise<Tally> {
     const { queue, backend, audit } = this.#scene
     await drainAudit(queue, backend)
+    for (const { mensaje_id, listener, motivo } of await explainIds(audit, selection, hintsFor(selection))) {
+      this.#tally.problem(mensaje_id, listener, motivo)
+    }
     const batches = new Batches((messages) => this.#restore(messages))
     for await (const part of partsOf(audit, selection, limit)) {
       for await (const message of this.#messagesOf(part)) await batches.add(message)
@@ -74,13 +95,13 @@ class Resender {
     return {
       id,
       envelope: Buffer.from(encodeEnvelope(message.message)),
-      others: deliveries.filter(waits).length,
+      others: deliveries.filter(isUnfinished).length,
       items,
     }
   }
 
   #whyNot(message: StoredMessage, listener: string, delivery: StoredDelivery | undefined): string | null {
-    if (delivery && waits(delivery)) return WAITS
+    if (delivery && isUnfinished(delivery)) return WAITS
     if (!message.bodyKept) return NO_BODY
     if (!this.#scene.config.listeners.get(listener)?.active) return NO_LISTENER
     return null
@@ -99,16 +120,26 @@ class Resender {
   }
 }
 
+function hintsFor(selection: Selection): Hints {
+  const subscriptions = new Subscriptions(selection.kind === 'ids' ? (selection.listeners ?? []) : [])
+  return {
+    unheard: (event, only) =>
+      subscriptions.of(event, only).length > 0
+        ? null
+        : `ningún listener activo de resthooks.ini recibe «${event}»: agréguelo y repita`,
+    delayed: 'espera su demora: se entrega sola',
+    ended: (states, wanted) =>
+      states.some((state) => isUnfinished({ state }))
+        ? 'todavía espera en la cola: se entrega sola (si Redis la perdió: resthooks recuperar)'
+        : states.includes('exitosa') && !wanted.includes('exitosa')
+          ? 'ya se entregó; para enviarlo otra vez agregue --estado exitosa'
+          : otherState(states, wanted),
+  }
+}
+
 const WAITS = 'todavía está en la cola: se entrega sola'
-const NO_BODY =
-  'su cuerpo no se guarda en la auditoría (auditar_cuerpo = 0): envíelo de nuevo desde el sistema de origen'
-const NO_MESSAGE = 'la auditoría no tiene la fila de su mensaje: envíelo de nuevo desde el sistema de origen'
 const NO_LISTENER = 'el listener no está en resthooks.ini, o está inactivo'
 const SAME_ID = 'otro mensaje con el mismo id espera su demora'
-
-function waits({ state }: StoredDelivery): boolean {
-  return state === 'pendiente' || state === 'reintentando'
-}
 
 /** Attempt numbers go on; what counts for the strategy starts anew. */
 function again(listener: string, delivery: StoredDelivery | undefined): RestoredItem {

@@ -1,8 +1,14 @@
-/** Which deliveries a person means, as a stream of parts, oldest first: what `reenviar` and `descartar` work through. */
+/**
+ * Which deliveries a person means, as a stream of parts, oldest first: what `reenviar` and `descartar` work through; and why
+ * there is nothing to do for an id that was named.
+ */
+
 import { original } from '../audit/encoding.ts'
-import type { AuditReader, DeliveryFilters } from '../audit/queries.ts'
+import type { DeliveryStateName } from '../audit/event.ts'
+import type { AuditReader, DeliveryFilters, StoredDelivery } from '../audit/queries.ts'
 import type { ListenerConfig } from '../config/config.ts'
 import { eventMatcher, Subscriptions } from '../worker/match.ts'
+import type { Problem } from './maintenance.ts'
 
 export interface DeliveryKey {
   readonly messageId: string
@@ -94,4 +100,57 @@ export function eventFilter({ event }: DeliveryFilters): (event: string) => bool
 
 function keyOf(row: { readonly mensaje_id: string; readonly listener: string }): DeliveryKey {
   return { messageId: original(row.mensaje_id), listener: original(row.listener) }
+}
+
+/** Why there is nothing to do for an id, by what became of its message. */
+export interface Hints {
+  /** Its deliveries are in these states, none of them wanted. */
+  readonly ended: (states: readonly DeliveryStateName[], wanted: readonly DeliveryStateName[]) => string
+  /** Its demora runs; null: the command deals with it. */
+  readonly delayed: string | null
+  /** No listener got it; null: the command deals with it. */
+  readonly unheard?: (event: string, only: string | null) => string | null
+}
+
+/** Of the ids that were named, those without a delivery in the wanted states; asked before anything changes. */
+export async function explainIds(audit: AuditReader, selection: Selection, hints: Hints): Promise<Problem[]> {
+  if (selection.kind !== 'ids') return []
+  const { ids, filters } = selection
+  const problems: Problem[] = []
+  for (const id of ids) {
+    const deliveries = (await audit.storedDeliveries([id])).filter(
+      ({ listener }) => filters.listener === undefined || listener === filters.listener,
+    )
+    if (deliveries.some(({ state }) => filters.states?.includes(state))) continue
+    const states = [...new Set(deliveries.map(({ state }) => state))]
+    const motivo =
+      deliveries.length > 0
+        ? hints.ended(states, filters.states ?? [])
+        : await withoutDeliveries(audit, id, filters, hints)
+    if (motivo !== null) problems.push({ mensaje_id: id, listener: filters.listener ?? '', motivo })
+  }
+  return problems
+}
+
+async function withoutDeliveries(
+  audit: AuditReader,
+  id: string,
+  { listener }: DeliveryFilters,
+  { delayed, unheard }: Hints,
+): Promise<string | null> {
+  const timeline = await audit.message(id)
+  if (timeline === null) return 'la auditoría no conoce ese mensaje: revise el id'
+  if (timeline.message?.listeners === null) return delayed
+  const { message } = timeline
+  if (unheard && message?.listeners === 0) return unheard(message.evento, listener ?? message.solo_listener)
+  return listener === undefined ? 'ningún listener lo recibe' : `no tiene entrega para «${listener}»`
+}
+
+/** Of a delivery that is in other states than those asked for. */
+export function otherState(states: readonly DeliveryStateName[], wanted: readonly DeliveryStateName[]): string {
+  return `está ${states.join(', ')}, y se pidió --estado ${wanted.join(',')}: quite --estado, o indique ese`
+}
+
+export function isUnfinished({ state }: Pick<StoredDelivery, 'state'>): boolean {
+  return state === 'pendiente' || state === 'reintentando'
 }
