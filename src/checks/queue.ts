@@ -5,13 +5,7 @@ import { type Backlog, bytesLimit, readBacklog } from '../queue/backlog.ts'
 import { type Depths, readDepths } from '../queue/depths.ts'
 import { decodeEnvelope } from '../queue/envelope.ts'
 import type { Peeked, Queue } from '../queue/queue.ts'
-import {
-  configurationHash,
-  DEAD_AFTER_MS,
-  otherConfigurations,
-  readWorkers,
-  type WorkerInfo,
-} from '../worker/heartbeat.ts'
+import { configurationHash, isAlive, otherConfigurations, readWorkers, type WorkerInfo } from '../queue/workers.ts'
 import { aviso, error, ok, type Verdict } from './finding.ts'
 
 export interface QueueFacts {
@@ -44,7 +38,7 @@ export async function readQueue(queue: Queue, config: Config, version: string): 
   ])
   return {
     depths,
-    workers: workers.filter(({ visto }) => depths.fecha.getTime() - visto <= DEAD_AFTER_MS),
+    workers: workers.filter((worker) => isAlive(worker, depths.fecha.getTime())),
     invalidReasons: invalid.map(whyInvalid),
     groupExists: group,
     backlog,

@@ -4,7 +4,7 @@ import type { Config } from '../config/config.ts'
 import { ResthooksError, Unavailable } from '../errors.ts'
 import type { Depths } from '../queue/depths.ts'
 import { mistypedText } from '../queue/redis.ts'
-import type { WorkerInfo } from '../worker/heartbeat.ts'
+import type { WorkerInfo } from '../queue/workers.ts'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
 
@@ -70,7 +70,7 @@ async function read(context: Context): Promise<{ state: Estado; trouble: Resthoo
   const config = await context.config()
   const queue = await context.queue()
   const { readDepths } = await import('../queue/depths.ts')
-  const { readWorkers, DEAD_AFTER_MS } = await import('../worker/heartbeat.ts')
+  const { isAlive, readWorkers } = await import('../queue/workers.ts')
   const [depths, workers, audit] = await Promise.all([
     readDepths(queue, config.listeners.keys()),
     readWorkers(queue),
@@ -87,7 +87,7 @@ async function read(context: Context): Promise<{ state: Estado; trouble: Resthoo
     listeners: lanes.filter((lane) => lane.configurado || config.listeners.has(lane.listener) || holds(lane)),
     workers: workers.map((worker) => ({
       ...worker,
-      vivo: depths.fecha.getTime() - worker.visto <= DEAD_AFTER_MS,
+      vivo: isAlive(worker, depths.fecha.getTime()),
       desde: new Date(worker.desde),
       visto: new Date(worker.visto),
     })),

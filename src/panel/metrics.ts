@@ -6,7 +6,7 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import { type Depths, type LaneDepth, readDepths } from '../queue/depths.ts'
 import type { Queue } from '../queue/queue.ts'
-import { DEAD_AFTER_MS, readWorkers } from '../worker/heartbeat.ts'
+import { isAlive, readWorkers } from '../queue/workers.ts'
 
 /** `interrumpido`: cut by a shutdown or a lost lease, and made again. */
 export type AttemptOutcome = 'exito' | 'reintento' | 'fallo' | 'interrumpido'
@@ -94,7 +94,7 @@ export function createMetrics(version: string): Metrics {
           Promise.all([readDepths(queue, configured), readWorkers(queue)]),
         )
         show(depths)
-        workers.set(known.filter(({ visto }) => depths.fecha.getTime() - visto <= DEAD_AFTER_MS).length)
+        workers.set(known.filter((worker) => isAlive(worker, depths.fecha.getTime())).length)
         redis.set(1)
       } catch {
         redis.set(0)

@@ -4,7 +4,6 @@
  */
 import type { Redis } from 'ioredis'
 import acknowledge from './lua/acknowledge.lua'
-import beat from './lua/beat.lua'
 import cancel from './lua/cancel.lua'
 import claim from './lua/claim.lua'
 import common from './lua/common.lua'
@@ -12,6 +11,7 @@ import discard from './lua/discard.lua'
 import dispatch from './lua/dispatch.lua'
 import enqueueOnce from './lua/enqueue-once.lua'
 import forgetConsumer from './lua/forget-consumer.lua'
+import heartbeat from './lua/heartbeat.lua'
 import hold from './lua/hold.lua'
 import join from './lua/join.lua'
 import look from './lua/look.lua'
@@ -37,7 +37,7 @@ export interface Scripts {
   readonly release: Script
   readonly enqueueOnce: Script
   readonly acknowledge: Script
-  readonly beat: Script
+  readonly heartbeat: Script
   readonly forgetConsumer: Script
   readonly hold: Script
   readonly join: Script
@@ -59,7 +59,7 @@ const SOURCES: Readonly<Record<keyof Scripts, string>> = {
   release,
   enqueueOnce,
   acknowledge,
-  beat,
+  heartbeat,
   forgetConsumer,
   hold,
   join,

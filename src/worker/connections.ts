@@ -7,7 +7,7 @@ import type { Config, RedisConfig } from '../config/config.ts'
 import type { Millis } from '../model/message.ts'
 import { Queue } from '../queue/queue.ts'
 import { connectForever, connectOnce, reconnectWith } from '../queue/redis.ts'
-import { BEAT_MS } from './heartbeat.ts'
+import { HEARTBEAT_MS } from './heartbeat.ts'
 import type { Logger } from './log.ts'
 
 /** For the worker's own connection, after a probe that worked. */
@@ -60,7 +60,7 @@ export class Connections {
     if (this.#subscriber.status === 'ready') subscribe()
     this.#subscriber.on('ready', subscribe)
     // It asks for nothing by itself, and would never find out that nobody answers any more.
-    this.#asking = setInterval(() => void this.#subscriber.ping().catch(() => {}), BEAT_MS)
+    this.#asking = setInterval(() => void this.#subscriber.ping().catch(() => {}), HEARTBEAT_MS)
     this.#asking.unref()
     this.queue.redis.on('ready', () => news.back())
   }

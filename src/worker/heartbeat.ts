@@ -1,116 +1,171 @@
-/** A worker's sign of life, for `estado` and for those who inherit from the dead. */
-
-import { scryptSync } from 'node:crypto'
+/**
+ * What a worker does every few seconds besides its work: it gives a sign of life, reads Redis's clock, takes over the audit
+ * entries of dead workers, and watches how much audit waits for Postgres.
+ */
 import { hostname } from 'node:os'
-import type { Config } from '../config/config.ts'
-import { writeBeat } from '../queue/beat.ts'
+import type { Millis } from '../model/message.ts'
+import { AuditReader } from '../queue/audit-reader.ts'
+import { type Backlog, bytesLimit, readBacklog, type StopReason, whyStopped } from '../queue/backlog.ts'
 import type { Queue } from '../queue/queue.ts'
+import { redisTrouble } from '../queue/redis.ts'
+import { forgetWorkers, type WorkerInfo, writeHeartbeat } from '../queue/workers.ts'
 import type { WorkerScene } from './scene.ts'
+import { Signal } from './signal.ts'
+import { pause } from './timing.ts'
 
-/** A worker beats this often. */
-export const BEAT_MS = 3_000
-/** Without a beat for this long it counts as dead. */
-export const DEAD_AFTER_MS = 15_000
-/** And is forgotten after this. */
-const FORGET_AFTER_MS = 3_600_000
+export const HEARTBEAT_MS: Millis = 3_000
+/** The audit that waits is looked at no more often than this, however much is dispatched. */
+const LEAST_WATCH_MS: Millis = 100
+/** And no less often while deliveries are stopped: Postgres may have caught up. */
+const STOPPED_WATCH_MS: Millis = 500
 
-/** What a worker says about its configuration. Versions before this one say nothing. */
-export interface LoadedConfig {
-  /** Of what decides who gets a message, and how: two workers with the same say the same. */
-  readonly configuracion?: string
-  /** A newer one could not be put in force: why, and since when (ms since epoch). */
-  readonly configuracion_rechazada?: { readonly motivo: string; readonly desde: number } | null
-}
-
-export interface WorkerInfo extends LoadedConfig {
-  readonly worker: string
-  readonly host: string
-  readonly pid: number
-  readonly version: string
-  /** ms since epoch. */
-  readonly desde: number
-  /** Redis time of the last beat, ms since epoch. */
-  readonly visto: number
-  readonly en_curso: number
-}
-
-export interface Beat {
+export interface HeartbeatEvents {
   /** Redis time, ms since epoch. */
-  readonly now: number
-  /** Workers that give signs of life, this one included. */
-  readonly alive: ReadonlySet<string>
-  /** A worker that is not alive has a name among the readers of the audit. */
-  readonly deadReaders: boolean
-  /** Living workers of this version whose configuration is another than this one's. */
-  readonly differing: readonly WorkerInfo[]
+  clock(now: number): void
+  /** Audit entries of a dead worker are this one's now. */
+  inherited(): void
+  /** `backlogged` changed. */
+  backlog(): void
 }
 
-/** Gives a sign of life, and forgets those who have given none for an hour. */
-export async function beat(queue: Queue, scene: WorkerScene, startedAt: number): Promise<Beat> {
-  const description: Omit<WorkerInfo, 'visto'> = {
-    worker: scene.worker,
-    host: hostname(),
-    pid: process.pid,
-    version: scene.version,
-    desde: startedAt,
-    en_curso: scene.inFlight(),
-    ...scene.loaded(),
+export class Heartbeat {
+  readonly #queue: Queue
+  readonly #scene: WorkerScene
+  readonly #events: HeartbeatEvents
+  readonly #away: () => boolean
+  readonly #startedAt = Date.now()
+  /** There is more audit, or Postgres came or went: look. */
+  readonly bell = new Signal()
+  #toldBlind = false
+  /** Workers with another configuration, as of the last heartbeat, and those that were told of. */
+  #differing = ''
+  #toldDiffering = ''
+  #timer: NodeJS.Timeout | undefined
+  #stopped = false
+  /** More audit waits than `max_pendientes`, `max_pendientes_bytes` or Redis's memory allow. */
+  backlogged = false
+
+  /** @param away whether Postgres takes nothing at present */
+  constructor(queue: Queue, scene: WorkerScene, events: HeartbeatEvents, away: () => boolean) {
+    this.#queue = queue
+    this.#scene = scene
+    this.#events = events
+    this.#away = away
   }
-  const { now, workers: known, readers } = await writeBeat(queue, scene.worker, description)
-  const workers = parseWorkers(known)
-  const forgotten = workers.filter(({ visto }) => now - visto > FORGET_AFTER_MS).map(({ worker }) => worker)
-  if (forgotten.length > 0) await queue.redis.hdel(queue.keys.workers, ...forgotten)
-  const living = workers.filter(({ visto }) => now - visto <= DEAD_AFTER_MS)
-  const alive = new Set(living.map(({ worker }) => worker))
-  const differing = otherConfigurations(living, description)
-  return { now, alive, differing, deadReaders: readers.some((name) => !alive.has(name)) }
-}
 
-/**
- * The workers whose configuration is another than that one's: they give the same message to other listeners. Those of another
- * version are not compared: the same files may mean something else to them.
- */
-export function otherConfigurations<W extends Pick<WorkerInfo, 'version' | 'configuracion'>>(
-  workers: readonly W[],
-  own: Pick<WorkerInfo, 'version' | 'configuracion'>,
-): W[] {
-  return workers.filter(
-    ({ version, configuracion }) =>
-      version === own.version && configuracion !== undefined && configuracion !== own.configuracion,
-  )
-}
+  /** Resolves after the first heartbeat and the first look at the audit. */
+  async start(): Promise<void> {
+    await this.#tick()
+    await this.#look()
+    void this.#watch()
+  }
 
-/**
- * What two machines compare; where their files lie and how much each does at a time is their own affair. Passwords are part of
- * it, hence a function that is slow to try out.
- */
-export function configurationHash({ active, defaultStrategy, listeners }: Config): string {
-  const sorted = [...listeners.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
-  return scryptSync(JSON.stringify([active, defaultStrategy, sorted]), 'resthooks', 8).toString('hex')
-}
+  stop(): void {
+    this.#stopped = true
+    clearTimeout(this.#timer)
+    this.bell.ring()
+  }
 
-/** Every worker that is known, dead ones too. */
-export async function readWorkers(queue: Queue): Promise<WorkerInfo[]> {
-  const known = await queue.redis.hvals(queue.keys.workers).catch((error: Error) => {
-    // A key of another type, which `estado` and `verificar` tell of.
-    if (/^WRONGTYPE/.test(error.message)) return []
-    throw error
-  })
-  return parseWorkers(known)
-}
-
-function parseWorkers(texts: readonly string[]): WorkerInfo[] {
-  return texts.flatMap((text) => {
+  async #tick(): Promise<void> {
     try {
-      const info = JSON.parse(text) as WorkerInfo | null
-      // Of a version to come, or of nobody: it stays where it is, but tells nothing here.
-      return typeof info?.worker === 'string' && typeof info.visto === 'number' ? [info] : []
-    } catch {
-      return []
+      const { now, alive, deadReaders, differing } = await writeHeartbeat(this.#queue, this.#description())
+      this.#events.clock(now)
+      if (deadReaders) await this.#inherit(alive)
+      this.#watchConfigurations(differing)
+      this.#scene.redisOutage.worked(this)
+    } catch (error) {
+      this.#scene.redisOutage.failed(redisTrouble(error, this.#scene.config().redis), this)
     }
-  })
+    if (!this.#stopped) this.#timer = setTimeout(() => void this.#tick(), HEARTBEAT_MS)
+  }
+
+  /** Takes this worker off the list. */
+  async sayGoodbye(): Promise<void> {
+    await forgetWorkers(this.#queue, [this.#scene.worker])
+  }
+
+  #description(): Omit<WorkerInfo, 'visto'> {
+    return {
+      worker: this.#scene.worker,
+      host: hostname(),
+      pid: process.pid,
+      version: this.#scene.version,
+      desde: this.#startedAt,
+      en_curso: this.#scene.inFlight(),
+      ...this.#scene.loaded(),
+    }
+  }
+
+  async #watch(): Promise<void> {
+    while (!this.#stopped) {
+      await this.bell.wait(this.backlogged ? STOPPED_WATCH_MS : HEARTBEAT_MS)
+      if (!this.#stopped) await this.#look()
+      if (!this.#stopped) await pause(LEAST_WATCH_MS)
+    }
+  }
+
+  async #look(): Promise<void> {
+    try {
+      this.#judge(await readBacklog(this.#queue))
+      this.#scene.redisOutage.worked(this.bell)
+    } catch (error) {
+      this.#scene.redisOutage.failed(redisTrouble(error, this.#scene.config().redis), this.bell)
+    }
+  }
+
+  async #inherit(alive: ReadonlySet<string>): Promise<void> {
+    const taken = await new AuditReader(this.#queue, this.#scene.worker).inherit(alive).catch((error) => {
+      // Broken off half-way: what was taken over until then is this worker's, and nobody else will read it.
+      this.#events.inherited()
+      throw error
+    })
+    if (taken > 0) this.#events.inherited()
+  }
+
+  /** One that was seen at two heartbeats: while a new configuration is put in force everywhere, workers differ for a moment. */
+  #watchConfigurations(workers: readonly WorkerInfo[]): void {
+    const differing = workers
+      .map(({ worker }) => worker)
+      .sort()
+      .join(', ')
+    const lasts = differing === this.#differing
+    this.#differing = differing
+    if (!lasts || differing === this.#toldDiffering) return
+    this.#toldDiffering = differing
+    const { log } = this.#scene
+    if (differing === '') log.info({}, 'todos los workers tienen otra vez la misma configuración')
+    else
+      log.warn(
+        { workers: differing },
+        'otros workers tienen otra configuración: un mismo mensaje puede ir a otros listeners; compare sus resthooks.ini',
+      )
+  }
+
+  /** Stops delivering before the audit that waits fills Redis, and says so, until there is less of it again. */
+  #judge(backlog: Backlog): void {
+    const { log } = this.#scene
+    const { audit } = this.#scene.config()
+    if (backlog.events > 0 && backlog.bytes === null && !this.#toldBlind) {
+      this.#toldBlind = true
+      log.warn({}, 'el usuario de Redis no puede usar MEMORY USAGE: max_pendientes_bytes no se puede vigilar')
+    }
+    const reason = whyStopped(backlog, audit, { away: this.#away(), stopped: this.backlogged })
+    if ((reason !== null) === this.backlogged) return
+    this.backlogged = reason !== null
+    const told = {
+      pendientes: backlog.events,
+      max_pendientes: audit.maxPending,
+      bytes: backlog.bytes,
+      max_pendientes_bytes: bytesLimit(audit, backlog.maxMemory),
+    }
+    if (reason) log.error(told, `${STOPPED[reason]}: se dejan de tomar mensajes hasta que Postgres se ponga al día`)
+    else log.info(told, 'la auditoría está al día otra vez: se siguen tomando mensajes')
+    this.#events.backlog()
+  }
 }
 
-export async function sayGoodbye(queue: Queue, scene: WorkerScene): Promise<void> {
-  await queue.redis.hdel(queue.keys.workers, scene.worker)
+const STOPPED: Readonly<Record<StopReason, string>> = {
+  max_pendientes: 'la auditoría pendiente superó max_pendientes',
+  max_pendientes_bytes: 'la auditoría pendiente superó max_pendientes_bytes (o la mitad de maxmemory)',
+  memoria: 'Postgres no está y Redis llegó a su maxmemory',
 }

@@ -1,6 +1,6 @@
 /** What every part of a worker shares. */
 import type { Config } from '../config/config.ts'
-import type { LoadedConfig } from './heartbeat.ts'
+import type { LoadedConfig } from '../queue/workers.ts'
 import type { Logger } from './log.ts'
 import type { BrokenLanes, Outage } from './outage.ts'
 

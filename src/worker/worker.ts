@@ -12,6 +12,7 @@ import { AuditReader } from '../queue/audit-reader.ts'
 import { CALLBACK_LANE } from '../queue/keys.ts'
 import type { Queue } from '../queue/queue.ts'
 import { causeOf, redisTrouble } from '../queue/redis.ts'
+import { configurationHash, type LoadedConfig } from '../queue/workers.ts'
 import { AuditThread } from './audit-thread.ts'
 import { CALLBACK_SPEC, CallbackExecutor } from './callback-executor.ts'
 import { ClaimLoop } from './claim-loop.ts'
@@ -20,9 +21,7 @@ import { Connections } from './connections.ts'
 import { DeliveryExecutor, laneSpecOf } from './delivery-executor.ts'
 import { DispatchLoop } from './dispatch-loop.ts'
 import { Dispatcher, type DispatchPass } from './dispatcher.ts'
-
-import { configurationHash, type LoadedConfig, sayGoodbye } from './heartbeat.ts'
-
+import { Heartbeat, type HeartbeatEvents } from './heartbeat.ts'
 import { Lane } from './lane.ts'
 import { Leases } from './leases.ts'
 import { type Logger, logOutcome } from './log.ts'
@@ -32,7 +31,6 @@ import { MetricsPlace } from './metrics-place.ts'
 import { type NightlyPurge, startNightlyPurge } from './nightly-purge.ts'
 import { observed } from './observed.ts'
 import { BrokenLanes, EXHAUSTED, Outage } from './outage.ts'
-import { Pulse, type PulseEvents } from './pulse.ts'
 import { untilQuiet } from './quiet.ts'
 import type { WorkerScene } from './scene.ts'
 import { Settler } from './settler.ts'
@@ -74,7 +72,7 @@ export class Worker {
   readonly #lookout: Lookout
   readonly #metrics: MetricsPlace
   readonly #audit: AuditThread
-  readonly #pulse: Pulse
+  readonly #heartbeat: Heartbeat
   #config: Config
   #loaded: LoadedConfig
   #clockOffset = 0
@@ -144,8 +142,8 @@ export class Worker {
       this.#scene,
       () => performance.now() - Math.min(this.#dispatching.turnedAt, this.#claiming.turnedAt),
     )
-    this.#audit = new AuditThread(this.#scene, () => this.#pulse.bell.ring(), options.refused)
-    const pulseEvents: PulseEvents = {
+    this.#audit = new AuditThread(this.#scene, () => this.#heartbeat.bell.ring(), options.refused)
+    const heartbeatEvents: HeartbeatEvents = {
       clock: (now) => this.#setClock(now),
       inherited: () => this.#audit.inherited(),
       backlog: () => {
@@ -153,7 +151,7 @@ export class Worker {
         this.#lookEverywhere()
       },
     }
-    this.#pulse = new Pulse(this.#queue, this.#scene, pulseEvents, () => this.#audit.away)
+    this.#heartbeat = new Heartbeat(this.#queue, this.#scene, heartbeatEvents, () => this.#audit.away)
     this.#claimer.lanes.set(CALLBACK_LANE, new Lane(CALLBACK_SPEC, new CallbackExecutor(this.#scene)))
     for (const listener of this.#config.listeners.values()) this.#openLane(listener)
   }
@@ -178,7 +176,7 @@ export class Worker {
         this.#lookEverywhere()
       },
     })
-    await this.#pulse.start()
+    await this.#heartbeat.start()
     this.#audit.start()
     if (!once) {
       this.#nightlyPurge = startNightlyPurge(this.#queue, this.#scene)
@@ -312,7 +310,7 @@ export class Worker {
   }
 
   #setOpen(): void {
-    this.#claimer.open = this.#config.active && !this.#pulse.backlogged && !this.#stopping
+    this.#claimer.open = this.#config.active && !this.#heartbeat.backlogged && !this.#stopping
   }
 
   #dueAt(name: string, at: number): void {
@@ -324,7 +322,7 @@ export class Worker {
     this.#setClock(now)
     if (moved === 0) return
     this.#audit.ring()
-    this.#pulse.bell.ring()
+    this.#heartbeat.bell.ring()
     if (moved > 1) this.#connections.announceClaims()
   }
 
@@ -357,7 +355,7 @@ export class Worker {
     await waitWhile(busy, LAST_SETTLE_MS)
     await within(LAST_SETTLE_MS, this.#settler.drain())
     this.#settler.abandon()
-    this.#pulse.stop()
+    this.#heartbeat.stop()
     this.#leases.stop()
     await this.#metrics.close()
     try {
@@ -365,7 +363,7 @@ export class Worker {
     } finally {
       await within(
         GOODBYE_MS,
-        sayGoodbye(this.#queue, this.#scene).catch(() => {}),
+        this.#heartbeat.sayGoodbye().catch(() => {}),
       )
       await this.#disconnect()
       log.info({}, 'worker detenido')

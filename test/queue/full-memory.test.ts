@@ -4,8 +4,7 @@ import { afterAll, beforeAll, inject } from 'vitest'
 import { AuditReader } from '../../src/queue/audit-reader.ts'
 import { readBacklog, whyStopped } from '../../src/queue/backlog.ts'
 import { Queue } from '../../src/queue/queue.ts'
-import { beat } from '../../src/worker/heartbeat.ts'
-import type { WorkerScene } from '../../src/worker/scene.ts'
+import { writeHeartbeat } from '../../src/queue/workers.ts'
 import { freePort } from '../support/ports.ts'
 import { type RedisServer, startRedis } from '../support/redis-server.ts'
 import { until } from '../support/until.ts'
@@ -74,9 +73,9 @@ test('workers are alive, and take over the audit of the dead, so that it can be 
   await dispatched(queue, ['m1'], ['a'])
   await new AuditReader(queue, 'muerto').fresh(10)
   await new AuditReader(queue, 'muerto').fresh(10)
-  const scene = { worker: 'vivo', version: '1', inFlight: () => 0, loaded: () => ({}) } as unknown as WorkerScene
+  const own = { worker: 'vivo', host: 'h', pid: 1, version: '1', desde: Date.now(), en_curso: 0 }
   await full(async () => {
-    const { alive } = await beat(queue, scene, Date.now())
+    const { alive } = await writeHeartbeat(queue, own)
     expect([...alive]).toEqual(['vivo'])
     const reader = new AuditReader(queue, 'vivo')
     expect(await reader.inherit(alive)).toBe(1)

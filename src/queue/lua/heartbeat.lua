@@ -1,4 +1,4 @@
--- beat: a worker's sign of life, and what it asks for every few seconds. A script, so that it may be given with full
+-- heartbeat: a worker's sign of life, and what it asks for every few seconds. A script, so that it may be given with full
 -- memory: a worker that seems dead then loses its audit entries to others, and nobody takes over those of the really dead.
 -- KEYS 1 workers HASH   2 audit STREAM
 -- ARGV 1 worker   2 its description (JSON object), to which the time is added   3 consumer group of the audit

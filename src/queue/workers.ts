@@ -1,0 +1,116 @@
+/** The workers that Redis knows: each gives a sign of life every few seconds, for people, and for those who inherit from the dead. */
+import { scryptSync } from 'node:crypto'
+import type { Config } from '../config/config.ts'
+import type { Millis } from '../model/message.ts'
+import { AUDIT_GROUP } from './audit-reader.ts'
+import type { Queue } from './queue.ts'
+import { scriptsOf } from './scripts.ts'
+
+/** Without a heartbeat for this long a worker counts as dead. */
+const DEAD_AFTER: Millis = 15_000
+/** And is forgotten after this. */
+const FORGET_AFTER: Millis = 3_600_000
+
+/** What a worker says about its configuration. Versions before this one say nothing. */
+export interface LoadedConfig {
+  /** Of what decides who gets a message, and how: two workers with the same say the same. */
+  readonly configuracion?: string
+  /** A newer one could not be put in force: why, and since when (ms since epoch). */
+  readonly configuracion_rechazada?: { readonly motivo: string; readonly desde: number } | null
+}
+
+export interface WorkerInfo extends LoadedConfig {
+  readonly worker: string
+  readonly host: string
+  readonly pid: number
+  readonly version: string
+  /** ms since epoch. */
+  readonly desde: number
+  /** Redis time of the last heartbeat, ms since epoch. */
+  readonly visto: number
+  readonly en_curso: number
+}
+
+export interface HeartbeatAnswer {
+  /** Redis time, ms since epoch. */
+  readonly now: number
+  /** Workers that give signs of life, this one included. */
+  readonly alive: ReadonlySet<string>
+  /** A worker that is not alive has a name among the readers of the audit. */
+  readonly deadReaders: boolean
+  /** Living workers of this version whose configuration is another than this one's. */
+  readonly differing: readonly WorkerInfo[]
+}
+
+/** Gives a sign of life, and forgets those who have given none for an hour. */
+export async function writeHeartbeat(queue: Queue, own: Omit<WorkerInfo, 'visto'>): Promise<HeartbeatAnswer> {
+  const { workers, audit } = queue.keys
+  const args = [workers, audit, own.worker, JSON.stringify(own), AUDIT_GROUP]
+  const answer = await scriptsOf(queue.redis).heartbeat(2, ...args)
+  const [now, readers, flat] = answer as [number, Buffer[], Buffer[]]
+  const known = parseWorkers(flat.filter((_, i) => i % 2 === 1).map(String))
+  const forgotten = known.filter(({ visto }) => now - visto > FORGET_AFTER).map(({ worker }) => worker)
+  if (forgotten.length > 0) await forgetWorkers(queue, forgotten)
+  const living = known.filter((worker) => isAlive(worker, now))
+  const alive = new Set(living.map(({ worker }) => worker))
+  return {
+    now,
+    alive,
+    differing: otherConfigurations(living, own),
+    deadReaders: readers.some((name) => !alive.has(String(name))),
+  }
+}
+
+/** @param now Redis time */
+export function isAlive({ visto }: Pick<WorkerInfo, 'visto'>, now: number): boolean {
+  return now - visto <= DEAD_AFTER
+}
+
+/** Every worker that is known, dead ones too. */
+export async function readWorkers(queue: Queue): Promise<WorkerInfo[]> {
+  const known = await queue.redis.hvals(queue.keys.workers).catch((error: Error) => {
+    // A key of another type, which `estado` and `verificar` tell of.
+    if (/^WRONGTYPE/.test(error.message)) return []
+    throw error
+  })
+  return parseWorkers(known)
+}
+
+export async function forgetWorkers({ redis, keys }: Queue, names: readonly string[]): Promise<void> {
+  await redis.hdel(keys.workers, ...names)
+}
+
+/**
+ * The workers whose configuration is another than that one's: they give the same message to other listeners. Those of another
+ * version are not compared: the same files may mean something else to them.
+ */
+export function otherConfigurations<W extends Pick<WorkerInfo, 'version' | 'configuracion'>>(
+  workers: readonly W[],
+  own: Pick<WorkerInfo, 'version' | 'configuracion'>,
+): W[] {
+  return workers.filter(
+    ({ version, configuracion }) =>
+      version === own.version && configuracion !== undefined && configuracion !== own.configuracion,
+  )
+}
+
+/**
+ * What two machines compare; where their files lie and how much each does at a time is their own affair. Passwords are part of
+ * it, hence a function that is slow to try out.
+ */
+export function configurationHash({ active, defaultStrategy, listeners }: Config): string {
+  const sorted = [...listeners.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
+  return scryptSync(JSON.stringify([active, defaultStrategy, sorted]), 'resthooks', 8).toString('hex')
+}
+
+function parseWorkers(texts: readonly string[]): WorkerInfo[] {
+  return texts.flatMap((text) => {
+    try {
+      const info = JSON.parse(text) as WorkerInfo | null
+      // Of a version to come, or of nobody: it stays where it is, but tells nothing here.
+      return typeof info?.worker === 'string' && typeof info.visto === 'number' ? [info] : []
+    } catch {
+      return []
+    }
+  })
+}
