@@ -1,12 +1,11 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: ${VAR} is the syntax under test
 /** Texts made to be slow to read, at every door where others' texts or files come in: time grows with length, not with its square. */
 import { expect, test } from 'vitest'
-import { splitArguments } from '../src/config/callback.ts'
-import { parseEnv } from '../src/config/env.ts'
+import { below } from '../src/config/client.ts'
+import { interpolate, parseEnv } from '../src/config/env.ts'
 import { parseIni, readValue } from '../src/config/ini.ts'
 import { duration, host } from '../src/config/kinds.ts'
-import { below } from '../src/config/url.ts'
-import { interpolate } from '../src/config/variables.ts'
+import { splitArguments } from '../src/config/listener-kinds.ts'
 import { parseChallenges } from '../src/delivery/auth/digest.ts'
 import { maskUrl } from '../src/delivery/mask.ts'
 import { expandPath } from '../src/delivery/path.ts'

@@ -2,7 +2,7 @@
 import type { AuthConfig, Config, ListenerConfig, Origin, RetryStrategy } from '../config/config.ts'
 import { ruleText } from '../config/listener-kinds.ts'
 import { formatDuration, formatSize } from '../config/quantities.ts'
-import { isSecret } from '../config/vocabulary.ts'
+import { isSecret } from '../config/settings.ts'
 import { maskUrl } from '../delivery/mask.ts'
 
 export interface SettingRow {

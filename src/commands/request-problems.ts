@@ -1,6 +1,6 @@
 /** What a message may not say about its request, told at `send` and not at the delivery. */
-import { authHeader } from '../config/auth.ts'
 import type { ListenerConfig } from '../config/config.ts'
+import { authHeader } from '../config/listener.ts'
 import { checkHeader, checkMessageHeaders, checkMethod, checkPath } from '../model/http.ts'
 
 export interface RequestWishes {

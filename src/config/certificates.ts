@@ -11,8 +11,8 @@ import tls from 'node:tls'
 import type { TlsConfig } from './config.ts'
 import { isReadableByOthers, reason } from './files.ts'
 import { secret, text } from './kinds.ts'
+import { find, type Reader, setting } from './layers.ts'
 import type { Place } from './problems.ts'
-import { find, type Reader, setting } from './settings.ts'
 
 const CERTIFICATE = '-----BEGIN CERTIFICATE-----'
 const CERTIFICATES = /-----BEGIN CERTIFICATE-----[^-]*(?:-----END CERTIFICATE-----)?/g

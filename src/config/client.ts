@@ -4,14 +4,11 @@
  * toba's REST client reads `[conexion]` of `<proyecto>/rest/<servicio>/cliente.ini` and lets the environment replace the
  * credentials with CREDENCIALES_API_BASIC_<SERVICIO>, as `[["usuario","clave","url"]]`.
  */
-import { findFile, isReadableByOthers } from './files.ts'
+import type { Variable } from './env.ts'
+import { findFile, isReadableByOthers, type Locations } from './files.ts'
 import { parseIni } from './ini.ts'
-import type { Locations } from './locations.ts'
+import { type Context, type Layer, NOTHING, sectionLayer, type Written, written } from './layers.ts'
 import { type Place, quoted } from './problems.ts'
-import { type Context, type Layer, NOTHING, sectionLayer, type Written, written } from './settings.ts'
-import type { Variable } from './variables.ts'
-
-export const SERVICE_NAME = /^(?:[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99})?$/
 
 /** The layers of a service, most important first; reported and empty when there is none. */
 export function serviceLayers(
@@ -92,4 +89,20 @@ export function basicByDefault(layers: readonly Layer[]): Layer {
   return {
     find: (key) => (key === 'auth_tipo' && byVariable ? { ...credentials, texts: ['basic'], shown: 'basic' } : null),
   }
+}
+
+/**
+ * `base` with one more segment at the end of its path, forgiving a base that lacks its last slash: toba's `to` is written
+ * either way, and RFC 3986 §5.2.3 alone would replace the last segment. A query stays at the end.
+ */
+export function below(base: string, segment: string): string {
+  const url = new URL(base)
+  url.pathname = `${url.pathname.replace(/(?<!\/)\/+$/, '')}/${segment}/`
+  return url.href
+}
+
+/** `localhost`, 127.0.0.0/8, ::1: what is said to them does not leave the machine. */
+export function isLoopback(url: string): boolean {
+  const { hostname } = new URL(url)
+  return /^(?:localhost|(?:.+\.)?localhost|127(?:\.\d{1,3}){3}|\[::1\])$/.test(hostname)
 }

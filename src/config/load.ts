@@ -7,19 +7,29 @@
 
 import { nearest } from '../model/nearest.ts'
 import type { Config, Source } from './config.ts'
-import { parseEnv } from './env.ts'
-import { findFile, isReadableByOthers, readFile, type TextFile, UNSEEN } from './files.ts'
+import { parseEnv, Variables } from './env.ts'
+import {
+  findFile,
+  isReadableByOthers,
+  type LoadOptions,
+  type Locations,
+  locations,
+  misspelt,
+  projectsWithIni,
+  readFile,
+  type TextFile,
+  UNSEEN,
+  type Wanted,
+} from './files.ts'
 import { type IniFile, parseIni } from './ini.ts'
 import { boolean } from './kinds.ts'
-import { type LoadOptions, type Locations, locations, misspelt, projectsWithIni, type Wanted } from './locations.ts'
+import { type Context, NOTHING, sectionLayer, setting, variablesLayer } from './layers.ts'
 import { COMMON, Problems } from './problems.ts'
 import { SecretValues } from './secret-values.ts'
 import { sectionsConfig } from './sections.ts'
-import { type Context, NOTHING, sectionLayer, setting, variablesLayer } from './settings.ts'
-import { Variables } from './variables.ts'
-import { ACTIVE_VARIABLE, isSecret, OWN_VARIABLES } from './vocabulary.ts'
+import { ACTIVE_VARIABLE, isSecret, OWN_VARIABLES } from './settings.ts'
 
-export type { LoadOptions } from './locations.ts'
+export type { LoadOptions } from './files.ts'
 export { parseDuration, parseSize } from './quantities.ts'
 
 /** Where a load looks: for `verificar`, and for a watcher that waits for a file to appear. */

@@ -8,7 +8,7 @@
 import { ConfigError } from '../errors.ts'
 import { nearest } from '../model/nearest.ts'
 import type { Secrets } from '../model/secrets.ts'
-import { NAMED_SECTIONS, SINGLE_SECTIONS } from './vocabulary.ts'
+import { NAMED_SECTIONS, SINGLE_SECTIONS } from './settings.ts'
 
 /** Where something is written. `line` counts from 1; null where it has none (the environment, a missing file). */
 export interface Place {

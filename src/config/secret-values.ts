@@ -6,9 +6,9 @@
  * Read leniently: a value that turns out to be wrong is quoted in an error, and must not be shown there either.
  */
 import { isSecretHeader, isSecretParameter, MASK, Secrets } from '../model/secrets.ts'
-import { splitArguments } from './callback.ts'
-import type { Range } from './variables.ts'
-import { isSecret } from './vocabulary.ts'
+import type { Range } from './env.ts'
+import { splitArguments } from './listener-kinds.ts'
+import { isSecret } from './settings.ts'
 
 /** The values that one load comes across. */
 export class SecretValues {

@@ -3,16 +3,52 @@
  */
 import * as v from 'valibot'
 import { suggestion } from '../model/nearest.ts'
+import { readPem } from './certificates.ts'
 import { basicByDefault, serviceLayers } from './client.ts'
-import { type Config, type ListenerConfig, LOG_LEVELS, type RetryStrategy, type WorkersConfig } from './config.ts'
+import {
+  type AuditConfig,
+  type Config,
+  type ListenerConfig,
+  LOG_LEVELS,
+  type RedisConfig,
+  type RetryStrategy,
+  type WorkersConfig,
+} from './config.ts'
+import type { Locations } from './files.ts'
 import type { IniFile, IniSection } from './ini.ts'
-import { duration, type HostPort, hostPortSchema, integer, kind, size, word } from './kinds.ts'
+import * as kinds from './kinds.ts'
+import {
+  boolean,
+  decimal,
+  duration,
+  durationSchema,
+  type HostPort,
+  hostOrSocket,
+  hostPortSchema,
+  integer,
+  kind,
+  list,
+  orEmpty,
+  percent,
+  port,
+  secret,
+  size,
+  text,
+  word,
+} from './kinds.ts'
+import {
+  type Context,
+  find,
+  type Layer,
+  NOTHING,
+  type Reader,
+  reportUnknownKeys,
+  sectionLayer,
+  setting,
+  variablesLayer,
+} from './layers.ts'
 import { listenerConfig, type Surroundings, type Target } from './listener.ts'
-import type { Locations } from './locations.ts'
-import { auditConfig, redisConfig } from './servers.ts'
-import { type Context, type Layer, NOTHING, type Reader, reportUnknownKeys, sectionLayer, setting } from './settings.ts'
-import { DEFAULT_STRATEGY_NAME, strategy } from './strategies.ts'
-import { NAMED_SECTIONS, ROOT_KEYS, SINGLE_SECTIONS } from './vocabulary.ts'
+import { AUDIT_VARIABLES, NAMED_SECTIONS, REDIS_VARIABLES, ROOT_KEYS, SINGLE_SECTIONS } from './settings.ts'
 
 type Sections = Pick<Config, 'redis' | 'audit' | 'workers' | 'defaultStrategy' | 'listeners'>
 
@@ -167,8 +203,6 @@ function warnAboutUnused(
   }
 }
 
-const SECOND = 1000
-
 function workersConfig(reader: Reader): WorkersConfig {
   return {
     concurrency: setting(reader, 'concurrencia', integer(1, 10_000), 100),
@@ -192,3 +226,149 @@ const METRICS = kind<HostPort>(
     hostPortSchema,
   ),
 )
+
+/** `ini` is [redis_config]. */
+export function redisConfig(context: Context, ini: Layer): RedisConfig {
+  const variables = Object.fromEntries(Object.entries(REDIS_VARIABLES).map(([key, name]) => [key, [name]]))
+  const reader: Reader = { context, section: 'redis_config', layers: [variablesLayer(context, variables), ini] }
+  const sentinels = setting(
+    reader,
+    'sentinelas',
+    list('servidor:puerto, separados por comas', hostPortSchema, { least: 1, most: 64 }),
+    [],
+  )
+  const sentinelMaster = setting(reader, 'sentinela_maestro', text, null)
+  const tls = setting(reader, 'tls', boolean, false)
+  checkSentinels(reader, sentinels.length > 0, sentinelMaster !== null)
+  const ca = readPem(reader, 'ca')
+  const written = find(reader.layers, 'ca')
+  if (written && !tls) context.problems.warn(written.place, 'no tiene efecto: tls no está activado.')
+  return {
+    host: setting(reader, 'host', kinds.host, '127.0.0.1'),
+    port: setting(reader, 'port', port, 6379),
+    username: setting(reader, 'usuario', text, null),
+    password: setting(reader, 'password', secret(text), null),
+    db: setting(reader, 'base', integer(0, 1_000_000), 0),
+    tls,
+    ca,
+    sentinels,
+    sentinelMaster,
+  }
+}
+
+function checkSentinels(reader: Reader, sentinels: boolean, master: boolean): void {
+  const { problems } = reader.context
+  const written = find(reader.layers, sentinels ? 'sentinelas' : 'sentinela_maestro')
+  if (sentinels && !master) {
+    problems.add(
+      written!.place,
+      'hay sentinelas, pero falta sentinela_maestro: el nombre que el maestro tiene en ellas.',
+    )
+  }
+  if (master && !sentinels && find(reader.layers, 'sentinelas') === null) {
+    problems.warn(written!.place, 'no tiene efecto: no hay sentinelas.')
+  }
+}
+
+/** `ini` is [auditoria]. */
+export function auditConfig(context: Context, ini: Layer): AuditConfig {
+  const entries = Object.entries(AUDIT_VARIABLES)
+  const own = Object.fromEntries(entries.map(([key, names]) => [key, [names.own]]))
+  const others = Object.fromEntries(entries.map(([key, names]) => [key, names.others]))
+  const reader: Reader = {
+    context,
+    section: 'auditoria',
+    layers: [variablesLayer(context, own), ini, variablesLayer(context, others)],
+  }
+  return {
+    host: setting(reader, 'host', hostOrSocket, '127.0.0.1'),
+    port: setting(reader, 'puerto', port, 5432),
+    database: setting(reader, 'base', text, 'resthooks'),
+    username: setting(reader, 'usuario', text, 'postgres'),
+    password: setting(reader, 'clave', secret(text), null),
+    sslmode: setting(
+      reader,
+      'sslmode',
+      word(['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full']),
+      'prefer',
+    ),
+    schema: setting(reader, 'schema', SCHEMA, 'resthooks'),
+    maxPending: setting(reader, 'max_pendientes', integer(0, 1_000_000_000), 1_000_000),
+    maxPendingBytes: setting(reader, 'max_pendientes_bytes', size(0, 1024 ** 4), 0),
+    retention: setting(reader, 'retencion', duration(0, 36_500 * DAY), 365 * DAY),
+  }
+}
+
+/** Postgres folds unquoted names and keeps 63 bytes; `pg_` is its own. */
+const SCHEMA = kind(
+  'el nombre de un esquema: letras minúsculas sin acento, números y «_», hasta 63, sin empezar con número ni con pg_',
+  v.pipe(v.string(), v.trim(), v.regex(/^(?!pg_)[a-z_][a-z0-9_]{0,62}$/)),
+)
+
+const SECOND = 1000
+const MINUTE = 60 * SECOND
+const HOUR = 60 * MINUTE
+const DAY = 24 * HOUR
+const LONGEST = 365 * DAY
+
+export const DEFAULT_STRATEGY_NAME = 'predeterminada'
+
+const DEFAULT_DELAYS: readonly number[] = [
+  5 * SECOND,
+  5 * MINUTE,
+  30 * MINUTE,
+  2 * HOUR,
+  5 * HOUR,
+  10 * HOUR,
+  14 * HOUR,
+  20 * HOUR,
+  24 * HOUR,
+]
+
+const DELAYS = orEmpty(
+  list('una lista de 1 a 1000 duraciones separadas por comas (5s, 5m, 2h)', durationSchema(1, LONGEST), {
+    least: 1,
+    most: 1000,
+  }),
+)
+
+/** Keys that only some kinds obey. */
+const OBEYED = {
+  lista: ['esperas'],
+  exponencial: ['espera_inicial', 'factor', 'espera_maxima', 'intentos'],
+  lineal: ['espera_inicial', 'espera_maxima', 'intentos'],
+  fija: ['espera_inicial', 'intentos'],
+} as const
+
+type StrategyKind = keyof typeof OBEYED
+
+export function strategy(reader: Reader, name: string): RetryStrategy {
+  const kind = setting(reader, 'estrategia', word(['lista', 'exponencial', 'lineal', 'fija']), 'lista')
+  const common = {
+    name,
+    jitter: setting(reader, 'jitter', percent, 20) / 100,
+    expiry: setting(reader, 'vencimiento', duration(0, LONGEST), 7 * DAY),
+  }
+  warnAboutIdleKeys(reader, kind)
+  if (kind === 'lista') return { ...common, kind, delays: setting(reader, 'esperas', DELAYS, DEFAULT_DELAYS) }
+
+  const first = setting(reader, 'espera_inicial', duration(1, LONGEST), kind === 'exponencial' ? 5 * SECOND : MINUTE)
+  const attempts = setting(reader, 'intentos', integer(1, 10_000), 10)
+  if (kind === 'fija') return { ...common, kind, first, attempts }
+
+  const max = setting(reader, 'espera_maxima', duration(1, LONGEST), Math.max(first, DAY))
+  const written = find(reader.layers, 'espera_maxima')
+  if (written && max < first) {
+    reader.context.problems.add(written.place, 'es menor que espera_inicial: ninguna espera cumpliría las dos.')
+  }
+  if (kind === 'lineal') return { ...common, kind, first, max, attempts }
+  return { ...common, kind, first, max, attempts, factor: setting(reader, 'factor', decimal(1, 1000), 2) }
+}
+
+function warnAboutIdleKeys(reader: Reader, kind: StrategyKind): void {
+  const obeyed: readonly string[] = OBEYED[kind]
+  for (const key of new Set(Object.values(OBEYED).flat())) {
+    const written = obeyed.includes(key) ? null : find(reader.layers, key)
+    if (written) reader.context.problems.warn(written.place, `no tiene efecto con estrategia = ${kind}.`)
+  }
+}

@@ -6,8 +6,8 @@
  */
 
 import { createHmac } from 'node:crypto'
-import { authHeader } from '../config/auth.ts'
 import type { ListenerConfig } from '../config/config.ts'
+import { authHeader } from '../config/listener.ts'
 import { checkHeader, checkMessageHeaders, checkMethod, checkOwnHeader, headerText } from '../model/http.ts'
 import type { Message } from '../model/message.ts'
 import { isSecretHeader, MASK } from '../model/secrets.ts'

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { splitArguments } from '../../src/config/callback.ts'
+import { splitArguments } from '../../src/config/listener-kinds.ts'
 
 test.each([
   ['/opt/x --ok', ['/opt/x', '--ok']],

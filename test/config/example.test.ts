@@ -11,7 +11,7 @@ import {
   ROOT_KEYS,
   STRATEGY_KEYS,
   WORKERS_KEYS,
-} from '../../src/config/vocabulary.ts'
+} from '../../src/config/settings.ts'
 import { folder, load } from './folder.ts'
 
 const read = (name: string) => readFileSync(fileURLToPath(new URL(`../../${name}`, import.meta.url)), 'utf8')

@@ -10,7 +10,7 @@ import {
   REDIS_KEYS,
   STRATEGY_KEYS,
   WORKERS_KEYS,
-} from '../../src/config/vocabulary.ts'
+} from '../../src/config/settings.ts'
 import { ConfigError } from '../../src/errors.ts'
 import { folder } from './folder.ts'
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { below, isLoopback } from '../../src/config/url.ts'
+import { below, isLoopback } from '../../src/config/client.ts'
 
 test.each([
   ['https://h/rest/', 'https://h/rest/v1/'],
