@@ -243,9 +243,10 @@ export function authConfig(reader: Reader, place: Place): AuthConfig {
   const written = find(reader.layers, 'auth_tipo')
   const type = setting(reader, 'auth_tipo', word(AUTH_TYPES), 'ninguna')
   const username = setting(reader, 'auth_usuario', text, null)
-  const password = setting(reader, 'auth_password', secret(text), null)
-  const token = setting(reader, 'auth_token', secret(headerText), null)
   const parameter = setting(reader, 'auth_parametro', PARAMETER, { in: 'query', name: 'api_key' } as const)
+  const isHeader = type === 'bearer' || (type === 'api_key' && parameter.in === 'header')
+  const password = setting(reader, 'auth_password', secret(isHeader ? headerText : text), null)
+  const token = setting(reader, 'auth_token', secret(headerText), null)
   const tokenUrl = setting(reader, 'auth_url', httpUrl, null)
   const scope = setting(reader, 'auth_alcance', text, null)
 
@@ -310,6 +311,6 @@ const PARAMETER = kind(
       const header = /^cabecera:\s*(.+)$/.exec(value)
       return header ? ({ in: 'header', name: header[1]! } as const) : ({ in: 'query', name: value } as const)
     }),
-    v.check((place) => place.in === 'query' || checkOwnHeader(place.name, '') === null),
+    v.check((place) => place.in === 'query' || (checkOwnHeader(place.name, '') === null && !/^host$/i.test(place.name))),
   ),
 )

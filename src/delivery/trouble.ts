@@ -67,19 +67,21 @@ const DNS = /^(ENOTFOUND|EAI_|ENODATA|ESERVFAIL|ENONAME|EBADNAME|ETIMEOUT$|EREFU
 const TLS =
   /^(ERR_TLS_|ERR_SSL_|ERR_OSSL_|CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|EPROTO$|CRL_|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH_|ERR_CRYPTO_)/
 const ANSWER = /^(HPE_|UND_ERR_RES|UND_ERR_HEADERS_OVERFLOW|UND_ERR_RESPONSE)/
-const REQUEST = /^(UND_ERR_INVALID_ARG|UND_ERR_NOT_SUPPORTED|UND_ERR_REQ_CONTENT_LENGTH|ERR_INVALID_)/
+const UNWRITABLE = /^UND_ERR_(INVALID_ARG|NOT_SUPPORTED|REQ_CONTENT_LENGTH)/
 const TIMEOUT = /^(ETIMEDOUT$|UND_ERR_(CONNECT|HEADERS|BODY)_TIMEOUT)/
 
 function codeOf(error: unknown, stage: Stage): TroubleCode {
   const codes = codesOf(error)
   const any = (pattern: RegExp) => codes.some((code) => pattern.test(code))
   if (any(OUT_OF_DESCRIPTORS)) return 'recursos'
+  // undici refuses what cannot be written before it has a socket.
+  if (any(UNWRITABLE)) return 'solicitud'
   if (stage === 'dns' || any(DNS)) return 'dns'
   if (stage === 'tls' || any(TLS)) return 'tls'
   // The kernel's own ETIMEDOUT only counts when no address answered at all.
   if (codes.length > 0 && codes.every((code) => TIMEOUT.test(code))) return 'timeout'
   if (any(ANSWER)) return 'respuesta'
-  if (any(REQUEST)) return 'solicitud'
+  if (any(/^ERR_INVALID_/)) return 'solicitud'
   return stage === 'response' ? 'respuesta' : 'conexion'
 }
 

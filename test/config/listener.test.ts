@@ -229,12 +229,28 @@ test('what the configuration accepts can be sent, and what cannot be sent it ref
     'TRACE',
     'CONNECT',
   )
+  const quoted = (text: string) => `"${text.replace(/["\\]/g, '\\$&')}"`
+  const value = fc.oneof(fc.constantFrom('k', 'clałe', 'ñ', '[', ' '), fc.string({ maxLength: 5 })).map(quoted)
+  const auth = fc
+    .tuple(
+      fc.constantFrom('ninguna', 'basic', 'digest', 'bearer', 'api_key'),
+      fc.constantFrom('auth_token', 'auth_password'),
+      fc.constantFrom('cabecera:X-K', 'cabecera:Host', 'cabecera:Cookie', 'cabecera:TE', 'clave'),
+      value,
+    )
+    .map(([type, key, place, secret]) =>
+      [
+        `auth_tipo = ${type}`,
+        type === 'ninguna' ? '' : `${key} = ${secret}`,
+        /basic|digest/.test(type) ? `auth_usuario = ${secret}` : '',
+        type === 'api_key' ? `auth_parametro = ${place}` : '',
+      ].join('\n'),
+    )
   let sent = 0
   await fc.assert(
-    fc.asyncProperty(fc.array(header, { maxLength: 3 }), path, method, async (headers, ruta, metodo) => {
-      const quoted = (text: string) => `"${text.replace(/["\\]/g, '\\$&')}"`
+    fc.asyncProperty(fc.array(header, { maxLength: 2 }), path, method, auth, async (headers, ruta, metodo, auth) => {
       const lines = headers.map(([key, value]) => `cabeceras[] = ${quoted(`${key}: ${value}`)}`)
-      const ini = `[listener x]\nurl = ${server.url}/r\nruta = ${quoted(ruta)}\nmetodo = ${metodo}\n${lines.join('\n')}\n`
+      const ini = `[listener x]\nurl = ${server.url}/r\nruta = ${quoted(ruta)}\nmetodo = ${metodo}\n${auth}\n${lines.join('\n')}\n`
       let config: ReturnType<typeof load>
       try {
         config = load(ini)
@@ -246,8 +262,16 @@ test('what the configuration accepts can be sent, and what cannot be sent it ref
       expect(outcome, ini).toEqual({ kind: 'success' })
       sent += 1
     }),
-    // The header is a counterexample of earlier.
-    { numRuns: 200, examples: [[[['Host', '[']], '', 'post']] },
+    // Counterexamples of earlier.
+    {
+      numRuns: 200,
+      examples: [
+        [[['Host', '[']], '', 'post', ''],
+        [[], '', 'post', 'auth_tipo = bearer\nauth_password = "clałe"'],
+        [[], '', 'post', 'auth_tipo = api_key\nauth_parametro = cabecera:X-K\nauth_password = "clałe"'],
+        [[], '', 'post', 'auth_tipo = api_key\nauth_parametro = cabecera:Host\nauth_token = "["'],
+      ],
+    },
   )
   expect(sent).toBeGreaterThan(5)
 })

@@ -26,6 +26,7 @@ describe('a short code for every failure', () => {
     ['ERR_TLS_CERT_ALTNAME_INVALID', 'connect', 'tls'],
     ['ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED', 'request', 'tls'],
     ['UND_ERR_INVALID_ARG', 'request', 'solicitud'],
+    ['UND_ERR_INVALID_ARG', 'dns', 'solicitud'],
     ['QUIEN_SABE', 'request', 'conexion'],
     ['QUIEN_SABE', 'response', 'respuesta'],
   ] as const)('%s while %s → %s', (code, stage, expected) => {
