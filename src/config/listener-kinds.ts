@@ -1,13 +1,13 @@
 /**
  * The kinds of value that only listeners have.
  */
-import { isIP } from 'node:net'
 import * as v from 'valibot'
 import {
   checkMessageHeaders,
   checkMethod,
   checkOwnHeader,
   checkPath,
+  cidrOf,
   METADATA_NETWORKS,
   METHODS,
 } from '../model/http.ts'
@@ -108,13 +108,8 @@ export const secrets: Kind<string[]> = list(
 
 const network = v.pipe(
   v.string(),
-  v.check((text) => {
-    const [address, bits, ...rest] = text.split('/')
-    const version = isIP(address!)
-    if (version === 0 || rest.length > 0) return false
-    return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128))
-  }),
-  v.transform((text) => (text.includes('/') ? text : `${text}/${isIP(text) === 4 ? 32 : 128}`)),
+  v.check((text) => cidrOf(text) !== null),
+  v.transform((text) => cidrOf(text)!),
 )
 
 /** Those named are added to the metadata addresses, unless `ninguna` stands among them. */

@@ -311,6 +311,8 @@ const PARAMETER = kind(
       const header = /^cabecera:\s*(.+)$/.exec(value)
       return header ? ({ in: 'header', name: header[1]! } as const) : ({ in: 'query', name: value } as const)
     }),
-    v.check((place) => place.in === 'query' || (checkOwnHeader(place.name, '') === null && !/^host$/i.test(place.name))),
+    v.check(
+      (place) => place.in === 'query' || (checkOwnHeader(place.name, '') === null && !/^host$/i.test(place.name)),
+    ),
   ),
 )

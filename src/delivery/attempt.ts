@@ -38,7 +38,6 @@ export class Deliverer {
   readonly #own: Sockets
   /** Sockets to other servers (redirects, token endpoint) are used once and closed. */
   readonly #others = new Set<Sockets>()
-  readonly #problem: Trouble | null
   readonly #secrets: Secrets
   readonly #certificate: X509Certificate | null
 
@@ -50,15 +49,8 @@ export class Deliverer {
     this.#listener = listener
     this.#secrets = secrets
     this.#template = prepare(listener, version)
-    const problems: string[] = this.#template.problem === null ? [] : [this.#template.problem]
-    let blocked = blockList([])
-    try {
-      blocked = blockList(listener.blockedNetworks)
-    } catch (error) {
-      problems.push((error as Error).message)
-    }
-    this.#problem = problems.length === 0 ? null : new Trouble('solicitud', problems.join('; '))
     const { connectTimeout, tls } = listener
+    const blocked = blockList(listener.blockedNetworks)
     this.#dialing = { connectTimeout, blocked, context: secureContext(tls, true), session: undefined }
     this.#certificate = this.#template.base.protocol === 'https:' ? clientCertificate(tls) : null
     this.#own = new Sockets(this.#template.origin, this.#dialing, listener.concurrency)
@@ -107,7 +99,6 @@ export class Deliverer {
   ): Promise<AttemptResult> {
     let request: BuiltRequest
     try {
-      if (this.#problem !== null) throw this.#problem
       request = buildRequest(this.#template, message, number, Date.now())
     } catch (error) {
       return this.#withoutRequest(requests, networkTrouble(error, 'request'), this.#listener.method, this.#listener.url)

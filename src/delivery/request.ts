@@ -8,7 +8,7 @@
 import { createHmac } from 'node:crypto'
 import type { ListenerConfig } from '../config/config.ts'
 import { authHeader } from '../config/listener.ts'
-import { checkHeader, checkMessageHeaders, checkMethod, checkOwnHeader, headerText } from '../model/http.ts'
+import { checkHeader, checkMessageHeaders, checkMethod, headerText } from '../model/http.ts'
 import type { Message } from '../model/message.ts'
 import { isSecretHeader, MASK } from '../model/secrets.ts'
 import { expandPath, joinPath } from './path.ts'
@@ -33,8 +33,8 @@ export interface RequestTemplate {
   /** `base.origin`, which URL computes anew each time. */
   readonly origin: string
   readonly method: string
-  /** The whole target when no message can change it, else null. */
-  readonly fixedTarget: string | null
+  /** The whole target, where only a message's own `ruta` can change it; computed once. */
+  fixedTarget: string | null
   readonly path: string
   readonly contentType: string | null
   readonly headers: readonly string[]
@@ -48,26 +48,18 @@ export interface RequestTemplate {
   readonly authHeader: string | null
   /** `ListenerConfig.hidden`. */
   readonly hidden: ReadonlySet<string>
-  /** What makes every request impossible, in Spanish. */
-  readonly problem: string | null
 }
 
-/** @param version of this program, for `User-Agent` */
+/**
+ * @param listener as the configuration accepted it, by the same rules
+ * @param version  of this program, for `User-Agent`
+ */
 export function prepare(listener: ListenerConfig, version: string): RequestTemplate {
-  let problem = checkMethod(listener.method)
-  let base = new URL('http://invalid.invalid/')
-  try {
-    base = new URL(listener.url)
-    if (!/^https?:$/.test(base.protocol))
-      problem ??= `la URL del listener empieza con ${base.protocol}; se acepta http o https`
-  } catch {
-    problem ??= 'la URL del listener no es válida'
-  }
+  const base = new URL(listener.url)
   const hidden = new Set(listener.hidden)
   const headers: string[] = []
   const recorded: Record<string, string> = {}
   for (const [name, value] of listener.headers) {
-    problem ??= checkOwnHeader(name, value)
     headers.push(name, value)
     record(recorded, name, value, hidden)
   }
@@ -75,20 +67,11 @@ export function prepare(listener: ListenerConfig, version: string): RequestTempl
     headers.unshift('User-Agent', `resthooks/${version}`)
     recorded['User-Agent'] = `resthooks/${version}`
   }
-  let fixedTarget: string | null = null
-  if (problem === null && !listener.path.includes('{')) {
-    try {
-      fixedTarget = joinPath(base, expandPath(listener.path, { id: '', event: '', body: Buffer.alloc(0) }))
-    } catch (error) {
-      problem = (error as Error).message
-    }
-  }
-  const { auth } = listener
   return {
     base,
     origin: base.origin,
     method: listener.method.toUpperCase(),
-    fixedTarget,
+    fixedTarget: null,
     path: listener.path,
     contentType: listener.contentType,
     headers,
@@ -96,9 +79,8 @@ export function prepare(listener: ListenerConfig, version: string): RequestTempl
     fixedHeaders: fixedHeaders(listener),
     namesContentType: listener.headers.some(([name]) => name.toLowerCase() === 'content-type'),
     keys: listener.secrets.map(secretKey),
-    authHeader: authHeader(auth),
+    authHeader: authHeader(listener.auth),
     hidden,
-    problem,
   }
 }
 
@@ -109,7 +91,6 @@ export function prepare(listener: ListenerConfig, version: string): RequestTempl
  */
 export function buildRequest(template: RequestTemplate, message: Message, number: number, now: number): BuiltRequest {
   const problem =
-    template.problem ??
     (message.method === null ? null : checkMethod(message.method)) ??
     checkMessageHeaders(message.headers, template.authHeader)
   if (problem !== null) throw new Trouble('solicitud', problem)
@@ -166,8 +147,12 @@ function fixedHeaders(listener: ListenerConfig): ReadonlySet<string> {
 }
 
 function targetOf(template: RequestTemplate, message: Message): string {
-  if (message.path === null && template.fixedTarget !== null) return template.fixedTarget
-  return joinPath(template.base, expandPath(message.path ?? template.path, message))
+  const path = message.path ?? template.path
+  const isFixed = message.path === null && !path.includes('{')
+  if (isFixed && template.fixedTarget !== null) return template.fixedTarget
+  const target = joinPath(template.base, expandPath(path, message))
+  if (isFixed) template.fixedTarget = target
+  return target
 }
 
 /** Replaces every header of that name, whatever its case. */

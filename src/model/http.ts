@@ -142,18 +142,21 @@ export const METADATA_NETWORKS: readonly string[] = [
   '168.63.129.16/32',
 ]
 
-/** The CIDR ranges as a list to check against. @throws with the one that is no network */
+/** The CIDR range that a text means, or null where it means none: an address is a range of its own. */
+export function cidrOf(text: string): string | null {
+  const [address = '', bits, ...rest] = text.split('/')
+  const longest = { 0: -1, 4: 32, 6: 128 }[isIP(address)]!
+  if (rest.length > 0 || longest < 0) return null
+  if (bits === undefined) return `${address}/${longest}`
+  return /^\d{1,3}$/.test(bits) && Number(bits) <= longest ? text : null
+}
+
+/** CIDR ranges as a list to check against. */
 export function blockList(ranges: readonly string[]): BlockList {
   const list = new BlockList()
   for (const range of ranges) {
-    const [address = '', prefix] = range.split('/')
-    const version = isIP(address)
-    const bits = prefix === undefined ? (version === 6 ? 128 : 32) : Number(prefix)
-    try {
-      list.addSubnet(address, bits, version === 6 ? 'ipv6' : 'ipv4')
-    } catch (cause) {
-      throw new Error(`redes_bloqueadas: "${range}" no es una red`, { cause })
-    }
+    const [address = '', bits] = range.split('/')
+    list.addSubnet(address, Number(bits), isIP(address) === 6 ? 'ipv6' : 'ipv4')
   }
   return list
 }

@@ -3,11 +3,11 @@ import type { LookupAddress } from 'node:dns'
 import { type BlockList, isIP } from 'node:net'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { endpointOf, Names, names } from '../../src/delivery/connect.ts'
-import { blockList, isBlocked } from '../../src/model/http.ts'
+import { blockList, cidrOf, isBlocked } from '../../src/model/http.ts'
 import { attempt, serve } from './scene.ts'
 
 describe('redes_bloqueadas', () => {
-  const list: BlockList = blockList(['169.254.0.0/16', '10.1.2.3', 'fe80::/10', 'fd00:ec2::254/128', '::1'])
+  const list: BlockList = blockList(['169.254.0.0/16', '10.1.2.3/32', 'fe80::/10', 'fd00:ec2::254/128', '::1/128'])
 
   test.each([
     ['169.254.169.254', true],
@@ -43,8 +43,17 @@ describe('redes_bloqueadas', () => {
     (address) => expect(isBlocked(blockList(['127.0.0.0/8']), address)).toBe(true),
   )
 
-  test.each(['nada', '10.0.0.0/33', '10.0.0.0/x', '10.0.0'])('%j is no network', (range) => {
-    expect(() => blockList([range])).toThrow(range)
+  test.each([
+    ['10.0.0.0/8', '10.0.0.0/8'],
+    ['10.1.2.3', '10.1.2.3/32'],
+    ['::1', '::1/128'],
+    ...['nada', '10.0.0.0/33', '10.0.0.0/x', '10.0.0.0/', '10.0.0.0/8/8', '10.0.0', '::/129', ''].map((no) => [
+      no,
+      null,
+    ]),
+  ])('%j means the network %j', (text, range) => {
+    expect(cidrOf(text!)).toBe(range)
+    if (range !== null) expect(() => blockList([range!])).not.toThrow()
   })
 
   test('an address literal is refused without a connection', async () => {
@@ -68,12 +77,12 @@ describe('redes_bloqueadas', () => {
   test('a name is judged by every address that it has, and connected to an allowed one', async () => {
     const server = await serve(() => ({}))
     const name = `http://localhost:${server.port}/`
-    const all = await attempt({ url: name, blockedNetworks: ['127.0.0.0/8', '::1'] })
+    const all = await attempt({ url: name, blockedNetworks: ['127.0.0.0/8', '::1/128'] })
     expect(all.requests[0]).toMatchObject({
       error: 'bloqueada',
       errorDetail: expect.stringContaining('localhost resuelve a'),
     })
-    const some = await attempt({ url: name, blockedNetworks: ['::1'] })
+    const some = await attempt({ url: name, blockedNetworks: ['::1/128'] })
     expect(some.requests[0]).toMatchObject({ status: 200, ip: '127.0.0.1' })
   })
 })

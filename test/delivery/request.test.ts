@@ -276,14 +276,4 @@ describe('method and body', () => {
     const body = Buffer.from('{"n":12345678901234567890,"n":1,"s":"\\u00e1"}')
     expect(build({}, { body }).body).toBe(body)
   })
-
-  test.each([
-    [{ url: 'ftp://h/' }, /ftp:/],
-    [{ url: 'nada' }, /no es válida/],
-    [{ headers: [['Content-Length', '3']] as [string, string][] }, /Content-Length/],
-    [{ headers: [['webhook-id', 'x']] as [string, string][] }, /webhook-id/],
-    [{ path: '../x' }, /segmento/],
-  ])('a listener that can make no request says why: %j', (listener, problem) => {
-    expect(() => build(listener)).toThrow(problem)
-  })
 })
