@@ -12,9 +12,9 @@ const LEVELS = [
   ['model'],
   ['config'],
   ['delivery', 'queue', 'audit'],
-  ['worker', 'panel'],
+  ['worker'],
   ['recovery', 'checks'],
-  ['commands'],
+  ['commands', 'panel'],
 ]
 
 test('imports run one way', async () => {

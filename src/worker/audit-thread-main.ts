@@ -13,7 +13,7 @@ import { AuditWriter } from './audit-writer.ts'
 import { untilReady } from './connections.ts'
 import { createLog } from './log.ts'
 import { Outage } from './outage.ts'
-import { within } from './timing.ts'
+import { atMost } from './waiting.ts'
 
 /** Partitions are made months ahead: a look now and then is enough, and soon again after a failure. */
 const PARTITIONS_EVERY_MS = 6 * 3_600_000
@@ -93,7 +93,7 @@ function configure(data: ThreadData): void {
 
 async function finish(patience: number): Promise<void> {
   writer.stop()
-  await within(patience, running)
+  await atMost(patience, running)
   let failure: ResthooksError | null = null
   try {
     await writer.drain(patience)

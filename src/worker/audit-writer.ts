@@ -12,8 +12,7 @@ import { isRedisOutage, redisTrouble } from '../queue/redis.ts'
 import type { Logger } from './log.ts'
 import { LONGEST_SLEEP } from './loop.ts'
 import type { Outage } from './outage.ts'
-import { Signal } from './signal.ts'
-import { pause } from './timing.ts'
+import { Signal, sleep } from './waiting.ts'
 
 const BATCH = 1000
 /** A batch of large messages is shorter: what is read at once is held in memory several times over. */
@@ -64,7 +63,7 @@ export class AuditWriter {
     while (!this.#stopping) {
       const wait = await this.#step()
       if (wait === 0 || this.#stopping) continue
-      if (wait === GATHER_MS) await pause(wait)
+      if (wait === GATHER_MS) await sleep(wait)
       else {
         this.#scene.asleep()
         await this.bell.wait(wait)
@@ -96,7 +95,7 @@ export class AuditWriter {
         if ((await this.#pass()) === 0) return
       } catch (error) {
         if (Date.now() > end) throw error
-        await pause(200)
+        await sleep(200)
       }
     }
   }

@@ -2,8 +2,8 @@
 import type { Claimer } from './claimer.ts'
 import { LONGEST_SLEEP, Loop, type LoopEvents } from './loop.ts'
 import type { WorkerScene } from './scene.ts'
-import type { Signal } from './signal.ts'
-import { pause } from './timing.ts'
+import type { Signal } from './waiting.ts'
+import { sleep } from './waiting.ts'
 
 /** With so many requests under way, a free slot waits a moment for others: one claim for many costs as much as for one. */
 const BUSY = 16
@@ -24,7 +24,7 @@ export class ClaimLoop extends Loop {
       this.#lookedAt = this.turnedAt
       this.#claimer.hint()
     }
-    if (this.#claimer.running >= BUSY) await pause(GATHER_MS)
+    if (this.#claimer.running >= BUSY) await sleep(GATHER_MS)
     const { started, more } = await this.#claimer.pass()
     this.scene.redisOutage.worked(this)
     this.found(started > 0)

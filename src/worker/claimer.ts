@@ -11,7 +11,7 @@ import { BYTES_IN_FLIGHT, type Lane, shareBytes, shareSlots } from './lane.ts'
 import type { Leases } from './leases.ts'
 import type { WorkerScene } from './scene.ts'
 import type { Settler } from './settler.ts'
-import type { Signal } from './signal.ts'
+import type { Signal } from './waiting.ts'
 
 /** Lanes that one claim asks: bounds the time of the script. */
 const LANES_AT_ONCE = 64

@@ -12,7 +12,7 @@ import { callbackJob } from './callback-job.ts'
 import { type Executor, notUnderstood } from './lane.ts'
 import type { Outage } from './outage.ts'
 import type { WorkerScene } from './scene.ts'
-import { Signal } from './signal.ts'
+import { Signal } from './waiting.ts'
 
 export function laneSpecOf(listener: ListenerConfig): LaneSpec {
   return {
@@ -39,6 +39,17 @@ export class DeliveryExecutor implements Executor {
   }
 
   async execute(claimed: Claimed, signal: StopSignal): Promise<Settlement> {
+    const startedAt = performance.now()
+    const settlement = await this.#attempt(claimed, signal)
+    this.#scene.metrics()?.attempt(this.#listener.name, settlement.verdict, performance.now() - startedAt)
+    return settlement
+  }
+
+  close(): Promise<void> {
+    return this.#deliverer.close()
+  }
+
+  async #attempt(claimed: Claimed, signal: StopSignal): Promise<Settlement> {
     const number = claimed.number + 1
     // The audit's times are Redis's: this machine's clock may say something else.
     const toRedisTime = this.#scene.now() - Date.now()
@@ -69,10 +80,6 @@ export class DeliveryExecutor implements Executor {
       await waitForDescriptors(this.#scene.descriptors, result.outcome.reason, signal)
     } else this.#scene.descriptors.worked()
     return this.#settlement(claimed, number, message, result, signal.aborted, toRedisTime)
-  }
-
-  close(): Promise<void> {
-    return this.#deliverer.close()
   }
 
   #settlement(

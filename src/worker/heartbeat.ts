@@ -10,8 +10,7 @@ import type { Queue } from '../queue/queue.ts'
 import { redisTrouble } from '../queue/redis.ts'
 import { forgetWorkers, type WorkerInfo, writeHeartbeat } from '../queue/workers.ts'
 import type { WorkerScene } from './scene.ts'
-import { Signal } from './signal.ts'
-import { pause } from './timing.ts'
+import { Signal, sleep } from './waiting.ts'
 
 export const HEARTBEAT_MS: Millis = 3_000
 /** The audit that waits is looked at no more often than this, however much is dispatched. */
@@ -100,7 +99,7 @@ export class Heartbeat {
     while (!this.#stopped) {
       await this.bell.wait(this.backlogged ? STOPPED_WATCH_MS : HEARTBEAT_MS)
       if (!this.#stopped) await this.#look()
-      if (!this.#stopped) await pause(LEAST_WATCH_MS)
+      if (!this.#stopped) await sleep(LEAST_WATCH_MS)
     }
   }
 

@@ -8,7 +8,7 @@ import { look, type Seen } from '../queue/look.ts'
 import type { Queue } from '../queue/queue.ts'
 import type { LoopEvents } from './loop.ts'
 import type { WorkerScene } from './scene.ts'
-import { Signal } from './signal.ts'
+import { Signal } from './waiting.ts'
 
 export interface LookoutEvents extends Pick<LoopEvents, 'failed'> {
   seen(what: Seen): void

@@ -1,8 +1,7 @@
 /** What the worker's loops have in common: they turn until they are stopped, sleep until the bell, and wait out an outage. */
 import type { Millis } from '../model/message.ts'
 import type { WorkerScene } from './scene.ts'
-import { Signal } from './signal.ts'
-import { clamp } from './timing.ts'
+import { clamp, Signal } from './waiting.ts'
 
 /**
  * The longest a loop sleeps. Then it looks for itself, whatever the bells did not say: shorter than what `/salud` takes for

@@ -9,7 +9,7 @@ import { ConfigError } from '../errors.ts'
 import { standInLaunchFolder } from '../launch-folder.ts'
 import { Secrets } from '../model/secrets.ts'
 import { createLog } from './log.ts'
-import { Signal } from './signal.ts'
+import { Signal } from './waiting.ts'
 
 const RESTART_MS = 1_000
 const MAX_RESTART_MS = 30_000

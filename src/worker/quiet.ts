@@ -2,7 +2,7 @@
 import type { ClaimLoop } from './claim-loop.ts'
 import type { Claimer } from './claimer.ts'
 import type { DispatchLoop } from './dispatch-loop.ts'
-import { pause } from './timing.ts'
+import { sleep } from './waiting.ts'
 
 const LOOK_MS = 5
 
@@ -26,7 +26,7 @@ export async function untilQuiet({ dispatch, claim, claimer, ...parts }: QuietPa
   const limited = () =>
     [...claimer.lanes.values()].some(({ spec, left, nextAt }) => spec.rateLimit && left > 0 && nextAt !== null)
   while (!parts.over()) {
-    await pause(LOOK_MS)
+    await sleep(LOOK_MS)
     if (parts.busy()) continue
     if (dispatch.emptyPasses >= 2 && claim.emptyPasses >= 2 && !limited()) return
     parts.lookEverywhere()

@@ -2,6 +2,7 @@
 import type { Config } from '../config/config.ts'
 import type { LoadedConfig } from '../queue/workers.ts'
 import type { Logger } from './log.ts'
+import type { Metrics } from './metrics.ts'
 import type { BrokenLanes, Outage } from './outage.ts'
 
 export interface WorkerScene {
@@ -19,6 +20,8 @@ export interface WorkerScene {
   loaded(): LoadedConfig
   /** Requests and callbacks under way. */
   inFlight(): number
+  /** Where attempts are counted; undefined: nobody asks. */
+  metrics(): Metrics | undefined
   /** Redis's clock, ms since epoch, as far as it is known here. */
   now(): number
 }

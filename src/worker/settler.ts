@@ -9,7 +9,7 @@ import type { Queue, Settlement } from '../queue/queue.ts'
 import { causeOf, isRedisOutage, redisTrouble } from '../queue/redis.ts'
 import { logBreaker } from './log.ts'
 import type { WorkerScene } from './scene.ts'
-import { pause } from './timing.ts'
+import { sleep } from './waiting.ts'
 
 const AT_MOST = 300
 const AT_MOST_BYTES = 4 * 1024 * 1024
@@ -62,7 +62,7 @@ export class Settler {
 
   async #run(): Promise<void> {
     while (this.#waiting.length > 0 && !this.#abandoned) {
-      if (this.#scene.inFlight() >= BUSY && this.#waiting.length < AT_MOST) await pause(GATHER_MS)
+      if (this.#scene.inFlight() >= BUSY && this.#waiting.length < AT_MOST) await sleep(GATHER_MS)
       else await null
       const batch = this.#nextBatch()
       try {
@@ -71,7 +71,7 @@ export class Settler {
         this.#waiting.splice(0, batch.length)
       } catch (error) {
         const trouble = redisTrouble(causeOf(error, this.#queue.redis), this.#scene.config().redis)
-        await pause(this.#scene.redisOutage.failed(trouble, this))
+        await sleep(this.#scene.redisOutage.failed(trouble, this))
       }
     }
     this.#running = null

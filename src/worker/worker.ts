@@ -27,15 +27,13 @@ import { Leases } from './leases.ts'
 import { type Logger, logOutcome } from './log.ts'
 import { Lookout } from './lookout.ts'
 import { Subscriptions } from './match.ts'
-import { MetricsPlace } from './metrics-place.ts'
 import { type NightlyPurge, startNightlyPurge } from './nightly-purge.ts'
-import { observed } from './observed.ts'
 import { BrokenLanes, EXHAUSTED, Outage } from './outage.ts'
 import { untilQuiet } from './quiet.ts'
 import type { WorkerScene } from './scene.ts'
 import { Settler } from './settler.ts'
-import { Signal } from './signal.ts'
-import { waitWhile, within } from './timing.ts'
+import { StatusServer } from './status-server.ts'
+import { atMost, Signal, waitWhile } from './waiting.ts'
 
 export interface WorkerOptions {
   readonly config: Config
@@ -70,7 +68,7 @@ export class Worker {
   readonly #dispatching: DispatchLoop
   readonly #claiming: ClaimLoop
   readonly #lookout: Lookout
-  readonly #metrics: MetricsPlace
+  readonly #status: StatusServer
   readonly #audit: AuditThread
   readonly #heartbeat: Heartbeat
   #config: Config
@@ -95,6 +93,7 @@ export class Worker {
       config: () => this.#config,
       loaded: () => this.#loaded,
       inFlight: () => this.#leases.size,
+      metrics: () => this.#status.metrics,
       now: () => Date.now() + this.#clockOffset,
     }
     this.#connections = new Connections(options.config)
@@ -137,7 +136,7 @@ export class Worker {
         if (audit > 0) this.#audit.ring()
       },
     })
-    this.#metrics = new MetricsPlace(
+    this.#status = new StatusServer(
       this.#queue,
       this.#scene,
       () => performance.now() - Math.min(this.#dispatching.turnedAt, this.#claiming.turnedAt),
@@ -180,7 +179,7 @@ export class Worker {
     this.#audit.start()
     if (!once) {
       this.#nightlyPurge = startNightlyPurge(this.#queue, this.#scene)
-      await this.#metrics.open()
+      await this.#status.open()
     }
     try {
       const loops = Promise.all([this.#dispatching.run(), this.#claiming.run(), this.#lookout.run()])
@@ -244,7 +243,7 @@ export class Worker {
     if (connectsOtherwise) this.#connections.change(before.redis, config.redis, this.#options.log)
     // The server asks Postgres for /salud, with a connection of its own.
     const served = ({ workers, audit }: Config) => [workers.metrics, workers.metrics && audit]
-    if (!this.#options.once && !sameSettings(served(before), served(config))) void this.#metrics.open()
+    if (!this.#options.once && !sameSettings(served(before), served(config))) void this.#status.open()
     this.#audit.configure()
     this.#setOpen()
     this.#options.log.info({ listeners: config.listeners.size, activo: config.active }, 'configuración recargada')
@@ -290,14 +289,8 @@ export class Worker {
 
   #openLane(listener: ListenerConfig): void {
     if (!listener.active) return
-    const executor = observed(
-      new DeliveryExecutor(
-        listener,
-        new Deliverer(listener, { version: this.#options.version, secrets: this.#config.secrets }),
-        this.#scene,
-      ),
-      (outcome, seconds) => this.#metrics.attempt(listener.name, outcome, seconds),
-    )
+    const deliverer = new Deliverer(listener, { version: this.#options.version, secrets: this.#config.secrets })
+    const executor = new DeliveryExecutor(listener, deliverer, this.#scene)
     const spec = laneSpecOf(listener)
     const lane = this.#claimer.lanes.get(listener.name)
     if (lane) {
@@ -353,15 +346,15 @@ export class Worker {
     await waitWhile(busy, drain)
     this.#leases.abortAll()
     await waitWhile(busy, LAST_SETTLE_MS)
-    await within(LAST_SETTLE_MS, this.#settler.drain())
+    await atMost(LAST_SETTLE_MS, this.#settler.drain())
     this.#settler.abandon()
     this.#heartbeat.stop()
     this.#leases.stop()
-    await this.#metrics.close()
+    await this.#status.close()
     try {
       await this.#lastAudit()
     } finally {
-      await within(
+      await atMost(
         GOODBYE_MS,
         this.#heartbeat.sayGoodbye().catch(() => {}),
       )

@@ -30,6 +30,7 @@ export async function addWaiting(bench: Bench, installation: Installation, count
     config: () => config,
     loaded: () => ({}),
     inFlight: () => 0,
+    metrics: () => undefined,
     now: () => Date.now(),
   })
   const subscriptions = new Subscriptions(config.listeners.values())

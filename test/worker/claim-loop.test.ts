@@ -9,7 +9,7 @@ import type { Logger } from '../../src/worker/log.ts'
 import { BrokenLanes, Outage } from '../../src/worker/outage.ts'
 import type { WorkerScene } from '../../src/worker/scene.ts'
 import type { Settler } from '../../src/worker/settler.ts'
-import { Signal } from '../../src/worker/signal.ts'
+import { Signal } from '../../src/worker/waiting.ts'
 import { dispatched, laneOf, settlementOf, test } from '../queue/scene.ts'
 import { until } from '../support/until.ts'
 

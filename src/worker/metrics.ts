@@ -4,17 +4,26 @@
  * The queues' figures are the project's, the same from every worker; attempts and durations are this process's own.
  */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import type { Millis } from '../model/message.ts'
 import { type Depths, type LaneDepth, readDepths } from '../queue/depths.ts'
-import type { Queue } from '../queue/queue.ts'
+import type { Queue, Verdict } from '../queue/queue.ts'
 import { isAlive, readWorkers } from '../queue/workers.ts'
+import { atMost } from './waiting.ts'
 
 /** `interrumpido`: cut by a shutdown or a lost lease, and made again. */
-export type AttemptOutcome = 'exito' | 'reintento' | 'fallo' | 'interrumpido'
+const OUTCOMES: Readonly<Record<Verdict, string>> = {
+  ok: 'exito',
+  retry: 'reintento',
+  failed: 'fallo',
+  gone: 'fallo',
+  requeue: 'interrumpido',
+  wait: 'interrumpido',
+}
 
 export interface Metrics {
   readonly contentType: string
   /** One attempt of this process has ended. */
-  attempt(listener: string, outcome: AttemptOutcome, seconds: number): void
+  attempt(listener: string, verdict: Verdict, duration: Millis): void
   /** The text of one scrape. Without Redis, what this process knows by itself. */
   render(queue: Queue, configured: Iterable<string>, inFlight: number): Promise<string>
 }
@@ -79,9 +88,9 @@ export function createMetrics(version: string): Metrics {
 
   return {
     contentType: registry.contentType,
-    attempt: (listener, resultado, seconds) => {
-      attempts.inc({ listener, resultado })
-      durations.observe({ listener }, seconds)
+    attempt: (listener, verdict, duration) => {
+      attempts.inc({ listener, resultado: OUTCOMES[verdict] })
+      durations.observe({ listener }, duration / 1000)
     },
     render: async (queue, configured, inFlight) => {
       running.set(inFlight)
@@ -89,10 +98,10 @@ export function createMetrics(version: string): Metrics {
       // A listener that is gone, or a Redis that is away, must not leave its last figures standing.
       for (const each of shared) each.reset()
       try {
-        const [depths, known] = await within(
-          PATIENCE_MS,
-          Promise.all([readDepths(queue, configured), readWorkers(queue)]),
-        )
+        const asked = Promise.all([readDepths(queue, configured), readWorkers(queue)])
+        const [depths, known] = await atMost(PATIENCE_MS, asked, () => {
+          throw new Error('Redis no respondió')
+        })
         show(depths)
         workers.set(known.filter((worker) => isAlive(worker, depths.fecha.getTime())).length)
         redis.set(1)
@@ -106,19 +115,4 @@ export function createMetrics(version: string): Metrics {
 
 function counts({ en_cola, en_curso, reintentos, fallidas }: LaneDepth): [string, number][] {
   return Object.entries({ en_cola, en_curso, reintentos, fallidas })
-}
-
-/** @throws when `work` takes longer than `ms` */
-export async function within<T>(ms: number, work: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no respondió en ${ms} ms`)), ms)
-  })
-  // The loser of the race may fail later; nobody is left to hear it.
-  work.catch(() => {})
-  try {
-    return await Promise.race([work, late])
-  } finally {
-    clearTimeout(timer)
-  }
 }

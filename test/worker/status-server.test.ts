@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import { get as httpGet } from 'node:http'
 import { connect, type Socket } from 'node:net'
-import { isOurName } from '../../src/panel/metrics-server.ts'
+import { isOurName } from '../../src/worker/status-server.ts'
 import { BIN, spawnProgram } from '../support/cli.ts'
 import { freePort } from '../support/ports.ts'
 import { until } from '../support/until.ts'
