@@ -19,7 +19,7 @@ import { Sockets } from './sockets.ts'
 /** How long a callback may take. */
 const CALLBACK_LIMIT: Millis = 30_000
 
-export interface CallbackInput {
+interface CallbackInput {
   /** Becomes `webhook-id`. */
   readonly id: string
   /** The outcome, for stdin or as the body. */
@@ -28,7 +28,7 @@ export interface CallbackInput {
   readonly variables: Readonly<Record<string, string>>
 }
 
-export type CallbackOutcome =
+type CallbackOutcome =
   | { readonly ok: true; readonly detail: string | null }
   /** `final`: to try again is useless. `unable`: it was not even tried, this process or machine has no means left. */
   | { readonly ok: false; readonly detail: string; readonly final: boolean; readonly unable?: boolean }

@@ -14,7 +14,7 @@ import { round } from './connect.ts'
 import type { Slot } from './sockets.ts'
 import { isConnectionLoss, networkTrouble, type Stage, Trouble, type TroubleReport } from './trouble.ts'
 
-export interface WireRequest {
+interface WireRequest {
   readonly method: string
   readonly target: string
   readonly headers: string[]

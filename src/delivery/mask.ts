@@ -7,7 +7,7 @@
  */
 import type { AttemptRecord } from '../audit/event.ts'
 import { newId } from '../id.ts'
-import { isSecretParameter, MASK, type Secrets } from '../model/secrets.ts'
+import { isSecretParameter, MASK, type Secrets, withoutUserInfo } from '../model/secrets.ts'
 import type { Credentials } from './auth/auth.ts'
 import type { Exchanged } from './exchange.ts'
 import type { BuiltRequest } from './request.ts'
@@ -54,8 +54,6 @@ function kindOf(name: string): Kind {
   return kind
 }
 
-/** Schemes are short: looking for `://` after every letter of a long text would take the square of its length. */
-const USER_INFO = /([a-z][a-z0-9+.-]{0,30}:\/\/)[^/?#\s]*@/gi
 const PARAMETER = /(&amp;|[?&])([^=&#\s"'<>?]+)=([^&#\s"'<>]+)/g
 /** Of addresses inside the parameters of addresses; deeper ones are hidden whole. */
 const DEEPEST = 4
@@ -66,7 +64,7 @@ const NONE: ReadonlySet<string> = new Set()
  * secret, or are in `hidden`.
  */
 export function maskUrl(text: string, hidden = NONE, depth = 0): string {
-  const visible = text.includes('@') ? text.replace(USER_INFO, `$1${MASK}@`) : text
+  const visible = withoutUserInfo(text)
   if (!visible.includes('=')) return visible
   return visible.replace(PARAMETER, (_pair, before: string, written: string, value: string) => {
     const name = decoded(written)
@@ -103,23 +101,7 @@ export function recordOf(
   const { query } = credentials
   const target =
     query === null ? request.target : withQuery(request.target, `${query.slice(0, query.indexOf('='))}=${MASK}`)
-  return {
-    id: newId(),
-    request: number,
-    startedAt: answer.startedAt,
-    durationMs: answer.durationMs,
-    phases: answer.phases,
-    method: request.method,
-    url: maskUrl(request.origin + target, hidden),
-    ip: answer.ip,
-    requestHeaders,
-    status: answer.status,
-    responseHeaders: answer.headers === null ? null : maskResponseHeaders(answer.headers, hidden),
-    responseBody: answer.body,
-    responseTruncated: answer.truncated,
-    error: answer.trouble?.error ?? null,
-    errorDetail: answer.trouble?.detail ?? null,
-  }
+  return rowOf(number, request.method, request.origin + target, requestHeaders, answer, hidden)
 }
 
 /** A request that could not even be tried still leaves a record that says why; null: one whose answer is not there yet. */
@@ -130,22 +112,36 @@ export function unsentRecord(
   trouble: TroubleReport | null,
   hidden: ReadonlySet<string>,
 ): RequestRecord {
+  return rowOf(number, method, url, {}, { ...UNANSWERED, startedAt: Date.now(), trouble }, hidden)
+}
+
+type Answered = Omit<Exchanged, 'phases' | 'lostOnReuse'> & Pick<RequestRecord, 'phases'>
+const UNANSWERED = { durationMs: 0, phases: null, ip: null, status: null, headers: null, body: null, truncated: false }
+
+function rowOf(
+  number: number,
+  method: string,
+  url: string,
+  requestHeaders: Readonly<Record<string, string>>,
+  answer: Answered,
+  hidden: ReadonlySet<string>,
+): RequestRecord {
   return {
     id: newId(),
     request: number,
-    startedAt: Date.now(),
-    durationMs: 0,
-    phases: null,
+    startedAt: answer.startedAt,
+    durationMs: answer.durationMs,
+    phases: answer.phases,
     method,
     url: maskUrl(url, hidden),
-    ip: null,
-    requestHeaders: {},
-    status: null,
-    responseHeaders: null,
-    responseBody: null,
-    responseTruncated: false,
-    error: trouble?.error ?? null,
-    errorDetail: trouble?.detail ?? null,
+    ip: answer.ip,
+    requestHeaders,
+    status: answer.status,
+    responseHeaders: answer.headers === null ? null : maskResponseHeaders(answer.headers, hidden),
+    responseBody: answer.body,
+    responseTruncated: answer.truncated,
+    error: answer.trouble?.error ?? null,
+    errorDetail: answer.trouble?.detail ?? null,
   }
 }
 

@@ -86,11 +86,6 @@ export function reasonOf(answer: Pick<Answer, 'status' | 'error' | 'detail'>): s
   return answer.detail ? `${answer.error}${at}: ${answer.detail}` : `${answer.error}${at}`
 }
 
-const MONTHS = ['jan', 'feb', 'mar', 'apr', 'may', 'jun', 'jul', 'aug', 'sep', 'oct', 'nov', 'dec']
-const IMF = /^[a-z]{3}, (\d{2}) ([a-z]{3}) (\d{4}) (\d{2}):(\d{2}):(\d{2}) GMT$/i
-const RFC850 = /^[a-z]{6,9}, (\d{2})-([a-z]{3})-(\d{2}) (\d{2}):(\d{2}):(\d{2}) GMT$/i
-const ASCTIME = /^[a-z]{3} ([a-z]{3}) ([ \d]\d) (\d{2}):(\d{2}):(\d{2}) (\d{4})$/i
-
 /**
  * `Retry-After` as a wait from now: delta-seconds or any of the three HTTP-date forms (RFC 9110 §10.2.3, §5.6.7).
  * A date in the past is 0; what is neither is null, as if the header were missing.
@@ -99,36 +94,18 @@ export function parseRetryAfter(value: string | null, now: number): Millis | nul
   const text = value?.trim()
   if (!text) return null
   if (/^\d+$/.test(text)) return Math.min(Number(text) * 1000, Number.MAX_SAFE_INTEGER)
-  const at = parseHttpDate(text, now)
-  return at === null ? null : Math.max(0, at - now)
+  const at = HTTP_DATE.test(text) ? Date.parse(text.replace(/\d$/, '$& GMT')) : Number.NaN
+  return Number.isNaN(at) ? null : Math.max(0, at - now)
 }
 
-function parseHttpDate(text: string, now: number): number | null {
-  let found = IMF.exec(text)
-  if (found) return instant(found[3]!, found[2]!, found[1]!, found[4]!, found[5]!, found[6]!)
-  found = RFC850.exec(text)
-  if (found) {
-    // Two digits that would lie more than 50 years ahead are the past century (RFC 9110 §5.6.7).
-    const thisYear = new Date(now).getUTCFullYear()
-    let year = Math.floor(thisYear / 100) * 100 + Number(found[3])
-    if (year > thisYear + 50) year -= 100
-    return instant(String(year), found[2]!, found[1]!, found[4]!, found[5]!, found[6]!)
-  }
-  found = ASCTIME.exec(text)
-  if (found) return instant(found[6]!, found[1]!, found[2]!, found[3]!, found[4]!, found[5]!)
-  return null
-}
-
-function instant(year: string, month: string, day: string, hour: string, minute: string, second: string) {
-  const index = MONTHS.indexOf(month.toLowerCase())
-  if (index < 0 || Number(day) > 31 || Number(hour) > 23 || Number(minute) > 59 || Number(second) > 60) return null
-  return Date.UTC(Number(year), index, Number(day), Number(hour), Number(minute), Number(second))
-}
+/** The third form, C's asctime, does not say that it is GMT. A year of two digits is this century's up to 49. */
+const HTTP_DATE =
+  /^(?:[a-z]{3}, \d\d [a-z]{3} \d{4}|[a-z]{6,9}, \d\d-[a-z]{3}-\d\d) \d\d:\d\d:\d\d GMT$|^[a-z]{3} [a-z]{3} [ \d]\d \d\d:\d\d:\d\d \d{4}$/i
 
 /** Longest wait a server can ask for. */
-export const MAX_RETRY_AFTER: Millis = 24 * 3_600_000
+const MAX_RETRY_AFTER: Millis = 24 * 3_600_000
 
-export type Decision =
+type Decision =
   | { readonly kind: 'done' }
   | { readonly kind: 'retry'; readonly delay: Millis }
   | { readonly kind: 'failed'; readonly reason: string }
@@ -191,7 +168,7 @@ export function decide(
   return { kind: 'retry', delay }
 }
 
-export interface PlannedAttempt {
+interface PlannedAttempt {
   /** 1 is the first attempt, made at once. */
   readonly attempt: number
   /** Wait since the attempt before: without jitter, and the shortest and longest that jitter makes of it. */
@@ -202,7 +179,7 @@ export interface PlannedAttempt {
   readonly elapsed: Millis
 }
 
-export interface Schedule {
+interface Schedule {
   readonly attempts: readonly PlannedAttempt[]
   /** Why there is no further one; `cut`: there are more than `limit`. */
   readonly end: 'exhausted' | 'expired' | 'cut'

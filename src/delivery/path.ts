@@ -7,7 +7,7 @@
 import { checkLiteral, checkPath, PLACEHOLDER } from '../model/http.ts'
 import { Trouble } from './trouble.ts'
 
-export interface PathValues {
+interface PathValues {
   readonly id: string
   readonly event: string
   readonly body: Buffer

@@ -18,7 +18,7 @@ import type { Judgement } from './outcome.ts'
 import { errorDetail } from './trouble.ts'
 
 /** Marks the request as a trial, for receivers that want to tell. */
-export const PROBE_HEADER = 'X-Resthooks-Prueba'
+const PROBE_HEADER = 'X-Resthooks-Prueba'
 
 export interface ProbeReport {
   readonly names: NameReport
@@ -30,7 +30,7 @@ export interface ProbeReport {
   readonly diagnosis: string
 }
 
-export interface NameReport {
+interface NameReport {
   readonly host: string
   readonly addresses: readonly { readonly address: string; readonly blocked: boolean }[]
   readonly error: string | null
@@ -98,7 +98,7 @@ export interface TlsInspection {
   readonly problem: string | null
 }
 
-export interface CertificateFacts {
+interface CertificateFacts {
   readonly subject: string
   readonly issuer: string
   /** Host names and addresses that it is for. */

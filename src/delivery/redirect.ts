@@ -11,7 +11,7 @@ import { maskUrl } from './mask.ts'
 import { type BuiltRequest, type RequestTemplate, sign } from './request.ts'
 import { Trouble } from './trouble.ts'
 
-export interface Hop {
+interface Hop {
   readonly request: BuiltRequest
   /** Whether credentials and the client certificate may go along. */
   readonly trusted: boolean

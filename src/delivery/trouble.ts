@@ -5,6 +5,7 @@
  * gives are those of `intento.error`. Whatever knows its own trouble throws a `Trouble` and is passed through.
  */
 import { TLS_REASONS } from '../errors.ts'
+import { withoutUserInfo } from '../model/secrets.ts'
 
 export type TroubleCode =
   /** Connecting or the whole request took too long; the detail says which. */
@@ -135,7 +136,7 @@ export function errorDetail(error: unknown): string {
   })
   if (parts.length === 0) parts.push(String(error))
   // Cut first: others' texts may be long (all the names of a certificate), and are looked at more than once.
-  return withoutSecrets(parts.join('; ').slice(0, 4000).replace(/\s+/g, ' ').trim()).slice(0, 1000)
+  return withoutUserInfo(parts.join('; ').slice(0, 4000).replace(/\s+/g, ' ').trim()).slice(0, 1000)
 }
 
 function describe(error: Error): string {
@@ -148,9 +149,4 @@ function describe(error: Error): string {
     typeof code === 'string' && !message.includes(code) && message !== '' ? `${code}: ${message}` : message
   if (meaning === '') return original
   return original === '' ? '' : `${meaning} (${original})`
-}
-
-/** Drops `user:password@` of URLs that an error's text quotes. */
-function withoutSecrets(text: string): string {
-  return text.replace(/(\b[a-z][a-z0-9+.-]{0,30}:\/\/)[^/\s@]*@/gi, '$1***@')
 }

@@ -207,6 +207,14 @@ export function isSecretParameter(name: string): boolean {
   return SECRET_WORDS.test(name)
 }
 
+/** Schemes are short: looking for `://` after every letter of a long text would take the square of its length. */
+const USER_INFO = /([a-z][a-z0-9+.-]{0,30}:\/\/)[^/?#\s]*@/gi
+
+/** A text without the `user:password@` of the URLs in it. */
+export function withoutUserInfo(text: string): string {
+  return text.includes('@') ? text.replace(USER_INFO, `$1${MASK}@`) : text
+}
+
 /**
  * What could command a terminal or turn the order of what is read, as escapes: control characters but line feed and tab,
  * and the bidirectional ones. The escapes are JSON's, so that JSON stays JSON.
