@@ -95,6 +95,8 @@ export class AuditWriter {
         if ((await this.#pass()) === 0) return
       } catch (error) {
         if (Date.now() > end) throw error
+        // What it had just read is its own by now, and would not come again as fresh.
+        this.#pendingFirst = true
         await sleep(200)
       }
     }

@@ -1,11 +1,23 @@
 import { expect, test } from 'vitest'
 import type { AuditBackend } from '../../src/audit/backend.ts'
 import type { AuditEvent } from '../../src/audit/event.ts'
+import { Unavailable } from '../../src/errors.ts'
 import { Secrets } from '../../src/model/secrets.ts'
 import type { AuditEntry, AuditReader } from '../../src/queue/audit-reader.ts'
 import { AuditWriter, type AuditWriterScene } from '../../src/worker/audit-writer.ts'
 import { createLog } from '../../src/worker/log.ts'
 import { Outage } from '../../src/worker/outage.ts'
+
+const log = createLog({}, new Secrets())
+log.level = 'silent'
+const scene = { log, outage: new Outage(log, 'Postgres') } as unknown as AuditWriterScene
+const entryOf = (size: number): AuditEntry => ({
+  streamId: '1-1',
+  event: { type: 'state' } as AuditEvent,
+  fields: [],
+  why: '',
+  size,
+})
 
 test('a writer that starts before a gigabyte of large messages reads it in small parts', async () => {
   const size = 1024 * 1024
@@ -15,18 +27,27 @@ test('a writer that starts before a gigabyte of large messages reads it in small
     const n = Math.min(count, left)
     left -= n
     bytes.push(n * size)
-    const event = { type: 'state' } as AuditEvent
-    return Array.from({ length: n }, (): AuditEntry => ({ streamId: '1-1', event, fields: [], why: '', size }))
+    return Array.from({ length: n }, () => entryOf(size))
   }
   const reader = { pending: async () => [], fresh: read, acknowledge: async () => {} } as unknown as AuditReader
   const backend = { write: async () => {} } as unknown as AuditBackend
-  const log = createLog({}, new Secrets())
-  log.level = 'silent'
-  const writer = new AuditWriter(reader, backend, {
-    log,
-    outage: new Outage(log, 'Postgres'),
-  } as unknown as AuditWriterScene)
+  const writer = new AuditWriter(reader, backend, scene)
   await writer.drain(1000)
   expect(left).toBe(0)
   expect(Math.max(...bytes)).toBeLessThanOrEqual(64 * size)
+})
+
+test('what is read for the first time at the end, and refused, is not taken for written', async () => {
+  let handedOut: readonly AuditEntry[] = []
+  let waiting = [entryOf(1)]
+  const reader = {
+    pending: async () => handedOut,
+    fresh: async () => {
+      handedOut = waiting
+      waiting = []
+      return handedOut
+    },
+  } as unknown as AuditReader
+  const backend = { write: async () => Promise.reject(new Unavailable('Postgres')) } as unknown as AuditBackend
+  await expect(new AuditWriter(reader, backend, scene).drain(300)).rejects.toThrow('Postgres')
 })
