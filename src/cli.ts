@@ -4,10 +4,10 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import type { Definition } from './commands/command.ts'
-import { Context, type GlobalOptions } from './commands/context.ts'
+import { Context, type Failure, type GlobalOptions } from './commands/context.ts'
 import { note } from './commands/print.ts'
 import { explainUsage, speakSpanish } from './commands/spanish.ts'
-import { EXIT_CODES, ResthooksError, systemReason, UsageError } from './errors.ts'
+import { EXIT_CODES, systemReason, UsageError } from './errors.ts'
 
 const VALUE_OPTIONS = new Set(['-i', '--instancia', '-p', '--proyecto', '--config', '--env', '--instalacion'])
 
@@ -134,7 +134,7 @@ export function positionOfCommand(words: readonly string[]): number {
   return words.length
 }
 
-/** The one door by which a failure leaves: a sentence on stderr, and the exit code. */
+/** The one door by which a failure leaves: a sentence, on stderr unless the command has a log, and the exit code. */
 async function report(error: unknown, program: Command, context: Context): Promise<number> {
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return 0
@@ -142,19 +142,23 @@ async function report(error: unknown, program: Command, context: Context): Promi
     if (why !== '') note(why)
     return EXIT_CODES.USO
   }
-  const explained = error instanceof ResthooksError ? error : await context.explain(error)
-  if (explained !== null) {
-    note(`resthooks: ${explained.message}`)
-    const hint = explained.code === 'NO_DISPONIBLE' ? await context.missingConfiguration() : null
+  const failure = await failureOf(error, context)
+  const { text, bug, exitCode } = failure
+  if (context.tellFailure) await context.tellFailure(failure)
+  else {
+    note(`resthooks: ${text}${bug === undefined ? '' : `:\n${(bug as Error).stack ?? bug}`}`)
+    const hint = exitCode === EXIT_CODES.NO_DISPONIBLE ? await context.missingConfiguration() : null
     if (hint !== null) note(hint)
-    return explained.exitCode
   }
+  return exitCode
+}
+
+async function failureOf(error: unknown, context: Context): Promise<Failure> {
+  const explained = await context.explain(error)
+  if (explained !== null) return { exitCode: explained.exitCode, text: explained.message }
+  const exitCode = EXIT_CODES.FALLO
   const reason = systemReason(error)
-  if (reason !== null) {
-    const { path } = error as NodeJS.ErrnoException
-    note(`resthooks: ${path === undefined ? '' : `${path}: `}${reason}`)
-  } else {
-    note(`resthooks: error interno, por favor infórmelo:\n${(error as Error).stack ?? error}`)
-  }
-  return EXIT_CODES.FALLO
+  if (reason === null) return { exitCode, text: 'error interno, por favor infórmelo', bug: error }
+  const { path } = error as NodeJS.ErrnoException
+  return { exitCode, text: `${path === undefined ? '' : `${path}: `}${reason}` }
 }

@@ -2,9 +2,9 @@
 import { latestVersion } from '../audit/migrate.ts'
 import type { AuditReader } from '../audit/queries.ts'
 import type { Config } from '../config/config.ts'
-import { ResthooksError } from '../errors.ts'
+import type { ResthooksError } from '../errors.ts'
 import type { Queue } from '../queue/queue.ts'
-import { explainRedis, isRedisOutage, redisPlace } from '../queue/redis.ts'
+import { redisPlace } from '../queue/redis.ts'
 import { checkConfiguration } from './configuration.ts'
 import { error, type Finding, group, ok, type Verdict } from './finding.ts'
 import { checkListeners } from './listeners.ts'
@@ -17,6 +17,8 @@ export interface DoctorScene {
   readonly config: Config
   readonly queue: () => Promise<Queue>
   readonly audit: () => Promise<AuditReader>
+  /** What was thrown, for a person; null: it is a bug. */
+  readonly explain: (error: unknown) => Promise<ResthooksError | null>
   /** Of this program. */
   readonly version: string
   /** `--supervisord` */
@@ -33,7 +35,7 @@ export async function diagnoseAll(scene: DoctorScene): Promise<Diagnosis> {
   const { config, version } = scene
   const troubles: ResthooksError[] = []
   const [redis, postgres, listeners] = await Promise.all([
-    reached(troubles, config, async () => {
+    reached(scene, troubles, async () => {
       const queue = await scene.queue()
       const facts = await readRedis(queue, config)
       return [
@@ -41,7 +43,7 @@ export async function diagnoseAll(scene: DoctorScene): Promise<Diagnosis> {
         ...group('cola', checkQueue(await readQueue(queue, config, version), config)),
       ]
     }),
-    reached(troubles, config, async () => group('Postgres', await postgresVerdicts(scene))),
+    reached(scene, troubles, async () => group('Postgres', await postgresVerdicts(scene))),
     checkListeners(config.listeners.values()),
   ])
   return {
@@ -58,12 +60,16 @@ export async function diagnoseAll(scene: DoctorScene): Promise<Diagnosis> {
 
 type Reached = { readonly findings: Finding[] | null; readonly trouble: ResthooksError | null }
 
-async function reached(troubles: ResthooksError[], config: Config, ask: () => Promise<Finding[]>): Promise<Reached> {
+async function reached(
+  { explain }: DoctorScene,
+  troubles: ResthooksError[],
+  ask: () => Promise<Finding[]>,
+): Promise<Reached> {
   try {
     return { findings: await ask(), trouble: null }
   } catch (cause) {
-    const trouble = isRedisOutage(cause) ? await explainRedis(cause, config.redis) : cause
-    if (!(trouble instanceof ResthooksError)) throw cause
+    const trouble = await explain(cause)
+    if (trouble === null) throw cause
     troubles.push(trouble)
     return { findings: null, trouble }
   }

@@ -5,7 +5,7 @@
 import type { AuditBackend } from '../audit/backend.ts'
 import type { openAuditReader } from '../audit/queries.ts'
 import type { Config } from '../config/config.ts'
-import type { ResthooksError } from '../errors.ts'
+import { ResthooksError } from '../errors.ts'
 import type { Queue } from '../queue/queue.ts'
 import type { MaintenanceScene } from '../recovery/maintenance.ts'
 import { note, withhold } from './print.ts'
@@ -19,6 +19,15 @@ export interface GlobalOptions {
   readonly instalacion?: string
 }
 
+/** A command that failed, as it is told. */
+export interface Failure {
+  readonly exitCode: number
+  /** A sentence. */
+  readonly text: string
+  /** What was thrown, where that is a bug: its stack is wanted. */
+  readonly bug?: unknown
+}
+
 export type AuditReader = Awaited<ReturnType<typeof openAuditReader>>
 
 export class Context {
@@ -27,6 +36,8 @@ export class Context {
   #queue: Promise<Queue> | undefined
   #audit: Promise<AuditReader> | undefined
   #backend: Promise<AuditBackend> | undefined
+  /** Where a failure is told instead of on stderr. */
+  tellFailure: ((failure: Failure) => Promise<void>) | undefined
 
   /** What the command line said about where the configuration is. */
   get options(): GlobalOptions {
@@ -102,8 +113,12 @@ export class Context {
     return this.#backend
   }
 
-  /** What Redis threw at the command, for a person; null: it was not Redis. (What reads and writes Postgres explains itself.) */
+  /**
+   * What a person is told of what was thrown: ours as it is, what Redis said in our words; null: it was none of them. (What
+   * reads and writes Postgres explains itself.)
+   */
   async explain(error: unknown): Promise<ResthooksError | null> {
+    if (error instanceof ResthooksError) return error
     // Without the configuration it was asked nothing.
     const config = this.#queue && (await this.config())
     if (!config) return null

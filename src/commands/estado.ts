@@ -44,7 +44,7 @@ export function estado(program: Command, context: Context): void {
       const { state, trouble } = await read(context)
       await show(state, options)
       // What Redis tells is worth seeing without Postgres; that one is away is no success all the same.
-      if (trouble) throw trouble
+      if (trouble) throw new ResthooksError(trouble.code, 'no se pudo consultar a Postgres: falta lo que sólo él sabe.')
     })
 }
 
@@ -56,7 +56,7 @@ async function watch(context: Context, options: Options): Promise<never> {
       if (!options.json && print.isInteractive()) print.stdout().write('\u001b[H\u001b[2J')
       await show(state, options)
     } catch (error) {
-      const trouble = (await context.explain(error)) ?? error
+      const trouble = await context.explain(error)
       if (!(trouble instanceof Unavailable)) throw error
       print.note(`${trouble.message} Se sigue intentando.`)
       await context.disconnect()
@@ -121,9 +121,8 @@ async function readAudit(context: Context): Promise<AuditState> {
     const [unheard, rejected] = await Promise.race([asked, late])
     return { unheard, rejected, trouble: null }
   } catch (error) {
-    const trouble = error instanceof ResthooksError ? error : await context.explain(error)
-    if (!trouble) throw error
-    return { unheard: null, rejected: null, trouble }
+    if (!(error instanceof ResthooksError)) throw error
+    return { unheard: null, rejected: null, trouble: error }
   }
 }
 

@@ -1,9 +1,8 @@
 /** `iniciar-workers`: the daemon, usually under supervisord or systemd. */
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { LOG_LEVELS, type LogLevel } from '../config/config.ts'
-import { EXIT_CODES, ResthooksError } from '../errors.ts'
 import { Secrets } from '../model/secrets.ts'
-import type { Context } from './context.ts'
+import type { Context, Failure } from './context.ts'
 import { withhold } from './print.ts'
 
 interface Options {
@@ -24,13 +23,9 @@ export function iniciarWorkers(program: Command, context: Context): void {
       new Option('--nivel <nivel>', 'lo que se escribe (en lugar de [workers] nivel)').choices([...LOG_LEVELS]),
     )
     .action(async (options: Options) => {
-      try {
-        await run(context, options)
-      } catch (error) {
-        // Whoever reads the log of a daemon reads every line of it the same way, also the one that says why there are no more.
-        if (process.stdout.isTTY) throw error
-        process.exitCode = await tell(context, error)
-      }
+      // Whoever reads the log of a daemon reads every line of it the same way, also the one that says why there are no more.
+      if (!process.stdout.isTTY) context.tellFailure = logFailure
+      await run(context, options)
     })
 }
 
@@ -51,14 +46,10 @@ async function run(context: Context, { unaVez, concurrencia, procesos, nivel }: 
   })
 }
 
-/** @returns the exit code */
-async function tell(context: Context, error: unknown): Promise<number> {
+async function logFailure({ exitCode, text, bug }: Failure): Promise<void> {
   const [{ createLog }, { hostname }] = await Promise.all([import('../worker/log.ts'), import('node:os')])
   const log = createLog({ host: hostname(), pid: process.pid }, new Secrets(), 'info')
-  const explained = error instanceof ResthooksError ? error : await context.explain(error)
-  if (explained === null) log.error({ err: error }, 'error interno, por favor infórmelo')
-  else log.error({ codigo: explained.exitCode }, explained.message)
-  return explained?.exitCode ?? EXIT_CODES.FALLO
+  log.error(bug === undefined ? { codigo: exitCode } : { err: bug }, text)
 }
 
 function positive(text: string): number {

@@ -2,7 +2,7 @@
 import type { Command } from 'commander'
 import { type Finding, group } from '../checks/finding.ts'
 import type { SettingRow } from '../checks/settings.ts'
-import { ConfigError, OperationFailed, type ResthooksError } from '../errors.ts'
+import { ConfigError, ResthooksError } from '../errors.ts'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
 
@@ -33,10 +33,11 @@ export function verificar(program: Command, context: Context): void {
       const { findings, settings, troubles } = await diagnose(context, options)
       if (options.json) print.json({ ...summary(findings), verificaciones: findings, ajustes: settings })
       else await show(findings, settings, options.todo === true)
-      const [worst] = [...troubles].sort((a, b) => severity(a) - severity(b))
-      if (worst) throw worst
       const { errores } = summary(findings)
-      if (errores > 0) throw new OperationFailed(`Hay ${print.count(errores, 'error', 'errores')}.`)
+      if (errores === 0) return
+      // What each is stands in the list.
+      const [worst] = [...troubles].sort((a, b) => severity(a) - severity(b))
+      throw new ResthooksError(worst?.code ?? 'FALLO', `Hay ${print.count(errores, 'error', 'errores')}.`)
     })
 }
 
@@ -67,6 +68,7 @@ async function diagnose(context: Context, { supervisord, configuracion }: Option
     config,
     queue: () => context.queue(),
     audit: () => context.audit(),
+    explain: (error) => context.explain(error),
     version: __VERSION__,
     supervisord,
   })

@@ -186,7 +186,7 @@ export function redisTrouble(error: unknown, config: RedisConfig): ResthooksErro
     return config_('lo que atiende ahí no habla TLS; revise REST_HOOKS_REDIS_HOST/_PORT y _TLS')
   if (/certificate|self.signed|TLS|SSL/i.test(text))
     return config_(`falla TLS: ${TLS_REASONS[cause?.code ?? ''] ?? text}; revise REST_HOOKS_REDIS_TLS y _CA`)
-  if (/Unknown RESP type|Protocol error/.test(text))
+  if (NOT_REDIS.test(text))
     return config_('lo que atiende ahí no habla el protocolo de Redis; revise REST_HOOKS_REDIS_HOST/_PORT y _TLS')
   return say(text === '' || CONNECTION_LOST.test(text) ? 'se cortó la conexión' : text)
 }
@@ -199,7 +199,7 @@ export async function explainRedis(error: unknown, config: RedisConfig): Promise
   const trouble = redisTrouble(error, config)
   const { name, message = '', code = '' } = error as Error & { code?: string }
   const isProtocol =
-    /Unknown RESP type|Protocol error|TLS|SSL/.test(message) || /SSL|TLS|^(ETIMEDOUT|ECONNRESET|EPROTO)$/.test(code)
+    NOT_REDIS.test(message) || /TLS|SSL/.test(message) || /SSL|TLS|^(ETIMEDOUT|ECONNRESET|EPROTO)$/.test(code)
   if (name === 'ReplyError' || config.sentinels.length > 0 || !(isProtocol || CONNECTION_LOST.test(message)))
     return trouble
   const { host, port } = config
@@ -232,7 +232,9 @@ function answers(socket: net.Socket, event: 'connect' | 'secureConnect', questio
   })
 }
 
-/** What the client says of a connection that is gone. */
+/** What the client says of an answer that is none. */
+const NOT_REDIS = /Unknown RESP type|Protocol error/
+/** And of a connection that is gone. */
 const CONNECTION_LOST =
   /Connection is closed|Stream isn't writeable|timed out|max retries|Connection lost|All sentinels|ended by the other/i
 
@@ -243,7 +245,7 @@ function isCutOff(error: unknown): boolean {
 /** Whether Redis or its client made this error. */
 export function isRedisError(error: unknown): boolean {
   const { name, message = '' } = error as Error
-  return name === 'ReplyError' || CONNECTION_LOST.test(message)
+  return name === 'ReplyError' || NOT_REDIS.test(message) || CONNECTION_LOST.test(message)
 }
 
 /** The command may have been carried out although it failed: it was on its way, and Redis did not refuse it. */
