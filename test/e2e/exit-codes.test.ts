@@ -1,6 +1,11 @@
 /** Exit codes 0 to 4, each with a message that says what happened, where, and what to do (INTERFACE §3). */
+
+import { once } from 'node:events'
 import { rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import { COMMANDS } from '../../src/commands/registry.ts'
 import { BIN, runCli, runProgram } from '../support/cli.ts'
 import { freePort } from '../support/ports.ts'
 import { startRedis } from '../support/redis-server.ts'
@@ -96,51 +101,75 @@ test('4: no Postgres', async ({ world }) => {
   expect(run.stderr).toContain(String(port))
 })
 
-/** Each command, and its exit code without Redis, with a replica of Redis, without Postgres; null: it asks nothing of that one. */
+/**
+ * Each command, and its exit code without Redis, with a replica of Redis, without Postgres; null: it asks nothing of that one.
+ */
 const OUTAGES: readonly (readonly [readonly string[], number | null, number | null, number | null])[] = [
   [['send', 'x', '{}'], 4, 4, null],
   [['send', 'x', '{}', '--clave', 'k'], 4, 4, null],
   [['send', 'x', '{}', '--demora', '10m'], 4, 4, null],
   [['send', '--lote'], 4, 4, null],
-  [['estado'], 4, null, 4],
-  [['verificar'], 4, null, 4],
-  [['iniciar-workers', '--una-vez'], 4, 4, null],
+  [['estado'], 4, 0, 4],
+  [['verificar'], 4, 1, 4],
+  [['iniciar-workers', '--una-vez'], 4, 4, 4],
   [['auditoria'], null, null, 4],
+  [['auditoria', '--seguir'], null, null, 4],
   [['ver', '01ARZ3NDEKTSV4RRFFQ69G5FAV'], null, null, 4],
   [['pausar', 'a'], 4, 4, null],
   [['reanudar', 'a'], 4, 4, null],
   [['reenviar', '--fallidas'], 4, 4, 4],
   [['descartar', '--fallidas'], 4, 4, 4],
   [['recuperar'], 4, 4, 4],
-  [['purgar', '--antes-de', '90d'], 4, null, 4],
+  [['purgar', '--antes-de', '90d'], 4, 0, 4],
   [['crear-base'], null, null, 4],
+  [['probar', 'a'], null, null, null],
+  [['simular', 'a'], null, null, null],
 ]
 
-test('every command without Redis, with a replica and without Postgres: a code and a sentence, never a stack', async ({
+/** Commands that are shown what is no Redis at all: a wrong configuration. */
+const PROTOCOL = ['estado', 'verificar', 'pausar', 'recuperar']
+
+test('every command without Redis, with a replica, with what is none, and without Postgres: a code and a sentence, once', async ({
   world,
 }) => {
+  expect(new Set(OUTAGES.map(([[command]]) => command))).toEqual(new Set(Object.keys(COMMANDS)))
   await world.createSchema()
   await world.set('listener a', { url: 'http://127.0.0.1:1' })
+  // A worker has something to write.
+  await world.push({ evento: 'x', datos: 1 })
   const replica = await startRedis(['--replicaof', '127.0.0.1', '1'])
+  const web = createServer((_, response) => response.end('x')).listen(0, '127.0.0.1')
+  await once(web, 'listening')
   try {
-    const outages: [string, Record<string, string>][] = [
-      ['no Redis', { REST_HOOKS_REDIS_PORT: String(await freePort()) }],
-      ['a replica', { REST_HOOKS_REDIS_PORT: String(replica.port) }],
-      ['no Postgres', { REST_HOOKS_DB_PORT: String(await freePort()) }],
-    ]
+    const redisAt = (port: number) => ({ REST_HOOKS_REDIS_PORT: String(port) })
+    const noPostgres = { REST_HOOKS_DB_PORT: String(await freePort()) }
+    const [nowhere, noRedis] = [redisAt(await freePort()), redisAt((web.address() as AddressInfo).port)]
     const wrong: unknown[] = []
-    const run = async ([args, ...codes]: (typeof OUTAGES)[number]) => {
-      for (const [n, [outage, env]] of outages.entries()) {
-        const expected = codes[n]!
-        if (expected === null) continue
-        const { code, stderr } = await world.cli(args, { env, input: '{"evento":"x"}\n' })
-        const told = code === 0 || (/\p{L}{3}/u.test(stderr) && !/error interno|^ {4}at |READONLY|ECONN/m.test(stderr))
-        if (code !== expected || !told) wrong.push({ outage, args: args.join(' '), code, stderr })
+    const run = async ([args, alone, replicated, unaudited]: (typeof OUTAGES)[number]) => {
+      const cases: [string, Record<string, string>, (number | null)[]][] = [
+        ['no Redis', nowhere, [alone]],
+        ['a replica', redisAt(replica.port), [replicated]],
+        // Where it hangs up before the question: as good as none.
+        ['a web server for Redis', noRedis, PROTOCOL.includes(args[0]!) ? [3, 4] : [null]],
+        ['no Postgres', noPostgres, [unaudited]],
+      ]
+      for (const [outage, env, expected] of cases) {
+        if (expected[0] === null) continue
+        const { code, stdout, stderr } = await world.cli(args, { env, input: '{"evento":"x"}\n' })
+        const told = args[0] === 'iniciar-workers' ? stdout : stderr
+        const lines = `${stdout}${stderr}`.split('\n').map((line) => line.replace(/^resthooks: /, ''))
+        const isTold = code === 0 || (/\p{L}{3}/u.test(told) && !/error interno|^ {4}at |READONLY|ECONN/m.test(told))
+        const twice = lines.filter(
+          (line, n) => line.length > 20 && lines.some((other, m) => m > n && other.includes(line)),
+        )
+        if (!expected.includes(code) || !isTold || twice.length > 0)
+          wrong.push({ outage, args: args.join(' '), code, stdout, stderr, twice })
       }
     }
     await Promise.all(OUTAGES.map(run))
     expect(wrong).toEqual([])
   } finally {
+    web.close()
     await replica.stop()
   }
 })
