@@ -75,7 +75,8 @@ test('3: a wrong Postgres password, without printing it', async ({ world }) => {
 test('3: a worker with which nobody would check certificates', async ({ world }) => {
   await world.set('listener a', { url: 'http://127.0.0.1:1' })
   const run = await world.cli(['iniciar-workers', '--una-vez'], { env: { NODE_TLS_REJECT_UNAUTHORIZED: '0' } })
-  expect(run).toMatchObject({ code: 3, stderr: expect.stringMatching(/NODE_TLS_REJECT_UNAUTHORIZED: es 0.*ca_cert/) })
+  // In the daemon's log.
+  expect(run).toMatchObject({ code: 3, stdout: expect.stringMatching(/NODE_TLS_REJECT_UNAUTHORIZED: es 0.*ca_cert/) })
 })
 
 test('4: no Redis', async ({ world }) => {
