@@ -1,11 +1,12 @@
 /** `probar`: one real request to a listener, outside the queue, printed whole. */
 import type { Command } from 'commander'
 import type { ProbeReport } from '../delivery/probe.ts'
-import { OperationFailed, UsageError } from '../errors.ts'
+import { OperationFailed } from '../errors.ts'
 import { newId } from '../id.ts'
 import type { Message } from '../model/message.ts'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
+import { headersOf, mustBeJson, readBody, requireJson } from './send-message.ts'
 
 interface ProbarOptions {
   readonly evento: string
@@ -68,16 +69,9 @@ export function probar(program: Command, context: Context): void {
 }
 
 async function messageOf(data: string, options: ProbarOptions): Promise<Message> {
-  const { readBody, mustBeJson, requireJson } = await import('./send-body.ts')
   const { body } = await readBody(data)
   const contentType = options.tipoContenido ?? 'application/json'
   if (mustBeJson(contentType) && body.length > 0) await requireJson(body)
-  const headers: Record<string, string> = {}
-  for (const text of options.cabecera) {
-    const colon = text.indexOf(':')
-    if (colon < 1) throw new UsageError(`--cabecera ${JSON.stringify(text)}: se espera 'Nombre: valor'`)
-    headers[text.slice(0, colon).trim()] = text.slice(colon + 1).trim()
-  }
   return {
     id: newId(),
     event: options.evento,
@@ -85,7 +79,7 @@ async function messageOf(data: string, options: ProbarOptions): Promise<Message>
     contentType,
     method: options.metodo ?? null,
     path: options.ruta ?? null,
-    headers,
+    headers: headersOf(options.cabecera),
     createdAt: new Date(),
     key: null,
     origin: null,

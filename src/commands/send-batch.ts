@@ -13,18 +13,19 @@ import { encodeEnvelope } from '../queue/envelope-write.ts'
 import type { Queue } from '../queue/queue.ts'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
-import { requestProblems } from './request-problems.ts'
+import { Audience } from './send-audience.ts'
 import {
   dueAfter,
   durationOption,
   enqueueTrouble,
   isInactive,
+  mustBeJson,
+  notJson,
   originOf,
+  requestProblems,
   type SendOptions,
   whyTooLarge,
-} from './send.ts'
-import { Audience } from './send-audience.ts'
-import { mustBeJson, notJson } from './send-body.ts'
+} from './send-message.ts'
 
 const BLOCK_LINES = 500
 const BLOCK_BYTES = 4 * 1024 * 1024
@@ -58,7 +59,7 @@ export async function sendBatch(
   if (isInactive(config)) return
 
   const ids: string[] = []
-  const batch = new Batch(await context.queue(), config, new LineReader(config, event), (id) => {
+  const batch = new Batch(context, await context.queue(), config, new LineReader(config, event), (id) => {
     if (patience !== null) ids.push(id)
   })
   if ((await batch.run(process.stdin)) === 'interrupted') return
@@ -75,6 +76,7 @@ export async function sendBatch(
  * printed what was enqueued, and says how many that are.
  */
 class Batch {
+  readonly #context: Context
   readonly #queue: Queue
   readonly #config: Config
   readonly #reader: LineReader
@@ -93,7 +95,8 @@ class Batch {
   #lines: Interface | undefined
   #stopped = false
 
-  constructor(queue: Queue, config: Config, reader: LineReader, onEnqueued: (id: string) => void) {
+  constructor(context: Context, queue: Queue, config: Config, reader: LineReader, onEnqueued: (id: string) => void) {
+    this.#context = context
     this.#queue = queue
     this.#config = config
     this.#reader = reader
@@ -200,7 +203,7 @@ class Batch {
       const doubt =
         `Las líneas ${first} a ${last} pudieron haber quedado encoladas, sin que se imprima su id: si las repite pueden llegar dos ` +
         'veces. Con "clave" en cada línea se repiten sin ese riesgo'
-      const trouble = await enqueueTrouble(error, this.#config, doubt)
+      const trouble = await enqueueTrouble(this.#context, error, doubt)
       if (!(trouble instanceof Unavailable)) throw trouble
       throw new Unavailable(`${trouble.message}. ${this.#tally()}`, { cause: error })
     }

@@ -1,28 +1,27 @@
 /** `send`: puts a message, or with `--lote` one a line, into the queue, and prints its id. */
-import { hostname } from 'node:os'
 import type { Command } from 'commander'
 import type { Config } from '../config/config.ts'
-import { EXIT_CODES, type ResthooksError, Unavailable, UsageError } from '../errors.ts'
+import { EXIT_CODES, UsageError } from '../errors.ts'
 import { newId } from '../id.ts'
-import type { Bytes, Message, Millis } from '../model/message.ts'
+import type { Message } from '../model/message.ts'
 import { encodeEnvelope, hasControl } from '../queue/envelope-write.ts'
-import { explainRedis, mayHaveHappened } from '../queue/redis.ts'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
 import { Audience } from './send-audience.ts'
-import { mustBeJson, readBody, requireJson } from './send-body.ts'
-
-export interface SendOptions {
-  readonly ruta?: string
-  readonly metodo?: string
-  readonly cabecera: readonly string[]
-  readonly tipoContenido?: string
-  readonly clave?: string
-  readonly demora?: string
-  readonly listener?: string
-  readonly lote?: boolean
-  readonly esperar?: string
-}
+import {
+  dueAfter,
+  durationOption,
+  enqueueTrouble,
+  headersOf,
+  isInactive,
+  mustBeJson,
+  originOf,
+  readBody,
+  requestProblems,
+  requireJson,
+  type SendOptions,
+  whyTooLarge,
+} from './send-message.ts'
 
 export function send(program: Command, context: Context): void {
   program
@@ -84,36 +83,6 @@ function printId(id: string): void {
   }
 }
 
-/** With `resthooks_activo = 0` nothing is enqueued; the caller is told and goes on. */
-export function isInactive(config: Config): boolean {
-  if (config.active) return false
-  print.note('resthooks: resthooks_activo = 0: no se encoló nada')
-  return true
-}
-
-/** Host and program that sends, for the audit. */
-export function originOf(): string {
-  return `${hostname()} resthooks send`
-}
-
-/**
- * When a message with a delay is due. @param now Redis's clock, which decides (this machine's may be wrong), in whole ms:
- * hence the one more
- */
-export function dueAfter(now: number, delay: Millis): Date {
-  return new Date(now + 1 + delay)
-}
-
-/** @throws UsageError when the text is not a duration, or one beyond ten years */
-export async function durationOption(option: string, text: string): Promise<number> {
-  const { parseDelay } = await import('../config/quantities.ts')
-  const duration = parseDelay(text)
-  if (duration === null) {
-    throw new UsageError(`${option} ${text}: no es una duración (500ms, 5s, 10m, 2h, hasta 3650d)`)
-  }
-  return duration
-}
-
 /** @throws UsageError when the event is missing, or DATOS or an option is not what it should be */
 async function messageOf(
   config: Config,
@@ -130,8 +99,8 @@ async function messageOf(
   if (options.clave === '') throw new UsageError('--clave está vacía')
   const unknown = audience.unknownListener(options.listener ?? null)
   if (unknown !== null) throw new UsageError(unknown)
-  const headers = await headersOf(options.cabecera)
-  await checkRequest(options, headers, config)
+  const headers = headersOf(options.cabecera)
+  checkRequest(options, headers, config)
   const { body, given } = await readBody(data)
   const contentType = options.tipoContenido ?? (given ? 'application/json' : '')
   if (given && mustBeJson(contentType)) await requireJson(body)
@@ -152,21 +121,10 @@ async function messageOf(
   }
 }
 
-async function headersOf(given: readonly string[]): Promise<Record<string, string>> {
-  const headers: Record<string, string> = {}
-  for (const text of given) {
-    const colon = text.indexOf(':')
-    if (colon < 1) throw new UsageError(`--cabecera ${JSON.stringify(text)}: se espera 'Nombre: valor'`)
-    headers[text.slice(0, colon).trim()] = text.slice(colon + 1).trim()
-  }
-  return headers
-}
-
-async function checkRequest(options: SendOptions, headers: Record<string, string>, config: Config): Promise<void> {
+function checkRequest(options: SendOptions, headers: Record<string, string>, config: Config): void {
   const { ruta, metodo, tipoContenido } = options
   if (ruta === undefined && metodo === undefined && tipoContenido === undefined && Object.keys(headers).length === 0)
     return
-  const { requestProblems } = await import('./request-problems.ts')
   const problems = requestProblems(
     { path: ruta ?? null, method: metodo ?? null, headers, contentType: tipoContenido ?? '' },
     config.listeners.values(),
@@ -188,27 +146,10 @@ async function enqueue(context: Context, config: Config, message: Message, delay
     await queue.enqueue([envelope])
     return timed.id
   } catch (error) {
-    if (error instanceof UsageError) throw error
-    throw await enqueueTrouble(error, config, message.key === null ? ONE_WITHOUT_KEY : ONE_WITH_KEY)
+    throw await enqueueTrouble(context, error, message.key === null ? ONE_WITHOUT_KEY : ONE_WITH_KEY)
   }
-}
-
-/** Null where it is not. @param size of the message with its data, as it is enqueued */
-export function whyTooLarge(size: Bytes, { workers }: Config): string | null {
-  if (size <= workers.maxMessage) return null
-  const text = (bytes: Bytes) =>
-    bytes < 1024 ** 2 ? `${Math.ceil(bytes / 1024)}k` : `${Math.ceil(bytes / 1024 ** 2)}M`
-  const limit = `más que max_mensaje (${text(workers.maxMessage)}) de [workers]`
-  return `pesa ${text(size)}, ${limit}: envíe dónde está el contenido en lugar del contenido, o amplíe max_mensaje`
 }
 
 const ONE_WITHOUT_KEY =
   'El mensaje pudo haber quedado encolado: si lo repite puede llegar dos veces. Con --clave CLAVE se repite sin ese riesgo'
 const ONE_WITH_KEY = 'El mensaje pudo haber quedado encolado: repítalo con la misma --clave y no llegará dos veces'
-
-/** Why nothing was enqueued, or @param doubt what to know where it may have been. */
-export async function enqueueTrouble(error: unknown, { redis }: Config, doubt: string): Promise<ResthooksError> {
-  const trouble = await explainRedis(error, redis)
-  if (!(trouble instanceof Unavailable) || !mayHaveHappened(error)) return trouble
-  return new Unavailable(`${trouble.message}. ${doubt}`, { cause: error })
-}
