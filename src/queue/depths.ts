@@ -47,11 +47,12 @@ export interface Depths {
 /** @param configured names that are listed even when nothing waits for them */
 export async function readDepths(queue: Queue, configured: Iterable<string>): Promise<Depths> {
   const { redis, keys } = queue
-  const [now, inbox, invalid, dispatching, delayed, audit, oldest, seen, held, aside] = await Promise.all([
+  const [now, inbox, invalid, dispatching, fanOut, delayed, audit, oldest, seen, held, aside] = await Promise.all([
     queue.now(),
     orMistyped(redis.llen(keys.inbox), 0),
     orMistyped(redis.llen(keys.inboxInvalid), 0),
     orMistyped(redis.llen(keys.dispatching), 0),
+    orMistyped(redis.exists(keys.fanOut), 0),
     orMistyped(redis.zcard(keys.delayed), 0),
     orMistyped(redis.xlen(keys.audit), 0),
     orMistyped(queue.peek(keys.inbox, -1, -1), []),
@@ -65,7 +66,7 @@ export async function readDepths(queue: Queue, configured: Iterable<string>): Pr
   return {
     entrada: inbox,
     entrada_invalida: invalid,
-    en_despacho: dispatching,
+    en_despacho: dispatching + fanOut,
     demoradas: delayed,
     auditoria_pendiente: audit,
     mas_antigua_ms: oldest[0] ? ageOf(oldest[0].raw, now) : null,

@@ -32,6 +32,8 @@ export interface Keys {
   readonly dispatching: string
   /** HASH fence, until, takes, single: the lease on `dispatching`. */
   readonly dispatchLease: string
+  /** LIST `id 0x1F listener 0x1F listener…`: who is still to get the message with very many listeners that is being dispatched. */
+  readonly fanOut: string
   /** ZSET id → due, ms: messages with `demora`. */
   readonly delayed: string
   /** HASH id → deliveries left, only where there were more than one. */
@@ -69,6 +71,7 @@ export const SHARED_KINDS = {
   inboxInvalid: 'list',
   dispatching: 'list',
   dispatchLease: 'hash',
+  fanOut: 'list',
   delayed: 'zset',
   remaining: 'hash',
   listeners: 'set',
@@ -107,6 +110,7 @@ export function keysOf(instancia: string, proyecto: string): Keys {
     inboxInvalid: `${prefix}entrada_invalida`,
     dispatching: `${prefix}despacho`,
     dispatchLease: `${prefix}despacho_arriendo`,
+    fanOut: `${prefix}reparto`,
     delayed: `${prefix}demoradas`,
     remaining: `${prefix}restan`,
     listeners: `${prefix}listeners`,

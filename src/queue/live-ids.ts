@@ -1,13 +1,13 @@
 /**
  * What Redis holds right now, gathered without stopping anybody.
  *
- * Everything moves meanwhile, and always the same way: inbox → being dispatched → a listener's list → claimed (a state of
+ * Everything moves meanwhile, and always the same way: inbox → being dispatched → handed out → a listener's list → claimed (a state of
  * its own, until the end). Each place is read in that order, and each list from the end that only grows, so that nothing
  * slips past. What is seen may have ended by the time it is asked for; what is not seen had ended, or was never there.
  */
 import { decodeEnvelope } from './envelope.ts'
 import { IdSet } from './id-set.ts'
-import type { Queue } from './queue.ts'
+import { FIELD_END, type Queue } from './queue.ts'
 
 export interface LiveIds {
   /** Redis's clock before the first look, ms since epoch. */
@@ -33,6 +33,10 @@ export async function gatherLiveIds(queue: Queue, listeners: Iterable<string>): 
   await delayed(queue, ids)
   await envelopes(queue, keys.inbox, ids)
   await envelopes(queue, keys.dispatching, ids)
+  for (const part of await redis.lrange(keys.fanOut, 0, -1)) {
+    const [id, ...names] = part.split(FIELD_END)
+    for (const name of names) ids.add(keyOf(id!, name))
+  }
   const names = new Set([...listeners, ...(await redis.smembers(keys.listeners))])
   for (const name of names) await lane(queue, name, ids)
   return {

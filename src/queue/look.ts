@@ -28,8 +28,8 @@ export async function look(queue: Queue, lanes: readonly string[]): Promise<Seen
 }
 
 async function lookAt(queue: Queue, lanes: readonly string[]): Promise<Seen> {
-  const { dispatchLease, audit, inbox, dispatching, delayed } = queue.keys
-  const keys = [dispatchLease, audit, inbox, dispatching, delayed]
+  const { dispatchLease, audit, inbox, dispatching, delayed, fanOut } = queue.keys
+  const keys = [dispatchLease, audit, inbox, dispatching, delayed, fanOut]
   for (const name of lanes) {
     const { queue: waiting, front, inFlight, retries } = queue.lane(name)
     keys.push(waiting, front, name === CALLBACK_LANE ? queue.keys.callbacksAside : waiting, inFlight, retries)

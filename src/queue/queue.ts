@@ -21,37 +21,11 @@ export interface LaneSpec {
   readonly failureJob: string | null
 }
 
-export interface Taken {
-  readonly fence: number
-  /** Redis time, ms since epoch. */
-  readonly now: number
-  /** When there may be something again, ms since epoch. */
-  readonly nextAt: number | null
-  /** Entries still in the inbox. */
-  readonly left: number
-  /** Entries set aside because they killed their worker. */
-  readonly setAside: number
-  /** Entries set aside because they are too large. */
-  readonly tooLarge: number
-  readonly envelopes: readonly Buffer[]
-}
-
 /** The beginning of an entry. */
 export interface Peeked {
   readonly size: Bytes
   readonly raw: Buffer
 }
-
-export type DispatchItem =
-  | { readonly kind: 'dispatch'; readonly id: string; readonly event: string; readonly listeners: readonly string[] }
-  | {
-      readonly kind: 'wait'
-      readonly id: string
-      readonly event: string
-      readonly dueAt: number
-      readonly envelope: Buffer
-    }
-  | { readonly kind: 'invalid' }
 
 export interface Want {
   readonly lane: LaneSpec
@@ -117,14 +91,8 @@ export interface Held {
   readonly fence: number
 }
 
-/** Envelopes a `take` may lease at once: bounds the time of one script and the memory of one worker. */
-const TAKE_AT_MOST = 500
-const TAKE_BYTES: Bytes = 8 * 1024 * 1024
-const STAMP_BYTES: Bytes = 4096
-/** A dispatcher needs milliseconds; a dead one holds the others up for this long. */
-const TAKE_LEASE: Millis = 5_000
 /** Between short fields that travel as one argument: in no id, and the last field may hold it. */
-const FIELD_END = '\x1f'
+export const FIELD_END = '\x1f'
 const PEEK_BYTES: Bytes = 1024 * 1024
 const DEDUPE_SECONDS = 24 * 3600
 
@@ -175,54 +143,6 @@ export class Queue {
     const first = await this.#scripts.enqueueOnce(2, ...args)
     this.redis.publish(this.keys.wake, '').catch(() => {})
     return String(first)
-  }
-
-  /** @param largest bytes of one entry; some more for what this program adds to one that waits for its `demora` */
-  async take(largest: Bytes = Number.MAX_SAFE_INTEGER - STAMP_BYTES): Promise<Taken> {
-    const { inbox, dispatching, dispatchLease, delayed, fence, inboxInvalid, messagePrefix } = this.keys
-    const answer = (await this.#scripts.take(
-      6,
-      ...[inbox, dispatching, dispatchLease, delayed, fence, inboxInvalid],
-      ...[TAKE_AT_MOST, TAKE_BYTES, TAKE_LEASE, messagePrefix, largest + STAMP_BYTES],
-    )) as [number, number, number, number, number, number, ...Buffer[]]
-    const [taken, now, next, left, setAside, tooLarge, ...envelopes] = answer
-    return { fence: taken, now, nextAt: next < 0 ? null : next, left, setAside, tooLarge, envelopes }
-  }
-
-  /**
-   * @param items one for each envelope taken, in order
-   * @returns null when the lease was lost: another worker dispatches the batch
-   */
-  async dispatch(
-    fence: number,
-    items: readonly DispatchItem[],
-  ): Promise<{ now: number; duplicates: number; refused: number } | null> {
-    const names: string[] = []
-    const numbers = new Map<string, number>()
-    const numberOf = (name: string) => {
-      let number = numbers.get(name)
-      if (number === undefined) {
-        number = names.push(name)
-        numbers.set(name, number)
-      }
-      return number
-    }
-    const args: (string | number | Buffer)[] = []
-    for (const item of items) {
-      if (item.kind === 'invalid') args.push('x', '', '', '')
-      else if (item.kind === 'wait') args.push('w', item.id, item.event, item.dueAt, item.envelope)
-      else args.push('d', item.id, item.event, item.listeners.map(numberOf).join(','))
-    }
-    const { dispatching, dispatchLease, inboxInvalid, audit, remaining, delayed, listeners } = this.keys
-    const keys = [dispatching, dispatchLease, inboxInvalid, audit, remaining, delayed, listeners]
-    for (const name of names) keys.push(this.lane(name).queue, this.lane(name).retries)
-    const [now, duplicates, refused] = (await this.#scripts.dispatch(
-      keys.length,
-      ...keys,
-      ...[fence, this.keys.messagePrefix, names.length, ...names],
-      ...args,
-    )) as [number, number, number]
-    return now < 0 ? null : { now, duplicates, refused }
   }
 
   /**

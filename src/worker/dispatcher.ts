@@ -6,7 +6,8 @@ import type { ListenerConfig } from '../config/config.ts'
 import { newId } from '../id.ts'
 import { writeDispatched } from '../queue/audit-stream.ts'
 import { decodeEnvelope, EnvelopeError, stampEnvelope } from '../queue/envelope.ts'
-import type { DispatchItem, Queue, Taken } from '../queue/queue.ts'
+import { type DispatchItem, dispatch, type Taken, take } from '../queue/inbox.ts'
+import type { Queue } from '../queue/queue.ts'
 import type { Subscriptions } from './match.ts'
 import type { WorkerScene } from './scene.ts'
 
@@ -39,7 +40,7 @@ export class Dispatcher {
     sent: (listeners: ReadonlySet<string>) => void = () => {},
   ): Promise<DispatchPass> {
     const { maxMessage } = this.#scene.config().workers
-    const taken = await this.#queue.take(maxMessage)
+    const taken = await take(this.#queue, maxMessage)
     if (taken.tooLarge > 0) {
       this.#scene.log.error(
         { cantidad: taken.tooLarge, max_mensaje: maxMessage },
@@ -57,7 +58,7 @@ export class Dispatcher {
       return { moved: 0, more: taken.tooLarge > 0 && taken.left > 0, nextAt: taken.nextAt, now: taken.now }
 
     const items = taken.envelopes.map((raw) => this.#decide(raw, taken, subscriptions, listeners))
-    const answering = this.#queue.dispatch(taken.fence, items)
+    const answering = dispatch(this.#queue, taken, items)
     sent(listeners)
     const answer = await answering
     if (answer === null) {
@@ -81,7 +82,8 @@ export class Dispatcher {
       )
     }
     return {
-      moved: items.length,
+      // More steps than envelopes: what another dispatcher had left was handed out.
+      moved: Math.max(items.length, answer.steps),
       more: taken.left > 0 || items.length > 1,
       nextAt: taken.nextAt,
       now: taken.now,

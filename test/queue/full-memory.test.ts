@@ -3,6 +3,7 @@ import { Redis } from 'ioredis'
 import { afterAll, beforeAll, inject } from 'vitest'
 import { AuditReader } from '../../src/queue/audit-reader.ts'
 import { readBacklog, whyStopped } from '../../src/queue/backlog.ts'
+import { dispatch, take } from '../../src/queue/inbox.ts'
 import { Queue } from '../../src/queue/queue.ts'
 import { writeHeartbeat } from '../../src/queue/workers.ts'
 import { freePort } from '../support/ports.ts'
@@ -44,10 +45,10 @@ test('sending is refused, and what is there already drains', async () => {
   await full(async () => {
     await expect(queue.enqueue([envelopeOf('m6')])).rejects.toThrow(/OOM/)
     await expect(queue.enqueueOnce('clave', 'm6', envelopeOf('m6'))).rejects.toThrow(/OOM/)
-    const { fence, envelopes } = await queue.take()
+    const { envelopes, fence } = await take(queue)
     expect(envelopes.map(String)).toEqual([envelopeOf('m5')])
     const item = { kind: 'dispatch', id: 'm5', event: '{}', listeners: ['a'] } as const
-    expect(await queue.dispatch(fence, [item])).toMatchObject({ duplicates: 0 })
+    expect(await dispatch(queue, { envelopes, fence }, [item])).toMatchObject({ duplicates: 0 })
     const { lanes } = await queue.claim([{ lane, n: 3 }], 30_000, 1e6)
     const [one, two, three] = lanes[0]!.items
     expect(await queue.renew(lanes[0]!.items, 30_000)).toEqual([])

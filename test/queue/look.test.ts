@@ -1,5 +1,6 @@
 /** What a sleeping worker sees: everything that its loops could do something about, and nothing else. */
 import { expect } from 'vitest'
+import { take } from '../../src/queue/inbox.ts'
 import { CALLBACK_LANE } from '../../src/queue/keys.ts'
 import { look } from '../../src/queue/look.ts'
 import { dispatched, envelopeOf, expireLeases, laneOf, settlementOf, test } from './scene.ts'
@@ -17,7 +18,7 @@ test('nothing, where nothing waits', async ({ queue }) => {
 test('a foreign LPUSH, a batch whose dispatcher died, and a message whose demora is over', async ({ queue }) => {
   await queue.redis.lpush(queue.keys.inbox, envelopeOf('m'))
   expect(await look(queue, LANES)).toMatchObject({ inbox: true, lanes: [] })
-  await queue.take()
+  await take(queue)
   expect(await look(queue, LANES)).toMatchObject({ inbox: true, lanes: [] })
   await queue.redis.del(queue.keys.dispatching)
   const now = await queue.now()

@@ -1,5 +1,6 @@
 /** Keys that somebody made something else of, at every step of a delivery: nothing is lost, counted or told twice. */
 import { describe, expect } from 'vitest'
+import { dispatch, take } from '../../src/queue/inbox.ts'
 import { CALLBACK_LANE, LANE_KINDS, type LaneKeys, SHARED_KINDS } from '../../src/queue/keys.ts'
 import type { Claimed, Queue } from '../../src/queue/queue.ts'
 import { mistypedText } from '../../src/queue/redis.ts'
@@ -19,7 +20,7 @@ class Course {
 
   async dispatch(): Promise<void> {
     await this.#queue.redis.hset(this.#queue.keys.dispatchLease, 'until', 0).catch(() => {})
-    const { fence, envelopes } = await this.#queue.take()
+    const { envelopes, fence } = await take(this.#queue)
     if (fence === 0) return
     const items = envelopes.map((raw) => ({
       kind: 'dispatch' as const,
@@ -27,7 +28,7 @@ class Course {
       event: '{}',
       listeners: ['sana', 'otra'],
     }))
-    await this.#queue.dispatch(fence, items)
+    await dispatch(this.#queue, { envelopes, fence }, items)
   }
 
   async claim(): Promise<void> {

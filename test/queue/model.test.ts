@@ -2,8 +2,10 @@
 import fc from 'fast-check'
 import { expect } from 'vitest'
 import { QueueAdmin } from '../../src/queue/admin.ts'
+import { dispatch, take } from '../../src/queue/inbox.ts'
 import { pause, resume } from '../../src/queue/pauses.ts'
-import type { LaneSpec, Queue, Verdict } from '../../src/queue/queue.ts'
+import { FIELD_END, type LaneSpec, Queue, type Verdict } from '../../src/queue/queue.ts'
+import { scriptsOf } from '../../src/queue/scripts.ts'
 import { Model } from './model.ts'
 import { envelopeOf, expireLeases, keysLeft, laneOf, settlementOf, test } from './scene.ts'
 
@@ -12,7 +14,9 @@ type LaneName = (typeof LANES)[number]
 
 type Operation =
   | { readonly kind: 'enqueue'; readonly id: number; readonly targets: readonly LaneName[] }
-  | { readonly kind: 'dispatch' | 'crash' }
+  | { readonly kind: 'dispatch'; readonly inSteps: boolean }
+  /** A dispatcher dies after so many script calls. */
+  | { readonly kind: 'crash'; readonly calls: number }
   | { readonly kind: 'claim'; readonly lanes: readonly LaneName[]; readonly n: number }
   | { readonly kind: 'settle'; readonly outcomes: readonly { readonly pick: number; readonly verdict: Verdict }[] }
   | { readonly kind: 'renew' | 'release'; readonly pick: number }
@@ -29,10 +33,8 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
     weight: 6,
     arbitrary: fc.record({ kind: fc.constant('enqueue' as const), id: fc.nat(12), targets: fc.subarray([...LANES]) }),
   },
-  {
-    weight: 4,
-    arbitrary: fc.record({ kind: fc.constantFrom('dispatch' as const, 'dispatch' as const, 'crash' as const) }),
-  },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant('dispatch' as const), inSteps: fc.boolean() }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('crash' as const), calls: fc.nat(5) }) },
   {
     weight: 6,
     arbitrary: fc.record({
@@ -71,6 +73,26 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
   },
 )
 
+/** One message a call, and one with several listeners handed out to one a call. */
+const IN_STEPS = { step: 1, fanOut: 1 }
+
+/** The same queue for a dispatcher that is gone after some script calls. */
+function dyingAfter(queue: Queue, calls: number): Queue {
+  const { redis } = queue
+  const { dispatch: script } = scriptsOf(redis)
+  let left = calls
+  const dying = Object.create(redis, {
+    resthooks_dispatchBuffer: {
+      value: async (...args: Parameters<typeof script>) => {
+        if (left-- <= 0) throw new Error('killed')
+        return script(...args)
+      },
+    },
+  })
+  const [, instancia = '', proyecto = ''] = /{(.*):(.*)}/.exec(queue.keys.inbox) ?? []
+  return new Queue(dying, instancia, proyecto)
+}
+
 interface Grip {
   readonly lane: LaneName
   readonly id: string
@@ -105,25 +127,24 @@ class Player {
         await queue.enqueue([envelopeOf(id)])
         return
       }
-      case 'crash':
-        // Taken, and its worker is gone before it dispatches; its lease runs out.
-        model.take()
-        await queue.take()
-        if (model.batch.length > 0) await queue.redis.hset(queue.keys.dispatchLease, 'until', 0, 'takes', 0)
+      case 'crash': {
+        const { calls } = operation
+        const { taken, items } = await this.#taken()
+        if (taken.fence === 0) return
+        const done = dispatch(dyingAfter(queue, calls), taken, items, IN_STEPS)
+        model.dispatch(calls)
+        const hasEnded = model.batch.length + model.fanOut.length === 0
+        if (hasEnded) await done
+        else await expect(done).rejects.toThrow('killed')
+        if (!hasEnded) await queue.redis.hset(queue.keys.dispatchLease, 'until', 0, 'takes', 0)
         return
+      }
       case 'dispatch': {
-        model.take()
-        const { fence, envelopes } = await queue.take()
-        expect(envelopes.map(String)).toEqual(model.batch.map(({ id }) => envelopeOf(id)))
-        if (fence === 0) return
-        const items = model.batch.map(({ id, targets }) => ({
-          kind: 'dispatch' as const,
-          id,
-          event: '{}',
-          listeners: targets,
-        }))
-        expect(await queue.dispatch(fence - 1, items)).toBeNull()
-        expect(await queue.dispatch(fence, items)).toMatchObject({ duplicates: model.dispatch(), refused: 0 })
+        const { taken, items } = await this.#taken()
+        if (taken.fence === 0) return
+        expect(await dispatch(queue, { ...taken, fence: taken.fence - 1 }, items)).toBeNull()
+        const done = await dispatch(queue, taken, items, operation.inSteps ? IN_STEPS : undefined)
+        expect(done).toMatchObject({ duplicates: model.dispatch(), refused: 0 })
         return
       }
       case 'claim': {
@@ -214,6 +235,21 @@ class Player {
     }
   }
 
+  async #taken() {
+    const { model } = this
+    model.take()
+    const taken = await take(this.#queue)
+    expect(taken.envelopes.map(String)).toEqual(model.batch.map(({ id }) => envelopeOf(id)))
+    expect(taken.fence > 0).toBe(model.batch.length + model.fanOut.length > 0)
+    const items = model.batch.map(({ id, targets }) => ({
+      kind: 'dispatch' as const,
+      id,
+      event: '{}',
+      listeners: targets,
+    }))
+    return { taken, items }
+  }
+
   async compare(): Promise<void> {
     const { model } = this
     const { redis, keys } = this.#queue
@@ -245,6 +281,8 @@ class Player {
       )
       expect(held, `deliveries of ${name}`).toEqual(wanted)
     }
+    const parts = (await redis.lrange(keys.fanOut, 0, -1)).map((part) => part.split(FIELD_END))
+    expect(parts, 'handed out').toEqual(model.fanOut.map(({ id, target }) => [id, target]))
     expect(await redis.xlen(keys.audit)).toBe(model.audited)
     const bodies = (await keysLeft(this.#queue)).filter((key) => key.startsWith(keys.messagePrefix))
     expect(new Set(bodies.map((key) => key.slice(keys.messagePrefix.length)))).toEqual(new Set(model.left.keys()))
@@ -257,8 +295,8 @@ class Player {
   /** Settles everything there is, whatever the state it was left in. */
   async finish(): Promise<void> {
     // The first one may be a batch that a crash left behind.
-    await this.play({ kind: 'dispatch' })
-    await this.play({ kind: 'dispatch' })
+    await this.play({ kind: 'dispatch', inSteps: false })
+    await this.play({ kind: 'dispatch', inSteps: false })
     for (const name of LANES) await this.play({ kind: 'resume', lane: name })
     for (let round = 0; this.model.unfinished > 0; round++) {
       if (round > 500) throw new Error('the queue does not come to an end')

@@ -42,6 +42,8 @@ export class Model {
   readonly lanes: ReadonlyMap<string, ModelLane>
   inbox: { id: string; targets: readonly string[] }[] = []
   batch: { id: string; targets: readonly string[] }[] = []
+  /** Who is still to get the message that is being handed out. */
+  fanOut: { id: string; target: string }[] = []
   /** Deliveries left, by message that has its body in Redis. */
   left = new Map<string, number>()
   /** Events in the audit stream. */
@@ -72,19 +74,28 @@ export class Model {
     this.inbox = []
   }
 
-  /** @returns how many were copies of what is still being delivered */
-  dispatch(): number {
+  /**
+   * @param calls of one message each: one with several listeners is listed by one call, and each of them gets it by another
+   * @returns how many were copies of what is still being delivered
+   */
+  dispatch(calls = Number.POSITIVE_INFINITY): number {
     let duplicates = 0
-    for (const { id, targets } of this.batch) {
+    for (let call = 0; call < calls && this.batch.length + this.fanOut.length > 0; call++) {
+      const next = this.fanOut.shift()
+      if (next) {
+        this.lanes.get(next.target)!.queue.push(next.id)
+        continue
+      }
+      const { id, targets } = this.batch.shift()!
       if (this.left.has(id)) {
         duplicates += 1
         continue
       }
       this.audited += 1
       if (targets.length > 0) this.left.set(id, targets.length)
-      for (const target of targets) this.lanes.get(target)!.queue.push(id)
+      if (targets.length > 1) this.fanOut = targets.map((target) => ({ id, target }))
+      else for (const target of targets) this.lanes.get(target)!.queue.push(id)
     }
-    this.batch = []
     return duplicates
   }
 
@@ -174,7 +185,7 @@ export class Model {
 
   /** Nothing can be forgotten: what is not final is somewhere. */
   get unfinished(): number {
-    let count = 0
+    let count = this.fanOut.length
     for (const { queue, inFlight, retries } of this.lanes.values()) count += queue.length + inFlight.size + retries.size
     return count
   }

@@ -3,6 +3,7 @@ import { Redis } from 'ioredis'
 import { ulid } from 'ulid'
 import { test as base, inject } from 'vitest'
 import { writeDispatched } from '../../src/queue/audit-stream.ts'
+import { dispatch, take } from '../../src/queue/inbox.ts'
 import type { LaneSpec, Settlement } from '../../src/queue/queue.ts'
 import { Queue } from '../../src/queue/queue.ts'
 
@@ -32,9 +33,10 @@ export function keysLeft(queue: Queue): Promise<string[]> {
 /** Envelopes into the queues of `listeners`, as a dispatcher does it. */
 export async function dispatched(queue: Queue, ids: readonly string[], listeners: readonly string[]): Promise<void> {
   await queue.enqueue(ids.map(envelopeOf))
-  const taken = await queue.take()
-  const done = await queue.dispatch(
-    taken.fence,
+  const taken = await take(queue)
+  const done = await dispatch(
+    queue,
+    taken,
     ids.map((id) => {
       const event = writeDispatched({ id, listeners, keepBody: true, receivedAt: taken.now })
       return { kind: 'dispatch', id, event, listeners }

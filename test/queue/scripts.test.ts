@@ -2,8 +2,11 @@
 import fc from 'fast-check'
 import { describe, expect } from 'vitest'
 import { AuditReader } from '../../src/queue/audit-reader.ts'
+import { dispatch, stepEnd, take } from '../../src/queue/inbox.ts'
 import { CALLBACK_LANE } from '../../src/queue/keys.ts'
-import type { Claimed, LaneSpec, Queue } from '../../src/queue/queue.ts'
+import { gatherLiveIds } from '../../src/queue/live-ids.ts'
+import { look } from '../../src/queue/look.ts'
+import { type Claimed, FIELD_END, type LaneSpec, type Queue } from '../../src/queue/queue.ts'
 import { until } from '../support/until.ts'
 import { audited, dispatched, envelopeOf, expireLeases, keysLeft, laneOf, settlementOf, test } from './scene.ts'
 
@@ -22,20 +25,20 @@ describe('take', () => {
     queue,
   }) => {
     await queue.enqueue(['uno', 'dos'])
-    const first = await queue.take()
+    const first = await take(queue)
     expect(first.envelopes.map(String)).toEqual(['uno', 'dos'])
     await queue.enqueue(['tres'])
-    const busy = await queue.take()
+    const busy = await take(queue)
     expect(busy).toMatchObject({ fence: 0, envelopes: [], left: 1 })
     expect(busy.nextAt! - busy.now).toBeGreaterThan(1000)
     await noLease(queue)
-    const second = await queue.take()
+    const second = await take(queue)
     expect(second.envelopes.map(String)).toEqual(['uno', 'dos'])
     expect(second.fence).toBeGreaterThan(first.fence)
     const items = [{ kind: 'invalid' } as const, { kind: 'invalid' } as const]
-    expect(await queue.dispatch(first.fence, items)).toBeNull()
-    expect(await queue.dispatch(second.fence, items)).toMatchObject({ refused: 2 })
-    expect((await queue.take()).envelopes.map(String)).toEqual(['tres'])
+    expect(await dispatch(queue, first, items)).toBeNull()
+    expect(await dispatch(queue, second, items)).toMatchObject({ refused: 2 })
+    expect((await take(queue)).envelopes.map(String)).toEqual(['tres'])
   })
 
   test('what kills its dispatcher is found by working one at a time, set aside, and the rest goes on', async ({
@@ -46,37 +49,38 @@ describe('take', () => {
     let aside = 0
     for (let deaths = 0; aside === 0; deaths++) {
       expect(deaths).toBeLessThan(10)
-      const taken = await queue.take()
+      const taken = await take(queue)
       aside += taken.setAside
       sizes.push(taken.envelopes.length)
       await noLease(queue)
     }
     expect(sizes).toEqual([2, 2, 1, 1, 1])
     expect(await queue.redis.lrange(queue.keys.inboxInvalid, 0, -1)).toEqual(['veneno'])
-    const { envelopes, fence } = await queue.take()
+    const { envelopes, fence } = await take(queue)
     expect(envelopes.map(String)).toEqual(['bueno'])
-    await queue.dispatch(fence, [{ kind: 'dispatch', id: 'b', event: '{}', listeners: ['a'] }])
+    await dispatch(queue, { envelopes, fence }, [{ kind: 'dispatch', id: 'b', event: '{}', listeners: ['a'] }])
     expect(idsOf(await claimed(queue, lane, 10))).toEqual(['b'])
   })
 
   test('a batch is bounded by bytes as well as by number, and always has one', async ({ queue }) => {
-    const large = 'x'.repeat(5 * 1024 * 1024)
+    const large = 'x'.repeat(640 * 1024)
     await queue.enqueue([large, large, large])
-    const { envelopes, left, fence } = await queue.take()
+    const { envelopes, left, fence } = await take(queue)
     expect([envelopes.length, left]).toEqual([2, 1])
-    await queue.dispatch(fence, [{ kind: 'invalid' }, { kind: 'invalid' }])
+    await dispatch(queue, { envelopes, fence }, [{ kind: 'invalid' }, { kind: 'invalid' }])
   })
 
   test('what the bytes leave out stands in its old order, however many were looked at', async ({ queue }) => {
     const sizes = [1, 4, 5, 1, 2, 1, 1, 1]
-    const entries = sizes.map((size, i) => `${i}${'x'.repeat(size * 1024 * 1024)}`)
+    const entries = sizes.map((size, i) => `${i}${'x'.repeat(size * 128 * 1024)}`)
     await queue.enqueue(entries)
     const seen: string[][] = []
     for (let count = 0; count < entries.length; count = seen.flat().length) {
-      const { envelopes, fence } = await queue.take()
+      const { envelopes, fence } = await take(queue)
       seen.push(envelopes.map((raw) => raw.toString('latin1', 0, 1)))
-      await queue.dispatch(
-        fence,
+      await dispatch(
+        queue,
+        { envelopes, fence },
         envelopes.map(() => ({ kind: 'invalid' })),
       )
     }
@@ -88,31 +92,76 @@ describe('take', () => {
 
   test('a message with a demora waits, keeps its body, and comes back once', async ({ queue }) => {
     await queue.enqueue(['m'])
-    const { fence, now } = await queue.take()
+    const { envelopes, fence, now } = await take(queue)
     const item = { kind: 'wait', id: 'm', event: '{}', dueAt: now + 300, envelope: Buffer.from('sellado') } as const
-    await queue.dispatch(fence, [item])
-    const early = await queue.take()
+    await dispatch(queue, { envelopes, fence }, [item])
+    const early = await take(queue)
     expect(early.fence).toBe(0)
     expect(early.nextAt).toBe(now + 300)
     const due = await until(async () => {
-      const taken = await queue.take()
+      const taken = await take(queue)
       return taken.fence > 0 ? taken : null
     })
     expect(due.envelopes.map(String)).toEqual(['sellado'])
-    await queue.dispatch(due.fence, [{ kind: 'dispatch', id: 'm', event: '{}', listeners: [] }])
+    await dispatch(queue, due, [{ kind: 'dispatch', id: 'm', event: '{}', listeners: [] }])
     expect((await keysLeft(queue)).filter((key) => /mensaje:|demoradas/.test(key))).toEqual([])
   })
 })
 
 describe('dispatch', () => {
+  const to = (listeners: readonly string[], id = 'm') => ({ kind: 'dispatch', id, event: '{}', listeners }) as const
+  const names = (count: number) => Array.from({ length: count }, (_, n) => `l${n}`)
+  const bytes = (length: number) => ({ length })
+
+  test.for([
+    ['small messages of one listener go together', 500, bytes(200), to(['a']), [500]],
+    ['many deliveries', 500, bytes(200), to(names(200)), [14]],
+    ['bytes', 10, bytes(100 * 1024), to(['a']), [6]],
+    ['one that is too large for any step', 3, bytes(16 * 1024 * 1024), to(['a']), [1, 2, 3]],
+    ['one that is handed out stands alone', 3, bytes(200), to(names(3000)), [1, 2, 3]],
+    ['what is not understood', 500, bytes(8 * 1024), { kind: 'invalid' } as const, [71]],
+  ] as const)('a step is bounded: %s', ([, count, envelope, item, expected]) => {
+    const items = Array(count).fill(item)
+    const ends: number[] = []
+    for (let at = 0; ends.length < expected.length; ends.push(at)) at = stepEnd(items, Array(count).fill(envelope), at)
+    expect(ends).toEqual(expected)
+  })
+
+  test('one message for thousands of listeners is handed out in steps, in its turn; a dead dispatcher leaves the rest to the next', async ({
+    queue,
+  }) => {
+    const all = names(1_200)
+    await queue.enqueue(['antes', 'grande', 'despues'].map(envelopeOf))
+    const taken = await take(queue)
+    const items = [to(['l0'], 'antes'), to(all, 'grande'), to(['l0', 'l1199'], 'despues')]
+    expect(await dispatch(queue, taken, items)).toMatchObject({ steps: 1 + (1 + 3) + 1, duplicates: 0, refused: 0 })
+    expect(await queue.redis.lrange(queue.lane('l0').queue, 0, -1)).toEqual(['antes', 'grande', 'despues'])
+    expect(await queue.redis.lrange(queue.lane('l700').queue, 0, -1)).toEqual(['grande'])
+    expect(await queue.redis.lrange(queue.lane('l1199').queue, 0, -1)).toEqual(['grande', 'despues'])
+    expect(await queue.redis.hget(queue.keys.remaining, 'grande')).toBe('1200')
+    expect(await queue.redis.scard(queue.keys.listeners)).toBe(1_200)
+    expect(await audited(queue)).toHaveLength(3)
+
+    // Of another one, the parts that a dispatcher had not handed out when it died.
+    await queue.redis.rpush(queue.keys.fanOut, ['otra', 'l0', 'l5'].join(FIELD_END), ['otra', 'l6'].join(FIELD_END))
+    expect(await look(queue, [])).toMatchObject({ inbox: true })
+    expect((await gatherLiveIds(queue, [])).hasDelivery('otra', 'l6')).toBe(true)
+    const next = await take(queue)
+    expect(next.envelopes).toEqual([])
+    expect(await dispatch(queue, next, [])).toMatchObject({ steps: 2 })
+    expect(await queue.redis.lrange(queue.lane('l5').queue, 0, -1)).toEqual(['grande', 'otra'])
+    expect(await take(queue)).toMatchObject({ fence: 0 })
+    expect(await queue.redis.exists(queue.keys.fanOut, queue.keys.dispatchLease)).toBe(0)
+  })
+
   test('the same message again while it is being delivered is dropped; another one with its id is set aside', async ({
     queue,
   }) => {
     await dispatched(queue, ['m'], ['a'])
     await queue.enqueue([envelopeOf('m'), '{"id":"m","evento":"otro"}'])
-    const { fence } = await queue.take()
+    const { envelopes, fence } = await take(queue)
     const item = { kind: 'dispatch', id: 'm', event: '{}', listeners: ['a'] } as const
-    expect(await queue.dispatch(fence, [item, item])).toMatchObject({ duplicates: 1, refused: 1 })
+    expect(await dispatch(queue, { envelopes, fence }, [item, item])).toMatchObject({ duplicates: 1, refused: 1 })
     expect(await queue.redis.lrange(queue.keys.inboxInvalid, 0, -1)).toEqual(['{"id":"m","evento":"otro"}'])
     expect(idsOf(await claimed(queue, lane, 10))).toEqual(['m'])
   })
