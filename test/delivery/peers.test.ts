@@ -6,10 +6,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { AuthConfig, TlsConfig } from '../../src/config/config.ts'
+import { type Certificates, makeCertificates, opensslMissing } from '../support/certificates.ts'
 import { freePort } from '../support/ports.ts'
 import { findProgram, peer } from '../support/programs.ts'
 import { until } from '../support/until.ts'
-import { type Certificates, makeCertificates, opensslMissing } from './certificates.ts'
 import { attempt, deliverer, message, never } from './scene.ts'
 
 const nginx = peer('nginx')

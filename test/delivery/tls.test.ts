@@ -6,8 +6,8 @@ import type { ListenerConfig, TlsConfig } from '../../src/config/config.ts'
 import { endpointOf } from '../../src/delivery/connect.ts'
 import { inspectTls, probe } from '../../src/delivery/probe.ts'
 import { Secrets } from '../../src/model/secrets.ts'
+import { type Certificates, makeCertificates, opensslMissing, type Pair } from '../support/certificates.ts'
 import { until } from '../support/until.ts'
-import { type Certificates, makeCertificates, opensslMissing, type Pair } from './certificates.ts'
 import { attempt, deliverer, listenerConfig, message, never, serve } from './scene.ts'
 
 describe.skipIf(opensslMissing)(`TLS${opensslMissing ? ' (se omite: falta openssl)' : ''}`, () => {

@@ -2,7 +2,7 @@ import { type AddressInfo, createServer, type Server } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
 import { test as base, expect, inject } from 'vitest'
 import { connectForever, connectOnce, explainRedis, mayHaveHappened, redisTrouble } from '../../src/queue/redis.ts'
-import { makeCertificates, opensslMissing } from '../delivery/certificates.ts'
+import { makeCertificates, opensslMissing } from '../support/certificates.ts'
 import { startProxy } from '../support/proxy.ts'
 import { until } from '../support/until.ts'
 

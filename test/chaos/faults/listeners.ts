@@ -5,7 +5,7 @@
 import { createServer as createTls } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { gzipSync } from 'node:zlib'
-import { makeCertificates, opensslMissing } from '../../delivery/certificates.ts'
+import { makeCertificates, opensslMissing } from '../../support/certificates.ts'
 import type { Arena } from '../arena.ts'
 import type { Cast, Role } from '../cast.ts'
 import { atEnd } from '../endings.ts'
