@@ -135,14 +135,12 @@ export class Deliverer {
         const own: TroubleReport | null =
           trusted && this.#certificate !== null ? certificateTrouble(this.#certificate, answered) : null
         const answer: Exchanged = own === null ? answered : { ...answered, trouble: own }
-        if (answer.lostOnReuse && !repeated && deadline.ended === null) {
-          requests.push(this.#recordOf(requests, request, credentials, answer))
-          repeated = true
+        requests.push(recordOf(requests.length + 1, request, credentials, answer, this.#template.hidden))
+        repeated = answer.lostOnReuse && !repeated && deadline.ended === null
+        if (repeated) {
           slot = sockets.fresh(slot)
           continue
         }
-        repeated = false
-        requests.push(this.#recordOf(requests, request, credentials, answer))
         const step: Step =
           this.#plainEnd(answer) ??
           (await this.#next(request, answer, credentials, { trusted, hops, renewals }, begin, deadline))
@@ -218,11 +216,15 @@ export class Deliverer {
     return credentials instanceof Promise ? deadline.race(credentials) : credentials
   }
 
-  #judged(requests: RequestRecord[], answer: Exchanged, trouble: TroubleReport | null): AttemptResult {
-    const retryAfter = answer.headers?.['retry-after']
+  #judged(
+    requests: RequestRecord[],
+    { status, headers }: Pick<Exchanged, 'status' | 'headers'>,
+    trouble: TroubleReport | null,
+  ): AttemptResult {
+    const retryAfter = headers?.['retry-after']
     const outcome = classify(
       {
-        status: answer.status,
+        status,
         error: trouble?.error ?? null,
         detail: trouble?.detail ?? null,
         retryAfter: typeof retryAfter === 'string' ? retryAfter : (retryAfter?.[0] ?? null),
@@ -231,10 +233,6 @@ export class Deliverer {
       Date.now(),
     )
     return { requests, outcome }
-  }
-
-  #recordOf(requests: readonly RequestRecord[], request: BuiltRequest, credentials: Credentials, answer: Exchanged) {
-    return recordOf(requests.length + 1, request, credentials, answer, this.#template.hidden)
   }
 
   /** A request for a token is on record from its start, and so has its row even where the attempt does not wait for the answer. */
@@ -256,8 +254,7 @@ export class Deliverer {
   #withoutRequest(requests: RequestRecord[], trouble: TroubleReport, method: string, url: string): AttemptResult {
     if (requests.length > 0) blame(requests, trouble)
     else requests.push(unsentRecord(1, method, url, trouble, this.#template.hidden))
-    const answer = { status: null, error: trouble.error, detail: trouble.detail, retryAfter: null }
-    return { requests, outcome: classify(answer, this.#listener, Date.now()) }
+    return this.#judged(requests, { status: null, headers: null }, trouble)
   }
 
   #socketsFor(origin: string, trusted: boolean): Sockets {
