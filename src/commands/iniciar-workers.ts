@@ -1,6 +1,7 @@
 /** `iniciar-workers`: the daemon, usually under supervisord or systemd. */
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { LOG_LEVELS, type LogLevel } from '../config/config.ts'
+import type { LogLevel } from '../config/config.ts'
+import { LOG_LEVELS } from '../config/settings.ts'
 import { Secrets } from '../model/secrets.ts'
 import type { Context, Failure } from './context.ts'
 import { withhold } from './print.ts'

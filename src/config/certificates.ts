@@ -10,17 +10,17 @@ import { Duplex } from 'node:stream'
 import tls from 'node:tls'
 import type { TlsConfig } from './config.ts'
 import { isReadableByOthers, reason } from './files.ts'
-import { secret, text } from './kinds.ts'
-import { find, type Reader, setting } from './layers.ts'
+import { find, type Reader, setting, showInForce } from './layers.ts'
 import type { Place } from './problems.ts'
+import { CONNECTION, type Section } from './settings.ts'
 
 const CERTIFICATE = '-----BEGIN CERTIFICATE-----'
 const CERTIFICATES = /-----BEGIN CERTIFICATE-----[^-]*(?:-----END CERTIFICATE-----)?/g
 const PRIVATE_KEY = /-----BEGIN [A-Z ]*PRIVATE KEY-----/
 
 /** The text of the PEM certificate that a setting names, or null. */
-export function readPem(reader: Reader, key: string): string | null {
-  const file = readNamed(reader, key)
+export function readPem(reader: Reader, rows: Section, key: string): string | null {
+  const file = readNamed(reader, rows, key)
   if (file === null) return null
   const pem = pemText(file.bytes)
   const problem = pem.includes(CERTIFICATE)
@@ -41,10 +41,12 @@ function pemText(bytes: Buffer): string {
 
 /** The private CA and the client certificate, whatever the authentication: a server may ask for both. */
 export function tlsConfig(reader: Reader): TlsConfig {
-  const ca = readPem(reader, 'ca_cert')
-  const passphrase = setting(reader, 'cert_pwd', secret(text), null)
-  const cert = readNamed(reader, 'cert_file')
-  const key = readNamed(reader, 'key_file')
+  const ca = readPem(reader, CONNECTION, 'ca_cert')
+  const passphrase = setting(reader, CONNECTION, 'cert_pwd')
+  const cert = readNamed(reader, CONNECTION, 'cert_file')
+  const key = readNamed(reader, CONNECTION, 'key_file')
+  // The key may stand in cert_file, and is not read without one.
+  showInForce(reader, 'key_file', cert === null ? null : 'clave leída')
   if (cert === null) return { ca, client: null }
   const { problems } = reader.context
   if (/\.(?:p12|pfx)$/i.test(cert.path)) {
@@ -154,9 +156,9 @@ function contextProblem(options: Parameters<typeof tls.createSecureContext>[0], 
 }
 
 /** A file whose path is relative to the file that names it. */
-function readNamed(reader: Reader, key: string): { path: string; bytes: Buffer; place: Place } | null {
+function readNamed(reader: Reader, rows: Section, key: string): { path: string; bytes: Buffer; place: Place } | null {
   const { context } = reader
-  const name = setting(reader, key, text, null)
+  const name = setting(reader, rows, key) as string | null
   const found = find(reader.layers, key)
   if (name === null || found === null) return null
   const path = isAbsolute(name) ? name : resolve(found.folder, name)

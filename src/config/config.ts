@@ -3,8 +3,10 @@
  *
  * How it is found, read, merged and validated is told by the neighbours of this file.
  */
-import type { Bytes, Millis } from '../model/message.ts'
+import type { Millis } from '../model/message.ts'
 import type { Secrets } from '../model/secrets.ts'
+import type { AuthPlace, CallbackTarget } from './listener-kinds.ts'
+import type { AUDIT, DELIVERY, REDIS, REQUEST, Values, WORKERS } from './settings.ts'
 
 export interface Config {
   readonly instancia: string
@@ -44,58 +46,38 @@ export type Origin =
   | { readonly kind: 'default' }
 
 /** Where a value came from, and how it is written there (`${VAR}` not replaced; null for a default). */
-export type Source = Origin & { readonly written: string | null }
+export type Source = Origin & {
+  readonly written: string | null
+  /** What is in force, for people; null: nothing, or as it is written. */
+  readonly shown: () => string | null
+}
 
-export interface RedisConfig {
-  readonly host: string
-  readonly port: number
-  readonly username: string | null
-  readonly password: string | null
-  readonly db: number
-  readonly tls: boolean
+export type RedisConfig = Values<typeof REDIS> & {
   /** PEM text of the CA, already read. */
   readonly ca: string | null
-  /** Empty: a standalone server. */
-  readonly sentinels: readonly { readonly host: string; readonly port: number }[]
-  readonly sentinelMaster: string | null
 }
+export type AuditConfig = Values<typeof AUDIT>
+export type WorkersConfig = Values<typeof WORKERS>
+export type LogLevel = WorkersConfig['level']
 
-export interface AuditConfig {
-  readonly host: string
-  readonly port: number
-  readonly database: string
-  readonly username: string
-  readonly password: string | null
-  readonly sslmode: 'disable' | 'allow' | 'prefer' | 'require' | 'verify-ca' | 'verify-full'
-  readonly schema: string
-  /** Rows waiting for Postgres before deliveries stop; 0 = never stop. */
-  readonly maxPending: number
-  /** The same in bytes of Redis; 0 = half of `maxmemory` where there is one. */
-  readonly maxPendingBytes: Bytes
-  /** What `purgar` keeps; 0 = everything. */
-  readonly retention: Millis
-}
+/** Settings that are parts of one value. */
+type Composed = 'strategyName' | 'threshold' | 'minimum' | 'window' | 'pause' | 'onSuccess' | 'onFailure'
 
-export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const
-export type LogLevel = (typeof LOG_LEVELS)[number]
-
-export interface WorkersConfig {
-  /** HTTP requests in flight per process. */
-  readonly concurrency: number
-  readonly processes: number
-  /** On SIGTERM, how long running deliveries may finish. */
-  readonly drain: Millis
-  /** Longest wait before due retries and new messages are looked for. */
-  readonly poll: Millis
-  /** How long a claimed delivery stays its worker's without a renewal (`arriendo`, 30s). */
-  readonly lease: Millis
-  /** Where /metrics and /salud listen; null = off. */
-  readonly metrics: { readonly host: string; readonly port: number } | null
-  /** Of the log: what is less grave is not written. */
-  readonly level: LogLevel
-  /** An envelope of more is refused by `send`, and set aside where another program enqueued it. */
-  readonly maxMessage: Bytes
-}
+/** The settings of `REQUEST` and `DELIVERY`, and what is made of several. */
+export type ListenerConfig = Values<typeof REQUEST> &
+  Omit<Values<typeof DELIVERY>, Composed> & {
+    readonly name: string
+    /** Absolute base URL: of `url`, of the client or of the service, `version` already applied. */
+    readonly url: string
+    readonly auth: AuthConfig
+    readonly tls: TlsConfig
+    /** Names, in lower case, of headers and query parameters that hold a secret whatever they are called. */
+    readonly hidden: readonly string[]
+    readonly strategy: RetryStrategy
+    readonly breaker: BreakerConfig | null
+    readonly onSuccess: CallbackSpec | null
+    readonly onFailure: CallbackSpec | null
+  }
 
 export type RetryStrategy = {
   readonly name: string /** 0..1 */
@@ -114,55 +96,6 @@ export type RetryStrategy = {
   | { readonly kind: 'fija'; readonly first: Millis; readonly attempts: number }
 )
 
-export interface ListenerConfig {
-  readonly name: string
-  readonly active: boolean
-  /** Patterns; `*` matches any run of characters. */
-  readonly events: readonly string[]
-  /** Absolute base URL: of `url`, of the client or of the service, `version` already applied. */
-  readonly url: string
-  /** Template (`proveedores/{datos.id}`), '' = the base URL itself. */
-  readonly path: string
-  readonly method: string
-  readonly headers: readonly (readonly [name: string, value: string])[]
-  /** In lower case: those of `headers` that a message may replace. */
-  readonly replaceableHeaders: readonly string[]
-  /** Overrides the message's own; null = the message's. */
-  readonly contentType: string | null
-  readonly auth: AuthConfig
-  readonly tls: TlsConfig
-  /** Standard Webhooks secrets (`whsec_…`), the current one first; empty = unsigned. */
-  readonly secrets: readonly string[]
-  readonly connectTimeout: Millis
-  /** One deadline from connect to the last byte. */
-  readonly totalTimeout: Millis
-  /** Kept of a response, counted after decompression; the rest is not read. */
-  readonly maxResponse: Bytes
-  /** Followed at most; 0 = a 3xx is a failure. */
-  readonly redirects: number
-  /** CIDR ranges whose addresses are refused after resolution. */
-  readonly blockedNetworks: readonly string[]
-  /** Names, in lower case, of headers and query parameters that hold a secret whatever they are called. */
-  readonly hidden: readonly string[]
-  readonly concurrency: number
-  readonly rateLimit: { readonly count: number; readonly per: Millis } | null
-  readonly order: 'libre' | 'estricto'
-  readonly strategy: RetryStrategy
-  readonly retryIf: readonly StatusRule[]
-  readonly noRetryIf: readonly StatusRule[]
-  readonly breaker: BreakerConfig | null
-  readonly onSuccess: CallbackSpec | null
-  readonly onFailure: CallbackSpec | null
-  readonly auditBody: boolean
-  readonly auditResponse: boolean
-}
-
-/** `429` → one status, `5xx` → a class, `red` → every failure without a status. */
-export type StatusRule =
-  | { readonly kind: 'status'; readonly status: number }
-  | { readonly kind: 'class'; readonly hundreds: number }
-  | { readonly kind: 'network' }
-
 export interface BreakerConfig {
   /** Percent of failures in the window that opens it. */
   readonly threshold: number
@@ -179,7 +112,7 @@ export type AuthConfig =
   | {
       readonly kind: 'api_key'
       readonly key: string
-      readonly place: { readonly in: 'query' | 'header'; readonly name: string }
+      readonly place: AuthPlace
     }
   | {
       readonly kind: 'oauth2'
@@ -200,11 +133,6 @@ export interface TlsConfig {
     | { readonly kind: 'pkcs12'; readonly bundle: Buffer; readonly passphrase: string | null }
     | null
 }
-
-export type CallbackTarget =
-  | { readonly kind: 'exec'; readonly argv: readonly string[] }
-  | { readonly kind: 'http'; readonly url: string }
-  | { readonly kind: 'event'; readonly event: string }
 
 /** `shown`: the target for the audit and for people, without what is secret in it. */
 export type CallbackSpec = CallbackTarget & { readonly shown: string }

@@ -1,5 +1,5 @@
 /**
- * The kinds of value that settings have: what each accepts, in words, and how its text becomes a value.
+ * The kinds of value that settings have: what each accepts, in words, how its text becomes a value, and how that is shown.
  *
  * The checks are valibot's; the words are ours, because one sentence that says what is accepted helps more than the
  * name of the step that failed.
@@ -21,33 +21,40 @@ export interface Kind<T> {
   /** `key =` is the default, unless the empty text means something for this setting, or can only be a slip. */
   readonly emptyMeans: 'default' | 'value' | 'mistake'
   read(texts: readonly string[]): Read<T>
+  /** The value as it would be written. */
+  show(value: T): string
 }
 
 type Schema<T> = v.GenericSchema<string, T>
 
-export function kind<T>(accepted: string, schema: Schema<T>, words: readonly string[] = []): Kind<T> {
+export function kind<T>(
+  accepted: string,
+  schema: Schema<T>,
+  { words = [], show = String }: { words?: readonly string[]; show?: (value: T) => string } = {},
+): Kind<T> {
   const read = (texts: readonly string[]): Read<T> => {
     const result = v.safeParse(schema, texts[texts.length - 1])
     return result.success ? { ok: true, value: result.output } : { ok: false }
   }
-  return { accepted, words, list: false, emptyMeans: 'default', read }
+  return { accepted, words, list: false, emptyMeans: 'default', read, show }
 }
 
 /** Commas separate the items, and so do the lines of `key[]`. */
 export function list<T>(
   accepted: string,
   schema: Schema<T>,
-  { least, most }: { least: number; most: number },
-): Kind<T[]> {
+  { least, most, show = String }: { least: number; most: number; show?: (item: T) => string },
+): Kind<readonly T[]> {
   const items = v.pipe(v.array(schema), v.minLength(least), v.maxLength(most))
-  const read = (texts: readonly string[]): Read<T[]> => {
+  const read = (texts: readonly string[]): Read<readonly T[]> => {
     const split = texts.flatMap((text) => text.split(',')).map((text) => text.trim())
     // A trailing comma is no item; `a,,b` is a slip that must not pass as two.
     if (split.length > 0 && split[split.length - 1] === '') split.pop()
     const result = v.safeParse(items, split)
     return result.success ? { ok: true, value: result.output } : { ok: false }
   }
-  return { accepted, words: [], list: true, emptyMeans: 'default', read }
+  const shown = (value: readonly T[]) => value.map(show).join(', ')
+  return { accepted, words: [], list: true, emptyMeans: 'default', read, show: shown }
 }
 
 /** A secret: empty, it would protect nothing, and nobody would know. */
@@ -119,15 +126,16 @@ export const boolean: Kind<boolean> = kind(
     v.check((word) => Object.hasOwn(BOOLEANS, word)),
     v.transform((word) => BOOLEANS[word]!),
   ),
+  { show: (value) => (value ? '1' : '0') },
 )
 
 export function word<const W extends string>(words: readonly W[]): Kind<W> {
-  return kind(words.join(' | '), v.pipe(trimmed, v.toLowerCase(), v.picklist(words)), words)
+  return kind(words.join(' | '), v.pipe(trimmed, v.toLowerCase(), v.picklist(words)), { words })
 }
 
 const DURATION_EXAMPLES = '500ms, 5s, 10m, 2h, 7d; un número solo son segundos'
 
-export function durationSchema(least: Millis, most: Millis): Schema<Millis> {
+function durationSchema(least: Millis, most: Millis): Schema<Millis> {
   return v.pipe(
     v.string(),
     v.transform(parseDuration),
@@ -142,6 +150,7 @@ export function duration(least: Millis, most: Millis): Kind<Millis> {
   return kind(
     `una duración de ${formatDuration(least)} a ${formatDuration(most)} (${DURATION_EXAMPLES})`,
     durationSchema(least, most),
+    { show: formatDuration },
   )
 }
 
@@ -156,6 +165,7 @@ export function size(least: Bytes, most: Bytes): Kind<Bytes> {
       v.minValue(least),
       v.maxValue(most),
     ),
+    { show: formatSize },
   )
 }
 
@@ -196,7 +206,7 @@ export interface HostPort {
 }
 
 /** `host:port`, `[::1]:port`. */
-export const hostPortSchema: Schema<HostPort> = v.pipe(
+const hostPortSchema: Schema<HostPort> = v.pipe(
   trimmed,
   v.regex(/^(?:\[[0-9a-fA-F:.]+\]|[\p{L}\p{N}_.-]{1,253}):\d{1,5}$/u),
   v.transform((value) => {
@@ -204,4 +214,38 @@ export const hostPortSchema: Schema<HostPort> = v.pipe(
     return { host: bare(value.slice(0, at)), port: Number(value.slice(at + 1)) }
   }),
   v.check((value) => value.port >= 1 && value.port <= 65535),
+)
+
+const showHostPort = ({ host, port }: HostPort) => `${host}:${port}`
+
+export const hostPorts: Kind<readonly HostPort[]> = list('servidor:puerto, separados por comas', hostPortSchema, {
+  least: 1,
+  most: 64,
+  show: showHostPort,
+})
+
+/** A bare port listens on this machine alone. */
+export const listenAddress: Kind<HostPort> = kind(
+  'servidor:puerto (127.0.0.1:9464), o nada para no publicarlas',
+  v.pipe(
+    trimmed,
+    v.transform((value) => (/^\d{1,5}$/.test(value) ? `127.0.0.1:${value}` : value)),
+    hostPortSchema,
+  ),
+  { show: showHostPort },
+)
+
+/** Postgres folds unquoted names and keeps 63 bytes; `pg_` is its own. */
+export const schemaName: Kind<string> = kind(
+  'el nombre de un esquema: letras minúsculas sin acento, números y «_», hasta 63, sin empezar con número ni con pg_',
+  v.pipe(trimmed, v.regex(/^(?!pg_)[a-z_][a-z0-9_]{0,62}$/)),
+)
+
+/** An empty list would be no schedule of its own. */
+export const delays: Kind<readonly Millis[]> = orEmpty(
+  list('una lista de 1 a 1000 duraciones separadas por comas (5s, 5m, 2h)', durationSchema(1, 365 * 86_400_000), {
+    least: 1,
+    most: 1000,
+    show: formatDuration,
+  }),
 )

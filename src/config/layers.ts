@@ -10,8 +10,8 @@ import { interpolate, type Range, type Variable, type Variables } from './env.ts
 import type { IniFile, IniSection } from './ini.ts'
 import type { Kind } from './kinds.ts'
 import { type Place, type Problems, quoted } from './problems.ts'
-import type { SecretValues } from './secret-values.ts'
-import { isSecret } from './settings.ts'
+import { isSecret, type SecretValues } from './secret-values.ts'
+import type { Section, Setting, ValueOf, Values } from './settings.ts'
 
 /** What all the readers of one load share. */
 export interface Context {
@@ -94,17 +94,18 @@ function missing(variable: string, variables: Variables): string {
   return `la variable ${variable} no está definida en el entorno${file}. Defínala, o escriba \${${variable}:-valor}.`
 }
 
-/** @param names by key, the variables that may hold it, first wins */
-export function variablesLayer(context: Context, names: Readonly<Record<string, readonly string[]>>): Layer {
-  return {
+/** Of a section whose settings variables may hold: those that win over resthooks.ini, the file, those that are asked after it. */
+export function withVariables(context: Context, rows: Section, ini: Layer): readonly Layer[] {
+  const layer = (namesOf: (row: Setting) => readonly string[]): Layer => ({
     find: (key) => {
-      for (const name of names[key] ?? []) {
+      for (const name of namesOf(rows[key]!)) {
         const found = context.variables.getFilled(name)
         if (found) return written(context, name, found)
       }
       return null
     },
-  }
+  })
+  return [layer(({ variable }) => (variable ? [variable] : [])), ini, layer(({ others }) => others ?? [])]
 }
 
 export function written(context: Context, name: string, { value, origin, line }: Variable): Written {
@@ -146,24 +147,52 @@ export interface Reader {
   readonly section: string
 }
 
-/** The setting's value, or `fallback` when it is absent, empty or wrong (wrong is reported). */
-export function setting<T, F>(reader: Reader, key: string, kind: Kind<T>, fallback: F): T | F {
+/**
+ * The setting's value, or its default when it is absent, empty or wrong (wrong is reported).
+ * @param fallback where the default depends on other settings
+ */
+export function setting<S extends Section, K extends keyof S & string>(
+  reader: Reader,
+  rows: S,
+  key: K,
+  fallback = rows[key]!.default as ValueOf<S[K]>,
+): ValueOf<S[K]> {
+  const { kind, show = kind.show, asWritten } = rows[key]!
   if (kind.emptyMeans === 'mistake') refuseEmpty(reader, key, kind)
   const found = kind.emptyMeans === 'value' ? findWritten(reader.layers, key) : find(reader.layers, key)
-  remember(reader, key, found)
-  if (found === null || found.texts === null) return fallback
+  const value = found === null ? null : readWritten(reader, key, kind, found)
+  const result = value === null ? fallback : (value as ValueOf<S[K]>)
+  remember(reader, key, found, () => (asWritten || result === null ? null : show(result)))
+  return result
+}
+
+/** Every setting of the section that has a name in `Config`. */
+export function values<S extends Section>(reader: Reader, rows: S): Values<S> {
+  const named = Object.keys(rows).filter((key) => rows[key]!.as !== null)
+  return Object.fromEntries(named.map((key) => [rows[key]!.as, setting(reader, rows, key)])) as Values<S>
+}
+
+/** Reports a value that another setting makes wrong: it is more particular than the row. */
+export function requireKind(reader: Reader, key: string, kind: Kind<unknown>): void {
+  const found = find(reader.layers, key)
+  if (found) readWritten(reader, key, kind, found)
+}
+
+/** Null when it is wrong, which is reported. */
+function readWritten<T>({ context }: Reader, key: string, kind: Kind<T>, found: Written): T | null {
+  if (found.texts === null) return null
   if (found.isList && !kind.list) {
-    reader.context.problems.add(found.place, 'la clave no es una lista: quite los «[]».')
-    return fallback
+    context.problems.add(found.place, 'la clave no es una lista: quite los «[]».')
+    return null
   }
-  reader.context.secrets.collect(key, found.texts, found.ranges)
+  context.secrets.collect(key, found.texts, found.ranges)
   const result = kind.read(found.texts)
   if (result.ok) return result.value
   // Hidden before it is cut: half a secret would not be known.
-  const shown = isSecret(key) ? MASK : quoted(reader.context.secrets.secrets().hide(found.shown))
+  const shown = isSecret(key) ? MASK : quoted(context.secrets.secrets().hide(found.shown))
   const hint = isSecret(key) ? '' : suggestion(found.shown, kind.words)
-  reader.context.problems.add(found.place, `se encontró ${shown}; se acepta ${kind.accepted}.${hint}`)
-  return fallback
+  context.problems.add(found.place, `se encontró ${shown}; se acepta ${kind.accepted}.${hint}`)
+  return null
 }
 
 /** `key =` with nothing is how a template says that there is no password; a variable without a value is a slip. */
@@ -178,21 +207,32 @@ function refuseEmpty({ context, layers }: Reader, key: string, { list }: Kind<un
   context.problems.add(written.place, `${why}. Un secreto vacío no protege nada: complételo, o quite la línea.`)
 }
 
-export function remember(reader: Reader, key: string, found: Written | null): void {
-  const name = reader.section === '' ? key : `${reader.section}.${key}`
-  reader.context.origins.set(
-    name,
-    found ? { ...found.origin, written: found.shown } : { kind: 'default', written: null },
-  )
+function remember(reader: Reader, key: string, found: Written | null, shown: Source['shown']): void {
+  const origin: Origin = found?.origin ?? { kind: 'default' }
+  reader.context.origins.set(nameOf(reader, key), { ...origin, written: found?.shown ?? null, shown })
+}
+
+/** What is in force of a setting, where other settings decide that too. @param text null: as it was written */
+export function showInForce(reader: Reader, key: string, text: string | null): void {
+  const source = reader.context.origins.get(nameOf(reader, key))
+  if (source) reader.context.origins.set(nameOf(reader, key), { ...source, shown: () => text })
+}
+
+function nameOf({ section }: Reader, key: string): string {
+  return section === '' ? key : `${section}.${key}`
+}
+
+/** Warns of what is written and has no effect with this `estrategia`, or `auth_tipo`. */
+export function warnAboutIdle(reader: Reader, rows: Section, chosen: string, why: string): void {
+  for (const [key, { only }] of Object.entries(rows)) {
+    const idle = only === undefined || only.includes(chosen) ? null : find(reader.layers, key)
+    if (idle) reader.context.problems.warn(idle.place, `no tiene efecto con ${why} = ${chosen}.`)
+  }
 }
 
 /** Reports the keys of a section that mean nothing there. */
-export function reportUnknownKeys(
-  context: Context,
-  file: IniFile,
-  section: IniSection,
-  known: readonly string[],
-): void {
+export function reportUnknownKeys(context: Context, file: IniFile, section: IniSection, rows: Section): void {
+  const known = Object.keys(rows)
   for (const { key, lines } of section.entries.values()) {
     if (known.includes(key)) continue
     context.problems.add(

@@ -11,13 +11,14 @@ import {
   METADATA_NETWORKS,
   METHODS,
 } from '../model/http.ts'
-import type { CallbackTarget, ListenerConfig, StatusRule } from './config.ts'
+import type { Millis } from '../model/message.ts'
 import { type Kind, kind, list, orEmpty, type Read } from './kinds.ts'
+import { formatDuration } from './quantities.ts'
 
 const trimmed = v.pipe(v.string(), v.trim())
 
 /** An empty list would deliver everything or nothing, depending on whom you ask: it is neither. */
-export const events: Kind<string[]> = orEmpty(
+export const events: Kind<readonly string[]> = orEmpty(
   list(
     'una lista de nombres de evento sin blancos, separados por comas; «*» reemplaza cualquier texto (proveedor.*)',
     v.pipe(v.string(), v.regex(/^[^\s,\p{Cc}]{1,200}$/u)),
@@ -32,7 +33,7 @@ export const method: Kind<string> = kind(
     v.check((text) => checkMethod(text) === null),
     v.toUpperCase(),
   ),
-  METHODS,
+  { words: METHODS },
 )
 
 export const path: Kind<string> = kind(
@@ -61,7 +62,7 @@ const headerList = v.pipe(
 )
 
 /** One a line (`cabeceras[] = X-A: b`): commas are part of many values. */
-export const headers: Kind<(readonly [string, string])[]> = {
+export const headers: Kind<readonly (readonly [string, string])[]> = {
   accepted:
     '«Nombre: valor» en cada línea cabeceras[], salvo las que pone resthooks o el protocolo (Content-Length, webhook-…), y Host una sola vez',
   words: [],
@@ -74,10 +75,11 @@ export const headers: Kind<(readonly [string, string])[]> = {
     )
     return result.success ? { ok: true, value: result.output } : { ok: false }
   },
+  show: (lines) => lines.map(([name, value]) => `${name}: ${value}`).join(', '),
 }
 
 /** Names that a message could bring; in lower case. */
-export const headerNames: Kind<string[]> = list(
+export const headerNames: Kind<readonly string[]> = list(
   'nombres de cabeceras separados por comas (Accept-Language), salvo los que pone resthooks',
   v.pipe(
     v.string(),
@@ -93,7 +95,7 @@ export const contentType: Kind<string> = kind(
 )
 
 /** Standard Webhooks: `whsec_` and 24 to 64 bytes in base64. Two while rotating, the one that signs first, first. */
-export const secrets: Kind<string[]> = list(
+export const secrets: Kind<readonly string[]> = list(
   'uno o dos secretos «whsec_…» (24 a 64 bytes en base64), separados por coma',
   v.pipe(
     v.string(),
@@ -113,14 +115,14 @@ const network = v.pipe(
 )
 
 /** Those named are added to the metadata addresses, unless `ninguna` stands among them. */
-export const networks: Kind<string[]> = (() => {
+export const networks: Kind<readonly string[]> = (() => {
   const accepted =
     'redes separadas por comas (10.0.0.0/8, ::1), que se suman a las que vienen bloqueadas; «ninguna» quita estas'
   const inner = list(accepted, v.union([v.pipe(v.string(), v.toLowerCase(), v.literal('ninguna')), network]), {
     least: 1,
     most: 1000,
   })
-  const read = (texts: readonly string[]): Read<string[]> => {
+  const read = (texts: readonly string[]): Read<readonly string[]> => {
     const result = inner.read(texts)
     if (!result.ok) return result
     const named = result.value.filter((each) => each !== 'ninguna')
@@ -132,7 +134,12 @@ export const networks: Kind<string[]> = (() => {
 
 const RATE_UNITS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 
-export const rateLimit: Kind<NonNullable<ListenerConfig['rateLimit']>> = kind(
+export interface RateLimit {
+  readonly count: number
+  readonly per: Millis
+}
+
+export const rateLimit: Kind<RateLimit> = kind(
   'cantidad/unidad: 100/s, 600/m, 5000/h o 10000/d',
   v.pipe(
     trimmed,
@@ -142,9 +149,16 @@ export const rateLimit: Kind<NonNullable<ListenerConfig['rateLimit']>> = kind(
       return { count: Number(count), per: RATE_UNITS[unit!.trim().toLowerCase()]! }
     }),
   ),
+  { show: ({ count, per }) => `${count} cada ${formatDuration(per)}` },
 )
 
-export const statusRules: Kind<StatusRule[]> = list(
+/** `429` → one status, `5xx` → a class, `red` → every failure without a status. */
+export type StatusRule =
+  | { readonly kind: 'status'; readonly status: number }
+  | { readonly kind: 'class'; readonly hundreds: number }
+  | { readonly kind: 'network' }
+
+export const statusRules: Kind<readonly StatusRule[]> = list(
   'una lista de estados HTTP (429), clases (5xx) o «red», separados por comas',
   v.pipe(
     v.string(),
@@ -156,7 +170,7 @@ export const statusRules: Kind<StatusRule[]> = list(
       return { kind: 'status', status: Number(rule) }
     }),
   ),
-  { least: 1, most: 500 },
+  { least: 1, most: 500, show: ruleText },
 )
 
 /** The rule as it is written. */
@@ -181,6 +195,11 @@ export const serviceName: Kind<string> = kind(
 )
 
 const EVENT_NAME = /^[^\s,*\p{Cc}]{1,200}$/u
+
+export type CallbackTarget =
+  | { readonly kind: 'exec'; readonly argv: readonly string[] }
+  | { readonly kind: 'http'; readonly url: string }
+  | { readonly kind: 'event'; readonly event: string }
 
 /** `on_success` and `on_failure`: what is run, called or sent when a delivery ends. */
 export const callback: Kind<CallbackTarget> = kind(
@@ -253,4 +272,27 @@ export const httpUrl: Kind<string> = kind(
     // A fragment never goes on the wire.
     v.transform((text) => text.replace(/#.*$/s, '')),
   ),
+)
+
+export interface AuthPlace {
+  readonly in: 'query' | 'header'
+  readonly name: string
+}
+
+/** `api_key` in the query, `cabecera:X-Api-Key` in a header. */
+export const authPlace: Kind<AuthPlace> = kind(
+  'el nombre de un parámetro (api_key) o de una cabecera («cabecera:X-Api-Key»)',
+  v.pipe(
+    v.string(),
+    v.trim(),
+    v.regex(/^(?:cabecera:.{1,100}|[\w.[\]-]{1,100})$/),
+    v.transform((value): AuthPlace => {
+      const header = /^cabecera:\s*(.+)$/.exec(value)
+      return header ? { in: 'header', name: header[1]! } : { in: 'query', name: value }
+    }),
+    v.check(
+      (place) => place.in === 'query' || (checkOwnHeader(place.name, '') === null && !/^host$/i.test(place.name)),
+    ),
+  ),
+  { show: (place) => (place.in === 'header' ? `cabecera:${place.name}` : place.name) },
 )

@@ -22,12 +22,11 @@ import {
   type Wanted,
 } from './files.ts'
 import { type IniFile, parseIni } from './ini.ts'
-import { boolean } from './kinds.ts'
-import { type Context, NOTHING, sectionLayer, setting, variablesLayer } from './layers.ts'
+import { type Context, NOTHING, sectionLayer, values, withVariables } from './layers.ts'
 import { COMMON, Problems } from './problems.ts'
-import { SecretValues } from './secret-values.ts'
+import { isSecret, SecretValues } from './secret-values.ts'
 import { sectionsConfig } from './sections.ts'
-import { ACTIVE_VARIABLE, isSecret, OWN_VARIABLES } from './settings.ts'
+import { OWN_VARIABLES, ROOT } from './settings.ts'
 
 export type { LoadOptions } from './files.ts'
 export { parseDuration, parseSize } from './quantities.ts'
@@ -173,8 +172,7 @@ function readAll(options: LoadOptions): Reading {
     cwd: where.cwd,
   }
   const root = ini ? sectionLayer(context, ini, ini.sections[0]!) : NOTHING
-  const switches = variablesLayer(context, { resthooks_activo: [ACTIVE_VARIABLE] })
-  const active = setting({ context, section: '', layers: [switches, root] }, 'resthooks_activo', boolean, true)
+  const { active } = values({ context, section: '', layers: withVariables(context, ROOT, root) }, ROOT)
   const sections = sectionsConfig(context, where, ini)
   warnAboutFiles(context, where, ini)
 

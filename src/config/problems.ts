@@ -97,7 +97,7 @@ export const COMMON = ''
 
 /** The part that a place in resthooks.ini belongs to: `listener proveedores`. */
 function partOf({ section, key }: Place): string {
-  if (!section || (section === 'workers' && key === 'max_mensaje')) return COMMON
+  if (!section || (key && SINGLE_SECTIONS[section]?.[key]?.sends)) return COMMON
   return nearest(section.split(' ')[0]!, SECTIONS) === 'redis_config' ? COMMON : section
 }
 

@@ -8,7 +8,13 @@
 import { isSecretHeader, isSecretParameter, MASK, Secrets } from '../model/secrets.ts'
 import type { Range } from './env.ts'
 import { splitArguments } from './listener-kinds.ts'
-import { isSecret } from './settings.ts'
+
+/** Keys and variables whose value must never be shown. */
+const SECRET = /passw|clave|token|secreto|secret|pwd|credencial|cabeceras/i
+
+export function isSecret(key: string): boolean {
+  return SECRET.test(key)
+}
 
 /** The values that one load comes across. */
 export class SecretValues {

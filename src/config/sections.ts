@@ -1,41 +1,12 @@
 /**
  * The sections of resthooks.ini: which there are, which are mistakes, which nobody uses, and what each becomes.
  */
-import * as v from 'valibot'
 import { suggestion } from '../model/nearest.ts'
 import { readPem } from './certificates.ts'
 import { basicByDefault, serviceLayers } from './client.ts'
-import {
-  type AuditConfig,
-  type Config,
-  type ListenerConfig,
-  LOG_LEVELS,
-  type RedisConfig,
-  type RetryStrategy,
-  type WorkersConfig,
-} from './config.ts'
+import type { AuditConfig, Config, ListenerConfig, RedisConfig, RetryStrategy } from './config.ts'
 import type { Locations } from './files.ts'
 import type { IniFile, IniSection } from './ini.ts'
-import * as kinds from './kinds.ts'
-import {
-  boolean,
-  decimal,
-  duration,
-  durationSchema,
-  type HostPort,
-  hostOrSocket,
-  hostPortSchema,
-  integer,
-  kind,
-  list,
-  orEmpty,
-  percent,
-  port,
-  secret,
-  size,
-  text,
-  word,
-} from './kinds.ts'
 import {
   type Context,
   find,
@@ -45,10 +16,12 @@ import {
   reportUnknownKeys,
   sectionLayer,
   setting,
-  variablesLayer,
+  values,
+  warnAboutIdle,
+  withVariables,
 } from './layers.ts'
 import { listenerConfig, type Surroundings, type Target } from './listener.ts'
-import { AUDIT_VARIABLES, NAMED_SECTIONS, REDIS_VARIABLES, ROOT_KEYS, SINGLE_SECTIONS } from './settings.ts'
+import { AUDIT, NAMED_SECTIONS, REDIS, ROOT, type Section, SINGLE_SECTIONS, STRATEGY, WORKERS } from './settings.ts'
 
 type Sections = Pick<Config, 'redis' | 'audit' | 'workers' | 'defaultStrategy' | 'listeners'>
 
@@ -90,7 +63,7 @@ export function sectionsConfig(context: Context, where: Locations, ini: IniFile 
   return {
     redis: redisConfig(context, layer(found.single.get('redis_config'))),
     audit: context.problems.within('auditoria', () => auditConfig(context, layer(found.single.get('auditoria')))),
-    workers: workersConfig(reader(found.single.get('workers'), 'workers')),
+    workers: values(reader(found.single.get('workers'), 'workers'), WORKERS),
     defaultStrategy,
     listeners,
   }
@@ -112,15 +85,15 @@ function sortSections(context: Context, ini: IniFile | null): Found {
     const place = { file: ini!.path, line: section.line, section: section.name }
     if (section.name === '') {
       // A stray `[]` gets the same answer as any other section that means nothing.
-      if (section === ini!.sections[0]) reportUnknownKeys(context, ini!, section, ROOT_KEYS)
+      if (section === ini!.sections[0]) reportUnknownKeys(context, ini!, section, ROOT)
       else context.problems.add(place, 'la sección no tiene nombre.')
       continue
     }
     const blank = section.name.indexOf(' ')
     const [type, name] =
       blank === -1 ? [section.name, null] : [section.name.slice(0, blank), section.name.slice(blank + 1)]
-    const keys = name === null ? own(SINGLE_SECTIONS, type) : own(NAMED_SECTIONS, type)
-    if (keys === null) {
+    const rows = name === null ? own(SINGLE_SECTIONS, type) : own(NAMED_SECTIONS, type)
+    if (rows === null) {
       context.problems.add(place, unknownSection(section.name, type, name))
       continue
     }
@@ -140,13 +113,13 @@ function sortSections(context: Context, ini: IniFile | null): Found {
       )
       continue
     }
-    reportUnknownKeys(context, ini!, section, keys)
+    reportUnknownKeys(context, ini!, section, rows)
     known.set(name ?? type, section)
   }
   return { single, named }
 }
 
-function own(table: Readonly<Record<string, readonly string[]>>, key: string): readonly string[] | null {
+function own(table: Readonly<Record<string, Section>>, key: string): Section | null {
   return Object.hasOwn(table, key) ? table[key]! : null
 }
 
@@ -203,57 +176,19 @@ function warnAboutUnused(
   }
 }
 
-function workersConfig(reader: Reader): WorkersConfig {
-  return {
-    concurrency: setting(reader, 'concurrencia', integer(1, 10_000), 100),
-    processes: setting(reader, 'procesos', integer(1, 256), 1),
-    drain: setting(reader, 'drenaje', duration(0, 86_400 * SECOND), 30 * SECOND),
-    poll: setting(reader, 'sondeo', duration(10, 60 * SECOND), SECOND),
-    lease: setting(reader, 'arriendo', duration(SECOND, 3600 * SECOND), 30 * SECOND),
-    metrics: setting(reader, 'metricas', METRICS, null),
-    level: setting(reader, 'nivel', word(LOG_LEVELS), 'info'),
-    maxMessage: setting(reader, 'max_mensaje', size(64 * 1024, 256 * 1024 ** 2), 16 * 1024 ** 2),
-  }
-}
-
-/** A bare port listens on this machine alone. */
-const METRICS = kind<HostPort>(
-  'servidor:puerto (127.0.0.1:9464), o nada para no publicarlas',
-  v.pipe(
-    v.string(),
-    v.trim(),
-    v.transform((text) => (/^\d{1,5}$/.test(text) ? `127.0.0.1:${text}` : text)),
-    hostPortSchema,
-  ),
-)
-
 /** `ini` is [redis_config]. */
-export function redisConfig(context: Context, ini: Layer): RedisConfig {
-  const variables = Object.fromEntries(Object.entries(REDIS_VARIABLES).map(([key, name]) => [key, [name]]))
-  const reader: Reader = { context, section: 'redis_config', layers: [variablesLayer(context, variables), ini] }
-  const sentinels = setting(
+function redisConfig(context: Context, ini: Layer): RedisConfig {
+  const reader: Reader = { context, section: 'redis_config', layers: withVariables(context, REDIS, ini) }
+  checkSentinels(
     reader,
-    'sentinelas',
-    list('servidor:puerto, separados por comas', hostPortSchema, { least: 1, most: 64 }),
-    [],
+    setting(reader, REDIS, 'sentinelas').length > 0,
+    setting(reader, REDIS, 'sentinela_maestro') !== null,
   )
-  const sentinelMaster = setting(reader, 'sentinela_maestro', text, null)
-  const tls = setting(reader, 'tls', boolean, false)
-  checkSentinels(reader, sentinels.length > 0, sentinelMaster !== null)
-  const ca = readPem(reader, 'ca')
+  const tls = setting(reader, REDIS, 'tls')
+  const ca = readPem(reader, REDIS, 'ca')
   const written = find(reader.layers, 'ca')
   if (written && !tls) context.problems.warn(written.place, 'no tiene efecto: tls no está activado.')
-  return {
-    host: setting(reader, 'host', kinds.host, '127.0.0.1'),
-    port: setting(reader, 'port', port, 6379),
-    username: setting(reader, 'usuario', text, null),
-    password: setting(reader, 'password', secret(text), null),
-    db: setting(reader, 'base', integer(0, 1_000_000), 0),
-    tls,
-    ca,
-    sentinels,
-    sentinelMaster,
-  }
+  return { ...values(reader, REDIS), ca }
 }
 
 function checkSentinels(reader: Reader, sentinels: boolean, master: boolean): void {
@@ -271,104 +206,39 @@ function checkSentinels(reader: Reader, sentinels: boolean, master: boolean): vo
 }
 
 /** `ini` is [auditoria]. */
-export function auditConfig(context: Context, ini: Layer): AuditConfig {
-  const entries = Object.entries(AUDIT_VARIABLES)
-  const own = Object.fromEntries(entries.map(([key, names]) => [key, [names.own]]))
-  const others = Object.fromEntries(entries.map(([key, names]) => [key, names.others]))
-  const reader: Reader = {
-    context,
-    section: 'auditoria',
-    layers: [variablesLayer(context, own), ini, variablesLayer(context, others)],
-  }
-  return {
-    host: setting(reader, 'host', hostOrSocket, '127.0.0.1'),
-    port: setting(reader, 'puerto', port, 5432),
-    database: setting(reader, 'base', text, 'resthooks'),
-    username: setting(reader, 'usuario', text, 'postgres'),
-    password: setting(reader, 'clave', secret(text), null),
-    sslmode: setting(
-      reader,
-      'sslmode',
-      word(['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full']),
-      'prefer',
-    ),
-    schema: setting(reader, 'schema', SCHEMA, 'resthooks'),
-    maxPending: setting(reader, 'max_pendientes', integer(0, 1_000_000_000), 1_000_000),
-    maxPendingBytes: setting(reader, 'max_pendientes_bytes', size(0, 1024 ** 4), 0),
-    retention: setting(reader, 'retencion', duration(0, 36_500 * DAY), 365 * DAY),
-  }
+function auditConfig(context: Context, ini: Layer): AuditConfig {
+  return values({ context, section: 'auditoria', layers: withVariables(context, AUDIT, ini) }, AUDIT)
 }
 
-/** Postgres folds unquoted names and keeps 63 bytes; `pg_` is its own. */
-const SCHEMA = kind(
-  'el nombre de un esquema: letras minúsculas sin acento, números y «_», hasta 63, sin empezar con número ni con pg_',
-  v.pipe(v.string(), v.trim(), v.regex(/^(?!pg_)[a-z_][a-z0-9_]{0,62}$/)),
-)
+const DEFAULT_STRATEGY_NAME = 'predeterminada'
+const MINUTE = 60_000
 
-const SECOND = 1000
-const MINUTE = 60 * SECOND
-const HOUR = 60 * MINUTE
-const DAY = 24 * HOUR
-const LONGEST = 365 * DAY
-
-export const DEFAULT_STRATEGY_NAME = 'predeterminada'
-
-const DEFAULT_DELAYS: readonly number[] = [
-  5 * SECOND,
-  5 * MINUTE,
-  30 * MINUTE,
-  2 * HOUR,
-  5 * HOUR,
-  10 * HOUR,
-  14 * HOUR,
-  20 * HOUR,
-  24 * HOUR,
-]
-
-const DELAYS = orEmpty(
-  list('una lista de 1 a 1000 duraciones separadas por comas (5s, 5m, 2h)', durationSchema(1, LONGEST), {
-    least: 1,
-    most: 1000,
-  }),
-)
-
-/** Keys that only some kinds obey. */
-const OBEYED = {
-  lista: ['esperas'],
-  exponencial: ['espera_inicial', 'factor', 'espera_maxima', 'intentos'],
-  lineal: ['espera_inicial', 'espera_maxima', 'intentos'],
-  fija: ['espera_inicial', 'intentos'],
-} as const
-
-type StrategyKind = keyof typeof OBEYED
-
-export function strategy(reader: Reader, name: string): RetryStrategy {
-  const kind = setting(reader, 'estrategia', word(['lista', 'exponencial', 'lineal', 'fija']), 'lista')
+/**
+ * `[reintentos]` or a `[reintentos NOMBRE]`. Each named strategy stands alone: what it does not say is the program's default,
+ * not the unnamed section's.
+ */
+function strategy(reader: Reader, name: string): RetryStrategy {
+  const kind = setting(reader, STRATEGY, 'estrategia')
   const common = {
     name,
-    jitter: setting(reader, 'jitter', percent, 20) / 100,
-    expiry: setting(reader, 'vencimiento', duration(0, LONGEST), 7 * DAY),
+    jitter: setting(reader, STRATEGY, 'jitter') / 100,
+    expiry: setting(reader, STRATEGY, 'vencimiento'),
   }
-  warnAboutIdleKeys(reader, kind)
-  if (kind === 'lista') return { ...common, kind, delays: setting(reader, 'esperas', DELAYS, DEFAULT_DELAYS) }
+  warnAboutIdle(reader, STRATEGY, kind, 'estrategia')
+  if (kind === 'lista') return { ...common, kind, delays: setting(reader, STRATEGY, 'esperas') }
 
-  const first = setting(reader, 'espera_inicial', duration(1, LONGEST), kind === 'exponencial' ? 5 * SECOND : MINUTE)
-  const attempts = setting(reader, 'intentos', integer(1, 10_000), 10)
+  const first =
+    kind === 'exponencial'
+      ? setting(reader, STRATEGY, 'espera_inicial')
+      : setting(reader, STRATEGY, 'espera_inicial', MINUTE)
+  const attempts = setting(reader, STRATEGY, 'intentos')
   if (kind === 'fija') return { ...common, kind, first, attempts }
 
-  const max = setting(reader, 'espera_maxima', duration(1, LONGEST), Math.max(first, DAY))
+  const max = setting(reader, STRATEGY, 'espera_maxima', Math.max(first, STRATEGY.espera_maxima.default))
   const written = find(reader.layers, 'espera_maxima')
   if (written && max < first) {
     reader.context.problems.add(written.place, 'es menor que espera_inicial: ninguna espera cumpliría las dos.')
   }
   if (kind === 'lineal') return { ...common, kind, first, max, attempts }
-  return { ...common, kind, first, max, attempts, factor: setting(reader, 'factor', decimal(1, 1000), 2) }
-}
-
-function warnAboutIdleKeys(reader: Reader, kind: StrategyKind): void {
-  const obeyed: readonly string[] = OBEYED[kind]
-  for (const key of new Set(Object.values(OBEYED).flat())) {
-    const written = obeyed.includes(key) ? null : find(reader.layers, key)
-    if (written) reader.context.problems.warn(written.place, `no tiene efecto con estrategia = ${kind}.`)
-  }
+  return { ...common, kind, first, max, attempts, factor: setting(reader, STRATEGY, 'factor') }
 }

@@ -6,7 +6,7 @@
  */
 
 import { type ChildProcess, spawn } from 'node:child_process'
-import type { CallbackTarget } from '../config/config.ts'
+import type { CallbackTarget } from '../config/listener-kinds.ts'
 import { systemReason } from '../errors.ts'
 import { standInLaunchFolder } from '../launch-folder.ts'
 import { blockList, headerText } from '../model/http.ts'

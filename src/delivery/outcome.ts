@@ -6,7 +6,8 @@
  * and the jitter are those that Standard Webhooks recommends; the server's own wish (Retry-After, RFC 9110 §10.2.3) can only
  * lengthen a wait.
  */
-import type { ListenerConfig, RetryStrategy, StatusRule } from '../config/config.ts'
+import type { ListenerConfig, RetryStrategy } from '../config/config.ts'
+import type { StatusRule } from '../config/listener-kinds.ts'
 import type { Millis } from '../model/message.ts'
 import type { TroubleCode } from './trouble.ts'
 

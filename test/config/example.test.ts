@@ -2,16 +2,8 @@
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
-import {
-  AUDIT_KEYS,
-  CLIENT_KEYS,
-  LISTENER_KEYS,
-  OWN_VARIABLES,
-  REDIS_KEYS,
-  ROOT_KEYS,
-  STRATEGY_KEYS,
-  WORKERS_KEYS,
-} from '../../src/config/settings.ts'
+import { isSecret } from '../../src/config/secret-values.ts'
+import { NAMED_SECTIONS, OWN_VARIABLES, ROOT, type Section, SINGLE_SECTIONS } from '../../src/config/settings.ts'
 import { folder, load } from './folder.ts'
 
 const read = (name: string) => readFileSync(fileURLToPath(new URL(`../../${name}`, import.meta.url)), 'utf8')
@@ -26,13 +18,41 @@ test('both load as they are, together and the ini alone', () => {
   expect(folder({ 'resthooks.ini': ini }).load().warnings).toEqual([])
 })
 
+const SECTIONS: readonly (readonly [string, Section])[] = [
+  ['', ROOT],
+  ...Object.entries(SINGLE_SECTIONS),
+  ...Object.entries(NAMED_SECTIONS),
+]
+
 test('every key and every variable is in them', () => {
-  const keys = [ROOT_KEYS, REDIS_KEYS, AUDIT_KEYS, WORKERS_KEYS, STRATEGY_KEYS, CLIENT_KEYS, LISTENER_KEYS].flat()
   // Of two targets the example writes one, and tells of the others beside it.
-  for (const key of keys) expect(ini, key).toMatch(new RegExp(`(^|[\\s;,])${key}(\\[\\])?( =|[,\\s])`, 'm'))
+  for (const key of SECTIONS.flatMap(([, rows]) => Object.keys(rows)))
+    expect(ini, key).toMatch(new RegExp(`(^|[\\s;,])${key}(\\[\\])?( =|[,\\s])`, 'm'))
   for (const variable of OWN_VARIABLES.filter((name) => name.startsWith('REST_HOOKS_'))) {
     expect(env).toContain(`\n#${variable}=`)
   }
+})
+
+test('what is said of a setting beside it is what the table says of it', () => {
+  let section = ''
+  let told = 0
+  for (const line of ini.split('\n')) {
+    section = /^\[(\w+)/.exec(line)?.[1] ?? section
+    const [, key, says] = /^;?([a-z_]+)(?:\[\])? =[^;]*; (.*)$/.exec(line) ?? []
+    if (key === undefined) continue
+    const rows = SECTIONS.filter(([name, rows]) => name === section && Object.hasOwn(rows, key))
+    expect(
+      rows.map(([, rows]) => rows[key]!.says),
+      `${section} ${key}`,
+    ).toContain(says)
+    told++
+  }
+  expect(told).toBeGreaterThan(30)
+})
+
+test('a setting that is a secret has a name by which it is hidden', () => {
+  for (const [key, { kind }] of SECTIONS.flatMap(([, rows]) => Object.entries(rows)))
+    if (kind.emptyMeans === 'mistake') expect(isSecret(key), key).toBe(true)
 })
 
 test('the values behind «;» are the defaults', () => {

@@ -2,26 +2,14 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { loadConfig } from '../../src/config/load.ts'
-import {
-  AUDIT_KEYS,
-  CLIENT_KEYS,
-  LISTENER_KEYS,
-  OWN_VARIABLES,
-  REDIS_KEYS,
-  STRATEGY_KEYS,
-  WORKERS_KEYS,
-} from '../../src/config/settings.ts'
+import { NAMED_SECTIONS, OWN_VARIABLES, SINGLE_SECTIONS } from '../../src/config/settings.ts'
 import { ConfigError } from '../../src/errors.ts'
 import { folder } from './folder.ts'
 
-const KNOWN: readonly [string, readonly string[]][] = [
-  ['redis_config', REDIS_KEYS],
-  ['auditoria', AUDIT_KEYS],
-  ['workers', WORKERS_KEYS],
-  ['reintentos', STRATEGY_KEYS],
-  ['reintentos r', STRATEGY_KEYS],
-  ['cliente c', CLIENT_KEYS],
-  ['listener x', LISTENER_KEYS],
+const NAMES: Readonly<Record<string, string>> = { reintentos: 'r', cliente: 'c', listener: 'x' }
+const KNOWN = [
+  ...Object.entries(SINGLE_SECTIONS).map(([name, rows]) => [name, Object.keys(rows)] as const),
+  ...Object.entries(NAMED_SECTIONS).map(([type, rows]) => [`${type} ${NAMES[type]}`, Object.keys(rows)] as const),
 ]
 
 const value = fc.oneof(

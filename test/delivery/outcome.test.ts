@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { RetryStrategy, StatusRule } from '../../src/config/config.ts'
+import type { RetryStrategy } from '../../src/config/config.ts'
+import type { StatusRule } from '../../src/config/listener-kinds.ts'
 import {
   type Answer,
   classify,
