@@ -10,7 +10,7 @@ import type { Millis } from '../model/message.ts'
 import type { GrowingBuffer } from './binary-rows.ts'
 import { type Client, openClient, type Parameter } from './client.ts'
 import { type TextRules, textRules } from './encoding.ts'
-import { DeadlineExceeded, isConnectionLost, isSessionSpent } from './trouble.ts'
+import { DeadlineExceeded, isConnectionLost, isSessionSpent, isWorthRepeating } from './trouble.ts'
 
 export type { Parameter } from './client.ts'
 
@@ -75,6 +75,8 @@ const MARGIN: Millis = 5_000
  * And what the server lets a transaction stand still, so that one whose connection died gives back what it had locked.
  */
 const QUICK: Millis = 5_000
+/** Of a transaction that dead-locked. */
+const REPEATS = 5
 
 /**
  * Connects when first used.
@@ -161,6 +163,18 @@ export function openDatabase(config: AuditConfig, scope: Scope | null, limits: D
       for (const client of busy) client.destroy()
       await Promise.all(idle.splice(0).map((client) => client.close()))
     },
+  }
+}
+
+/** Runs the transaction again when it dead-locked with another's, after a moment of its own for each. */
+export async function repeated<T>(transaction: () => Promise<T>): Promise<T> {
+  for (let made = 1; ; made++) {
+    try {
+      return await transaction()
+    } catch (error) {
+      if (made >= REPEATS || !isWorthRepeating(error)) throw error
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * 50 * made))
+    }
   }
 }
 

@@ -1,15 +1,13 @@
 /**
  * Deliveries by filter: what `auditoria` lists and follows, and what `reenviar` and `descartar` choose from.
  *
- * Newest first by `creado`, which never changes, so that paging is stable; following goes by `actualizado`.
+ * Newest first by `creado`, which never changes, so that paging is stable; following goes by `actualizado`. Whatever the filters,
+ * it is one query of one table: `entrega` has an index in each order that pages are asked for, and each holds what else may be
+ * filtered by, so that what does not match is passed over without a look at its row.
  */
-import type { Session } from './database.ts'
+import { arrayLiteral } from './columns.ts'
+import type { Parameter, Session } from './database.ts'
 import type { DeliveryStateName } from './event.ts'
-import { eventNames } from './event-names.ts'
-import { byMessage, countMessages, walk } from './listing-by-event.ts'
-import { type Listing, type Page, pageOf } from './listing-sql.ts'
-
-export type { Place } from './listing-sql.ts'
 
 /** All that are given must hold. */
 export interface DeliveryFilters {
@@ -23,7 +21,7 @@ export interface DeliveryFilters {
   readonly messageId?: string | undefined
 }
 
-/** A delivery as the listings show it: the columns of `entrega`, and its message's event (null when that row is missing). */
+/** A delivery as the listings show it: columns of `entrega` (`evento` is null where its message is missing). */
 export interface DeliveryListing {
   readonly mensaje_id: string
   readonly evento: string | null
@@ -36,31 +34,73 @@ export interface DeliveryListing {
   readonly actualizado: Date
 }
 
-/**
- * One page.
- *
- * An event is its message's, in another table: the deliveries are gone through in their order and each is asked for its
- * event, which soon fills a page where the event is common. Once as many were looked at as there are messages of that event, it
- * starts from those messages instead: whichever way is the shorter one, this takes about twice as long at most.
- */
-export async function listDeliveries(
-  session: Session,
-  filters: DeliveryFilters,
-  page: Page,
-): Promise<DeliveryListing[]> {
-  const listing: Listing = { filters, order: page.order }
-  if (filters.event === undefined) return pageOf(session, listing, page)
-  const names = await eventNames(session, filters.event)
-  if (names.length === 0) return []
-  const found: DeliveryListing[] = []
-  let messages: number | null = null
-  let walked = 0
-  for await (const { deliveries, looked, isLast } of walk(session, listing, names, page)) {
-    found.push(...deliveries)
-    walked += looked
-    if (isLast || found.length >= page.limit) break
-    messages ??= await countMessages(session, names)
-    if (messages <= walked) return byMessage(session, listing, names, page)
+/** A listing's place in an order by time. */
+export interface Place {
+  readonly at: Date
+  readonly messageId: string
+  readonly listener: string
+}
+
+/** `newest`: by `creado` downwards; `oldest`: upwards; `changes`: by `actualizado` upwards. */
+export type Order = 'newest' | 'oldest' | 'changes'
+
+export interface Page {
+  readonly order: Order
+  readonly limit: number
+  /** The last row of the page before. */
+  readonly after?: Place | undefined
+}
+
+/** One page. */
+export function listDeliveries(session: Session, filters: DeliveryFilters, page: Page): Promise<DeliveryListing[]> {
+  const parameters: Parameter[] = []
+  const put = (value: Parameter) => `$${parameters.push(value)}`
+  const conditions = [...filterConditions(session, filters, put), ...pageConditions(page, put)]
+  const way = page.order === 'newest' ? 'DESC' : 'ASC'
+  return session.query<DeliveryListing>(
+    `SELECT mensaje_id, evento, listener, estado, intentos, proximo_intento, motivo, creado, actualizado
+       FROM ${session.table('entrega')} WHERE ${conditions.join(' AND ')}
+      ORDER BY ${timeColumn(page.order)} ${way}, mensaje_id ${way}, listener ${way} LIMIT ${Math.trunc(page.limit)}`,
+    parameters,
+  )
+}
+
+/** Takes a parameter in, and gives its `$n`. */
+type Put = (value: Parameter) => string
+
+function filterConditions({ owner, rules }: Session, filters: DeliveryFilters, put: Put): string[] {
+  const { event, listener, states, since, until, messageId } = filters
+  const conditions = [`instancia = ${put(owner[0])}`, `proyecto = ${put(owner[1])}`]
+  if (event !== undefined) conditions.push(eventCondition(rules.text(event), put))
+  if (listener !== undefined) conditions.push(`listener = ${put(rules.key(listener))}`)
+  if (messageId !== undefined) conditions.push(`mensaje_id = ${put(rules.key(messageId))}`)
+  if (since) conditions.push(`creado >= ${put(since)}`)
+  if (until) conditions.push(`creado < ${put(until)}`)
+  if (states) {
+    // One state by itself: only then does its index give them in the order of time.
+    const [state, ...others] = states
+    if (state !== undefined && others.length === 0) conditions.push(`estado = ${put(state)}`)
+    else conditions.push(`estado = ANY (${put(arrayLiteral(states))}::text[])`)
+    // Said again in the words of the partial index.
+    if (!states.includes('exitosa')) conditions.push(`estado <> 'exitosa'`)
   }
-  return found.slice(0, page.limit)
+  return conditions
+}
+
+function eventCondition(event: string, put: Put): string {
+  if (!event.includes('*')) return `evento = ${put(event)}`
+  const like = event.replace(/[\\%_]/g, '\\$&').replaceAll('*', '%')
+  return `evento LIKE ${put(like)}`
+}
+
+/** The rows after a place. The time again by itself, which an index on it alone understands. */
+function pageConditions({ order, after }: Page, put: Put): string[] {
+  if (!after) return []
+  const [time, than] = [timeColumn(order), order === 'newest' ? '<' : '>']
+  const place = [after.at, after.messageId, after.listener].map(put)
+  return [`${time} ${than}= ${place[0]}`, `(${time}, mensaje_id, listener) ${than} (${place.join(', ')})`]
+}
+
+function timeColumn(order: Order): 'creado' | 'actualizado' {
+  return order === 'changes' ? 'actualizado' : 'creado'
 }

@@ -2,14 +2,15 @@
  * Creates and upgrades the audit schema from the numbered files of `sql/`.
  *
  * Everything missing is applied in one transaction under an advisory lock: two programs starting at once do it once, and a
- * failure leaves the schema as it was.
+ * failure leaves the schema as it was. What takes long, because rows of years get a new column's value, comes after it, page by
+ * page while workers write; interrupted, it goes on the next time.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { AuditConfig } from '../config/config.ts'
 import { ConfigError } from '../errors.ts'
 import { packageRoot } from '../package-root.ts'
-import { identifier, openDatabase, type Session } from './database.ts'
+import { type Database, identifier, openDatabase, repeated, type Session } from './database.ts'
 import { closeFunctions, grantedRoles, grants, missingRights, type RoleKind, type RoleNames } from './rights.ts'
 import { postgresTrouble, sqlState } from './trouble.ts'
 
@@ -42,7 +43,7 @@ export function migrations(folder = join(packageRoot(), 'sql')): Migration[] {
 }
 
 /** The version that this program needs. */
-export function latestVersion(known = migrations()): number {
+export function latestVersion(known: readonly Migration[] = migrations()): number {
   return known.at(-1)?.version ?? 0
 }
 
@@ -60,8 +61,19 @@ export function migrationScript(schema: string, roles: RoleNames, known = migrat
     `SELECT ${identifier(schema)}.crear_particiones();`,
     ...named(roles).map(([kind, role]) => grants(identifier(schema), identifier(role), kind).join('\n')),
     'COMMIT;',
+    ...(fillsEvents(known)
+      ? [
+          '-- Las entregas que ya estaban reciben su evento: con muchas tarda minutos. Se puede cortar y repetir.',
+          `SELECT ${identifier(schema)}.completar_eventos();`,
+        ]
+      : []),
     '',
   ].join('\n\n')
+}
+
+/** Of a schema that has `completar_eventos`. */
+function fillsEvents(known: readonly Migration[]): boolean {
+  return latestVersion(known) >= 7
 }
 
 /** A condition that plain SQL has, so that the script is good for any client, not for psql alone. */
@@ -95,7 +107,12 @@ export interface MigrateOptions {
   /** Roles to be granted what they need. */
   readonly roles?: RoleNames
   readonly known?: Migration[]
+  /** Told once where it takes longer than a moment. */
+  readonly onFilling?: () => void
 }
+
+/** Deliveries that get their event in one transaction: about a second. */
+const FILLED_AT_ONCE = 20_000
 
 /**
  * Brings the schema to this program's version, makes the partitions of this month and the next two, and grants what the roles
@@ -107,11 +124,29 @@ export async function migrate(config: AuditConfig, options: MigrateOptions = {})
   // Rebuilding an index of years of rows takes as long as it takes; waiting for a lock does not.
   const database = openDatabase(config, null, { connections: 1, statement: 0, lock: 60_000 })
   try {
-    return await database.transaction((session) => apply(session, config, options))
+    const result = await database.transaction((session) => apply(session, config, options))
+    if (fillsEvents(options.known ?? migrations())) await fillEvents(database, options.onFilling)
+    return result
   } catch (error) {
     throw explain(error, config)
   } finally {
     await database.close()
+  }
+}
+
+async function fillEvents(database: Database, onFilling = () => {}): Promise<void> {
+  for (let after: string | null = ''; after !== null; ) {
+    const from: string = after
+    after = await repeated(() =>
+      database.transaction(async (session) => {
+        const [row] = await session.query<{ last: string | null }>(
+          `SELECT ${session.table('completar_eventos')}($1, $2) AS last`,
+          [from, FILLED_AT_ONCE],
+        )
+        return row!.last
+      }),
+    )
+    if (from === '' && after !== null) onFilling()
   }
 }
 

@@ -11,7 +11,7 @@ import type { Millis } from '../model/message.ts'
 import type { AuditBackend } from './backend.ts'
 import { copyInto, encodeRows, Unencodable } from './binary-rows.ts'
 import { insertParameters, parts } from './columns.ts'
-import { type Database, openDatabase, type Scope, type Session } from './database.ts'
+import { type Database, openDatabase, repeated, type Scope, type Session } from './database.ts'
 import { textRules } from './encoding.ts'
 import type { AuditEvent } from './event.ts'
 import { lockLostAttempts, lostAttempts, removeReplaced } from './lost-attempts.ts'
@@ -33,7 +33,6 @@ export type { Scope } from './database.ts'
 /** Of one statement; measured: larger ones are not faster. */
 const ROWS_A_STATEMENT = 1_000
 const BYTES_A_STATEMENT = 8 * 1024 * 1024
-const REPEATS = 5
 const OVERTAKEN_BATCHES = 100
 /** A batch is written in a moment; see `DatabaseLimits`. */
 const PATIENCE: Millis = 8_000
@@ -66,8 +65,13 @@ export function createPostgresBackend(config: AuditConfig, scope: Scope): AuditB
  */
 function createWriter(database: Database): AuditBackend['write'] {
   let overtaken = 0
-  const attempt = (events: readonly AuditEvent[], way: Way) =>
-    database.transaction((session) => writeBatch(session, events, way))
+  // Asked until it is so: the schema may be upgraded at any time.
+  let withEvent = false
+  const attempt: Attempt = (events, way) =>
+    database.transaction(async (session) => {
+      withEvent ||= await knowsEvents(session)
+      await writeBatch(session, events, way, withEvent)
+    })
   return async (events) => {
     if (events.length === 0) return
     try {
@@ -84,8 +88,19 @@ function createWriter(database: Database): AuditBackend['write'] {
     } catch (error) {
       if (!isWorthInserting(error)) throw error
     }
-    await writeOrHalve(database, events)
+    await writeOrHalve(attempt, database, events)
   }
+}
+
+type Attempt = (events: readonly AuditEvent[], way: Way) => Promise<void>
+
+/** A schema of before keeps the event with the message alone. */
+async function knowsEvents(session: Session): Promise<boolean> {
+  const [row] = await session.query<{ known: boolean }>(
+    `SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = 'evento') AS known`,
+    [session.table('entrega')],
+  )
+  return row!.known
 }
 
 /** Of a COPY: a row is there already, or is not to be there at all; or COPY itself is what is not allowed. */
@@ -93,24 +108,24 @@ function isWorthInserting(error: unknown): boolean {
   return error instanceof Unencodable || isContentRefusal(error) || isWorthRepeating(error) || isNotSupported(error)
 }
 
-async function writeOrHalve(database: Database, events: readonly AuditEvent[]) {
+async function writeOrHalve(attempt: Attempt, database: Database, events: readonly AuditEvent[]) {
   try {
-    await repeated(() => database.transaction((session) => writeBatch(session, events, 'insert')))
+    await repeated(() => attempt(events, 'insert'))
   } catch (error) {
     if (!isContentRefusal(error)) throw error
-    if (events.length === 1) return writeAlone(database, events[0]!, error as Error)
+    if (events.length === 1) return writeAlone(attempt, database, events[0]!, error as Error)
     const half = events.length >> 1
-    await writeOrHalve(database, events.slice(0, half))
-    await writeOrHalve(database, events.slice(half))
+    await writeOrHalve(attempt, database, events.slice(0, half))
+    await writeOrHalve(attempt, database, events.slice(half))
   }
 }
 
 /** The event that was refused: once more as plain ASCII where its letters were the trouble, else set aside. */
-async function writeAlone(database: Database, event: AuditEvent, refusal: Error) {
+async function writeAlone(attempt: Attempt, database: Database, event: AuditEvent, refusal: Error) {
   let reason = refusal
   if (isEncodingRefusal(refusal)) {
     try {
-      return await repeated(() => database.transaction((session) => writeBatch(session, [event], 'plain')))
+      return await repeated(() => attempt([event], 'plain'))
     } catch (error) {
       if (!isContentRefusal(error)) throw error
       reason = error as Error
@@ -122,14 +137,11 @@ async function writeAlone(database: Database, event: AuditEvent, refusal: Error)
 /** `copy` what is new and insert the rest; the same but insert every delivery; `insert` all; insert all as `plain` ASCII. */
 type Way = 'copy' | 'overtaken' | 'insert' | 'plain'
 
-async function writeBatch(session: Session, events: readonly AuditEvent[], way: Way) {
+async function writeBatch(session: Session, events: readonly AuditEvent[], way: Way, withEvent: boolean) {
   const rules = textRules(session.encoding, way === 'plain')
   const { messages, deliveries, attempts, callbacks } = rowsOf(events, rules)
-  const writers = tableWriters(
-    session,
-    rules,
-    messages.some(({ exact }) => exact !== null),
-  )
+  const exact = messages.some((row) => row.exact !== null)
+  const writers = tableWriters(session, rules, { exact, withEvent })
   const lost = lostAttempts(events)
   if (lost) await lockLostAttempts(session)
   const copying = way === 'copy' || way === 'overtaken'
@@ -162,17 +174,5 @@ async function insertRows<Row>(
 ) {
   for (const part of parts(rows, ROWS_A_STATEMENT, BYTES_A_STATEMENT, size)) {
     await session.query(insert, insertParameters(columns, constants, part))
-  }
-}
-
-/** Runs the transaction again when two writers dead-locked, after a moment of its own for each. */
-async function repeated<T>(transaction: () => Promise<T>): Promise<T> {
-  for (let made = 1; ; made++) {
-    try {
-      return await transaction()
-    } catch (error) {
-      if (made >= REPEATS || !isWorthRepeating(error)) throw error
-      await new Promise((resolve) => setTimeout(resolve, Math.random() * 50 * made))
-    }
   }
 }

@@ -5,8 +5,8 @@
  * already deleted is never walked over again.
  */
 import type { AuditConfig } from '../config/config.ts'
-import { type Database, openDatabase, type Parameter, type Scope, type Session } from './database.ts'
-import { isWorthRepeating, postgresTrouble } from './trouble.ts'
+import { type Database, openDatabase, type Parameter, repeated, type Scope, type Session } from './database.ts'
+import { postgresTrouble } from './trouble.ts'
 
 export interface Purged {
   /** Names of the months' tables that were dropped. */
@@ -62,17 +62,6 @@ async function dropMonths(database: Database, { before, signal }: PurgeOptions) 
     dropped.push(name)
   }
   return dropped
-}
-
-/** A writer of late rows may want the same tables the other way round. */
-async function repeated<T>(work: () => Promise<T>): Promise<T> {
-  for (let made = 1; ; made++) {
-    try {
-      return await work()
-    } catch (error) {
-      if (made >= 3 || !isWorthRepeating(error)) throw error
-    }
-  }
 }
 
 type Table = 'intento' | 'callback' | 'mensaje' | 'entrega' | 'auditoria_rechazada'

@@ -35,6 +35,8 @@ export interface DeliveryRow {
   readonly key: string
   readonly messageId: string
   readonly listener: string
+  /** Its message's; null where only a state came: what is there stays then. */
+  readonly event: string | null
   readonly state: DeliveryStateName
   readonly attempts: number
   readonly nextAttemptAt: number | null
@@ -73,10 +75,10 @@ export function rowsOf(events: readonly AuditEvent[], rules: TextRules): Rows {
   const deliveries = new Map<string, DeliveryRow>()
   const attempts = new Map<string, AttemptRow>()
   const callbacks = new Map<string, CallbackRow>()
-  const addState = (state: DeliveryState, at: number, isNew: boolean) => {
+  const addState = (state: DeliveryState, at: number, event: string | null = null) => {
     const key = `${rules.key(state.messageId)}\0${rules.key(state.listener)}`
     const known = deliveries.get(key)
-    const row = deliveryRow(key, state, at, isNew)
+    const row = deliveryRow(key, state, at, event)
     deliveries.set(key, known ? merged(known, row) : row)
   }
 
@@ -86,18 +88,19 @@ export function rowsOf(events: readonly AuditEvent[], rules: TextRules): Rows {
         const row = messageRow(event, `${rules.key(event.message.id)}\0${event.receivedAt}`, rules)
         const known = messages.get(row.key)
         if (!known || (known.listeners === null && row.listeners !== null)) messages.set(row.key, row)
-        for (const listener of event.listeners ?? []) addState(firstState(event.message.id, listener), event.at, true)
+        const { id, event: name } = event.message
+        for (const listener of event.listeners ?? []) addState(firstState(id, listener), event.at, name)
         break
       }
       case 'attempt': {
         const { attempt, state } = event
         const key = `${rules.key(attempt.messageId)}\0${rules.key(attempt.id)}\0${attempt.request}\0${attempt.startedAt}`
         if (!attempts.has(key)) attempts.set(key, { key, attempt })
-        if (state) addState(state, event.at, false)
+        if (state) addState(state, event.at)
         break
       }
       case 'state':
-        addState(event.state, event.at, false)
+        addState(event.state, event.at)
         break
       case 'callback': {
         const { callback } = event
@@ -154,10 +157,22 @@ function deliveryRow(
   key: string,
   { messageId, listener, state, attempts, nextAttemptAt, reason, version }: DeliveryState,
   at: number,
-  isNew: boolean,
+  event: string | null,
 ): DeliveryRow {
-  const [createdAt, updatedAt] = [at, at]
-  return { key, messageId, listener, state, attempts, nextAttemptAt, reason, createdAt, updatedAt, version, isNew }
+  return {
+    key,
+    messageId,
+    listener,
+    event,
+    state,
+    attempts,
+    nextAttemptAt,
+    reason,
+    createdAt: at,
+    updatedAt: at,
+    version,
+    isNew: event !== null,
+  }
 }
 
 /**
@@ -171,8 +186,10 @@ function merged(known: DeliveryRow, more: DeliveryRow): DeliveryRow {
   const isRound = more.version === 0 && more.createdAt > Math.max(known.createdAt, known.updatedAt)
   const after = isRound ? more.createdAt : more.version
   const isNewer = before !== after ? before < after : known.updatedAt < more.updatedAt
+  const [newer, older] = isNewer ? [more, known] : [known, more]
   return {
-    ...(isNewer ? more : known),
+    ...newer,
+    event: newer.event ?? older.event,
     version: isNewer ? after : before,
     createdAt: Math.min(known.createdAt, more.createdAt),
     isNew: known.isNew || more.isNew,

@@ -23,11 +23,16 @@ export type TableWriters = { readonly [Table in keyof Rows]: TableWriter<Rows[Ta
 /**
  * The four writers of a session's schema and project, for text under `rules`.
  * @param exact some message has values that its columns do not hold: where none has, neither the cost nor the column is needed
+ * @param withEvent deliveries have their `evento`: not so in a schema of before, which is completed when it is upgraded
  */
-export function tableWriters(session: Session, rules: TextRules, exact = false): TableWriters {
+export function tableWriters(
+  session: Session,
+  rules: TextRules,
+  { exact, withEvent }: { readonly exact: boolean; readonly withEvent: boolean },
+): TableWriters {
   return {
     messages: messageWriter(session, rules, exact),
-    deliveries: deliveryWriter(session, rules),
+    deliveries: deliveryWriter(session, rules, withEvent),
     attempts: attemptWriter(session, rules),
     callbacks: callbackWriter(session, rules),
   }
@@ -72,7 +77,7 @@ function messageWriter(session: Session, rules: TextRules, exact: boolean): Tabl
   }
 }
 
-function deliveryWriter(session: Session, rules: TextRules): TableWriter<DeliveryRow> {
+function deliveryWriter(session: Session, rules: TextRules, withEvent: boolean): TableWriter<DeliveryRow> {
   const text = optional(rules.text)
   const columns: Column<DeliveryRow>[] = [
     { name: 'mensaje_id', type: 'text', of: ({ messageId }) => rules.key(messageId) },
@@ -84,6 +89,7 @@ function deliveryWriter(session: Session, rules: TextRules): TableWriter<Deliver
     { name: 'creado', type: 'instant', of: ({ createdAt }) => createdAt },
     { name: 'actualizado', type: 'instant', of: ({ updatedAt }) => updatedAt },
     { name: 'version', type: 'int8', of: ({ version }) => version },
+    ...(withEvent ? [{ name: 'evento', type: 'text', of: (row: DeliveryRow) => text(row.event) } as const] : []),
   ]
   // Of two beginnings of a delivery (version 0) the later one begins another round of it: see `merged` in rows.ts.
   const ms = (instant: string) => `round(extract(epoch FROM ${instant}) * 1000)::bigint`
@@ -95,6 +101,14 @@ function deliveryWriter(session: Session, rules: TextRules): TableWriter<Deliver
     (column) => `${column} = CASE WHEN ${newer} THEN excluded.${column} ELSE old.${column} END`,
   )
   taken.push(`version = CASE WHEN ${newer} THEN ${after} ELSE ${before} END`)
+  if (withEvent) {
+    const [newest, other] = [
+      `CASE WHEN ${newer} THEN excluded.evento ELSE old.evento END`,
+      'excluded.evento, old.evento',
+    ]
+    taken.push(`evento = coalesce(${newest}, ${other})`)
+  }
+  const told = withEvent ? 'OR old.evento IS NULL AND excluded.evento IS NOT NULL' : ''
   const constants = scopeConstants(session)
   const table = session.table('entrega')
   return {
@@ -105,7 +119,7 @@ function deliveryWriter(session: Session, rules: TextRules): TableWriter<Deliver
     insert: `${insertInto(`${table} AS old`, columns, constants)}
       ON CONFLICT (mensaje_id, listener, instancia, proyecto)
       DO UPDATE SET creado = least(old.creado, excluded.creado), ${taken}
-        WHERE ${newer} OR excluded.creado < old.creado`,
+        WHERE ${newer} OR excluded.creado < old.creado ${told}`,
     size: ({ reason }) => 200 + (reason?.length ?? 0),
   }
 }

@@ -1,7 +1,7 @@
 /** `crear-base`: the audit schema, created or upgraded. */
 import type { Command } from 'commander'
 import type { Context } from './context.ts'
-import { line, verbatim } from './print.ts'
+import { line, note, verbatim } from './print.ts'
 
 interface Options {
   readonly mostrarSql?: boolean
@@ -33,7 +33,13 @@ El SQL mostrado otorga lo de un worker a --rol; sin él, al usuario de la config
         verbatim(migrationScript(audit.schema, { worker: rol ?? audit.username, reader: rolLectura }).trimEnd())
         return
       }
-      const { applied, version, partitions } = await migrate(audit, { roles: { worker: rol, reader: rolLectura } })
+      const { applied, version, partitions } = await migrate(audit, {
+        roles: { worker: rol, reader: rolLectura },
+        onFilling: () =>
+          note(
+            'Las entregas que ya estaban reciben su evento: con muchas tarda minutos, y los workers siguen. Se puede repetir.',
+          ),
+      })
       const where = `Esquema «${audit.schema}» de la base «${audit.database}» (${audit.host}:${audit.port})`
       for (const { name } of applied) line(`aplicada ${name}`)
       if (partitions > 0) line(`creadas ${partitions} partes mensuales de las tablas`)

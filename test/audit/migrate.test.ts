@@ -151,6 +151,72 @@ describe('migrate', () => {
     ])
     await backend.write([messageEvent(message(), ['a'])])
     await backend.close()
+    const events = await withSql(config, (sql) => sql`SELECT evento FROM entrega`)
+    expect(events).toEqual([{ evento: 'proveedor.alta' }, { evento: 'proveedor.alta' }])
+  })
+
+  test('the deliveries of before get their event page by page, while workers of the version before go on writing', async () => {
+    config = auditConfig()
+    const { instancia, proyecto } = SCOPE
+    await withSql(config, async (sql) => {
+      const scripts = [6, LATEST].map((version) => migrationScript(config.schema, {}, migrations().slice(0, version)))
+      const fill = `SELECT "${config.schema}".completar_eventos();`
+      expect(scripts[1]).toContain(fill)
+      const receive = (id: string, evento: string, hour: number) => sql`
+        INSERT INTO mensaje (id, instancia, proyecto, evento, cabeceras, creado, recibido)
+        VALUES (${id}, ${instancia}, ${proyecto}, ${evento}, '{}', ${new Date(NOON)}, ${new Date(NOON + hour * 3_600_000)})`
+      // As the version before does, which updates a row that is there with the earlier time.
+      const begin = (id: string, listener: string, at = NOON) => sql`
+        INSERT INTO entrega AS old (mensaje_id, listener, instancia, proyecto, estado, intentos, creado, actualizado, version)
+        VALUES (${id}, ${listener}, ${instancia}, ${proyecto}, 'exitosa', 1, ${new Date(at)}, ${new Date(at)}, 1)
+        ON CONFLICT (mensaje_id, listener, instancia, proyecto) DO UPDATE SET creado = least(old.creado, excluded.creado)`
+      await sql.unsafe(scripts[0]!)
+      for (const [id, evento] of [
+        ['m1', 'uno'],
+        ['m2', 'dos'],
+        ['m3', 'tres'],
+        ['m4', 'cuatro'],
+      ] as const) {
+        await receive(id, evento, 0)
+        for (const listener of ['a', 'b']) await begin(id, listener)
+      }
+      await receive('m4', 'cuatro.otra.vez', 1)
+      await begin('m2x', 'a')
+
+      await sql.unsafe(scripts[1]!.replace(fill, ''))
+      const page = async (after: string | null) => {
+        const [row] = await sql<{ last: string | null }[]>`SELECT completar_eventos(${after}, 2) AS last`
+        return row!.last
+      }
+      const after: (string | null)[] = ['', await page('')]
+      await receive('m0', 'detras', 0)
+      await begin('m0', 'a')
+      // Its message comes later.
+      await begin('m5', 'a', NOON + 1)
+      while (after.at(-1) !== null) after.push(await page(after.at(-1)!))
+      await receive('m5', 'cinco', 0)
+      await begin('m5', 'a')
+
+      expect(after.length).toBeGreaterThan(3)
+      const events = await sql`
+        SELECT mensaje_id, evento, count(*)::int FROM entrega GROUP BY 1, 2 ORDER BY 1, 2`
+      expect(events.map(({ mensaje_id, evento, count }) => [mensaje_id, evento, count])).toEqual([
+        ['m0', 'detras', 1],
+        ['m1', 'uno', 2],
+        ['m2', 'dos', 2],
+        ['m2x', null, 1],
+        ['m3', 'tres', 2],
+        ['m4', 'cuatro.otra.vez', 2],
+        ['m5', 'cinco', 1],
+      ])
+      expect(await sql`SELECT completar_eventos() AS last`).toEqual([{ last: null }])
+    })
+    const made = await catalogue(config)
+    expect(await migrate(config)).toEqual({ applied: [], version: LATEST, partitions: 0 })
+    const fresh = auditConfig()
+    await migrate(fresh)
+    expect(made).toEqual(await catalogue(fresh))
+    await withSql(fresh, (sql) => sql.unsafe(`DROP SCHEMA ${fresh.schema} CASCADE`))
   })
 
   test('refuses a schema that a newer program made, and leaves it alone', async () => {

@@ -55,8 +55,8 @@ export async function writeHistory(
     `INSERT INTO ${schema}.mensaje (id, instancia, proyecto, evento, cabeceras, tipo_contenido, cuerpo, origen, listeners, creado, recibido)
      SELECT id, '${INSTANCIA}', '${proyecto}', evento, '{}', 'application/json', convert_to('{"id":' || n || '}', 'UTF8'),
             'servidor resthooks send', 1, cuando, cuando FROM m`,
-    `INSERT INTO ${schema}.entrega (mensaje_id, listener, instancia, proyecto, estado, intentos, motivo, creado, actualizado, version)
-     SELECT id, listener, '${INSTANCIA}', '${proyecto}', CASE WHEN fallida THEN 'fallida' ELSE 'exitosa' END,
+    `INSERT INTO ${schema}.entrega (mensaje_id, listener, instancia, proyecto, evento, estado, intentos, motivo, creado, actualizado, version)
+     SELECT id, listener, '${INSTANCIA}', '${proyecto}', evento, CASE WHEN fallida THEN 'fallida' ELSE 'exitosa' END,
             CASE WHEN dos THEN 2 ELSE 1 END, CASE WHEN fallida THEN 'HTTP 422' END, cuando, cuando + interval '1 s', 2 FROM m`,
     `INSERT INTO ${schema}.intento (id, mensaje_id, listener, instancia, proyecto, numero, pedido, inicio, duracion_ms, metodo, url, ip,
                                     pedido_cabeceras, http_estado, respuesta_cabeceras, respuesta_cuerpo, resultado, worker)
