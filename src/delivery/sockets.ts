@@ -1,5 +1,5 @@
 /**
- * A listener's sockets: one slot each, reused while the server keeps it open, the warmest first.
+ * A listener's sockets: one slot each, reused while the server keeps it open, the one used last first.
  *
  * Each slot is an undici client of its own rather than a place in a pool: so it is known on which socket a request went,
  * whether that was new, and what opening it took. Slots are made as they are asked for; how many requests run at once is
