@@ -24,9 +24,17 @@ export interface AuditEntry {
 /** All writers of the audit are consumers of this group. */
 export const AUDIT_GROUP = 'postgres'
 
+/** Entries that are read at once. */
+const BATCH = 1000
+/** A batch of large ones is shorter: it is held in memory several times over. */
+const BATCH_BYTES: Bytes = 8 * 1024 * 1024
+
 export class AuditReader {
   readonly #queue: Queue
   readonly #consumer: string
+  /** Nothing is known about their size yet: after a long outage there may be a gigabyte of large ones. */
+  #count = 8
+  #wasFull = false
 
   /** @param consumer the worker's name: what it read and did not acknowledge is its own, until it is dead */
   constructor(queue: Queue, consumer: string) {
@@ -34,14 +42,19 @@ export class AuditReader {
     this.#consumer = consumer
   }
 
-  /** What this worker has read and not acknowledged. */
-  pending(count: number): Promise<readonly AuditEntry[]> {
-    return this.#read('0', count)
+  /** The next batch of what this worker has read and not acknowledged. */
+  pending(atMost = BATCH): Promise<readonly AuditEntry[]> {
+    return this.#read('0', atMost)
   }
 
-  /** What nobody has read. */
-  fresh(count: number): Promise<readonly AuditEntry[]> {
-    return this.#read('>', count)
+  /** The next batch of what nobody has read. */
+  fresh(atMost = BATCH): Promise<readonly AuditEntry[]> {
+    return this.#read('>', atMost)
+  }
+
+  /** The last batch was as large as one may be: there may be more. */
+  get wasFull(): boolean {
+    return this.#wasFull
   }
 
   /** The newest entry's id, null: the stream is empty. */
@@ -50,11 +63,11 @@ export class AuditReader {
     return (await redis.xrevrange(keys.audit, '+', '-', 'COUNT', 1))[0]?.[0] ?? null
   }
 
-  /** Entries in the order of the stream, whoever reads them too. @param from, to as XRANGE takes them */
-  async range(from: string, to: string, count: number): Promise<readonly AuditEntry[]> {
+  /** A batch in the order of the stream, whoever reads it too. @param from, to as XRANGE takes them */
+  async range(from: string, to: string): Promise<readonly AuditEntry[]> {
     const { redis, keys } = this.#queue
-    const found = (await redis.xrangeBuffer(keys.audit, from, to, 'COUNT', count)) as unknown as [Buffer, Buffer[]][]
-    return found.map(([id, flat]) => entryOf(id.toString('latin1'), flat))
+    const found = await redis.xrangeBuffer(keys.audit, from, to, 'COUNT', this.#count)
+    return this.#entries(found as unknown as [Buffer, Buffer[]][])
   }
 
   acknowledge(entries: readonly AuditEntry[]): Promise<void> {
@@ -88,31 +101,33 @@ export class AuditReader {
         const pending = (await redis.xpending(keys.audit, AUDIT_GROUP, '-', '+', 500, name)) as [string, ...unknown[]][]
         if (pending.length === 0) break
         const ids = pending.map(([id]) => id)
+        // One that was deleted meanwhile leaves the group, or is read as an empty one and acknowledged.
         await redis.xclaim(keys.audit, AUDIT_GROUP, this.#consumer, 0, ...ids, 'JUSTID')
         taken += ids.length
-        // An entry deleted meanwhile cannot be claimed and would come again for ever.
-        await redis.xack(keys.audit, AUDIT_GROUP, ...(await this.#missing(ids)))
       }
       await this.#queue.forgetConsumer(AUDIT_GROUP, name)
     }
     return taken
   }
 
-  /** Ids that are no longer in the stream; at least one, a dummy, since XACK wants one. */
-  async #missing(ids: readonly string[]): Promise<string[]> {
+  async #read(from: '0' | '>', atMost: number): Promise<readonly AuditEntry[]> {
     const { redis, keys } = this.#queue
-    const present = new Set((await redis.xrange(keys.audit, ids[0]!, ids.at(-1)!)).map(([id]) => id))
-    return ['0-1', ...ids.filter((id) => !present.has(id))]
-  }
-
-  async #read(from: '0' | '>', count: number): Promise<readonly AuditEntry[]> {
-    const { redis, keys } = this.#queue
+    const count = Math.min(atMost, this.#count)
     const answer = (await this.#orNewGroup(
       () => redis.xreadgroupBuffer('GROUP', AUDIT_GROUP, this.#consumer, 'COUNT', count, 'STREAMS', keys.audit, from),
       null,
     )) as [Buffer, [Buffer, Buffer[] | null][]][] | null
-    const entries = answer?.[0]?.[1] ?? []
-    return entries.map(([id, flat]) => entryOf(id.toString('latin1'), flat ?? []))
+    return this.#entries(answer?.[0]?.[1] ?? [])
+  }
+
+  /** After these, so many of their size are a batch; at most twice as many as these, since the next ones may be larger. */
+  #entries(found: readonly [Buffer, Buffer[] | null][]): readonly AuditEntry[] {
+    const entries = found.map(([id, flat]) => entryOf(id.toString('latin1'), flat ?? []))
+    const bytes = entries.reduce((sum, { size }) => sum + size, 1)
+    const fitting = Math.floor((BATCH_BYTES * entries.length) / bytes)
+    this.#wasFull = entries.length >= this.#count
+    if (entries.length > 0) this.#count = Math.max(1, Math.min(BATCH, entries.length * 2 + 16, fitting))
+    return entries
   }
 
   async #orNewGroup<T>(read: () => Promise<T>, empty: T): Promise<T> {

@@ -49,8 +49,6 @@ export async function underLock<T>(
   }
 }
 
-const BATCH = 200
-
 /**
  * What ended in Redis may still be on its way to Postgres, where it looks unfinished. Everything up to the newest event of
  * this moment is written here, whether workers write it too or not (writing twice changes nothing), so it ends also where
@@ -63,7 +61,7 @@ export async function drainAudit(queue: Queue, backend: AuditBackend): Promise<n
   const last = await reader.newest()
   let written = 0
   for (let from = '-'; last !== null; ) {
-    const entries = await reader.range(from, last, BATCH)
+    const entries = await reader.range(from, last)
     if (entries.length === 0) break
     // What is not an event of ours is the workers' to report.
     const ours = entries.filter(({ event }) => event !== null)

@@ -14,11 +14,6 @@ import { LONGEST_SLEEP } from './loop.ts'
 import type { Outage } from './outage.ts'
 import { Signal, sleep } from './waiting.ts'
 
-const BATCH = 1000
-/** A batch of large messages is shorter: what is read at once is held in memory several times over. */
-const BATCH_BYTES = 8 * 1024 * 1024
-/** Nothing is known about their size yet: after a long outage there may be a gigabyte of large ones. */
-const FIRST_BATCH = 50
 /**
  * A smaller batch than this waits a moment for company: a transaction costs as much as a hundred rows, and a delivery whose
  * beginning and end come together is written once instead of twice. What comes after a silence is written at once.
@@ -48,7 +43,6 @@ export class AuditWriter {
   /** The last thing that was written arrived. */
   wrote = false
   #stopping = false
-  #count = FIRST_BATCH
   /** After a start, a failure, or an inheritance: what was read and not written comes first. */
   #pendingFirst = true
 
@@ -106,7 +100,7 @@ export class AuditWriter {
   async #step(): Promise<number> {
     try {
       const count = await this.#pass()
-      if (count >= Math.min(WORTHWHILE, this.#count)) return 0
+      if (count >= WORTHWHILE || this.#reader.wasFull) return 0
       // Whoever writes an event of this worker rings, and its lookout does for those of others.
       return count > 0 ? GATHER_MS : LONGEST_SLEEP
     } catch (error) {
@@ -134,12 +128,11 @@ export class AuditWriter {
   async #pass(): Promise<number> {
     let entries: readonly AuditEntry[] = []
     if (this.#pendingFirst) {
-      entries = await this.#reader.pending(this.#count)
+      entries = await this.#reader.pending()
       this.#pendingFirst = entries.length > 0
     }
-    if (entries.length === 0) entries = await this.#reader.fresh(this.#count)
+    if (entries.length === 0) entries = await this.#reader.fresh()
     if (entries.length === 0) return 0
-    this.#count = nextCount(entries)
     const events = entries.map(({ event }) => event).filter((event): event is AuditEvent => event !== null)
     const strange = entries.filter(({ event, fields }) => event === null && fields.length > 0)
     if (events.length > 0) await this.#backend.write(events)
@@ -155,11 +148,4 @@ export class AuditWriter {
     await this.#reader.acknowledge(entries)
     return entries.length
   }
-}
-
-/** How many entries of this size are a batch; at most twice as many as these, since the next ones may be larger. */
-function nextCount(entries: readonly AuditEntry[]): number {
-  let bytes = 1
-  for (const { size } of entries) bytes += size
-  return Math.max(1, Math.min(BATCH, entries.length * 2 + 16, Math.floor((BATCH_BYTES * entries.length) / bytes)))
 }

@@ -414,6 +414,38 @@ describe('acknowledge', () => {
   })
 })
 
+describe('the reader of the audit', () => {
+  test('reads no more large entries at once than a few megabytes of them', async ({ queue }) => {
+    const sizes = [...Array(8).fill(1), ...Array(20).fill(1024 * 1024), ...Array(60).fill(1)]
+    for (const size of sizes) await queue.redis.xadd(queue.keys.audit, '*', 's', 'x'.repeat(size))
+    const reader = new AuditReader(queue, 'w')
+    const batches: number[] = []
+    for (let from = '-'; ; ) {
+      const entries = await reader.range(from, '+')
+      if (entries.length === 0) break
+      batches.push(entries.length)
+      from = `(${entries.at(-1)!.streamId}`
+    }
+    expect(batches.reduce((sum, count) => sum + count)).toBe(sizes.length)
+    // What comes after small ones may be large: at most twice as many, and some. From then on their size is known.
+    expect(batches.slice(0, 2)).toEqual([8, 32])
+    expect(batches[2]).toBeLessThan(20)
+  })
+
+  test('takes over what a dead worker had read, and forgets what was deleted meanwhile', async ({ queue }) => {
+    const [dead, heir] = [new AuditReader(queue, 'muerto'), new AuditReader(queue, 'vivo')]
+    await dead.fresh()
+    for (const id of ['a', 'b', 'c']) await queue.redis.xadd(queue.keys.audit, '*', 's', id)
+    const [, second] = await dead.fresh()
+    await queue.redis.xdel(queue.keys.audit, second!.streamId)
+    expect(await heir.inherit(new Set(['vivo']))).toBe(3)
+    await heir.acknowledge(await heir.pending())
+    expect(await heir.pending()).toEqual([])
+    expect(await heir.depth()).toBe(0)
+    expect(await heir.inherit(new Set(['vivo']))).toBe(0)
+  })
+})
+
 describe('settle', () => {
   test('a stale worker changes nothing, and its request is audited all the same', async ({ queue }) => {
     await dispatched(queue, ['m'], ['a'])
