@@ -3,8 +3,7 @@
  */
 import { existsSync, readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
-import type { Definition } from './commands/command.ts'
-import { Context, type Failure, type GlobalOptions } from './commands/context.ts'
+import { Context, type Definition, type Failure, type GlobalOptions } from './commands/context.ts'
 import { note } from './commands/print.ts'
 import { explainUsage, speakSpanish } from './commands/spanish.ts'
 import { EXIT_CODES, systemReason, UsageError } from './errors.ts'

@@ -1,4 +1,4 @@
-/** What one check of `verificar` found. */
+/** What one check of `verificar` found; and the check that Redis and Postgres share: their clock. */
 export interface Finding {
   /** What it is about: `configuración`, `Redis`, `Postgres`, `cola`, `listener NOMBRE`, `supervisord`. */
   readonly grupo: string
@@ -28,4 +28,18 @@ export function error(verificacion: string, detalle: string, que_hacer: string):
 
 export function group(grupo: string, verdicts: readonly Verdict[]): Finding[] {
   return verdicts.map((verdict) => ({ grupo, ...verdict }))
+}
+
+const NOTABLE = 2_000
+/** What receivers of Standard Webhooks tolerate between `webhook-timestamp` and their clock. */
+const TOO_FAR = 5 * 60_000
+
+/** How far another machine's clock may be from this one's. @param skew the other clock less ours, ms */
+export function checkClock(name: string, skew: number): Verdict {
+  const distance = Math.abs(skew)
+  const text = `${skew < 0 ? 'atrasa' : 'adelanta'} ${(distance / 1000).toFixed(1)} s respecto de esta máquina`
+  if (distance < NOTABLE) return ok(name, `a ${Math.round(distance)} ms del de esta máquina`)
+  const repair = 'sincronice los relojes (chrony, systemd-timesyncd)'
+  if (distance < TOO_FAR) return aviso(name, text, repair)
+  return error(name, `${text}: los receptores pueden rechazar las firmas`, repair)
 }

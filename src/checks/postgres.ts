@@ -1,7 +1,6 @@
 /** Whether Postgres can take the audit: its version, its role, the schema, rights, partitions, what it refused. */
 import type { DatabaseHealth } from '../audit/queries.ts'
-import { checkClock } from './clock.ts'
-import { aviso, error, ok, type Verdict } from './finding.ts'
+import { aviso, checkClock, error, ok, type Verdict } from './finding.ts'
 
 export interface PostgresFacts {
   readonly health: DatabaseHealth

@@ -5,8 +5,7 @@
 import type { Config } from '../config/config.ts'
 import { formatSize } from '../config/quantities.ts'
 import type { Queue } from '../queue/queue.ts'
-import { checkClock } from './clock.ts'
-import { aviso, error, ok, type Verdict } from './finding.ts'
+import { aviso, checkClock, error, ok, type Verdict } from './finding.ts'
 
 /** `INFO`, by field. */
 export type RedisInfo = ReadonlyMap<string, string>

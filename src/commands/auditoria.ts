@@ -4,8 +4,8 @@ import type { ChangeFeed, DeliveryFilters, DeliveryListing } from '../audit/quer
 import { Unavailable, UsageError } from '../errors.ts'
 import { eventFilter } from '../recovery/selection.ts'
 import type { AuditReader, Context } from './context.ts'
-import { addFilterOptions, type FilterOptions, parseFilters, parseLimit } from './delivery-filters.ts'
 import { json, jsonLine, line, localTime, note, table, text } from './print.ts'
+import { addFilterOptions, type FilterOptions, parseFilters, parseLimit } from './select.ts'
 
 const COLUMNS = [
   'creado',

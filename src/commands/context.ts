@@ -2,6 +2,7 @@
  * What a command may ask for: the configuration, the queue, the audit reader. Each is opened when first asked for, so
  * that `send` never loads Postgres and `ver` never loads Redis, and all are closed when the command ends.
  */
+import type { Command } from 'commander'
 import type { AuditBackend } from '../audit/backend.ts'
 import type { openAuditReader } from '../audit/queries.ts'
 import type { Config } from '../config/config.ts'
@@ -18,6 +19,9 @@ export interface GlobalOptions {
   readonly env?: string
   readonly instalacion?: string
 }
+
+/** What a command's file exports: a function that adds it to the program. */
+export type Definition = (program: Command, context: Context) => void
 
 /** A command that failed, as it is told. */
 export interface Failure {

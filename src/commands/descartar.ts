@@ -1,10 +1,9 @@
 /** `descartar`: gives failed or waiting deliveries up. */
 import type { Command } from 'commander'
 import { OperationFailed } from '../errors.ts'
-import { type ChooseOptions, chooseDeliveries, showTally } from './choose-deliveries.ts'
 import type { Context } from './context.ts'
-import { addFilterOptions, parseLimit } from './delivery-filters.ts'
 import * as print from './print.ts'
+import { addFilterOptions, type ChooseOptions, chooseDeliveries, parseLimit, showTally } from './select.ts'
 
 const STATES = ['pendiente', 'reintentando', 'fallida'] as const
 

@@ -1,48 +1,36 @@
 /** `probar`: one real request to a listener, outside the queue, printed whole. */
 import type { Command } from 'commander'
+import type { RequestRecord } from '../delivery/mask.ts'
 import type { ProbeReport } from '../delivery/probe.ts'
 import { OperationFailed } from '../errors.ts'
 import { newId } from '../id.ts'
 import type { Message } from '../model/message.ts'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
-import { headersOf, mustBeJson, readBody, requireJson } from './send-message.ts'
+import { requireListener } from './select.ts'
+import { addRequestOptions, headersOf, mustBeJson, type RequestOptions, readBody, requireJson } from './send-message.ts'
+import { bodyLines, bodyText, contentTypeOf, phaseText } from './wire-text.ts'
 
-interface ProbarOptions {
+interface ProbarOptions extends RequestOptions {
   readonly evento: string
-  readonly ruta?: string
-  readonly metodo?: string
-  readonly cabecera: readonly string[]
-  readonly tipoContenido?: string
   readonly json?: boolean
 }
 
 export function probar(program: Command, context: Context): void {
-  program
+  const command = program
     .command('probar')
     .description('hace un pedido real a un listener, fuera de la cola, y lo muestra entero')
     .argument('<listener>', 'el de [listener NOMBRE]')
     .argument('[datos]', 'JSON; «-» lo lee de la entrada estándar, «@archivo» de un archivo', '{}')
     .option('--evento <evento>', 'nombre del evento', 'resthooks.prueba')
-    .option('--ruta <ruta>', 'ruta del pedido, en lugar de la del listener')
-    .option('--metodo <método>', 'método HTTP, en lugar del del listener')
-    .option(
-      '--cabecera <"K: V">',
-      'cabecera del pedido (se puede repetir)',
-      (text: string, all: string[]) => [...all, text],
-      [],
-    )
-    .option('--tipo-contenido <tipo>', 'tipo de DATOS, si no es JSON')
+  addRequestOptions(command)
     .option('--json', 'un documento JSON')
     .addHelpText(
       'after',
       '\nEl pedido lleva la cabecera X-Resthooks-Prueba: 1. Termina con 0 sólo si el listener lo aceptó.',
     )
     .action(async (name: string, data: string, options: ProbarOptions) => {
-      const [{ requireListener }, { probe }] = await Promise.all([
-        import('./select-listeners.ts'),
-        import('../delivery/probe.ts'),
-      ])
+      const { probe } = await import('../delivery/probe.ts')
       const { listeners, secrets } = await context.config()
       const listener = requireListener(listeners, name)
       const { UNVERIFIED, UNVERIFIED_MEANS } = await import('../config/load.ts')
@@ -57,11 +45,8 @@ export function probar(program: Command, context: Context): void {
       } finally {
         process.off('SIGINT', interrupt)
       }
-      if (options.json) print.json(await asJson(name, report))
-      else {
-        const { probeLines } = await import('./probe-text.ts')
-        for (const each of await probeLines(report, message)) print.line(each)
-      }
+      if (options.json) print.json(asJson(name, report))
+      else for (const each of await probeLines(report, message)) print.line(each)
       if (stop.signal.aborted) process.exitCode = 130
       else if (report.outcome.kind !== 'success')
         throw new OperationFailed(`la prueba de ${name} falló: ${report.outcome.reason}`)
@@ -92,8 +77,7 @@ async function messageOf(data: string, options: ProbarOptions): Promise<Message>
 const RESULTS = { success: 'exito', retry: 'reintento', failure: 'fallo', unable: 'no_se_pudo' } as const
 
 /** The keys are the columns of `intento`; bodies as text where they are text. */
-async function asJson(name: string, report: ProbeReport) {
-  const { bodyText } = await import('./body-text.ts')
+function asJson(name: string, report: ProbeReport) {
   const { names, tls, requests, outcome, diagnosis } = report
   const certificate = tls?.certificate
   return {
@@ -132,7 +116,7 @@ async function asJson(name: string, report: ProbeReport) {
       respuesta_cabeceras: request.responseHeaders,
       respuesta_cuerpo:
         request.responseBody &&
-        (bodyText(request.responseBody, contentType(request.responseHeaders)) ?? request.responseBody),
+        (bodyText(request.responseBody, contentTypeOf(request.responseHeaders)) ?? request.responseBody),
       respuesta_truncada: request.responseTruncated,
       error: request.error,
       error_detalle: request.errorDetail,
@@ -140,6 +124,53 @@ async function asJson(name: string, report: ProbeReport) {
   }
 }
 
-function contentType(headers: Readonly<Record<string, string | readonly string[]>> | null): string | null {
-  return [headers?.['content-type'] ?? null].flat()[0] ?? null
+/** For a person: `>` was sent, `<` came back, as curl shows them. */
+async function probeLines(report: ProbeReport, message: Message): Promise<string[]> {
+  const { names, tls, requests, outcome, diagnosis } = report
+  const lines: string[] = []
+  const add = (name: string, value: string) => lines.push(`${name.padEnd(10)}${print.oneLine(value)}`)
+  const addresses = names.addresses.map(({ address, blocked }) => (blocked ? `${address} (bloqueada)` : address))
+  add('DNS', `${names.host} → ${names.error ?? addresses.join(', ')}`)
+  if (tls !== null) {
+    add('TLS', [tls.protocol, tls.cipher].filter(Boolean).join(' ') || 'no se pudo negociar')
+    const { certificate } = tls
+    if (certificate !== null) {
+      add('', `certificado de ${certificate.subject}, emitido por ${certificate.issuer}`)
+      if (certificate.names.length > 0) add('', `vale para ${certificate.names.join(', ')}`)
+      const days =
+        certificate.daysLeft < 0 ? `vencido hace ${-certificate.daysLeft} días` : `quedan ${certificate.daysLeft} días`
+      add('', `hasta ${print.localTime(certificate.validTo)} (${days})`)
+    }
+    if (tls.problem !== null) add('', `no se acepta: ${tls.problem}`)
+  }
+  for (const request of requests) lines.push('', ...(await requestLines(request, message)))
+  lines.push('', `${outcome.kind === 'success' ? '✔' : '✘'} ${print.oneLine(diagnosis)}`)
+  return lines
+}
+
+async function requestLines(request: RequestRecord, message: Message): Promise<string[]> {
+  const lines = [`> ${print.oneLine(`${request.method} ${request.url}`)}`]
+  for (const [name, value] of Object.entries(request.requestHeaders))
+    lines.push(`> ${print.oneLine(`${name}: ${value}`)}`)
+  // A request for a token is none of the message's, and its body is secret.
+  const names = Object.keys(request.requestHeaders).map((name) => name.toLowerCase())
+  const hasBody = names.includes('content-type') && names.includes('webhook-id')
+  if (hasBody && message.body.length > 0) {
+    lines.push('>', ...(await bodyLines(message.body, message.contentType)).map((each) => `> ${each}`))
+  }
+  const phases = Object.entries(request.phases ?? {}).map(([name, millis]) => `${phaseText(name)} ${millis} ms`)
+  lines.push(`* ${[request.ip, ...phases].filter(Boolean).join(' · ')}`)
+  if (request.status !== null) {
+    lines.push(`< HTTP ${request.status}`)
+    for (const [name, value] of Object.entries(request.responseHeaders ?? {})) {
+      for (const each of [value].flat()) lines.push(`< ${print.oneLine(`${name}: ${each}`)}`)
+    }
+    if (request.responseBody !== null && request.responseBody.length > 0) {
+      const type = contentTypeOf(request.responseHeaders)
+      lines.push('<', ...(await bodyLines(request.responseBody, type)).map((each) => `< ${each}`))
+      if (request.responseTruncated) lines.push('* (cortado en max_respuesta)')
+    }
+  }
+  if (request.error !== null) lines.push(`! ${print.oneLine(`${request.error}: ${request.errorDetail ?? ''}`)}`)
+  return lines
 }

@@ -2,7 +2,7 @@
 import type { Command } from 'commander'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
-import { selectListeners } from './select-listeners.ts'
+import { selectListeners } from './select.ts'
 
 interface Options {
   readonly todos?: boolean

@@ -2,11 +2,17 @@
 import type { Command } from 'commander'
 import { OperationFailed, UsageError } from '../errors.ts'
 import type { Selection } from '../recovery/selection.ts'
-import { type ChooseOptions, chooseDeliveries, showTally } from './choose-deliveries.ts'
 import type { Context } from './context.ts'
-import { addFilterOptions, parseFilters, parseLimit } from './delivery-filters.ts'
 import * as print from './print.ts'
-import { requireListener } from './select-listeners.ts'
+import {
+  addFilterOptions,
+  type ChooseOptions,
+  chooseDeliveries,
+  parseFilters,
+  parseLimit,
+  requireListener,
+  showTally,
+} from './select.ts'
 
 interface Options extends ChooseOptions {
   readonly faltantes?: boolean

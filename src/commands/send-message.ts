@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
+import type { Command } from 'commander'
 import type { Config, ListenerConfig } from '../config/config.ts'
 import { authHeader } from '../config/listener.ts'
 import { systemReason, Unavailable, UsageError } from '../errors.ts'
@@ -14,11 +15,28 @@ import { mayHaveHappened } from '../queue/redis.ts'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
 
-export interface SendOptions {
+/** What a command line says of the request. */
+export interface RequestOptions {
   readonly ruta?: string
   readonly metodo?: string
   readonly cabecera: readonly string[]
   readonly tipoContenido?: string
+}
+
+export function addRequestOptions(command: Command): Command {
+  return command
+    .option('--ruta <ruta>', 'ruta del pedido, en lugar de la del listener')
+    .option('--metodo <método>', 'método HTTP, en lugar del del listener')
+    .option(
+      '--cabecera <"K: V">',
+      'cabecera del pedido (se puede repetir)',
+      (text: string, all: string[]) => [...all, text],
+      [],
+    )
+    .option('--tipo-contenido <tipo>', 'tipo de DATOS, si no es JSON')
+}
+
+export interface SendOptions extends RequestOptions {
   readonly clave?: string
   readonly demora?: string
   readonly listener?: string

@@ -9,6 +9,7 @@ import type { Context } from './context.ts'
 import * as print from './print.ts'
 import { Audience } from './send-audience.ts'
 import {
+  addRequestOptions,
   dueAfter,
   durationOption,
   enqueueTrouble,
@@ -24,20 +25,12 @@ import {
 } from './send-message.ts'
 
 export function send(program: Command, context: Context): void {
-  program
+  const command = program
     .command('send')
     .description('encola un mensaje e imprime su id')
     .argument('[evento]', 'por ejemplo proveedor.alta')
     .argument('[datos]', 'JSON; «-» lo lee de la entrada estándar, «@archivo» de un archivo')
-    .option('--ruta <ruta>', 'ruta del pedido, en lugar de la del listener')
-    .option('--metodo <método>', 'método HTTP, en lugar del del listener')
-    .option(
-      '--cabecera <"K: V">',
-      'cabecera del pedido (se puede repetir)',
-      (text: string, all: string[]) => [...all, text],
-      [],
-    )
-    .option('--tipo-contenido <tipo>', 'tipo de DATOS, si no es JSON')
+  addRequestOptions(command)
     .option('--clave <clave>', 'la misma clave se encola una sola vez en 24 h; se imprime el primer id')
     .option('--demora <duración>', 'no entregar antes de 10m, 2h…')
     .option('--listener <nombre>', 'sólo para este listener')

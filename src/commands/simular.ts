@@ -2,7 +2,9 @@
 import type { Command } from 'commander'
 import { UsageError } from '../errors.ts'
 import type { Context } from './context.ts'
+import { parseInstant } from './instant.ts'
 import * as print from './print.ts'
+import { requireListener } from './select.ts'
 
 interface SimularOptions {
   readonly desde?: string
@@ -25,15 +27,11 @@ export function simular(program: Command, context: Context): void {
     .option('--limite <n>', 'intentos que se muestran como máximo', '100')
     .option('--json', 'un documento JSON')
     .action(async (name: string, options: SimularOptions) => {
-      const [{ requireListener }, { inWords, schedule }] = await Promise.all([
-        import('./select-listeners.ts'),
-        import('../delivery/outcome.ts'),
-      ])
+      const { inWords, schedule } = await import('../delivery/outcome.ts')
       const { strategy } = requireListener((await context.config()).listeners, name)
       const limit = Number(options.limite)
       if (!Number.isInteger(limit) || limit < 1 || limit > 100_000)
         throw new UsageError(`--limite ${options.limite}: se espera un número de 1 a 100000`)
-      const { parseInstant } = await import('./instant.ts')
       const start = options.desde === undefined ? new Date() : parseInstant(options.desde, '--desde', 'start')
       const { attempts, end } = schedule(strategy, limit)
       const rows = attempts.map(({ attempt, delay, shortest, longest, elapsed }) => ({

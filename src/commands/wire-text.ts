@@ -1,4 +1,4 @@
-/** Bodies for people: text as text, JSON indented, the rest as a hex dump. */
+/** What went over the wire, for people: bodies (text as text, JSON indented, the rest as a hex dump), and the names of the phases. */
 import { isUtf8 } from 'node:buffer'
 import { visible } from '../model/secrets.ts'
 
@@ -58,4 +58,22 @@ function hexDump(body: Buffer): string[] {
 
 function hex(number: number, digits: number): string {
   return number.toString(16).padStart(digits, '0')
+}
+
+type Headers = Readonly<Record<string, string | readonly string[]>>
+
+/** The first one, where a server names several. */
+export function contentTypeOf(headers: Headers | null): string | null {
+  return [headers?.['content-type'] ?? null].flat()[0] ?? null
+}
+
+const PHASES: Readonly<Record<string, string>> = {
+  dns: 'DNS',
+  conexion: 'conexión',
+  tls: 'TLS',
+  primer_byte: 'primer byte',
+}
+
+export function phaseText(name: string): string {
+  return PHASES[name] ?? name
 }
