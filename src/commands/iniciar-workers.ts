@@ -36,7 +36,7 @@ async function run(context: Context, { unaVez, concurrencia, procesos, nivel }: 
   withhold(secrets)
   const processes = procesos ?? workers.processes
   if (processes > 1 && !unaVez) {
-    const { superviseProcesses } = await import('../worker/processes.ts')
+    const { superviseProcesses } = await import('../worker/supervisor.ts')
     return superviseProcesses(processes, nivel ?? workers.level)
   }
   const { runWorkerProcess } = await import('../worker/process.ts')

@@ -11,7 +11,7 @@ import { ConfigError, type ResthooksError, Unavailable } from '../errors.ts'
 import { standInLaunchFolder } from '../launch-folder.ts'
 import type { Millis } from '../model/message.ts'
 import { packageRoot } from '../package-root.ts'
-import type { WorkerScene } from './scene.ts'
+import type { WorkerContext } from './context.ts'
 
 /** What the thread is started with. */
 export interface ThreadData {
@@ -44,7 +44,7 @@ const RESTART_MS = 1_000
 const CLOSE_MS = 3_000
 
 export class AuditThread {
-  readonly #scene: WorkerScene
+  readonly #context: WorkerContext
   readonly #backendChanged: () => void
   /** The backend takes nothing at present. */
   away = false
@@ -58,8 +58,8 @@ export class AuditThread {
    * @param backendChanged called when `away` changed
    * @param refused        Postgres refuses the credentials
    */
-  constructor(scene: WorkerScene, backendChanged: () => void, refused: () => void) {
-    this.#scene = scene
+  constructor(context: WorkerContext, backendChanged: () => void, refused: () => void) {
+    this.#context = context
     this.#backendChanged = backendChanged
     this.#refused = refused
   }
@@ -74,7 +74,7 @@ export class AuditThread {
       this.away = message.away
       this.#backendChanged()
     })
-    thread.on('error', (error) => this.#scene.log.error({ err: error }, 'el hilo de auditoría falló: se inicia otro'))
+    thread.on('error', (error) => this.#context.log.error({ err: error }, 'el hilo de auditoría falló: se inicia otro'))
     thread.on('exit', () => {
       if (this.#finishing) return
       // What it had read is still its own under the same name: the next one begins with it.
@@ -133,8 +133,8 @@ export class AuditThread {
   }
 
   #data(): ThreadData {
-    const { instancia, proyecto, redis, audit, secrets, workers } = this.#scene.config()
-    const { worker } = this.#scene
+    const { instancia, proyecto, redis, audit, secrets, workers } = this.#context.config()
+    const { worker } = this.#context
     return { instancia, proyecto, redis, audit, worker, secrets: secrets.values(), level: workers.level }
   }
 

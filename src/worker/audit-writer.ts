@@ -21,7 +21,7 @@ import { Signal, sleep } from './waiting.ts'
 const WORTHWHILE = 500
 const GATHER_MS = 100
 
-export interface AuditWriterScene {
+export interface AuditWriterOptions {
   readonly log: Logger
   readonly redis: () => RedisConfig
   /** Of Postgres. */
@@ -38,7 +38,7 @@ export interface AuditWriterScene {
 export class AuditWriter {
   readonly #reader: AuditReader
   readonly #backend: AuditBackend
-  readonly #scene: AuditWriterScene
+  readonly #options: AuditWriterOptions
   readonly bell = new Signal()
   /** The last thing that was written arrived. */
   wrote = false
@@ -46,10 +46,10 @@ export class AuditWriter {
   /** After a start, a failure, or an inheritance: what was read and not written comes first. */
   #pendingFirst = true
 
-  constructor(reader: AuditReader, backend: AuditBackend, scene: AuditWriterScene) {
+  constructor(reader: AuditReader, backend: AuditBackend, options: AuditWriterOptions) {
     this.#reader = reader
     this.#backend = backend
-    this.#scene = scene
+    this.#options = options
   }
 
   /** Runs until `stop`. */
@@ -59,7 +59,7 @@ export class AuditWriter {
       if (wait === 0 || this.#stopping) continue
       if (wait === GATHER_MS) await sleep(wait)
       else {
-        this.#scene.asleep()
+        this.#options.asleep()
         await this.bell.wait(wait)
       }
     }
@@ -105,7 +105,7 @@ export class AuditWriter {
       return count > 0 ? GATHER_MS : LONGEST_SLEEP
     } catch (error) {
       this.#pendingFirst = true
-      if (isRedisOutage(error)) return this.#scene.redisOutage.failed(redisTrouble(error, this.#scene.redis()))
+      if (isRedisOutage(error)) return this.#options.redisOutage.failed(redisTrouble(error, this.#options.redis()))
       return this.failed(error as ResthooksError)
     }
   }
@@ -113,15 +113,15 @@ export class AuditWriter {
   /** Postgres cannot be written to. @returns ms to wait before the next step */
   failed(error: ResthooksError): number {
     this.wrote = false
-    if (error instanceof ConfigError) this.#scene.refused()
-    if (!this.#scene.outage.active) this.#scene.away(true)
-    return this.#scene.outage.failed(error)
+    if (error instanceof ConfigError) this.#options.refused()
+    if (!this.#options.outage.active) this.#options.away(true)
+    return this.#options.outage.failed(error)
   }
 
   /** Postgres can be worked with. */
   worked(): void {
-    if (this.#scene.outage.active) this.#scene.away(false)
-    this.#scene.outage.worked()
+    if (this.#options.outage.active) this.#options.away(false)
+    this.#options.outage.worked()
   }
 
   /** @returns how many entries were written */
@@ -140,7 +140,7 @@ export class AuditWriter {
     this.worked()
     this.wrote = true
     if (strange.length > 0) {
-      this.#scene.log.error(
+      this.#options.log.error(
         { cantidad: strange.length, primera: strange[0]!.streamId, motivo: strange[0]!.why },
         'entradas que esta versión no entiende en el flujo de auditoría: están, enteras, en auditoria_rechazada',
       )

@@ -1,54 +1,59 @@
 /**
  * From the listeners' queues to running requests: claims only what can start now, for all lanes with a free slot in one
- * call, and starts it.
+ * call, and starts it. Then it sleeps until the bell, until a retry is due, or a good while.
  */
 import type { StopSignal } from '../delivery/exchange.ts'
-import type { Bytes } from '../model/message.ts'
+import type { Bytes, Millis } from '../model/message.ts'
 import { CALLBACK_LANE } from '../queue/keys.ts'
 import type { Claimed, Queue } from '../queue/queue.ts'
 import { mistypedText } from '../queue/redis.ts'
+import type { WorkerContext } from './context.ts'
 import { BYTES_IN_FLIGHT, type Lane, shareBytes, shareSlots } from './lane.ts'
 import type { Leases } from './leases.ts'
-import type { WorkerScene } from './scene.ts'
+import { LONGEST_SLEEP, Loop, type LoopEvents } from './loop.ts'
 import type { Settler } from './settler.ts'
-import type { Signal } from './waiting.ts'
+import { sleep } from './waiting.ts'
 
 /** Lanes that one claim asks: bounds the time of the script. */
 const LANES_AT_ONCE = 64
 const NOTHING = { started: 0, more: false }
+/** With so many requests under way, a free slot waits a moment for others: one claim for many costs as much as for one. */
+const BUSY = 16
+const GATHER_MS: Millis = 1
 
-export class Claimer {
+export class Claimer extends Loop {
   readonly lanes = new Map<string, Lane>()
   /** HTTP requests under way; callbacks have slots of their own. */
   running = 0
   /** False: claim nothing (deactivated, audit backlog too long, shutting down). */
   open = true
   readonly #queue: Queue
-  readonly #scene: WorkerScene
   readonly #leases: Leases
   readonly #settler: Settler
-  readonly #bell: Signal
   #bytes = 0
   #turn = 0
+  #lookedAt = Number.NEGATIVE_INFINITY
 
-  constructor(queue: Queue, scene: WorkerScene, leases: Leases, settler: Settler, bell: Signal) {
+  constructor(queue: Queue, context: WorkerContext, leases: Leases, settler: Settler, events: LoopEvents) {
+    super(context, events)
     this.#queue = queue
-    this.#scene = scene
     this.#leases = leases
     this.#settler = settler
-    this.#bell = bell
   }
 
-  /** Something may have been put into these lanes' queues; all of them where none is named. */
-  hint(names?: Iterable<string>): void {
-    if (names) {
-      for (const name of names) {
-        const lane = this.lanes.get(name)
-        if (lane) lane.hinted = true
-      }
-    } else {
-      for (const lane of this.lanes.values()) lane.hinted = true
+  /** There may be something to claim in these lanes; in all of them where none is named. */
+  hint(names: Iterable<string> = this.lanes.keys()): void {
+    for (const name of names) {
+      const lane = this.lanes.get(name)
+      if (lane) lane.hinted = true
     }
+    this.bell.ring()
+  }
+
+  /** Something of a lane is due then. @param at Redis time */
+  dueAt(name: string, at: number): void {
+    const lane = this.lanes.get(name)
+    if (lane && (lane.nextAt === null || at < lane.nextAt)) lane.nextAt = at
   }
 
   /** Redis time of the earliest known work of a lane with a free slot, null: none is known. */
@@ -68,9 +73,9 @@ export class Claimer {
    * @returns how many were started, and whether there are lanes that were not asked yet
    */
   async pass(): Promise<{ readonly started: number; readonly more: boolean }> {
-    const { workers } = this.#scene.config()
+    const { workers } = this.context.config()
     if (!this.open) return NOTHING
-    const now = this.#scene.now()
+    const now = this.context.now()
     const candidates = [...this.lanes.values()].filter(
       (lane) =>
         lane.free > 0 && (lane.hinted || (lane.nextAt !== null && lane.nextAt <= now)) && this.#hasBytesFor(lane),
@@ -102,9 +107,9 @@ export class Claimer {
           lane.hinted = true
           return
         }
-        this.#scene.brokenLanes.told(lane.spec.name, broken && mistypedText({ message: broken }))
+        this.context.brokenLanes.told(lane.spec.name, broken && mistypedText({ message: broken }))
         if (failed > 0) {
-          this.#scene.log.error(
+          this.context.log.error(
             { listener: lane.spec.name, cantidad: failed },
             'entregas dadas por fallidas: arriendo vencido tres veces o cuerpo perdido',
           )
@@ -130,6 +135,19 @@ export class Claimer {
     }
   }
 
+  protected async turn(): Promise<void> {
+    if (this.turnedAt - this.#lookedAt >= LONGEST_SLEEP) {
+      this.#lookedAt = this.turnedAt
+      for (const lane of this.lanes.values()) lane.hinted = true
+    }
+    if (this.running >= BUSY) await sleep(GATHER_MS)
+    const { started, more } = await this.pass()
+    this.context.redisOutage.worked(this)
+    this.found(started > 0)
+    if (started > 0 || more) return
+    await this.sleep(this.nextAt(), 1, Math.max(1, this.#lookedAt + LONGEST_SLEEP - performance.now()))
+  }
+
   /** Its slot and its lease are taken. */
   #hold(lane: Lane, claimed: Claimed): StopSignal {
     lane.running += 1
@@ -145,7 +163,7 @@ export class Claimer {
       .catch((error) => {
         // A fault of ours: without an outcome the lease runs out, and after the third time the delivery is failed.
         this.#leases.drop(claimed)
-        this.#scene.log.error(
+        this.context.log.error(
           { err: error, id: claimed.id, listener: lane.spec.name },
           'error interno al ejecutar una entrega',
         )
@@ -157,7 +175,7 @@ export class Claimer {
         for (const each of this.lanes.values()) {
           if (each.hungry) each.hinted = true
         }
-        this.#bell.ring()
+        this.bell.ring()
       })
   }
 

@@ -1,15 +1,17 @@
 /**
- * From the inbox to the listeners' queues: who listens is decided here, with the configuration of this moment.
+ * From the inbox to the listeners' queues: who listens is decided here, with the configuration of this moment. Then it sleeps
+ * until the bell, until a message with `demora` is due, or a good while.
  */
-
 import type { ListenerConfig } from '../config/config.ts'
 import { newId } from '../id.ts'
+import type { Millis } from '../model/message.ts'
 import { writeDispatched } from '../queue/audit-stream.ts'
 import { decodeEnvelope, EnvelopeError, stampEnvelope } from '../queue/envelope.ts'
 import { type DispatchItem, dispatch, type Taken, take } from '../queue/inbox.ts'
 import type { Queue } from '../queue/queue.ts'
+import type { WorkerContext } from './context.ts'
+import { LONGEST_SLEEP, Loop, type LoopEvents } from './loop.ts'
 import type { Subscriptions } from './match.ts'
-import type { WorkerScene } from './scene.ts'
 
 export interface DispatchPass {
   /** Envelopes moved. */
@@ -21,34 +23,41 @@ export interface DispatchPass {
   readonly now: number
 }
 
-export class Dispatcher {
-  readonly #queue: Queue
-  readonly #scene: WorkerScene
+export interface DispatchEvents extends LoopEvents {
+  /** False: nothing is to be taken now; the bell rings when that changes. */
+  open(): boolean
+  /** These listeners get something, while Redis is still at it: a claim sent now comes right after. */
+  sent(listeners: ReadonlySet<string>): void
+  passed(pass: DispatchPass): void
+}
 
-  constructor(queue: Queue, scene: WorkerScene) {
+const SOONEST: Millis = 5
+
+export class Dispatcher extends Loop<DispatchEvents> {
+  subscriptions: Subscriptions
+  readonly #queue: Queue
+
+  constructor(queue: Queue, context: WorkerContext, subscriptions: Subscriptions, events: DispatchEvents) {
+    super(context, events)
     this.#queue = queue
-    this.#scene = scene
+    this.subscriptions = subscriptions
   }
 
   /**
    * Takes one batch and dispatches it.
-   * @param sent called with the listeners that get something while Redis is still at it: a claim sent now comes right after
    * @throws whatever Redis answers; what was taken is then taken again, by anybody, when its lease is over
    */
-  async pass(
-    subscriptions: Subscriptions,
-    sent: (listeners: ReadonlySet<string>) => void = () => {},
-  ): Promise<DispatchPass> {
-    const { maxMessage } = this.#scene.config().workers
+  async pass(): Promise<DispatchPass> {
+    const { maxMessage } = this.context.config().workers
     const taken = await take(this.#queue, maxMessage)
     if (taken.tooLarge > 0) {
-      this.#scene.log.error(
+      this.context.log.error(
         { cantidad: taken.tooLarge, max_mensaje: maxMessage },
         'entradas de la cola mayores que max_mensaje: están, enteras, en entrada_invalida',
       )
     }
     if (taken.setAside > 0) {
-      this.#scene.log.error(
+      this.context.log.error(
         { cantidad: taken.setAside },
         'una entrada de la cola tumbó tres veces a su worker: está en entrada_invalida',
       )
@@ -57,26 +66,26 @@ export class Dispatcher {
     if (taken.fence === 0)
       return { moved: 0, more: taken.tooLarge > 0 && taken.left > 0, nextAt: taken.nextAt, now: taken.now }
 
-    const items = taken.envelopes.map((raw) => this.#decide(raw, taken, subscriptions, listeners))
+    const items = taken.envelopes.map((raw) => this.#decide(raw, taken, listeners))
     const answering = dispatch(this.#queue, taken, items)
-    sent(listeners)
+    this.events.sent(listeners)
     const answer = await answering
     if (answer === null) {
-      this.#scene.log.warn(
+      this.context.log.warn(
         { cantidad: items.length },
         'se perdió el arriendo del despacho: otro worker despacha esos mensajes',
       )
       return { moved: 0, more: true, nextAt: null, now: taken.now }
     }
     if (answer.duplicates > 0) {
-      this.#scene.log.warn(
+      this.context.log.warn(
         { cantidad: answer.duplicates },
         'mensajes repetidos (mismo id y contenido) que aún se entregan: se descartó la copia',
       )
     }
     const unexpected = answer.refused - items.filter(({ kind }) => kind === 'invalid').length
     if (unexpected > 0) {
-      this.#scene.log.error(
+      this.context.log.error(
         { cantidad: unexpected },
         'mensajes con el id de otro que aún se entrega: están en entrada_invalida',
       )
@@ -90,7 +99,19 @@ export class Dispatcher {
     }
   }
 
-  #decide(raw: Buffer, taken: Taken, subscriptions: Subscriptions, reached: Set<string>): DispatchItem {
+  protected async turn(): Promise<void> {
+    if (!this.events.open()) {
+      await this.bell.wait(LONGEST_SLEEP)
+      return
+    }
+    const pass = await this.pass()
+    this.context.redisOutage.worked(this)
+    this.events.passed(pass)
+    this.found(pass.moved > 0)
+    if (!pass.more) await this.sleep(pass.nextAt, SOONEST, LONGEST_SLEEP)
+  }
+
+  #decide(raw: Buffer, taken: Taken, reached: Set<string>): DispatchItem {
     try {
       const { message, delay, receivedAt } = decodeEnvelope(raw, newId, new Date(taken.now))
       const received = receivedAt ?? taken.now
@@ -104,7 +125,7 @@ export class Dispatcher {
           envelope: stampEnvelope(raw, message.id, received, new Date(notBefore)),
         }
       }
-      const matching = subscriptions.of(message.event, message.onlyListener)
+      const matching = this.subscriptions.of(message.event, message.onlyListener)
       const names = matching.map(({ name }) => name)
       for (const name of names) reached.add(name)
       return {
@@ -120,7 +141,7 @@ export class Dispatcher {
       }
     } catch (error) {
       if (!(error instanceof EnvelopeError)) throw error
-      this.#scene.log.error(
+      this.context.log.error(
         { motivo: error.message, bytes: raw.length },
         'una entrada de la cola no se entiende: está, entera, en entrada_invalida',
       )

@@ -9,7 +9,7 @@ import { type Backlog, bytesLimit, readBacklog, type StopReason, whyStopped } fr
 import type { Queue } from '../queue/queue.ts'
 import { redisTrouble } from '../queue/redis.ts'
 import { forgetWorkers, type WorkerInfo, writeHeartbeat } from '../queue/workers.ts'
-import type { WorkerScene } from './scene.ts'
+import type { WorkerContext } from './context.ts'
 import { Signal, sleep } from './waiting.ts'
 
 export const HEARTBEAT_MS: Millis = 3_000
@@ -21,6 +21,8 @@ const STOPPED_WATCH_MS: Millis = 500
 export interface HeartbeatEvents {
   /** Redis time, ms since epoch. */
   clock(now: number): void
+  /** Whether Postgres takes nothing at present. */
+  away(): boolean
   /** Audit entries of a dead worker are this one's now. */
   inherited(): void
   /** `backlogged` changed. */
@@ -29,9 +31,8 @@ export interface HeartbeatEvents {
 
 export class Heartbeat {
   readonly #queue: Queue
-  readonly #scene: WorkerScene
+  readonly #context: WorkerContext
   readonly #events: HeartbeatEvents
-  readonly #away: () => boolean
   readonly #startedAt = Date.now()
   /** There is more audit, or Postgres came or went: look. */
   readonly bell = new Signal()
@@ -44,12 +45,10 @@ export class Heartbeat {
   /** More audit waits than `max_pendientes`, `max_pendientes_bytes` or Redis's memory allow. */
   backlogged = false
 
-  /** @param away whether Postgres takes nothing at present */
-  constructor(queue: Queue, scene: WorkerScene, events: HeartbeatEvents, away: () => boolean) {
+  constructor(queue: Queue, context: WorkerContext, events: HeartbeatEvents) {
     this.#queue = queue
-    this.#scene = scene
+    this.#context = context
     this.#events = events
-    this.#away = away
   }
 
   /** Resolves after the first heartbeat and the first look at the audit. */
@@ -71,27 +70,27 @@ export class Heartbeat {
       this.#events.clock(now)
       if (deadReaders) await this.#inherit(alive)
       this.#watchConfigurations(differing)
-      this.#scene.redisOutage.worked(this)
+      this.#context.redisOutage.worked(this)
     } catch (error) {
-      this.#scene.redisOutage.failed(redisTrouble(error, this.#scene.config().redis), this)
+      this.#context.redisOutage.failed(redisTrouble(error, this.#context.config().redis), this)
     }
     if (!this.#stopped) this.#timer = setTimeout(() => void this.#tick(), HEARTBEAT_MS)
   }
 
   /** Takes this worker off the list. */
   async sayGoodbye(): Promise<void> {
-    await forgetWorkers(this.#queue, [this.#scene.worker])
+    await forgetWorkers(this.#queue, [this.#context.worker])
   }
 
   #description(): Omit<WorkerInfo, 'visto'> {
     return {
-      worker: this.#scene.worker,
+      worker: this.#context.worker,
       host: hostname(),
       pid: process.pid,
-      version: this.#scene.version,
+      version: this.#context.version,
       desde: this.#startedAt,
-      en_curso: this.#scene.inFlight(),
-      ...this.#scene.loaded(),
+      en_curso: this.#context.inFlight(),
+      ...this.#context.loaded(),
     }
   }
 
@@ -106,14 +105,14 @@ export class Heartbeat {
   async #look(): Promise<void> {
     try {
       this.#judge(await readBacklog(this.#queue))
-      this.#scene.redisOutage.worked(this.bell)
+      this.#context.redisOutage.worked(this.bell)
     } catch (error) {
-      this.#scene.redisOutage.failed(redisTrouble(error, this.#scene.config().redis), this.bell)
+      this.#context.redisOutage.failed(redisTrouble(error, this.#context.config().redis), this.bell)
     }
   }
 
   async #inherit(alive: ReadonlySet<string>): Promise<void> {
-    const taken = await new AuditReader(this.#queue, this.#scene.worker).inherit(alive).catch((error) => {
+    const taken = await new AuditReader(this.#queue, this.#context.worker).inherit(alive).catch((error) => {
       // Broken off half-way: what was taken over until then is this worker's, and nobody else will read it.
       this.#events.inherited()
       throw error
@@ -131,7 +130,7 @@ export class Heartbeat {
     this.#differing = differing
     if (!lasts || differing === this.#toldDiffering) return
     this.#toldDiffering = differing
-    const { log } = this.#scene
+    const { log } = this.#context
     if (differing === '') log.info({}, 'todos los workers tienen otra vez la misma configuración')
     else
       log.warn(
@@ -142,13 +141,13 @@ export class Heartbeat {
 
   /** Stops delivering before the audit that waits fills Redis, and says so, until there is less of it again. */
   #judge(backlog: Backlog): void {
-    const { log } = this.#scene
-    const { audit } = this.#scene.config()
+    const { log } = this.#context
+    const { audit } = this.#context.config()
     if (backlog.events > 0 && backlog.bytes === null && !this.#toldBlind) {
       this.#toldBlind = true
       log.warn({}, 'el usuario de Redis no puede usar MEMORY USAGE: max_pendientes_bytes no se puede vigilar')
     }
-    const reason = whyStopped(backlog, audit, { away: this.#away(), stopped: this.backlogged })
+    const reason = whyStopped(backlog, audit, { away: this.#events.away(), stopped: this.backlogged })
     if ((reason !== null) === this.backlogged) return
     this.backlogged = reason !== null
     const told = {

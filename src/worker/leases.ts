@@ -10,26 +10,26 @@
  */
 import { Stopper, type StopSignal } from '../delivery/exchange.ts'
 import type { Claimed, Held, Queue } from '../queue/queue.ts'
-import type { WorkerScene } from './scene.ts'
+import type { WorkerContext } from './context.ts'
 
 /** Leases that one script renews. */
 const AT_ONCE = 500
 
 interface Lease extends Held {
   readonly stopper: Stopper
-  /** By the clock that nobody sets: a lease must not be forgotten because the machine's time was put back. */
+  /** On the monotonic clock: a lease must not be forgotten because the machine's time was put back. */
   renewedAt: number
 }
 
 export class Leases {
   readonly #queue: Queue
-  readonly #scene: WorkerScene
+  readonly #context: WorkerContext
   readonly #held = new Map<string, Lease>()
   #timer: NodeJS.Timeout | undefined
 
-  constructor(queue: Queue, scene: WorkerScene) {
+  constructor(queue: Queue, context: WorkerContext) {
     this.#queue = queue
-    this.#scene = scene
+    this.#context = context
   }
 
   get size(): number {
@@ -75,7 +75,7 @@ export class Leases {
   }
 
   get #interval(): number {
-    return this.#scene.config().workers.lease / 4
+    return this.#context.config().workers.lease / 4
   }
 
   async #renew(): Promise<void> {
@@ -98,14 +98,14 @@ export class Leases {
 
   async #renewStep(leases: readonly Lease[]): Promise<void> {
     const at = performance.now()
-    const lost = await this.#queue.renew(leases, this.#scene.config().workers.lease)
+    const lost = await this.#queue.renew(leases, this.#context.config().workers.lease)
     for (const lease of leases) lease.renewedAt = at
     for (const { lane, id, fence } of lost) {
       const lease = this.#held.get(keyOf(lane, id, fence))
       if (!lease) continue
       this.#held.delete(keyOf(lane, id, fence))
       lease.stopper.abort()
-      this.#scene.log.warn({ id, listener: lane }, 'se perdió el arriendo de una entrega: otro worker la hace')
+      this.#context.log.warn({ id, listener: lane }, 'se perdió el arriendo de una entrega: otro worker la hace')
     }
   }
 }

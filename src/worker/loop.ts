@@ -1,6 +1,11 @@
-/** What the worker's loops have in common: they turn until they are stopped, sleep until the bell, and wait out an outage. */
+/**
+ * What the worker's loops have in common: they turn until they are stopped, sleep until the bell, and wait out an outage. And
+ * the loop that polls for the others.
+ */
 import type { Millis } from '../model/message.ts'
-import type { WorkerScene } from './scene.ts'
+import { look, type Seen } from '../queue/look.ts'
+import type { Queue } from '../queue/queue.ts'
+import type { WorkerContext } from './context.ts'
 import { clamp, Signal } from './waiting.ts'
 
 /**
@@ -18,7 +23,7 @@ export interface LoopEvents {
 
 export abstract class Loop<Events extends LoopEvents = LoopEvents> {
   /** There may be something to find. */
-  readonly bell: Signal
+  readonly bell = new Signal()
   /** Ends the pause of an outage. */
   readonly resume = new Signal()
   /** Turns in a row that found nothing, since anything last happened. */
@@ -26,13 +31,12 @@ export abstract class Loop<Events extends LoopEvents = LoopEvents> {
   /** When it last turned, on the clock of `performance`. */
   turnedAt = 0
   protected readonly events: Events
-  protected readonly scene: WorkerScene
+  protected readonly context: WorkerContext
   #stopping = false
 
-  constructor(scene: WorkerScene, events: Events, bell = new Signal()) {
-    this.scene = scene
+  constructor(context: WorkerContext, events: Events) {
+    this.context = context
     this.events = events
-    this.bell = bell
   }
 
   /** Runs until `stop`. */
@@ -63,6 +67,35 @@ export abstract class Loop<Events extends LoopEvents = LoopEvents> {
 
   /** Until the bell, or until `nextAt` (Redis time, null: unknown), between `least` and `most` from now. */
   protected sleep(nextAt: number | null, least: Millis, most: Millis): Promise<void> {
-    return this.bell.wait(nextAt === null ? most : clamp(nextAt - this.scene.now(), least, most))
+    return this.bell.wait(nextAt === null ? most : clamp(nextAt - this.context.now(), least, most))
+  }
+}
+
+export interface PollerEvents extends LoopEvents {
+  seen(what: Seen): void
+}
+
+/**
+ * The guarantee behind the bells: every `sondeo` it looks whether anything waits that nobody announced. Foreign programs push
+ * without a word, and workers die.
+ *
+ * One short script for all: two loops that each tried to take something cost an idle worker four times as much.
+ */
+export class Poller extends Loop<PollerEvents> {
+  readonly #queue: Queue
+  readonly #lanes: () => Iterable<string>
+
+  /** @param lanes those that this worker works now */
+  constructor(queue: Queue, context: WorkerContext, lanes: () => Iterable<string>, events: PollerEvents) {
+    super(context, events)
+    this.#queue = queue
+    this.#lanes = lanes
+  }
+
+  protected async turn(): Promise<void> {
+    const seen = await look(this.#queue, [...this.#lanes()])
+    this.context.redisOutage.worked(this)
+    this.events.seen(seen)
+    await this.bell.wait(this.context.config().workers.poll)
   }
 }

@@ -6,7 +6,7 @@ import { purge } from '../audit/purge.ts'
 import type { Millis } from '../model/message.ts'
 import { forgetOldFailures } from '../queue/old-failures.ts'
 import type { Queue } from '../queue/queue.ts'
-import type { WorkerScene } from './scene.ts'
+import type { WorkerContext } from './context.ts'
 
 /** Local time: after the day's work and most nightly backups' start. */
 const FROM_HOUR = 2
@@ -19,9 +19,9 @@ export interface NightlyPurge {
   stop(): void
 }
 
-export function startNightlyPurge(queue: Queue, scene: WorkerScene): NightlyPurge {
+export function startNightlyPurge(queue: Queue, context: WorkerContext): NightlyPurge {
   const abort = new AbortController()
-  const look = () => void purgeIfNight(queue, scene, abort.signal, new Date())
+  const look = () => void purgeIfNight(queue, context, abort.signal, new Date())
   const timer = setInterval(look, LOOK_EVERY)
   timer.unref()
   look()
@@ -34,11 +34,11 @@ export function startNightlyPurge(queue: Queue, scene: WorkerScene): NightlyPurg
 }
 
 /** Never rejects. */
-async function purgeIfNight(queue: Queue, scene: WorkerScene, signal: AbortSignal, now: Date): Promise<void> {
-  const { audit, instancia, proyecto, listeners } = scene.config()
+async function purgeIfNight(queue: Queue, context: WorkerContext, signal: AbortSignal, now: Date): Promise<void> {
+  const { audit, instancia, proyecto, listeners } = context.config()
   if (audit.retention === 0 || now.getHours() < FROM_HOUR || now.getHours() >= TO_HOUR) return
   try {
-    if ((await queue.redis.set(queue.keys.purge, scene.worker, 'EX', LOCK_SECONDS, 'NX')) !== 'OK') return
+    if ((await queue.redis.set(queue.keys.purge, context.worker, 'EX', LOCK_SECONDS, 'NX')) !== 'OK') return
   } catch {
     // The loops report that Redis is away.
     return
@@ -47,9 +47,9 @@ async function purgeIfNight(queue: Queue, scene: WorkerScene, signal: AbortSigna
     const before = new Date(now.getTime() - audit.retention)
     const purged = await purge(audit, { instancia, proyecto }, { before, simulate: false, signal })
     const failures = await forgetOldFailures(queue, listeners.keys(), before, false)
-    scene.log.info({ antes_de: before, ...purged, fallidas_en_redis: failures }, 'purga nocturna hecha')
+    context.log.info({ antes_de: before, ...purged, fallidas_en_redis: failures }, 'purga nocturna hecha')
   } catch (error) {
     if (signal.aborted) return
-    scene.log.warn({ detalle: (error as Error).message }, 'la purga nocturna falló: se intenta la noche próxima')
+    context.log.warn({ detalle: (error as Error).message }, 'la purga nocturna falló: se intenta la noche próxima')
   }
 }

@@ -5,7 +5,7 @@ import { type LoadOptions, loadWorkerConfig } from '../config/load.ts'
 import { ConfigWatcher, type Reread } from '../config/watch.ts'
 import { LAUNCH_FOLDER } from '../launch-folder.ts'
 import { createLog } from './log.ts'
-import { WORKING } from './processes.ts'
+import { WORKING } from './supervisor.ts'
 import { Worker } from './worker.ts'
 
 /** Credentials are refused with every try: the files are read again less often than that. */

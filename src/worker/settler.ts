@@ -7,8 +7,8 @@
  */
 import type { Queue, Settlement } from '../queue/queue.ts'
 import { causeOf, isRedisOutage, redisTrouble } from '../queue/redis.ts'
+import type { WorkerContext } from './context.ts'
 import { logBreaker } from './log.ts'
-import type { WorkerScene } from './scene.ts'
 import { sleep } from './waiting.ts'
 
 const AT_MOST = 300
@@ -23,7 +23,7 @@ export type Settled = (settlement: Settlement, applied: boolean) => void
 
 export class Settler {
   readonly #queue: Queue
-  readonly #scene: WorkerScene
+  readonly #context: WorkerContext
   readonly #settled: Settled
   #waiting: Settlement[] = []
   /** Their lane has a key of another type. */
@@ -31,9 +31,9 @@ export class Settler {
   #running: Promise<void> | null = null
   #abandoned = false
 
-  constructor(queue: Queue, scene: WorkerScene, settled: Settled) {
+  constructor(queue: Queue, context: WorkerContext, settled: Settled) {
     this.#queue = queue
-    this.#scene = scene
+    this.#context = context
     this.#settled = settled
   }
 
@@ -62,16 +62,16 @@ export class Settler {
 
   async #run(): Promise<void> {
     while (this.#waiting.length > 0 && !this.#abandoned) {
-      if (this.#scene.inFlight() >= BUSY && this.#waiting.length < AT_MOST) await sleep(GATHER_MS)
+      if (this.#context.inFlight() >= BUSY && this.#waiting.length < AT_MOST) await sleep(GATHER_MS)
       else await null
       const batch = this.#nextBatch()
       try {
         await this.#write(batch)
-        this.#scene.redisOutage.worked(this)
+        this.#context.redisOutage.worked(this)
         this.#waiting.splice(0, batch.length)
       } catch (error) {
-        const trouble = redisTrouble(causeOf(error, this.#queue.redis), this.#scene.config().redis)
-        await sleep(this.#scene.redisOutage.failed(trouble, this))
+        const trouble = redisTrouble(causeOf(error, this.#queue.redis), this.#context.config().redis)
+        await sleep(this.#context.redisOutage.failed(trouble, this))
       }
     }
     this.#running = null
@@ -104,7 +104,7 @@ export class Settler {
     try {
       const applied = await this.#queue.settle(batch, (lane, change) => {
         const cause = batch.findLast((each) => each.lane.name === lane && each.health === 'ko')
-        logBreaker(this.#scene.log, lane, change, cause?.reason ?? '')
+        logBreaker(this.#context.log, lane, change, cause?.reason ?? '')
       })
       batch.forEach((settlement, i) => {
         const result = applied[i]
@@ -120,7 +120,7 @@ export class Settler {
         return
       }
       const [{ id, lane }] = batch as [Settlement]
-      this.#scene.log.error(
+      this.#context.log.error(
         { err: error, id, listener: lane.name },
         'Redis rechazó un resultado; la entrega se repetirá al vencer su arriendo',
       )

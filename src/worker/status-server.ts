@@ -10,8 +10,8 @@ import type { Config } from '../config/config.ts'
 import { systemReason } from '../errors.ts'
 import type { Millis } from '../model/message.ts'
 import type { Queue } from '../queue/queue.ts'
+import type { WorkerContext } from './context.ts'
 import type { Metrics } from './metrics.ts'
-import type { WorkerScene } from './scene.ts'
 import { atMost } from './waiting.ts'
 
 interface Health {
@@ -49,7 +49,7 @@ const STILL_MS: Millis = 30_000
 
 export class StatusServer {
   readonly #queue: Queue
-  readonly #scene: WorkerScene
+  readonly #context: WorkerContext
   readonly #loopAge: () => Millis
   /** What counts the attempts, once something is published. */
   metrics: Metrics | undefined
@@ -59,9 +59,9 @@ export class StatusServer {
   #changing: Promise<void> = Promise.resolve()
 
   /** @param loopAge ms since both of the worker's loops have turned */
-  constructor(queue: Queue, scene: WorkerScene, loopAge: () => Millis) {
+  constructor(queue: Queue, context: WorkerContext, loopAge: () => Millis) {
     this.#queue = queue
-    this.#scene = scene
+    this.#context = context
     this.#loopAge = loopAge
   }
 
@@ -71,10 +71,10 @@ export class StatusServer {
       try {
         await this.#close?.()
         this.#close = undefined
-        const { metrics } = this.#scene.config().workers
+        const { metrics } = this.#context.config().workers
         if (metrics && !this.#closed) await this.#serve(metrics)
       } catch (error) {
-        this.#scene.log.error(
+        this.#context.log.error(
           { detalle: systemReason(error) ?? (error as Error).message },
           'no se pudieron publicar las métricas',
         )
@@ -91,8 +91,8 @@ export class StatusServer {
 
   /** @throws when no port can be had */
   async #serve(where: Where): Promise<void> {
-    const { audit, instancia, proyecto } = this.#scene.config()
-    this.metrics ??= (await import('./metrics.ts')).createMetrics(this.#scene.version)
+    const { audit, instancia, proyecto } = this.#context.config()
+    this.metrics ??= (await import('./metrics.ts')).createMetrics(this.#context.version)
     const reader = openAuditReader(audit, { instancia, proyecto })
     const server = createServer(LIMITS, (request, response) => {
       const path = request.url?.split('?')[0]
@@ -107,7 +107,7 @@ export class StatusServer {
     server.timeout = SLOW_MS
     try {
       const port = await listen(server, where)
-      this.#scene.log.info({ servidor: `${where.host}:${port}` }, 'métricas en /metrics, salud en /salud')
+      this.#context.log.info({ servidor: `${where.host}:${port}` }, 'métricas en /metrics, salud en /salud')
     } catch (error) {
       await reader.close()
       throw error
@@ -122,7 +122,7 @@ export class StatusServer {
   async #showMetrics(response: ServerResponse): Promise<void> {
     const metrics = this.metrics!
     try {
-      const text = await metrics.render(this.#queue, this.#scene.config().listeners.keys(), this.#scene.inFlight())
+      const text = await metrics.render(this.#queue, this.#context.config().listeners.keys(), this.#context.inFlight())
       answer(response, 200, metrics.contentType, text)
     } catch (error) {
       answer(response, 500, 'text/plain; charset=utf-8', `${(error as Error).message}\n`)
@@ -131,7 +131,7 @@ export class StatusServer {
 
   /** @param tryWrite a server that only reads answers everything else */
   async #showHealth(response: ServerResponse, tryWrite: () => Promise<void>): Promise<void> {
-    const { worker, version, config } = this.#scene
+    const { worker, version, config } = this.#context
     const [redis, postgres] = await Promise.all([partOf(this.#queue.redis.ping()), partOf(tryWrite())])
     const age = Math.round(this.#loopAge())
     const turns = age <= Math.max(STILL_MS, config().workers.poll * 3)

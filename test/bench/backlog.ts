@@ -6,6 +6,7 @@ import { Redis } from 'ioredis'
 import pino from 'pino'
 import { loadConfig } from '../../src/config/load.ts'
 import { Queue } from '../../src/queue/queue.ts'
+import type { WorkerContext } from '../../src/worker/context.ts'
 import { Dispatcher } from '../../src/worker/dispatcher.ts'
 import { Subscriptions } from '../../src/worker/match.ts'
 import { BrokenLanes, Outage } from '../../src/worker/outage.ts'
@@ -20,7 +21,7 @@ export async function addWaiting(bench: Bench, installation: Installation, count
   const redis = new Redis({ host: bench.redis.host, port: bench.redis.port })
   const config = loadConfig({ environment: installation.environment })
   const log = pino({ level: 'silent' })
-  const dispatcher = new Dispatcher(new Queue(redis, config.instancia, config.proyecto), {
+  const context: WorkerContext = {
     worker: 'banco',
     version: 'banco',
     log,
@@ -32,15 +33,22 @@ export async function addWaiting(bench: Bench, installation: Installation, count
     inFlight: () => 0,
     metrics: () => undefined,
     now: () => Date.now(),
+  }
+  const queue = new Queue(redis, config.instancia, config.proyecto)
+  const dispatcher = new Dispatcher(queue, context, new Subscriptions(config.listeners.values()), {
+    open: () => true,
+    sent: () => {},
+    passed: () => {},
+    active: () => {},
+    failed: () => 0,
   })
-  const subscriptions = new Subscriptions(config.listeners.values())
   try {
     for (let left = count; left > 0; left -= PART) {
       const part = Math.min(PART, left)
       await installation.stage(part)
       await installation.release()
       for (let moved = 0; moved < part; ) {
-        const pass = await dispatcher.pass(subscriptions)
+        const pass = await dispatcher.pass()
         if (pass.moved === 0) throw new Error('the dispatcher stopped before the inbox was empty')
         moved += pass.moved
       }

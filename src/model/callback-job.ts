@@ -5,8 +5,7 @@
  * when somebody else can write to Redis.
  */
 import { createHash } from 'node:crypto'
-import type { RequestRecord } from '../delivery/mask.ts'
-import type { Message } from '../model/message.ts'
+import type { Message, Millis } from './message.ts'
 
 export interface CallbackJob {
   /** Of the format; jobs of the time before it had a number have none. */
@@ -28,6 +27,17 @@ export interface CallbackJob {
   readonly profundidad: number
 }
 
+/** What a callback is told of the last request. */
+interface LastRequest {
+  readonly status: number | null
+  readonly error: string | null
+  readonly errorDetail: string | null
+  readonly responseBody: Buffer | null
+  /** ms since epoch. */
+  readonly startedAt: number
+  readonly durationMs: Millis
+}
+
 /** Of a response body told to a callback, in characters. */
 const ANSWER_KEPT = 4096
 
@@ -38,7 +48,7 @@ function forOutcome(told: {
   readonly attempts: number
   readonly reason: string
   readonly succeeded: boolean
-  readonly last: RequestRecord | undefined
+  readonly last: LastRequest | undefined
 }): string {
   const { id, message, listener, last, succeeded } = told
   const job: CallbackJob = {

@@ -4,13 +4,13 @@ import type { AuditEvent } from '../../src/audit/event.ts'
 import { Unavailable } from '../../src/errors.ts'
 import { Secrets } from '../../src/model/secrets.ts'
 import type { AuditEntry, AuditReader } from '../../src/queue/audit-reader.ts'
-import { AuditWriter, type AuditWriterScene } from '../../src/worker/audit-writer.ts'
+import { AuditWriter, type AuditWriterOptions } from '../../src/worker/audit-writer.ts'
 import { createLog } from '../../src/worker/log.ts'
 import { Outage } from '../../src/worker/outage.ts'
 
 const log = createLog({}, new Secrets())
 log.level = 'silent'
-const scene = { log, outage: new Outage(log, 'Postgres') } as unknown as AuditWriterScene
+const options = { log, outage: new Outage(log, 'Postgres') } as unknown as AuditWriterOptions
 const entryOf = (size: number): AuditEntry => ({
   streamId: '1-1',
   event: { type: 'state' } as AuditEvent,
@@ -31,7 +31,7 @@ test('a writer that starts before a gigabyte of large messages reads it in small
   }
   const reader = { pending: async () => [], fresh: read, acknowledge: async () => {} } as unknown as AuditReader
   const backend = { write: async () => {} } as unknown as AuditBackend
-  const writer = new AuditWriter(reader, backend, scene)
+  const writer = new AuditWriter(reader, backend, options)
   await writer.drain(1000)
   expect(left).toBe(0)
   expect(Math.max(...bytes)).toBeLessThanOrEqual(64 * size)
@@ -49,5 +49,5 @@ test('what is read for the first time at the end, and refused, is not taken for 
     },
   } as unknown as AuditReader
   const backend = { write: async () => Promise.reject(new Unavailable('Postgres')) } as unknown as AuditBackend
-  await expect(new AuditWriter(reader, backend, scene).drain(300)).rejects.toThrow('Postgres')
+  await expect(new AuditWriter(reader, backend, options).drain(300)).rejects.toThrow('Postgres')
 })

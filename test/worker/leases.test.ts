@@ -1,7 +1,7 @@
 import { afterEach, expect, test, vi } from 'vitest'
 import type { Claimed, Held, Queue } from '../../src/queue/queue.ts'
+import type { WorkerContext } from '../../src/worker/context.ts'
 import { Leases } from '../../src/worker/leases.ts'
-import type { WorkerScene } from '../../src/worker/scene.ts'
 import { until } from '../support/until.ts'
 
 afterEach(() => void vi.useRealTimers())
@@ -14,8 +14,8 @@ test('leases are renewed on time when the clock of the machine is put back an ho
       return []
     },
   } as unknown as Queue
-  const scene = { config: () => ({ workers: { lease: 400 } }) } as unknown as WorkerScene
-  const leases = new Leases(queue, scene)
+  const context = { config: () => ({ workers: { lease: 400 } }) } as unknown as WorkerContext
+  const leases = new Leases(queue, context)
   leases.start()
   try {
     leases.hold({ lane: 'a', id: 'm', fence: 1 } as Claimed)

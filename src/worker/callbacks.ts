@@ -6,16 +6,14 @@ import type { CallbackRecord } from '../audit/event.ts'
 import type { CallbackSpec } from '../config/config.ts'
 import type { StopSignal } from '../delivery/exchange.ts'
 import { decide } from '../delivery/outcome.ts'
+import { type CallbackJob, callbackJob } from '../model/callback-job.ts'
 import { writeCallback } from '../queue/audit-stream.ts'
 import { encodeEnvelope } from '../queue/envelope-write.ts'
 import { CALLBACK_LANE, callbackName } from '../queue/keys.ts'
 import type { Claimed, LaneSpec, Settlement, Verdict } from '../queue/queue.ts'
-import { type CallbackJob, callbackJob } from './callback-job.ts'
-
-import { waitForDescriptors } from './delivery-executor.ts'
+import type { WorkerContext } from './context.ts'
+import { waitForDescriptors } from './deliveries.ts'
 import { type Executor, notUnderstood } from './lane.ts'
-
-import type { WorkerScene } from './scene.ts'
 
 /** Callbacks at once in one process; of one listener half of them. */
 const AT_ONCE = 20
@@ -42,14 +40,14 @@ interface Result {
 }
 
 export class CallbackExecutor implements Executor {
-  readonly #scene: WorkerScene
+  readonly #context: WorkerContext
 
-  constructor(scene: WorkerScene) {
-    this.#scene = scene
+  constructor(context: WorkerContext) {
+    this.#context = context
   }
 
   async execute(claimed: Claimed, signal: StopSignal): Promise<Settlement> {
-    const config = this.#scene.config()
+    const config = this.#context.config()
     const attempt = claimed.number + 1
     let job: CallbackJob
     let target = ''
@@ -57,7 +55,7 @@ export class CallbackExecutor implements Executor {
     try {
       job = callbackJob.read(claimed.raw)
     } catch (error) {
-      return notUnderstood(CALLBACK_SPEC, claimed, error as Error, this.#scene.log)
+      return notUnderstood(CALLBACK_SPEC, claimed, error as Error, this.#context.log)
     }
     try {
       const listener = config.listeners.get(job.listener)
@@ -73,14 +71,14 @@ export class CallbackExecutor implements Executor {
     } catch (error) {
       result = { ok: false, final: false, detail: (error as Error).message }
     }
-    if (result.unable) await waitForDescriptors(this.#scene.descriptors, result.detail ?? '', signal)
+    if (result.unable) await waitForDescriptors(this.#context.descriptors, result.detail ?? '', signal)
     const interrupted = result.unable || (signal.aborted && !result.ok)
     const outcome = result.ok
       ? ({ kind: 'success' } as const)
       : result.final
         ? ({ kind: 'failure', reason: result.detail ?? '', gone: false } as const)
         : ({ kind: 'retry', reason: result.detail ?? '', retryAfter: null } as const)
-    const now = this.#scene.now()
+    const now = this.#context.now()
     const decision = decide(outcome, claimed.made + 1, config.defaultStrategy, firstAt(job, now), now, Math.random)
     const verdict: Verdict = interrupted ? 'requeue' : decision.kind === 'done' ? 'ok' : decision.kind
     const said = decision.kind === 'failed' ? decision.reason : result.detail
@@ -95,7 +93,7 @@ export class CallbackExecutor implements Executor {
       detail: said === null ? null : config.secrets.hide(said),
     }
     if (verdict === 'failed') {
-      this.#scene.log.error(
+      this.#context.log.error(
         { id: record.messageId, listener: record.listener, destino: target, motivo: record.detail },
         'un callback falló definitivamente',
       )
@@ -103,7 +101,7 @@ export class CallbackExecutor implements Executor {
     if (verdict === 'retry') {
       const told = { id: record.messageId, listener: record.listener, destino: target, intento: attempt }
       // The first time to everybody: the rest of its failures are the same trouble.
-      this.#scene.log[claimed.made === 0 ? 'warn' : 'debug'](
+      this.#context.log[claimed.made === 0 ? 'warn' : 'debug'](
         { ...told, motivo: record.detail },
         'un callback falló: se reintenta',
       )
@@ -126,15 +124,15 @@ export class CallbackExecutor implements Executor {
   async close(): Promise<void> {}
 
   async #run(spec: CallbackSpec, claimed: Claimed, job: CallbackJob, signal: StopSignal): Promise<Result> {
-    const { instancia, proyecto } = this.#scene.config()
-    if (spec.kind === 'event') return eventResult(spec.event, callbackName(claimed.id), job, this.#scene.now())
+    const { instancia, proyecto } = this.#context.config()
+    if (spec.kind === 'event') return eventResult(spec.event, callbackName(claimed.id), job, this.#context.now())
     const { runCallback } = await import('../delivery/callback.ts')
     const told = {
       id: callbackName(claimed.id),
       json: claimed.raw,
       variables: callbackJob.variables(job, instancia, proyecto),
     }
-    const result = await runCallback(spec, told, { version: this.#scene.version, signal })
+    const result = await runCallback(spec, told, { version: this.#context.version, signal })
     return result.ok ? { ok: true, detail: result.detail, final: false } : result
   }
 }

@@ -4,14 +4,14 @@ import type { ListenerConfig } from '../config/config.ts'
 import type { AttemptResult, Deliverer } from '../delivery/attempt.ts'
 import type { StopSignal } from '../delivery/exchange.ts'
 import { decide, type Outcome } from '../delivery/outcome.ts'
+import { callbackJob } from '../model/callback-job.ts'
 import type { Message, Millis } from '../model/message.ts'
 import { writeAttempt } from '../queue/audit-stream.ts'
 import { decodeEnvelope } from '../queue/envelope.ts'
 import type { Claimed, LaneSpec, Settlement, Verdict } from '../queue/queue.ts'
-import { callbackJob } from './callback-job.ts'
+import type { WorkerContext } from './context.ts'
 import { type Executor, notUnderstood } from './lane.ts'
 import type { Outage } from './outage.ts'
-import type { WorkerScene } from './scene.ts'
 import { Signal } from './waiting.ts'
 
 export function laneSpecOf(listener: ListenerConfig): LaneSpec {
@@ -29,19 +29,19 @@ export class DeliveryExecutor implements Executor {
   readonly #listener: ListenerConfig
   readonly #spec: LaneSpec
   readonly #deliverer: Deliverer
-  readonly #scene: WorkerScene
+  readonly #context: WorkerContext
 
-  constructor(listener: ListenerConfig, deliverer: Deliverer, scene: WorkerScene) {
+  constructor(listener: ListenerConfig, deliverer: Deliverer, context: WorkerContext) {
     this.#listener = listener
     this.#spec = laneSpecOf(listener)
     this.#deliverer = deliverer
-    this.#scene = scene
+    this.#context = context
   }
 
   async execute(claimed: Claimed, signal: StopSignal): Promise<Settlement> {
     const startedAt = performance.now()
     const settlement = await this.#attempt(claimed, signal)
-    this.#scene.metrics()?.attempt(this.#listener.name, settlement.verdict, performance.now() - startedAt)
+    this.#context.metrics()?.attempt(this.#listener.name, settlement.verdict, performance.now() - startedAt)
     return settlement
   }
 
@@ -52,33 +52,36 @@ export class DeliveryExecutor implements Executor {
   async #attempt(claimed: Claimed, signal: StopSignal): Promise<Settlement> {
     const number = claimed.number + 1
     // The audit's times are Redis's: this machine's clock may say something else.
-    const toRedisTime = this.#scene.now() - Date.now()
+    const toRedisTime = this.#context.now() - Date.now()
     let message: Message
     let result: AttemptResult
     try {
-      const { message: read } = decodeEnvelope(claimed.raw, () => claimed.id, new Date(this.#scene.now()))
+      const { message: read } = decodeEnvelope(claimed.raw, () => claimed.id, new Date(this.#context.now()))
       // A version before this one rounded ids that are long numbers: what it dispatched keeps the id that it got.
       message = read.id === claimed.id ? read : { ...read, id: claimed.id }
     } catch (error) {
-      return notUnderstood(this.#spec, claimed, error as Error, this.#scene.log)
+      return notUnderstood(this.#spec, claimed, error as Error, this.#context.log)
     }
     try {
       result = await this.#deliverer.attempt(message, number, signal)
     } catch (error) {
       // A fault of ours: the delivery must not hang, and must not be tried in a hot loop either.
-      this.#scene.log.error({ err: error, id: claimed.id, listener: this.#listener.name }, 'error interno al entregar')
+      this.#context.log.error(
+        { err: error, id: claimed.id, listener: this.#listener.name },
+        'error interno al entregar',
+      )
       result = {
         requests: [],
         outcome: {
           kind: 'retry',
-          reason: `error interno: ${this.#scene.config().secrets.hide((error as Error).message)}`,
+          reason: `error interno: ${this.#context.config().secrets.hide((error as Error).message)}`,
           retryAfter: null,
         },
       }
     }
     if (result.outcome.kind === 'unable') {
-      await waitForDescriptors(this.#scene.descriptors, result.outcome.reason, signal)
-    } else this.#scene.descriptors.worked()
+      await waitForDescriptors(this.#context.descriptors, result.outcome.reason, signal)
+    } else this.#context.descriptors.worked()
     return this.#settlement(claimed, number, message, result, signal.aborted, toRedisTime)
   }
 
@@ -104,7 +107,7 @@ export class DeliveryExecutor implements Executor {
         listener: this.#listener.name,
         number,
         result: i < requests.length - 1 ? 'reintento' : RESULTS[verdict],
-        worker: this.#scene.worker,
+        worker: this.#context.worker,
         keepResponse: this.#listener.auditResponse,
         toRedisTime,
       }),
@@ -142,7 +145,7 @@ export class DeliveryExecutor implements Executor {
   }
 
   #verdict(claimed: Claimed, message: Message, outcome: Outcome): { verdict: Verdict; delay: number; reason: string } {
-    const now = this.#scene.now()
+    const now = this.#context.now()
     // A message that was held back on purpose starts to age when it is due.
     const born = Math.max(message.createdAt.getTime(), message.notBefore?.getTime() ?? 0)
     const decision = decide(

@@ -5,7 +5,7 @@ import type { Logger } from './log.ts'
 import type { Metrics } from './metrics.ts'
 import type { BrokenLanes, Outage } from './outage.ts'
 
-export interface WorkerScene {
+export interface WorkerContext {
   /** `host:pid:random`: who made an attempt, and whose audit entries are whose. */
   readonly worker: string
   readonly version: string

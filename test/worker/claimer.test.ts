@@ -1,15 +1,13 @@
 /** Many lanes and few slots, on the real scripts. */
 import { expect } from 'vitest'
 import type { Claimed } from '../../src/queue/queue.ts'
-import { ClaimLoop } from '../../src/worker/claim-loop.ts'
 import { Claimer } from '../../src/worker/claimer.ts'
+import type { WorkerContext } from '../../src/worker/context.ts'
 import { Lane } from '../../src/worker/lane.ts'
 import { Leases } from '../../src/worker/leases.ts'
 import type { Logger } from '../../src/worker/log.ts'
 import { BrokenLanes, Outage } from '../../src/worker/outage.ts'
-import type { WorkerScene } from '../../src/worker/scene.ts'
 import type { Settler } from '../../src/worker/settler.ts'
-import { Signal } from '../../src/worker/waiting.ts'
 import { dispatched, laneOf, settlementOf, test } from '../queue/scene.ts'
 import { until } from '../support/until.ts'
 
@@ -20,16 +18,19 @@ test('what waits for a few of three thousand listeners is found without a pause,
   queue,
 }) => {
   const log = { error: () => {}, warn: () => {}, info: () => {} } as unknown as Logger
-  const scene = {
+  const context = {
     log,
     redisOutage: new Outage(log, 'Redis'),
     brokenLanes: new BrokenLanes(log),
     config: () => ({ workers: { concurrency: SLOTS, lease: 60_000 } }),
     now: () => Date.now(),
-  } as unknown as WorkerScene
-  const bell = new Signal()
-  const leases = new Leases(queue, scene)
-  const claimer = new Claimer(queue, scene, leases, { add: () => {} } as unknown as Settler, bell)
+  } as unknown as WorkerContext
+  const leases = new Leases(queue, context)
+  const failures: unknown[] = []
+  const claimer = new Claimer(queue, context, leases, { add: () => {} } as unknown as Settler, {
+    active: () => {},
+    failed: (error) => failures.push(error),
+  })
   const done: string[] = []
   let most = 0
   for (let n = 0; n < LANES; n++) {
@@ -49,12 +50,7 @@ test('what waits for a few of three thousand listeners is found without a pause,
     asked.push(wants.length)
     return claim(wants, ...rest)
   }
-  const failures: unknown[] = []
-  const loop = new ClaimLoop(claimer, bell, scene, {
-    active: () => {},
-    failed: (error) => failures.push(error),
-  })
-  const running = loop.run()
+  const running = claimer.run()
   try {
     // A sleep would be one of 15 s: nobody hints here.
     await until(() => done.length === chosen.length, { timeout: 10_000 })
@@ -65,7 +61,7 @@ test('what waits for a few of three thousand listeners is found without a pause,
     // Each lane once, and those that had something once more; with a slot for each claim it would be thousands.
     expect(asked.length).toBeLessThan(150)
   } finally {
-    loop.stop()
+    claimer.stop()
     await running
   }
 })
