@@ -1,10 +1,10 @@
 /**
  * What an attempt means for its delivery: done, worth another try and when, or failed for good.
  *
- * Pure: the caller passes the clock and the randomness. The default rule: every status except 2xx and every network error is retried,
- * apart from those that reject the content, 410, and 3xx; `reintentar_si` and `no_reintentar_si` change it. The default schedule
- * and the jitter are those that Standard Webhooks recommends; the server's own wish (Retry-After, RFC 9110 §10.2.3) can only
- * lengthen a wait.
+ * Pure: the caller passes the clock and the randomness. The default rule: every status except 2xx and every network error is
+ * retried, apart from those that reject the content, 410, and 3xx; `reintentar_si` and `no_reintentar_si` change it. The
+ * default schedule and the jitter are those that Standard Webhooks recommends; the server's own wish (Retry-After, RFC 9110
+ * §10.2.3) can only lengthen a wait.
  */
 import type { ListenerConfig, RetryStrategy } from '../config/config.ts'
 import type { StatusRule } from '../config/listener-kinds.ts'

@@ -1,8 +1,9 @@
 /**
  * From a `ruta` template and a listener's base URL to the target of a request, which never leaves the base.
  *
- * Pure, and apart from the request for its table of hostile cases. `{id}`, `{evento}` and `{datos.a.b}` are replaced by their URL-encoded values; the rest is joined to the base as
- * RFC 3986 §5.2.3 merges paths, with a missing trailing slash of the base and a leading one of the path forgiven.
+ * Pure, and apart from the request for its table of hostile cases. `{id}`, `{evento}` and `{datos.a.b}` are replaced by
+ * their URL-encoded values; the rest is joined to the base as RFC 3986 §5.2.3 merges paths, with a missing trailing slash of
+ * the base and a leading one of the path forgiven.
  */
 import { checkLiteral, checkPath, PLACEHOLDER } from '../model/http.ts'
 import { Trouble } from './trouble.ts'

@@ -1,10 +1,10 @@
 /**
  * Whether and how a 3xx is followed.
  *
- * Pure, and apart from the attempt for its table of cases. Followed are the redirects that repeat the request: 307 and 308, and the others where their method stays. Where 301
- * and 302 would turn a POST into a GET, and 303 anything but a HEAD, as RFC 9110 §15.4 permits and the Fetch standard
- * prescribes, the message would be left behind: whatever that GET answered, nothing was delivered. Never from https to
- * http, and to another host only without what is secret.
+ * Pure, and apart from the attempt for its table of cases. Followed are the redirects that repeat the request: 307 and 308,
+ * and the others where their method stays. Where 301 and 302 would turn a POST into a GET, and 303 anything but a HEAD, as
+ * RFC 9110 §15.4 permits and the Fetch standard prescribes, the message would be left behind: whatever that GET answered,
+ * nothing was delivered. Never from https to http, and to another host only without what is secret.
  */
 import { isSecretHeader } from '../model/secrets.ts'
 import { maskUrl } from './mask.ts'
