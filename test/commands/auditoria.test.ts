@@ -120,3 +120,38 @@ test('--seguir shows the last ones, then what changes, and ends at Ctrl+C', asyn
     { mensaje_id: 'nuevo', estado: 'reintentando', evento: 'proveedor.alta' },
   ])
 })
+
+test('what workers delivered is listed, and the filters choose among it', async ({ world }) => {
+  await world.listener(() => ({ status: 200 }), { nombre: 'bien' })
+  await world.listener(() => ({ status: 422 }), { nombre: 'mal', eventos: 'compra.*' })
+  const [purchase, supplier] = [await world.send('compra.alta', { n: 1 }), await world.send('proveedor.alta', { n: 2 })]
+  await world.settled(purchase)
+  await world.settled(supplier)
+
+  const rows = async (...filters: string[]) => {
+    const run = await world.cli(['auditoria', '--json', ...filters])
+    expect(run.code).toBe(0)
+    return JSON.parse(run.stdout) as Record<string, unknown>[]
+  }
+  expect(await rows()).toHaveLength(3)
+  expect(await rows('--evento', 'proveedor.*')).toMatchObject([
+    { mensaje_id: supplier, listener: 'bien', estado: 'exitosa' },
+  ])
+  expect(await rows('--estado', 'fallida')).toMatchObject([{ mensaje_id: purchase, listener: 'mal', intentos: 1 }])
+  expect(await rows('--listener', 'bien')).toHaveLength(2)
+  expect(await rows('--mensaje', purchase)).toHaveLength(2)
+  expect(await rows('--limite', '1')).toHaveLength(1)
+  expect(await rows('--desde', '1h')).toHaveLength(3)
+  expect(await rows('--hasta', '1h')).toHaveLength(0)
+
+  const plain = await world.cli(['auditoria', '--estado', 'fallida'])
+  expect(plain).toMatchObject({ code: 0, stderr: '' })
+  expect(plain.stdout).toContain(purchase)
+  expect(plain.stdout).not.toContain(supplier)
+})
+
+test('reading a project that has no schema yet is explained', async ({ world }) => {
+  const run = await world.cli(['auditoria'])
+  expect(run.code).toBe(3)
+  expect(run.stderr).toContain('crear-base')
+})

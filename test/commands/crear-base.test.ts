@@ -16,12 +16,6 @@ test('creates the schema, says what it did, and says so when there was nothing t
   expect(second.stdout).toMatch(new RegExp(`ya estaba en la versión ${LATEST}`))
 })
 
-test('toba’s own spelling does the same', async ({ world }) => {
-  const run = await world.cli(['proyecto', 'crear_base_resthooks', '-i', world.instancia, '-p', world.proyecto])
-  expect(run).toMatchObject({ code: 0, stderr: '' })
-  expect(await world.sql`SELECT FROM ${world.sql(world.schema)}.migracion`).toHaveLength(LATEST)
-})
-
 test('run twice at once, both end well', async ({ world }) => {
   const runs = await Promise.all([world.cli(['crear-base']), world.cli(['crear-base'])])
   expect(runs).toMatchObject([{ code: 0 }, { code: 0 }])

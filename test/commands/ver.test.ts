@@ -166,3 +166,31 @@ test('an id that nobody knows: where it may be, on stderr, exit 1', async ({ wor
     expect(run.stderr).toMatch(/NOEXISTE.*en la cola.*estado/)
   }
 })
+
+test('what a worker did with a retried message is told whole', async ({ world }) => {
+  await world.listener((_, n) => ({ status: n < 2 ? 503 : 200, body: n < 2 ? 'En mantenimiento' : 'listo' }), {
+    nombre: 'compras',
+  })
+  const id = await world.send('compra.alta', { total: '12345678901234567890' })
+  await world.settled(id)
+
+  const plain = await world.cli(['ver', id])
+  expect(plain).toMatchObject({ code: 0, stderr: '' })
+  for (const part of [id, 'compra.alta', 'compras', '503', '200', '12345678901234567890', 'En mantenimiento']) {
+    expect(plain.stdout).toContain(part)
+  }
+  expect(plain.stdout).not.toContain('\u001b[')
+
+  const document = await world.cli(['ver', id, '--json'])
+  expect(document).toMatchObject({ code: 0, stderr: '' })
+  const text = JSON.stringify(JSON.parse(document.stdout))
+  for (const part of [
+    '"http_estado":503',
+    '"http_estado":200',
+    '"resultado":"reintento"',
+    '"estado":"exitosa"',
+    '"numero":2',
+  ]) {
+    expect(text).toContain(part)
+  }
+})

@@ -1,0 +1,65 @@
+/** `estado`: what waits, who works, and what cannot be known. */
+import { onTestFinished } from 'vitest'
+import { BIN, spawnProgram } from '../support/cli.ts'
+import { freePort } from '../support/ports.ts'
+import { startRedis } from '../support/redis-server.ts'
+import { until } from '../support/until.ts'
+import { expect, test } from '../support/world.ts'
+
+test('counts what waits, what is retried and what failed, and names the workers alive', async ({ world }) => {
+  await world.listener(() => ({ status: 503 }), { nombre: 'caido', eventos: 'a' })
+  await world.listener(() => ({ status: 422 }), { nombre: 'terco', eventos: 'b' })
+  const listener = await world.listener(() => 'silence', { nombre: 'lento', eventos: 'c' })
+  await world.set('reintentos', { esperas: '1h' })
+  await world.settled(await world.send('b', {}))
+  await world.send('a', {})
+  await world.send('c', {})
+  await listener.received(1)
+
+  const run = await world.cli(['estado', '--json'])
+  expect(run).toMatchObject({ code: 0, stderr: '' })
+  const text = JSON.stringify(JSON.parse(run.stdout))
+  for (const name of ['caido', 'terco', 'lento']) expect(text).toContain(`"${name}"`)
+  const plain = await world.cli(['estado'])
+  expect(plain).toMatchObject({ code: 0, stderr: '' })
+  for (const name of ['caido', 'terco', 'lento']) expect(plain.stdout).toContain(name)
+})
+
+test('says what it does not know, and forgets a listener that is gone and holds nothing', async ({ world }) => {
+  await world.createSchema()
+  await world.listener(() => ({ status: 200 }), { nombre: 'actual', eventos: 'a' })
+  // Names that ever had a delivery: one that is out of the file and has nothing left, one that has.
+  await world.redis.sadd(world.keys.listeners, 'breve', 'debe')
+  await world.redis.rpush(world.keys.lane('debe').queue, '01M8BSYY317RCX9E4FH99V2VBT')
+  // As the PHP recipe does: neither an id nor an instant of its own.
+  await world.push('{"evento":"a","datos":1}')
+  const { stdout } = await world.cli(['estado'])
+  expect(stdout).toContain('no dice desde cuándo')
+  expect(stdout).not.toContain('hace 0 ms')
+  expect(stdout).toContain('actual')
+  expect(stdout).toContain('debe')
+  expect(stdout).not.toContain('breve')
+  expect(stdout).toMatch(/^Postgres +ok$/m)
+
+  const away = await world.cli(['estado'], { env: { REST_HOOKS_DB_PORT: String(await freePort()) } })
+  expect(away.code).toBe(4)
+  expect(away.stdout).toMatch(/^entrada +1/m)
+  expect(away.stdout).toMatch(/^Postgres +Auditoría en Postgres 127/m)
+})
+
+test('--vigilar outlives a restart of Redis', async ({ world }) => {
+  const redis = await startRedis()
+  onTestFinished(() => redis.stop())
+  await world.setEnv({ REST_HOOKS_REDIS_PORT: String(redis.port) })
+  await world.createSchema()
+  await world.listener(() => ({ status: 200 }))
+  const watching = spawnProgram(process.execPath, [BIN, 'estado', '--vigilar'], { env: world.environment })
+  onTestFinished(() => watching.kill('SIGKILL'))
+  const shows = (text: string) => watching.output.split(text).length - 1
+  await until(() => shows('workers vivos') > 0)
+  await redis.kill()
+  await until(() => shows('Se sigue intentando') > 0)
+  const before = shows('workers vivos')
+  await redis.start()
+  await until(() => shows('workers vivos') > before)
+})
