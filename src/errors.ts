@@ -5,7 +5,7 @@
  * Whatever else is thrown, `cli.ts` turns into a sentence: what Redis, Postgres or the system said. The rest is a bug: its stack
  * is printed, and the exit code is 1.
  */
-export type ErrorCode = 'FALLO' | 'USO' | 'CONFIGURACION' | 'NO_DISPONIBLE'
+type ErrorCode = 'FALLO' | 'USO' | 'CONFIGURACION' | 'NO_DISPONIBLE'
 
 /** Exit codes of INTERFACE §3. 130 and 143 come from signals, 0 from success. */
 export const EXIT_CODES: Readonly<Record<ErrorCode, number>> = {

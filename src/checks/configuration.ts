@@ -117,7 +117,7 @@ export function checkOwnCertificate({ name, active, tls }: ListenerConfig, now: 
 }
 
 /** What a callback names must be there: a program to run, a listener to hear the event. */
-export function checkCallbacks({ listeners }: Pick<Config, 'listeners'>): Verdict[] {
+function checkCallbacks({ listeners }: Pick<Config, 'listeners'>): Verdict[] {
   const subscriptions = new Subscriptions(listeners.values())
   const wrong: Verdict[] = []
   for (const listener of listeners.values()) {

@@ -13,7 +13,7 @@ import { checkQueue, readQueue } from './queue.ts'
 import { checkRedis, readRedis } from './redis.ts'
 import { checkSupervisord } from './supervisord.ts'
 
-export interface DoctorScene {
+interface DoctorScene {
   readonly config: Config
   readonly queue: () => Promise<Queue>
   readonly audit: () => Promise<AuditReader>
@@ -25,7 +25,7 @@ export interface DoctorScene {
   readonly supervisord: string | undefined
 }
 
-export interface Diagnosis {
+interface Diagnosis {
   readonly findings: readonly Finding[]
   /** Of Redis and Postgres, when they could not be asked. */
   readonly troubles: readonly ResthooksError[]

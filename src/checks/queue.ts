@@ -8,7 +8,7 @@ import type { Peeked, Queue } from '../queue/queue.ts'
 import { configurationHash, isAlive, otherConfigurations, readWorkers, type WorkerInfo } from '../queue/workers.ts'
 import { aviso, error, ok, type Verdict } from './finding.ts'
 
-export interface QueueFacts {
+interface QueueFacts {
   readonly depths: Depths
   /** Those that give signs of life. */
   readonly workers: readonly WorkerInfo[]

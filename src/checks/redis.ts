@@ -8,9 +8,9 @@ import type { Queue } from '../queue/queue.ts'
 import { aviso, checkClock, error, ok, type Verdict } from './finding.ts'
 
 /** `INFO`, by field. */
-export type RedisInfo = ReadonlyMap<string, string>
+type RedisInfo = ReadonlyMap<string, string>
 
-export interface RedisFacts {
+interface RedisFacts {
   readonly info: RedisInfo
   /** `appendfsync`; null where CONFIG is not allowed. */
   readonly fsync: string | null

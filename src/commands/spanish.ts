@@ -1,4 +1,4 @@
-/** commander in Spanish: its headings, its help option and its complaints. */
+/** commander in Spanish: its headings, its help option and its complaints. Apart from `cli.ts` since all it knows is that library's words. */
 import type { Argument, Command, CommanderError, Option } from 'commander'
 import { note, stdout } from './print.ts'
 

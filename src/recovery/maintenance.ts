@@ -53,13 +53,11 @@ export async function underLock<T>(
  * What ended in Redis may still be on its way to Postgres, where it looks unfinished. Everything up to the newest event of
  * this moment is written here, whether workers write it too or not (writing twice changes nothing), so it ends also where
  * no worker runs.
- * @returns how many events were written
  * @throws Unavailable or ConfigError when Postgres does not take them
  */
-export async function drainAudit(queue: Queue, backend: AuditBackend): Promise<number> {
+export async function drainAudit(queue: Queue, backend: AuditBackend): Promise<void> {
   const reader = new AuditReader(queue, 'mantenimiento')
   const last = await reader.newest()
-  let written = 0
   for (let from = '-'; last !== null; ) {
     const entries = await reader.range(from, last)
     if (entries.length === 0) break
@@ -67,10 +65,8 @@ export async function drainAudit(queue: Queue, backend: AuditBackend): Promise<n
     const ours = entries.filter(({ event }) => event !== null)
     await backend.write(ours.map(({ event }) => event as AuditEvent))
     await reader.acknowledge(ours)
-    written += ours.length
     from = `(${entries.at(-1)!.streamId}`
   }
-  return written
 }
 
 const ITEMS = 100
