@@ -1,13 +1,16 @@
-/** The files, what the configuration warns of itself, and times that do not fit together. */
+/** The files, what the configuration warns of itself, times that do not fit together; and each setting with where it came from. */
 import { accessSync, constants, readFileSync, statSync } from 'node:fs'
 import { delimiter, dirname, isAbsolute, join } from 'node:path'
 import { clientCertificate, validity } from '../config/certificates.ts'
 import { isLoopback } from '../config/client.ts'
-import type { Config, ListenerConfig } from '../config/config.ts'
+import type { Config, ListenerConfig, Origin, Source } from '../config/config.ts'
 import type { CallbackTarget } from '../config/listener-kinds.ts'
 import { UNVERIFIED, UNVERIFIED_MEANS } from '../config/load.ts'
 import { formatDuration } from '../config/quantities.ts'
+import { isSecret } from '../config/secret-values.ts'
+import { maskUrl } from '../delivery/mask.ts'
 import { systemReason } from '../errors.ts'
+import { MASK } from '../model/secrets.ts'
 import { Subscriptions } from '../worker/match.ts'
 import { aviso, error, ok, type Verdict } from './finding.ts'
 
@@ -229,4 +232,42 @@ function openFilesLimit(): number | null {
   } catch {
     return null
   }
+}
+
+export interface SettingRow {
+  readonly ajuste: string
+  /** `***` for a secret; null where it has no value. */
+  readonly valor: string | null
+  readonly origen: string
+}
+
+/** Each setting, in the order in which they were read. Secrets are never shown. */
+export function settingRows(config: Config): SettingRow[] {
+  return [...config.origins].map(([name, source]) => ({
+    ajuste: name,
+    valor: shown(config, name, source),
+    origen: originText(source),
+  }))
+}
+
+function originText(origin: Origin): string {
+  switch (origin.kind) {
+    case 'environment':
+      return `entorno, ${origin.variable}`
+    case 'env-file':
+      return `${origin.file}, ${origin.variable}`
+    case 'ini':
+      return origin.line === null ? origin.file : `${origin.file}:${origin.line}`
+    case 'default':
+      return 'por omisión'
+  }
+}
+
+function shown({ listeners }: Config, name: string, source: Source): string | null {
+  const text = source.shown() ?? source.written
+  if (text === null || text === '') return null
+  const at = name.lastIndexOf('.')
+  if (isSecret(name.slice(at + 1))) return MASK
+  const listener = name.startsWith('listener ') ? listeners.get(name.slice('listener '.length, at)) : undefined
+  return maskUrl(text, new Set(listener?.hidden))
 }

@@ -1,7 +1,7 @@
 /** `verificar`: the doctor. Everything that can be checked without sending a message, and what to do about what is wrong. */
 import type { Command } from 'commander'
+import type { SettingRow } from '../checks/configuration.ts'
 import { type Finding, group } from '../checks/finding.ts'
-import type { SettingRow } from '../checks/settings.ts'
 import { ConfigError, ResthooksError } from '../errors.ts'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
@@ -50,7 +50,7 @@ interface Result {
 async function diagnose(context: Context, { supervisord, configuracion }: Options): Promise<Result> {
   const [{ diagnoseAll }, { settingRows }] = await Promise.all([
     import('../checks/doctor.ts'),
-    import('../checks/settings.ts'),
+    import('../checks/configuration.ts'),
   ])
   let config: Awaited<ReturnType<Context['config']>>
   try {

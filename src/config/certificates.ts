@@ -10,7 +10,7 @@ import { Duplex } from 'node:stream'
 import tls from 'node:tls'
 import type { TlsConfig } from './config.ts'
 import { isReadableByOthers, reason } from './files.ts'
-import { find, type Reader, setting, showInForce } from './layers.ts'
+import { find, type Lookup, setting, showInForce } from './layers.ts'
 import type { Place } from './problems.ts'
 import { CONNECTION, type Section } from './settings.ts'
 
@@ -19,15 +19,15 @@ const CERTIFICATES = /-----BEGIN CERTIFICATE-----[^-]*(?:-----END CERTIFICATE---
 const PRIVATE_KEY = /-----BEGIN [A-Z ]*PRIVATE KEY-----/
 
 /** The text of the PEM certificate that a setting names, or null. */
-export function readPem(reader: Reader, rows: Section, key: string): string | null {
-  const file = readNamed(reader, rows, key)
+export function readPem(lookup: Lookup, rows: Section, key: string): string | null {
+  const file = readNamed(lookup, rows, key)
   if (file === null) return null
   const pem = pemText(file.bytes)
   const problem = pem.includes(CERTIFICATE)
     ? certificateProblem(file.path, pem)
     : `${file.path} no contiene un certificado PEM («${CERTIFICATE}»).`
   if (problem === null) return pem
-  reader.context.problems.add(file.place, problem)
+  lookup.context.problems.add(file.place, problem)
   return null
 }
 
@@ -40,15 +40,15 @@ function pemText(bytes: Buffer): string {
 }
 
 /** The private CA and the client certificate, whatever the authentication: a server may ask for both. */
-export function tlsConfig(reader: Reader): TlsConfig {
-  const ca = readPem(reader, CONNECTION, 'ca_cert')
-  const passphrase = setting(reader, CONNECTION, 'cert_pwd')
-  const cert = readNamed(reader, CONNECTION, 'cert_file')
-  const key = readNamed(reader, CONNECTION, 'key_file')
+export function tlsConfig(lookup: Lookup): TlsConfig {
+  const ca = readPem(lookup, CONNECTION, 'ca_cert')
+  const passphrase = setting(lookup, CONNECTION, 'cert_pwd')
+  const cert = readNamed(lookup, CONNECTION, 'cert_file')
+  const key = readNamed(lookup, CONNECTION, 'key_file')
   // The key may stand in cert_file, and is not read without one.
-  showInForce(reader, 'key_file', cert === null ? null : 'clave leída')
+  showInForce(lookup, 'key_file', cert === null ? null : 'clave leída')
   if (cert === null) return { ca, client: null }
-  const { problems } = reader.context
+  const { problems } = lookup.context
   if (/\.(?:p12|pfx)$/i.test(cert.path)) {
     if (key) problems.warn(key.place, 'no tiene efecto: un .p12 o .pfx ya trae su clave.')
     const problem = contextProblem({ pfx: cert.bytes, ...passphraseOf(passphrase) }, cert.path)
@@ -62,7 +62,7 @@ export function tlsConfig(reader: Reader): TlsConfig {
   } else if (!PRIVATE_KEY.test(keyPem)) {
     const where = key ?? cert
     // A key_file that could not be read was reported; that the certificate lacks the key is then no news.
-    if (key !== null || find(reader.layers, 'key_file') === null) {
+    if (key !== null || find(lookup.layers, 'key_file') === null) {
       problems.add(where.place, `${where.path} no contiene una clave privada PEM. Indíquela con key_file.`)
     }
   } else if (passphrase === null && keyPem.includes('ENCRYPTED')) {
@@ -156,10 +156,10 @@ function contextProblem(options: Parameters<typeof tls.createSecureContext>[0], 
 }
 
 /** A file whose path is relative to the file that names it. */
-function readNamed(reader: Reader, rows: Section, key: string): { path: string; bytes: Buffer; place: Place } | null {
-  const { context } = reader
-  const name = setting(reader, rows, key) as string | null
-  const found = find(reader.layers, key)
+function readNamed(lookup: Lookup, rows: Section, key: string): { path: string; bytes: Buffer; place: Place } | null {
+  const { context } = lookup
+  const name = setting(lookup, rows, key) as string | null
+  const found = find(lookup.layers, key)
   if (name === null || found === null) return null
   const path = isAbsolute(name) ? name : resolve(found.folder, name)
   context.watched.add(path)

@@ -9,7 +9,7 @@ import { parse } from 'dotenv'
 import type { Origin } from './config.ts'
 import type { Place, Problems } from './problems.ts'
 
-export interface EnvFile {
+interface EnvFile {
   readonly path: string
   readonly variables: ReadonlyMap<string, { readonly value: string; readonly line: number }>
   /** Those whose value cannot be read, and why. */
@@ -47,7 +47,7 @@ export function parseEnv(path: string, original: string, problems: Problems): En
   const refuse = (name: string, message: string) => {
     const place = { file: path, line: written.get(name)?.line ?? 1, key: name }
     broken.set(name, { place, message })
-    problems.within(`variable ${name}`, () => problems.add(place, message))
+    problems.about(`variable ${name}`, () => problems.add(place, message))
   }
   const hidden = hideBackslashes(text)
   for (const name of hidden.wrong) {
@@ -163,7 +163,7 @@ const VARIABLE = /^\s*([A-Za-z_][A-Za-z0-9_]*)\s*(?::-([\s\S]*))?$/
 /** From, and up to: a part of a text. */
 export type Range = readonly [from: number, to: number]
 
-export type Interpolated =
+type Interpolated =
   /** `ranges`: what of it a variable holds. */
   | { readonly kind: 'text'; readonly text: string; readonly ranges: readonly Range[] }
   | { readonly kind: 'missing'; readonly variable: string }

@@ -9,7 +9,7 @@
 import { parse } from 'ini'
 import type { Problems } from './problems.ts'
 
-export interface IniEntry {
+interface IniEntry {
   readonly key: string
   /** Written `key[] = …`. */
   readonly list: boolean

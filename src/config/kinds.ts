@@ -200,7 +200,7 @@ function bare(address: string): string {
   return address.replace(/^\[(.*)\]$/, '$1')
 }
 
-export interface HostPort {
+interface HostPort {
   readonly host: string
   readonly port: number
 }

@@ -131,7 +131,7 @@ export function find(layers: readonly Layer[], key: string): Written | null {
 }
 
 /** The first layer's where the key is written at all, even as `key =`. */
-export function findWritten(layers: readonly Layer[], key: string): Written | null {
+function findWritten(layers: readonly Layer[], key: string): Written | null {
   for (const layer of layers) {
     const found = layer.find(key)
     if (found) return found
@@ -140,7 +140,7 @@ export function findWritten(layers: readonly Layer[], key: string): Written | nu
 }
 
 /** Reads the settings of one section. */
-export interface Reader {
+export interface Lookup {
   readonly context: Context
   readonly layers: readonly Layer[]
   /** As `Config.origins` names it: `redis_config`, `listener proveedores`; '' for the keys before any section. */
@@ -152,34 +152,34 @@ export interface Reader {
  * @param fallback where the default depends on other settings
  */
 export function setting<S extends Section, K extends keyof S & string>(
-  reader: Reader,
+  lookup: Lookup,
   rows: S,
   key: K,
   fallback = rows[key]!.default as ValueOf<S[K]>,
 ): ValueOf<S[K]> {
   const { kind, show = kind.show, asWritten } = rows[key]!
-  if (kind.emptyMeans === 'mistake') refuseEmpty(reader, key, kind)
-  const found = kind.emptyMeans === 'value' ? findWritten(reader.layers, key) : find(reader.layers, key)
-  const value = found === null ? null : readWritten(reader, key, kind, found)
+  if (kind.emptyMeans === 'mistake') refuseEmpty(lookup, key, kind)
+  const found = kind.emptyMeans === 'value' ? findWritten(lookup.layers, key) : find(lookup.layers, key)
+  const value = found === null ? null : readWritten(lookup, key, kind, found)
   const result = value === null ? fallback : (value as ValueOf<S[K]>)
-  remember(reader, key, found, () => (asWritten || result === null ? null : show(result)))
+  remember(lookup, key, found, () => (asWritten || result === null ? null : show(result)))
   return result
 }
 
 /** Every setting of the section that has a name in `Config`. */
-export function values<S extends Section>(reader: Reader, rows: S): Values<S> {
+export function values<S extends Section>(lookup: Lookup, rows: S): Values<S> {
   const named = Object.keys(rows).filter((key) => rows[key]!.as !== null)
-  return Object.fromEntries(named.map((key) => [rows[key]!.as, setting(reader, rows, key)])) as Values<S>
+  return Object.fromEntries(named.map((key) => [rows[key]!.as, setting(lookup, rows, key)])) as Values<S>
 }
 
 /** Reports a value that another setting makes wrong: it is more particular than the row. */
-export function requireKind(reader: Reader, key: string, kind: Kind<unknown>): void {
-  const found = find(reader.layers, key)
-  if (found) readWritten(reader, key, kind, found)
+export function requireKind(lookup: Lookup, key: string, kind: Kind<unknown>): void {
+  const found = find(lookup.layers, key)
+  if (found) readWritten(lookup, key, kind, found)
 }
 
 /** Null when it is wrong, which is reported. */
-function readWritten<T>({ context }: Reader, key: string, kind: Kind<T>, found: Written): T | null {
+function readWritten<T>({ context }: Lookup, key: string, kind: Kind<T>, found: Written): T | null {
   if (found.texts === null) return null
   if (found.isList && !kind.list) {
     context.problems.add(found.place, 'la clave no es una lista: quite los «[]».')
@@ -198,7 +198,7 @@ function readWritten<T>({ context }: Reader, key: string, kind: Kind<T>, found: 
 /** `key =` with nothing is how a template says that there is no password; a variable without a value is a slip. */
 const UNFILLED = /\$\{\s*\w+\s*\}|\$env\(/
 
-function refuseEmpty({ context, layers }: Reader, key: string, { list }: Kind<unknown>): void {
+function refuseEmpty({ context, layers }: Lookup, key: string, { list }: Kind<unknown>): void {
   const written = findWritten(layers, key)
   if (!written?.texts || written.texts.some((text) => text.trim() !== '')) return
   const unfilled = UNFILLED.test(written.shown)
@@ -207,26 +207,26 @@ function refuseEmpty({ context, layers }: Reader, key: string, { list }: Kind<un
   context.problems.add(written.place, `${why}. Un secreto vacío no protege nada: complételo, o quite la línea.`)
 }
 
-function remember(reader: Reader, key: string, found: Written | null, shown: Source['shown']): void {
+function remember(lookup: Lookup, key: string, found: Written | null, shown: Source['shown']): void {
   const origin: Origin = found?.origin ?? { kind: 'default' }
-  reader.context.origins.set(nameOf(reader, key), { ...origin, written: found?.shown ?? null, shown })
+  lookup.context.origins.set(nameOf(lookup, key), { ...origin, written: found?.shown ?? null, shown })
 }
 
 /** What is in force of a setting, where other settings decide that too. @param text null: as it was written */
-export function showInForce(reader: Reader, key: string, text: string | null): void {
-  const source = reader.context.origins.get(nameOf(reader, key))
-  if (source) reader.context.origins.set(nameOf(reader, key), { ...source, shown: () => text })
+export function showInForce(lookup: Lookup, key: string, text: string | null): void {
+  const source = lookup.context.origins.get(nameOf(lookup, key))
+  if (source) lookup.context.origins.set(nameOf(lookup, key), { ...source, shown: () => text })
 }
 
-function nameOf({ section }: Reader, key: string): string {
+function nameOf({ section }: Lookup, key: string): string {
   return section === '' ? key : `${section}.${key}`
 }
 
 /** Warns of what is written and has no effect with this `estrategia`, or `auth_tipo`. */
-export function warnAboutIdle(reader: Reader, rows: Section, chosen: string, why: string): void {
+export function warnAboutIdle(lookup: Lookup, rows: Section, chosen: string, why: string): void {
   for (const [key, { only }] of Object.entries(rows)) {
-    const idle = only === undefined || only.includes(chosen) ? null : find(reader.layers, key)
-    if (idle) reader.context.problems.warn(idle.place, `no tiene efecto con ${why} = ${chosen}.`)
+    const idle = only === undefined || only.includes(chosen) ? null : find(lookup.layers, key)
+    if (idle) lookup.context.problems.warn(idle.place, `no tiene efecto con ${why} = ${chosen}.`)
   }
 }
 

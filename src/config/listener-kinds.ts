@@ -134,7 +134,7 @@ export const networks: Kind<readonly string[]> = (() => {
 
 const RATE_UNITS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 
-export interface RateLimit {
+interface RateLimit {
   readonly count: number
   readonly per: Millis
 }

@@ -6,7 +6,7 @@ import { tlsConfig } from './certificates.ts'
 import { below, isLoopback } from './client.ts'
 import type { AuthConfig, BreakerConfig, CallbackSpec, ListenerConfig, RetryStrategy } from './config.ts'
 import { headerText } from './kinds.ts'
-import { find, type Layer, type Reader, requireKind, setting, showInForce, values, warnAboutIdle } from './layers.ts'
+import { find, type Layer, type Lookup, requireKind, setting, showInForce, values, warnAboutIdle } from './layers.ts'
 import { type CallbackTarget, ruleText } from './listener-kinds.ts'
 import type { Place } from './problems.ts'
 import { callbackShown, hiddenNames } from './secret-values.ts'
@@ -29,19 +29,19 @@ export type Target =
   | { readonly kind: 'servicio'; readonly name: string; readonly place: Place }
 
 /** @param own reads the section itself; @param place its header */
-export function listenerConfig(own: Reader, name: string, place: Place, around: Surroundings): ListenerConfig {
+export function listenerConfig(own: Lookup, name: string, place: Place, around: Surroundings): ListenerConfig {
   const target = targetOf(own, place)
   const below = target === null || target.kind === 'url' ? [] : around.client(target)
-  const reader: Reader = { ...own, layers: [...own.layers, ...below] }
-  const url = baseUrl(reader, target, place)
-  const auth = authConfig(reader, place)
+  const lookup: Lookup = { ...own, layers: [...own.layers, ...below] }
+  const url = baseUrl(lookup, target, place)
+  const auth = authConfig(lookup, place)
   const headers = setting(own, REQUEST, 'cabeceras')
   checkHeaders(own, headers, auth)
   warnAboutPlainHttp(own, url, auth, place)
   warnAboutTimes(own)
   warnAboutOrder(own)
   const request = values(own, REQUEST)
-  const tls = tlsConfig(reader)
+  const tls = tlsConfig(lookup)
   const { strategyName, threshold, minimum, window, pause, ...delivery } = values(own, DELIVERY)
   warnAboutHalfSecret(own)
   refuseSameRules(own, delivery)
@@ -52,7 +52,7 @@ export function listenerConfig(own: Reader, name: string, place: Place, around: 
     auth,
     tls,
     ...delivery,
-    hidden: hiddenOf(reader, auth),
+    hidden: hiddenOf(lookup, auth),
     strategy: strategyOf(own, strategyName, around),
     breaker: breakerOf(own, { threshold, minimum, window, pause }),
     onSuccess: callbackOf(own, 'on_success', delivery.onSuccess),
@@ -60,14 +60,14 @@ export function listenerConfig(own: Reader, name: string, place: Place, around: 
   }
 }
 
-function warnAboutTimes(own: Reader): void {
+function warnAboutTimes(own: Lookup): void {
   const connect = setting(own, DELIVERY, 'espera_conexion')
   const total = setting(own, DELIVERY, 'espera_total')
   const written = find(own.layers, 'espera_conexion')
   if (written && connect > total) own.context.problems.warn(written.place, 'no tiene efecto: supera a espera_total.')
 }
 
-function warnAboutOrder(own: Reader): void {
+function warnAboutOrder(own: Lookup): void {
   const order = setting(own, DELIVERY, 'orden')
   const concurrency = setting(own, DELIVERY, 'concurrencia')
   const written = find(own.layers, 'concurrencia')
@@ -75,7 +75,7 @@ function warnAboutOrder(own: Reader): void {
   own.context.problems.warn(written.place, 'no tiene efecto: con orden = estricto se entrega de a uno.')
 }
 
-function warnAboutHalfSecret(own: Reader): void {
+function warnAboutHalfSecret(own: Lookup): void {
   const written = find(own.layers, 'secreto')
   if (!written?.texts?.some((text) => text.trim().endsWith(','))) return
   const message =
@@ -83,7 +83,7 @@ function warnAboutHalfSecret(own: Reader): void {
   own.context.problems.warn(written.place, message)
 }
 
-function checkHeaders(own: Reader, headers: ListenerConfig['headers'], auth: AuthConfig): void {
+function checkHeaders(own: Lookup, headers: ListenerConfig['headers'], auth: AuthConfig): void {
   const { problems } = own.context
   const empty = headers.filter(([, value]) => value === '').map(([name]) => name)
   const place = () => find(own.layers, 'cabeceras')!.place
@@ -95,7 +95,7 @@ function checkHeaders(own: Reader, headers: ListenerConfig['headers'], auth: Aut
   problems.add(place(), `la cabecera ${theirs[0]} ya la pone auth_tipo = ${auth.kind}: deje una sola de las dos.`)
 }
 
-function callbackOf(own: Reader, key: string, target: CallbackTarget | null): CallbackSpec | null {
+function callbackOf(own: Lookup, key: string, target: CallbackTarget | null): CallbackSpec | null {
   const written = find(own.layers, key)
   if (target === null || !written?.texts) return null
   const shown = callbackShown(written.texts.at(-1)!, written.ranges.at(-1)!)
@@ -103,16 +103,16 @@ function callbackOf(own: Reader, key: string, target: CallbackTarget | null): Ca
   return { ...target, shown }
 }
 
-function hiddenOf(reader: Reader, auth: AuthConfig): string[] {
+function hiddenOf(lookup: Lookup, auth: AuthConfig): string[] {
   const names = auth.kind === 'api_key' ? [auth.place.name.toLowerCase()] : []
   for (const key of ['cabeceras', 'url', 'to', 'ruta']) {
-    const written = find(reader.layers, key)
+    const written = find(lookup.layers, key)
     if (written?.texts) names.push(...hiddenNames(key, written.texts, written.ranges))
   }
   return names
 }
 
-function targetOf(own: Reader, place: Place): Target | null {
+function targetOf(own: Lookup, place: Place): Target | null {
   const { problems } = own.context
   const url = find(own.layers, 'url')
   const client = find(own.layers, 'cliente')
@@ -134,27 +134,27 @@ function targetOf(own: Reader, place: Place): Target | null {
 }
 
 /** `version` adds `v1/` to the base, as the URLs of toba's API are versioned. */
-function baseUrl(reader: Reader, target: Target | null, place: Place): string {
-  const { problems } = reader.context
+function baseUrl(lookup: Lookup, target: Target | null, place: Place): string {
+  const { problems } = lookup.context
   if (target === null) return NO_BASE
   const key = target.kind === 'url' ? 'url' : 'to'
-  const written = find(reader.layers, key)
-  const base = key === 'url' ? setting(reader, REQUEST, key) : setting(reader, CLIENT, key)
-  const version = setting(reader, CONNECTION, 'version')
+  const written = find(lookup.layers, key)
+  const base = key === 'url' ? setting(lookup, REQUEST, key) : setting(lookup, CLIENT, key)
+  const version = setting(lookup, CONNECTION, 'version')
   if (base === null) {
     // The client itself was not found, or its `to` is wrong: reported there.
-    if (written === null && target.kind !== 'url' && reader.layers.length > 1) {
+    if (written === null && target.kind !== 'url' && lookup.layers.length > 1) {
       problems.add({ ...place, key: target.kind }, `a su ${target.kind} «${target.name}» le falta «to», la dirección.`)
     }
     return NO_BASE
   }
   const normalized = new URL(base).href
   const url = version === null ? normalized : below(normalized, version)
-  showInForce(reader, key, url)
+  showInForce(lookup, key, url)
   return url
 }
 
-function warnAboutPlainHttp({ context }: Reader, url: string, auth: AuthConfig, place: Place): void {
+function warnAboutPlainHttp({ context }: Lookup, url: string, auth: AuthConfig, place: Place): void {
   const target = auth.kind === 'oauth2' ? auth.tokenUrl : url
   const sendsSecret = auth.kind !== 'ninguna' && auth.kind !== 'digest' && auth.kind !== 'ssl'
   if (!sendsSecret || url === NO_BASE || !URL.canParse(target)) return
@@ -165,7 +165,7 @@ function warnAboutPlainHttp({ context }: Reader, url: string, auth: AuthConfig, 
   )
 }
 
-function strategyOf(own: Reader, written: string | null, around: Surroundings): RetryStrategy {
+function strategyOf(own: Lookup, written: string | null, around: Surroundings): RetryStrategy {
   const name = written?.trim() ?? null
   const found = name === null ? around.defaultStrategy : around.strategies.get(name)
   if (found) {
@@ -181,7 +181,7 @@ function strategyOf(own: Reader, written: string | null, around: Surroundings): 
   return around.defaultStrategy
 }
 
-function refuseSameRules(own: Reader, { retryIf, noRetryIf }: Pick<ListenerConfig, 'retryIf' | 'noRetryIf'>): void {
+function refuseSameRules(own: Lookup, { retryIf, noRetryIf }: Pick<ListenerConfig, 'retryIf' | 'noRetryIf'>): void {
   const no = new Set(noRetryIf.map(ruleText))
   const both = retryIf.map(ruleText).find((rule) => no.has(rule))
   if (both === undefined) return
@@ -189,7 +189,7 @@ function refuseSameRules(own: Reader, { retryIf, noRetryIf }: Pick<ListenerConfi
 }
 
 /** `corte_porcentaje = 0` turns it off. */
-function breakerOf(own: Reader, breaker: BreakerConfig): BreakerConfig | null {
+function breakerOf(own: Lookup, breaker: BreakerConfig): BreakerConfig | null {
   if (breaker.threshold > 0) return breaker
   for (const key of ['corte_minimo', 'corte_ventana', 'corte_pausa']) showInForce(own, key, null)
   return null
@@ -199,31 +199,31 @@ const NO_AUTH: AuthConfig = { kind: 'ninguna' }
 const API_KEY = { in: 'query', name: 'api_key' } as const
 
 /** @param place where to report what is missing altogether */
-export function authConfig(reader: Reader, place: Place): AuthConfig {
-  const { problems } = reader.context
-  const written = find(reader.layers, 'auth_tipo')
-  const type = setting(reader, CONNECTION, 'auth_tipo')
-  const username = setting(reader, CONNECTION, 'auth_usuario')
-  const password = setting(reader, CONNECTION, 'auth_password')
-  const token = setting(reader, CONNECTION, 'auth_token')
-  const parameter = setting(reader, CONNECTION, 'auth_parametro', type === 'api_key' ? API_KEY : null)
-  const tokenUrl = setting(reader, CONNECTION, 'auth_url')
-  const scope = setting(reader, CONNECTION, 'auth_alcance')
+function authConfig(lookup: Lookup, place: Place): AuthConfig {
+  const { problems } = lookup.context
+  const written = find(lookup.layers, 'auth_tipo')
+  const type = setting(lookup, CONNECTION, 'auth_tipo')
+  const username = setting(lookup, CONNECTION, 'auth_usuario')
+  const password = setting(lookup, CONNECTION, 'auth_password')
+  const token = setting(lookup, CONNECTION, 'auth_token')
+  const parameter = setting(lookup, CONNECTION, 'auth_parametro', type === 'api_key' ? API_KEY : null)
+  const tokenUrl = setting(lookup, CONNECTION, 'auth_url')
+  const scope = setting(lookup, CONNECTION, 'auth_alcance')
   if (type === 'bearer' || (type === 'api_key' && parameter?.in === 'header'))
-    requireKind(reader, 'auth_password', headerText)
+    requireKind(lookup, 'auth_password', headerText)
 
   if (written === null) {
     const orphan =
-      find(reader.layers, 'auth_usuario') ?? find(reader.layers, 'auth_password') ?? find(reader.layers, 'auth_token')
+      find(lookup.layers, 'auth_usuario') ?? find(lookup.layers, 'auth_password') ?? find(lookup.layers, 'auth_token')
     if (orphan)
       problems.add(orphan.place, `falta auth_tipo, que dice cómo usarla: ${CONNECTION.auth_tipo.kind.accepted}.`)
     return NO_AUTH
   }
   // Switching a client's authentication off for one listener leaves the rest of its keys idle on purpose.
-  if (type !== 'ninguna') warnAboutIdle(reader, CONNECTION, type, 'auth_tipo')
+  if (type !== 'ninguna') warnAboutIdle(lookup, CONNECTION, type, 'auth_tipo')
   /** A key that is present but unreadable has been reported already. */
   const need = (value: string | null, key: string, alternative?: string): string => {
-    const present = find(reader.layers, key) ?? (alternative === undefined ? null : find(reader.layers, alternative))
+    const present = find(lookup.layers, key) ?? (alternative === undefined ? null : find(lookup.layers, alternative))
     if (value === null && present === null) {
       const names = alternative === undefined ? key : `${key} (o ${alternative})`
       problems.add({ ...place, key: 'auth_tipo' }, `auth_tipo = ${type} necesita ${names}, que falta o está vacía.`)
@@ -249,7 +249,7 @@ export function authConfig(reader: Reader, place: Place): AuthConfig {
         scope,
       }
     case 'ssl':
-      need(find(reader.layers, 'cert_file') && '', 'cert_file')
+      need(find(lookup.layers, 'cert_file') && '', 'cert_file')
       return { kind: type }
   }
 }

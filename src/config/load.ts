@@ -28,9 +28,6 @@ import { isSecret, SecretValues } from './secret-values.ts'
 import { sectionsConfig } from './sections.ts'
 import { OWN_VARIABLES, ROOT } from './settings.ts'
 
-export type { LoadOptions } from './files.ts'
-export { parseDuration, parseSize } from './quantities.ts'
-
 /** Where a load looks: for `verificar`, and for a watcher that waits for a file to appear. */
 export interface Search {
   readonly instancia: string
@@ -96,7 +93,7 @@ export function loadWorkerConfig(options: LoadOptions = {}, before: Config | nul
 }
 
 /** What `send` looks at, and what else is wrong. */
-export interface SendConfig {
+interface SendConfig {
   readonly config: Config
   /** What is wrong with parts that sending does not need; '' where nothing is. */
   readonly aside: string

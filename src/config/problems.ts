@@ -38,7 +38,7 @@ export class Problems {
   }
 
   /** What is wrong with whatever is read meanwhile concerns that part, wherever it is written. */
-  within<T>(part: string, read: () => T): T {
+  about<T>(part: string, read: () => T): T {
     const before = this.#part
     this.#part = part
     try {

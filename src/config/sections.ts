@@ -11,8 +11,8 @@ import {
   type Context,
   find,
   type Layer,
+  type Lookup,
   NOTHING,
-  type Reader,
   reportUnknownKeys,
   sectionLayer,
   setting,
@@ -30,7 +30,7 @@ const LISTENER_NAME = /^[\p{L}\p{N}_.-]{1,64}$/u
 export function sectionsConfig(context: Context, where: Locations, ini: IniFile | null): Sections {
   const found = sortSections(context, ini)
   const layer = (section: IniSection | undefined) => (section && ini ? sectionLayer(context, ini, section) : NOTHING)
-  const reader = (section: IniSection | undefined, name: string): Reader => ({
+  const lookup = (section: IniSection | undefined, name: string): Lookup => ({
     context,
     section: name,
     layers: [layer(section)],
@@ -38,8 +38,8 @@ export function sectionsConfig(context: Context, where: Locations, ini: IniFile 
 
   const strategies = new Map<string, RetryStrategy>()
   for (const [name, section] of found.named.reintentos)
-    strategies.set(name, strategy(reader(section, section.name), name))
-  const defaultStrategy = strategy(reader(found.single.get('reintentos'), 'reintentos'), DEFAULT_STRATEGY_NAME)
+    strategies.set(name, strategy(lookup(section, section.name), name))
+  const defaultStrategy = strategy(lookup(found.single.get('reintentos'), 'reintentos'), DEFAULT_STRATEGY_NAME)
   const clients = new Map([...found.named.cliente].map(([name, section]) => [name, layer(section)]))
   const used = { clients: new Set<string>(), strategies: new Set<string>() }
 
@@ -51,9 +51,9 @@ export function sectionsConfig(context: Context, where: Locations, ini: IniFile 
   const listeners = new Map<string, ListenerConfig>()
   for (const [name, section] of found.named.listener) {
     const place = { file: ini!.path, line: section.line, section: section.name }
-    const own = reader(section, section.name)
+    const own = lookup(section, section.name)
     // Its client's file and its certificates too.
-    const listener = context.problems.within(section.name, () => listenerConfig(own, name, place, around))
+    const listener = context.problems.about(section.name, () => listenerConfig(own, name, place, around))
     listeners.set(name, listener)
     used.strategies.add(listener.strategy.name)
     used.clients.add(section.entries.get('cliente')?.values[0]?.trim() ?? '')
@@ -62,8 +62,8 @@ export function sectionsConfig(context: Context, where: Locations, ini: IniFile 
   warnAboutUnused(context, ini, found, used)
   return {
     redis: redisConfig(context, layer(found.single.get('redis_config'))),
-    audit: context.problems.within('auditoria', () => auditConfig(context, layer(found.single.get('auditoria')))),
-    workers: values(reader(found.single.get('workers'), 'workers'), WORKERS),
+    audit: context.problems.about('auditoria', () => auditConfig(context, layer(found.single.get('auditoria')))),
+    workers: values(lookup(found.single.get('workers'), 'workers'), WORKERS),
     defaultStrategy,
     listeners,
   }
@@ -178,29 +178,29 @@ function warnAboutUnused(
 
 /** `ini` is [redis_config]. */
 function redisConfig(context: Context, ini: Layer): RedisConfig {
-  const reader: Reader = { context, section: 'redis_config', layers: withVariables(context, REDIS, ini) }
+  const lookup: Lookup = { context, section: 'redis_config', layers: withVariables(context, REDIS, ini) }
   checkSentinels(
-    reader,
-    setting(reader, REDIS, 'sentinelas').length > 0,
-    setting(reader, REDIS, 'sentinela_maestro') !== null,
+    lookup,
+    setting(lookup, REDIS, 'sentinelas').length > 0,
+    setting(lookup, REDIS, 'sentinela_maestro') !== null,
   )
-  const tls = setting(reader, REDIS, 'tls')
-  const ca = readPem(reader, REDIS, 'ca')
-  const written = find(reader.layers, 'ca')
+  const tls = setting(lookup, REDIS, 'tls')
+  const ca = readPem(lookup, REDIS, 'ca')
+  const written = find(lookup.layers, 'ca')
   if (written && !tls) context.problems.warn(written.place, 'no tiene efecto: tls no está activado.')
-  return { ...values(reader, REDIS), ca }
+  return { ...values(lookup, REDIS), ca }
 }
 
-function checkSentinels(reader: Reader, sentinels: boolean, master: boolean): void {
-  const { problems } = reader.context
-  const written = find(reader.layers, sentinels ? 'sentinelas' : 'sentinela_maestro')
+function checkSentinels(lookup: Lookup, sentinels: boolean, master: boolean): void {
+  const { problems } = lookup.context
+  const written = find(lookup.layers, sentinels ? 'sentinelas' : 'sentinela_maestro')
   if (sentinels && !master) {
     problems.add(
       written!.place,
       'hay sentinelas, pero falta sentinela_maestro: el nombre que el maestro tiene en ellas.',
     )
   }
-  if (master && !sentinels && find(reader.layers, 'sentinelas') === null) {
+  if (master && !sentinels && find(lookup.layers, 'sentinelas') === null) {
     problems.warn(written!.place, 'no tiene efecto: no hay sentinelas.')
   }
 }
@@ -217,28 +217,28 @@ const MINUTE = 60_000
  * `[reintentos]` or a `[reintentos NOMBRE]`. Each named strategy stands alone: what it does not say is the program's default,
  * not the unnamed section's.
  */
-function strategy(reader: Reader, name: string): RetryStrategy {
-  const kind = setting(reader, STRATEGY, 'estrategia')
+function strategy(lookup: Lookup, name: string): RetryStrategy {
+  const kind = setting(lookup, STRATEGY, 'estrategia')
   const common = {
     name,
-    jitter: setting(reader, STRATEGY, 'jitter') / 100,
-    expiry: setting(reader, STRATEGY, 'vencimiento'),
+    jitter: setting(lookup, STRATEGY, 'jitter') / 100,
+    expiry: setting(lookup, STRATEGY, 'vencimiento'),
   }
-  warnAboutIdle(reader, STRATEGY, kind, 'estrategia')
-  if (kind === 'lista') return { ...common, kind, delays: setting(reader, STRATEGY, 'esperas') }
+  warnAboutIdle(lookup, STRATEGY, kind, 'estrategia')
+  if (kind === 'lista') return { ...common, kind, delays: setting(lookup, STRATEGY, 'esperas') }
 
   const first =
     kind === 'exponencial'
-      ? setting(reader, STRATEGY, 'espera_inicial')
-      : setting(reader, STRATEGY, 'espera_inicial', MINUTE)
-  const attempts = setting(reader, STRATEGY, 'intentos')
+      ? setting(lookup, STRATEGY, 'espera_inicial')
+      : setting(lookup, STRATEGY, 'espera_inicial', MINUTE)
+  const attempts = setting(lookup, STRATEGY, 'intentos')
   if (kind === 'fija') return { ...common, kind, first, attempts }
 
-  const max = setting(reader, STRATEGY, 'espera_maxima', Math.max(first, STRATEGY.espera_maxima.default))
-  const written = find(reader.layers, 'espera_maxima')
+  const max = setting(lookup, STRATEGY, 'espera_maxima', Math.max(first, STRATEGY.espera_maxima.default))
+  const written = find(lookup.layers, 'espera_maxima')
   if (written && max < first) {
-    reader.context.problems.add(written.place, 'es menor que espera_inicial: ninguna espera cumpliría las dos.')
+    lookup.context.problems.add(written.place, 'es menor que espera_inicial: ninguna espera cumpliría las dos.')
   }
   if (kind === 'lineal') return { ...common, kind, first, max, attempts }
-  return { ...common, kind, first, max, attempts, factor: setting(reader, STRATEGY, 'factor') }
+  return { ...common, kind, first, max, attempts, factor: setting(lookup, STRATEGY, 'factor') }
 }

@@ -8,9 +8,10 @@
 import { type Stats, statSync } from 'node:fs'
 import type { Millis } from '../model/message.ts'
 import type { Config } from './config.ts'
-import { configPaths, type LoadOptions, searchPlaces } from './load.ts'
+import type { LoadOptions } from './files.ts'
+import { configPaths, searchPlaces } from './load.ts'
 
-export interface WatchOptions {
+interface WatchOptions {
   /** Between looks. */
   readonly every?: Millis
   /** A file that changed must then stay as it is for so long before it is read: whoever writes it may be in the middle. */

@@ -1,7 +1,8 @@
 /** A worker as a process: its signals, the reload of its configuration, its end. */
 import { hostname } from 'node:os'
 import type { Config } from '../config/config.ts'
-import { type LoadOptions, loadWorkerConfig } from '../config/load.ts'
+import type { LoadOptions } from '../config/files.ts'
+import { loadWorkerConfig } from '../config/load.ts'
 import { ConfigWatcher, type Reread } from '../config/watch.ts'
 import { LAUNCH_FOLDER } from '../launch-folder.ts'
 import { createLog } from './log.ts'

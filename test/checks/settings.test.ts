@@ -1,6 +1,6 @@
 /** The table of settings that `verificar` shows. */
 import { expect, test } from 'vitest'
-import { settingRows } from '../../src/checks/settings.ts'
+import { settingRows } from '../../src/checks/configuration.ts'
 import { folder } from '../config/folder.ts'
 
 const INI = `

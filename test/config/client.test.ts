@@ -1,6 +1,7 @@
 import { chmodSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { below, isLoopback } from '../../src/config/client.ts'
 import { errorsOf, folder, load } from './folder.ts'
 
 const CLIENT = '[cliente c]\nto = https://c.example/rest\nauth_tipo = digest\nauth_usuario = u\nauth_password = p\n'
@@ -130,4 +131,25 @@ describe('servicio: the cliente.ini of toba', () => {
     chmodSync(place.write('rest/personas/cliente.ini', TOBA), 0o644)
     expect(place.load().warnings).toEqual([expect.stringContaining('cualquier usuario puede leerlo')])
   })
+})
+
+test.each([
+  ['https://h/rest/', 'https://h/rest/v1/'],
+  ['https://h/rest', 'https://h/rest/v1/'],
+  ['https://h', 'https://h/v1/'],
+  ['https://h/rest?k=1', 'https://h/rest/v1/?k=1'],
+])('%s has its version at %s', (base, versioned) => {
+  expect(below(base, 'v1')).toBe(versioned)
+})
+
+test.each([
+  ['http://localhost:1/', true],
+  ['http://127.1.2.3/', true],
+  ['http://[::1]/', true],
+  ['http://2130706433/', true],
+  ['http://10.0.0.1/', false],
+  ['http://localhost.example/', false],
+  ['http://127.0.0.1.example/', false],
+])('%s is this machine: %s', (url, expected) => {
+  expect(isLoopback(url)).toBe(expected)
 })

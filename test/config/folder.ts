@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { onTestFinished } from 'vitest'
 import type { Config, ListenerConfig } from '../../src/config/config.ts'
-import { type LoadOptions, loadConfig } from '../../src/config/load.ts'
+import type { LoadOptions } from '../../src/config/files.ts'
+import { loadConfig } from '../../src/config/load.ts'
 import { ConfigError } from '../../src/errors.ts'
 
 export interface Folder {

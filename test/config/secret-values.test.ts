@@ -1,6 +1,6 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: ${VAR} is the syntax under test
 import { describe, expect, test } from 'vitest'
-import { settingRows } from '../../src/checks/settings.ts'
+import { settingRows } from '../../src/checks/configuration.ts'
 import { errorsOf, listener, listenerIni, load } from './folder.ts'
 
 const environment = { V: 'valor-de-variable', CORTO: 'abc' }

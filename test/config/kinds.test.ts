@@ -1,5 +1,7 @@
+/** Kinds of value with a grammar of their own: durations, sizes, the words of `exec:`. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { splitArguments } from '../../src/config/listener-kinds.ts'
 import { formatDuration, formatSize, parseDuration, parseSize } from '../../src/config/quantities.ts'
 
 test.each([
@@ -47,4 +49,30 @@ test.each(['', 'k', '-1', '1T', '1,5k', '9'.repeat(15).concat('G')])('size %j is
 test('what is formatted parses back', () => {
   fc.assert(fc.property(fc.nat(), (n) => parseDuration(formatDuration(n)) === (n === 0 ? 0 : n)))
   fc.assert(fc.property(fc.nat(), (n) => parseSize(formatSize(n)) === n))
+})
+
+test.each([
+  ['/opt/x --ok', ['/opt/x', '--ok']],
+  ['  a   b  ', ['a', 'b']],
+  ['a "b c" \'d e\'', ['a', 'b c', 'd e']],
+  ['a"b c"d', ['ab cd']],
+  ['a "" \'\'', ['a', '', '']],
+  ['a\\ b', ['a b']],
+  ['"a\\"b\\\\c\\n"', ['a"b\\c\\n']],
+  ["'a\\b'", ['a\\b']],
+  ['$HOME `x` ; | > *', ['$HOME', '`x`', ';', '|', '>', '*']],
+  ['', []],
+  ['a "b', null],
+  ["a 'b", null],
+])('%j → %j', (text, argv) => {
+  expect(splitArguments(text)).toEqual(argv)
+})
+
+test('quoted arguments come out as they went in', () => {
+  fc.assert(
+    fc.property(fc.array(fc.string()), (argv) => {
+      const written = argv.map((word) => `"${word.replace(/["\\]/g, '\\$&')}"`).join(' ')
+      expect(splitArguments(written)).toEqual(argv)
+    }),
+  )
 })
