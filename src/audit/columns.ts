@@ -63,23 +63,3 @@ function element(value: Value): string {
   if (typeof value === 'string') return `"${value.replace(/["\\]/g, '\\$&')}"`
   return String(value)
 }
-
-/**
- * Parts of at most `count` rows and about `bytes` bytes each: a batch of large bodies is not one giant statement.
- * @param size bytes of a row, roughly
- */
-export function* parts<Row>(rows: readonly Row[], count: number, bytes: number, size: (row: Row) => number) {
-  let part: Row[] = []
-  let total = 0
-  for (const row of rows) {
-    const more = size(row)
-    if (part.length > 0 && (part.length >= count || total + more > bytes)) {
-      yield part
-      part = []
-      total = 0
-    }
-    part.push(row)
-    total += more
-  }
-  if (part.length > 0) yield part
-}

@@ -8,9 +8,10 @@
  */
 import type { AuditConfig } from '../config/config.ts'
 import type { Millis } from '../model/message.ts'
+import { parts } from '../model/parts.ts'
 import type { AuditBackend } from './backend.ts'
 import { copyInto, encodeRows, Unencodable } from './binary-rows.ts'
-import { insertParameters, parts } from './columns.ts'
+import { insertParameters } from './columns.ts'
 import { type Database, openDatabase, repeated, type Scope, type Session } from './database.ts'
 import { textRules } from './encoding.ts'
 import type { AuditEvent } from './event.ts'

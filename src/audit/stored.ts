@@ -4,7 +4,8 @@
  * Bodies are read in parts of bounded size: a backlog of large messages never has to fit into memory.
  */
 import type { Bytes, Message } from '../model/message.ts'
-import { arrayLiteral, parts } from './columns.ts'
+import { parts } from '../model/parts.ts'
+import { arrayLiteral } from './columns.ts'
 import type { Session } from './database.ts'
 import { original } from './encoding.ts'
 import type { DeliveryState } from './event.ts'

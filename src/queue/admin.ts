@@ -197,10 +197,10 @@ export class QueueAdmin {
     return code === 1
   }
 
-  /** Tells the workers that there is something to claim: a hint. */
+  /** Tells the workers that there is something to claim, and to dispatch. */
   wake(): void {
-    this.#queue.redis.publish(this.#queue.keys.wake, 'c').catch(() => {})
-    this.#queue.redis.publish(this.#queue.keys.wake, '').catch(() => {})
+    void this.#queue.wake('claim')
+    void this.#queue.wake('dispatch')
   }
 }
 

@@ -48,7 +48,7 @@ function lasts(held: Pause, until: Date | null): boolean {
 export async function resume(queue: Queue, listeners: readonly string[]): Promise<Set<string>> {
   const held = await pauses(queue)
   if (listeners.length > 0) await queue.redis.hdel(queue.keys.paused, ...listeners)
-  await queue.redis.publish(queue.keys.wake, 'c').catch(() => 0)
+  await queue.wake('claim')
   return new Set(listeners.filter((name) => held.has(name)))
 }
 

@@ -96,6 +96,9 @@ export const FIELD_END = '\x1f'
 const PEEK_BYTES: Bytes = 1024 * 1024
 const DEDUPE_SECONDS = 24 * 3600
 
+/** What is published on `aviso`: there is something to dispatch, something to claim. Foreign programs may publish anything. */
+export const WAKE = { dispatch: '', claim: 'c' } as const
+
 export class Queue {
   readonly keys: Keys
   readonly redis: Redis
@@ -122,6 +125,11 @@ export class Queue {
     return (this.redis.stream?.writableLength ?? 0) > 0
   }
 
+  /** Tells the workers that there is something: a hint, which may get lost or be forbidden. Never rejects. */
+  async wake(what: keyof typeof WAKE): Promise<void> {
+    await this.redis.publish(this.keys.wake, WAKE[what]).catch(() => 0)
+  }
+
   /** Redis's clock, whole ms since epoch: the one that decides about due times. */
   async now(): Promise<number> {
     const [seconds, micros] = await this.redis.time()
@@ -132,8 +140,7 @@ export class Queue {
   async enqueue(envelopes: readonly (string | Buffer)[]): Promise<void> {
     if (envelopes.length === 0) return
     const pushed = this.redis.lpush(this.keys.inbox, ...envelopes)
-    // A hint alone: whether it may be published is not the sender's problem.
-    this.redis.publish(this.keys.wake, '').catch(() => {})
+    void this.wake('dispatch')
     await pushed
   }
 
@@ -141,7 +148,7 @@ export class Queue {
   async enqueueOnce(key: string, id: string, envelope: string | Buffer): Promise<string> {
     const args = [this.keys.dedupePrefix + key, this.keys.inbox, id, envelope, DEDUPE_SECONDS]
     const first = await this.#scripts.enqueueOnce(2, ...args)
-    this.redis.publish(this.keys.wake, '').catch(() => {})
+    void this.wake('dispatch')
     return String(first)
   }
 

@@ -12,6 +12,7 @@ import { standInLaunchFolder } from '../launch-folder.ts'
 import type { Millis } from '../model/message.ts'
 import { packageRoot } from '../package-root.ts'
 import type { WorkerContext } from './context.ts'
+import { atMost } from './waiting.ts'
 
 /** What the thread is started with. */
 export interface ThreadData {
@@ -119,15 +120,11 @@ export class AuditThread {
       thread.on('exit', () => resolve(new Unavailable('el hilo de auditoría terminó antes de tiempo')))
     })
     this.#send({ kind: 'finish', patience })
-    let timer: NodeJS.Timeout | undefined
-    const tooLong = new Promise<ResthooksError>((resolve) => {
-      timer = setTimeout(
-        () => resolve(new Unavailable('el hilo de auditoría no terminó a tiempo')),
-        patience + CLOSE_MS,
-      )
-    })
-    const failure = await Promise.race([ended, tooLong])
-    clearTimeout(timer)
+    const failure = await atMost(
+      patience + CLOSE_MS,
+      ended,
+      () => new Unavailable('el hilo de auditoría no terminó a tiempo'),
+    )
     await thread.terminate()
     return failure
   }

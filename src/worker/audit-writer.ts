@@ -42,6 +42,7 @@ export class AuditWriter {
   readonly bell = new Signal()
   /** The last thing that was written arrived. */
   wrote = false
+  #away = false
   #stopping = false
   /** After a start, a failure, or an inheritance: what was read and not written comes first. */
   #pendingFirst = true
@@ -101,7 +102,7 @@ export class AuditWriter {
     try {
       const count = await this.#pass()
       if (count >= WORTHWHILE || this.#reader.wasFull) return 0
-      // Whoever writes an event of this worker rings, and its lookout does for those of others.
+      // Whoever writes an event of this worker rings, and its poller does for those of others.
       return count > 0 ? GATHER_MS : LONGEST_SLEEP
     } catch (error) {
       this.#pendingFirst = true
@@ -114,14 +115,19 @@ export class AuditWriter {
   failed(error: ResthooksError): number {
     this.wrote = false
     if (error instanceof ConfigError) this.#options.refused()
-    if (!this.#options.outage.active) this.#options.away(true)
+    this.#setAway(true)
     return this.#options.outage.failed(error)
   }
 
   /** Postgres can be worked with. */
   worked(): void {
-    if (this.#options.outage.active) this.#options.away(false)
+    this.#setAway(false)
     this.#options.outage.worked()
+  }
+
+  #setAway(away: boolean): void {
+    if (away !== this.#away) this.#options.away(away)
+    this.#away = away
   }
 
   /** @returns how many entries were written */

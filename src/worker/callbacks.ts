@@ -12,8 +12,7 @@ import { encodeEnvelope } from '../queue/envelope-write.ts'
 import { CALLBACK_LANE, callbackName } from '../queue/keys.ts'
 import type { Claimed, LaneSpec, Settlement, Verdict } from '../queue/queue.ts'
 import type { WorkerContext } from './context.ts'
-import { waitForDescriptors } from './deliveries.ts'
-import { type Executor, notUnderstood } from './lane.ts'
+import { type Executor, notUnderstood, waitForDescriptors } from './lane.ts'
 
 /** Callbacks at once in one process; of one listener half of them. */
 const AT_ONCE = 20

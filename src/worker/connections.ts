@@ -5,17 +5,15 @@
  */
 import type { Config, RedisConfig } from '../config/config.ts'
 import type { Millis } from '../model/message.ts'
-import { Queue } from '../queue/queue.ts'
+import { Queue, WAKE } from '../queue/queue.ts'
 import { connectForever, connectOnce, reconnectWith } from '../queue/redis.ts'
 import { HEARTBEAT_MS } from './heartbeat.ts'
 import type { Logger } from './log.ts'
 
 /** For the worker's own connection, after a probe that worked. */
 const CONNECT_PATIENCE: Millis = 5_000
-/** Told to the other workers after a dispatch: there is something to claim. */
-const WAKE_CLAIMS = 'c'
 
-export interface News {
+interface News {
   /** There may be something to dispatch. */
   inbox(): void
   /** There may be something to claim. */
@@ -51,7 +49,7 @@ export class Connections {
   }
 
   listen(news: News): void {
-    this.#subscriber.on('message', (_channel, text) => (text === WAKE_CLAIMS ? news.claims() : news.inbox()))
+    this.#subscriber.on('message', (_channel, text) => (text === WAKE.claim ? news.claims() : news.inbox()))
     const subscribe = () => {
       this.#subscriber.subscribe(this.queue.keys.wake).catch(() => {})
       // Whatever was announced while nobody listened.
@@ -63,10 +61,6 @@ export class Connections {
     this.#asking = setInterval(() => void this.#subscriber.ping().catch(() => {}), HEARTBEAT_MS)
     this.#asking.unref()
     this.queue.redis.on('ready', () => news.back())
-  }
-
-  announceClaims(): void {
-    this.queue.redis.publish(this.queue.keys.wake, WAKE_CLAIMS).catch(() => {})
   }
 
   /** Other credentials or another place, without dropping anything. */

@@ -10,9 +10,7 @@ import { writeAttempt } from '../queue/audit-stream.ts'
 import { decodeEnvelope } from '../queue/envelope.ts'
 import type { Claimed, LaneSpec, Settlement, Verdict } from '../queue/queue.ts'
 import type { WorkerContext } from './context.ts'
-import { type Executor, notUnderstood } from './lane.ts'
-import type { Outage } from './outage.ts'
-import { Signal } from './waiting.ts'
+import { type Executor, notUnderstood, waitForDescriptors } from './lane.ts'
 
 export function laneSpecOf(listener: ListenerConfig): LaneSpec {
   return {
@@ -170,19 +168,6 @@ export class DeliveryExecutor implements Executor {
         }
     }
   }
-}
-
-/**
- * Said once an outage; and the slot is held for a moment, a few seconds at most, so that nothing is tried in a hot loop.
- * @param signal ends the wait: the drain, or a lost lease
- */
-export async function waitForDescriptors(outage: Outage, detail: string, signal: StopSignal): Promise<void> {
-  const end = new Signal()
-  const ring = () => end.ring()
-  signal.addEventListener('abort', ring)
-  if (signal.aborted) ring()
-  await end.wait(outage.failed(new Error(detail)) * 5)
-  signal.removeEventListener('abort', ring)
 }
 
 const RESULTS: Readonly<Record<Verdict, AttemptRecord['result']>> = {

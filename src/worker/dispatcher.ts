@@ -23,7 +23,7 @@ export interface DispatchPass {
   readonly now: number
 }
 
-export interface DispatchEvents extends LoopEvents {
+interface DispatchEvents extends LoopEvents {
   /** False: nothing is to be taken now; the bell rings when that changes. */
   open(): boolean
   /** These listeners get something, while Redis is still at it: a claim sent now comes right after. */

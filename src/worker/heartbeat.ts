@@ -18,7 +18,7 @@ const LEAST_WATCH_MS: Millis = 100
 /** And no less often while deliveries are stopped: Postgres may have caught up. */
 const STOPPED_WATCH_MS: Millis = 500
 
-export interface HeartbeatEvents {
+interface HeartbeatEvents {
   /** Redis time, ms since epoch. */
   clock(now: number): void
   /** Whether Postgres takes nothing at present. */

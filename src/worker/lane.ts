@@ -5,6 +5,8 @@ import type { StopSignal } from '../delivery/exchange.ts'
 import type { Bytes } from '../model/message.ts'
 import type { Claimed, LaneSpec, Settlement } from '../queue/queue.ts'
 import type { Logger } from './log.ts'
+import type { Outage } from './outage.ts'
+import { Signal } from './waiting.ts'
 
 /** Does the work of one claimed delivery; never rejects. */
 export interface Executor {
@@ -130,4 +132,17 @@ export function notUnderstood(lane: LaneSpec, { id, fence, number }: Claimed, wh
     message: null,
     events: [],
   }
+}
+
+/**
+ * Said once an outage; and the slot is held for a moment, a few seconds at most, so that nothing is tried in a hot loop.
+ * @param signal ends the wait: the drain, or a lost lease
+ */
+export async function waitForDescriptors(outage: Outage, detail: string, signal: StopSignal): Promise<void> {
+  const end = new Signal()
+  const ring = () => end.ring()
+  signal.addEventListener('abort', ring)
+  if (signal.aborted) ring()
+  await end.wait(outage.failed(new Error(detail)) * 5)
+  signal.removeEventListener('abort', ring)
 }

@@ -9,6 +9,7 @@
  * connection and a worker that die in the same moment.
  */
 import { Stopper, type StopSignal } from '../delivery/exchange.ts'
+import { parts } from '../model/parts.ts'
 import type { Claimed, Held, Queue } from '../queue/queue.ts'
 import type { WorkerContext } from './context.ts'
 
@@ -91,9 +92,7 @@ export class Leases {
 
   /** In steps, all of them sent before the first one is answered. */
   async #renewAll(leases: readonly Lease[]): Promise<void> {
-    const steps: Lease[][] = []
-    for (let i = 0; i < leases.length; i += AT_ONCE) steps.push(leases.slice(i, i + AT_ONCE))
-    await Promise.all(steps.map((step) => this.#renewStep(step)))
+    await Promise.all([...parts(leases, AT_ONCE)].map((step) => this.#renewStep(step)))
   }
 
   async #renewStep(leases: readonly Lease[]): Promise<void> {

@@ -71,7 +71,7 @@ export abstract class Loop<Events extends LoopEvents = LoopEvents> {
   }
 }
 
-export interface PollerEvents extends LoopEvents {
+interface PollerEvents extends LoopEvents {
   seen(what: Seen): void
 }
 

@@ -15,7 +15,7 @@ const LOOK_EVERY: Millis = 10 * 60_000
 /** Longer than a night, shorter than a day. */
 const LOCK_SECONDS = 20 * 3600
 
-export interface NightlyPurge {
+interface NightlyPurge {
   stop(): void
 }
 

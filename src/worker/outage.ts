@@ -57,10 +57,6 @@ export class Outage {
     this.#calm = calm
   }
 
-  get active(): boolean {
-    return this.#since !== null
-  }
-
   /**
    * @param who failed, where several parts use the same neighbour
    * @returns ms to wait before the next try: from 50 ms doubling to half a second, with jitter

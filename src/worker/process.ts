@@ -12,7 +12,7 @@ import { Worker } from './worker.ts'
 /** Credentials are refused with every try: the files are read again less often than that. */
 const REFUSED_EVERY_MS = 2_000
 
-export interface ProcessOptions {
+interface ProcessOptions {
   /** Where the configuration is; it is read again at every reload. */
   readonly place: LoadOptions
   readonly once: boolean

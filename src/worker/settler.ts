@@ -5,6 +5,8 @@
  * couple of milliseconds are waited for more. A batch that could not be written stays, in order, until Redis is back, and an
  * outcome whose lane has a key of another type until that is repaired: none is ever thrown away.
  */
+import type { Bytes } from '../model/message.ts'
+import { parts } from '../model/parts.ts'
 import type { Queue, Settlement } from '../queue/queue.ts'
 import { causeOf, isRedisOutage, redisTrouble } from '../queue/redis.ts'
 import type { WorkerContext } from './context.ts'
@@ -19,7 +21,7 @@ const BUSY = 8
 /** What no lane took is told again after this. */
 const TELL_AGAIN_MS = 1_000
 
-export type Settled = (settlement: Settlement, applied: boolean) => void
+type Settled = (settlement: Settlement, applied: boolean) => void
 
 export class Settler {
   readonly #queue: Queue
@@ -64,7 +66,7 @@ export class Settler {
     while (this.#waiting.length > 0 && !this.#abandoned) {
       if (this.#context.inFlight() >= BUSY && this.#waiting.length < AT_MOST) await sleep(GATHER_MS)
       else await null
-      const batch = this.#nextBatch()
+      const [batch = []] = parts(this.#waiting, AT_MOST, AT_MOST_BYTES, sizeOf)
       try {
         await this.#write(batch)
         this.#context.redisOutage.worked(this)
@@ -85,18 +87,6 @@ export class Settler {
       if (!this.#abandoned) for (const each of stuck) this.add(each)
     }
     setTimeout(again, TELL_AGAIN_MS).unref()
-  }
-
-  #nextBatch(): Settlement[] {
-    let bytes = 0
-    let count = 0
-    for (const { events, callback, message } of this.#waiting) {
-      for (const { json } of events) bytes += json.length
-      bytes += (callback?.length ?? 0) + (message?.length ?? 0)
-      if (count > 0 && (bytes > AT_MOST_BYTES || count >= AT_MOST)) break
-      count += 1
-    }
-    return this.#waiting.slice(0, count)
   }
 
   /** One that Redis refuses for itself is set apart by halving, so that it does not hold up the rest. */
@@ -127,4 +117,8 @@ export class Settler {
       this.#settled(batch[0]!, false)
     }
   }
+}
+
+function sizeOf({ events, callback, message }: Settlement): Bytes {
+  return events.reduce((sum, { json }) => sum + json.length, (callback?.length ?? 0) + (message?.length ?? 0))
 }

@@ -34,7 +34,7 @@ import { Settler } from './settler.ts'
 import { shutDown, untilQuiet, type WorkerParts } from './shutdown.ts'
 import { StatusServer } from './status-server.ts'
 
-export interface WorkerOptions {
+interface WorkerOptions {
   readonly config: Config
   readonly version: string
   readonly log: Logger
@@ -275,7 +275,7 @@ export class Worker {
     if (moved === 0) return
     this.#parts.audit.ring()
     this.#parts.heartbeat.bell.ring()
-    if (moved > 1) this.#connections.announceClaims()
+    if (moved > 1) void this.#parts.queue.wake('claim')
   }
 
   #seen({ now, inbox, lanes, audit }: Seen): void {

@@ -19,24 +19,6 @@ const entryOf = (size: number): AuditEntry => ({
   size,
 })
 
-test('a writer that starts before a gigabyte of large messages reads it in small parts', async () => {
-  const size = 1024 * 1024
-  let left = 1000
-  const bytes: number[] = []
-  const read = async (count: number) => {
-    const n = Math.min(count, left)
-    left -= n
-    bytes.push(n * size)
-    return Array.from({ length: n }, () => entryOf(size))
-  }
-  const reader = { pending: async () => [], fresh: read, acknowledge: async () => {} } as unknown as AuditReader
-  const backend = { write: async () => {} } as unknown as AuditBackend
-  const writer = new AuditWriter(reader, backend, options)
-  await writer.drain(1000)
-  expect(left).toBe(0)
-  expect(Math.max(...bytes)).toBeLessThanOrEqual(64 * size)
-})
-
 test('what is read for the first time at the end, and refused, is not taken for written', async () => {
   let handedOut: readonly AuditEntry[] = []
   let waiting = [entryOf(1)]
