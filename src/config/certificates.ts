@@ -11,7 +11,7 @@ import tls from 'node:tls'
 import type { TlsConfig } from './config.ts'
 import { isReadableByOthers, reason } from './files.ts'
 import { find, type Lookup, setting, showInForce } from './layers.ts'
-import type { Place } from './problems.ts'
+import type { Position } from './problems.ts'
 import { CONNECTION, type Section } from './settings.ts'
 
 const CERTIFICATE = '-----BEGIN CERTIFICATE-----'
@@ -27,7 +27,7 @@ export function readPem(lookup: Lookup, rows: Section, key: string): string | nu
     ? certificateProblem(file.path, pem)
     : `${file.path} no contiene un certificado PEM («${CERTIFICATE}»).`
   if (problem === null) return pem
-  lookup.context.problems.add(file.place, problem)
+  lookup.context.problems.add(file.position, problem)
   return null
 }
 
@@ -50,29 +50,29 @@ export function tlsConfig(lookup: Lookup): TlsConfig {
   if (cert === null) return { ca, client: null }
   const { problems } = lookup.context
   if (/\.(?:p12|pfx)$/i.test(cert.path)) {
-    if (key) problems.warn(key.place, 'no tiene efecto: un .p12 o .pfx ya trae su clave.')
+    if (key) problems.warn(key.position, 'no tiene efecto: un .p12 o .pfx ya trae su clave.')
     const problem = contextProblem({ pfx: cert.bytes, ...passphraseOf(passphrase) }, cert.path)
-    if (problem !== null) problems.add(cert.place, problem)
+    if (problem !== null) problems.add(cert.position, problem)
     return { ca, client: { kind: 'pkcs12', bundle: cert.bytes, passphrase } }
   }
   const pem = pemText(cert.bytes)
   const keyPem = key === null ? pem : pemText(key.bytes)
   if (!pem.includes(CERTIFICATE)) {
-    problems.add(cert.place, `${cert.path} no contiene un certificado PEM (si es PKCS#12, llámelo .p12 o .pfx).`)
+    problems.add(cert.position, `${cert.path} no contiene un certificado PEM (si es PKCS#12, llámelo .p12 o .pfx).`)
   } else if (!PRIVATE_KEY.test(keyPem)) {
     const where = key ?? cert
     // A key_file that could not be read was reported; that the certificate lacks the key is then no news.
     if (key !== null || find(lookup.layers, 'key_file') === null) {
-      problems.add(where.place, `${where.path} no contiene una clave privada PEM. Indíquela con key_file.`)
+      problems.add(where.position, `${where.path} no contiene una clave privada PEM. Indíquela con key_file.`)
     }
   } else if (passphrase === null && keyPem.includes('ENCRYPTED')) {
-    problems.add((key ?? cert).place, 'la clave privada está cifrada y falta cert_pwd.')
+    problems.add((key ?? cert).position, 'la clave privada está cifrada y falta cert_pwd.')
   } else {
     const problem = certificateProblem(cert.path, pem)
-    if (problem !== null) problems.add(cert.place, problem)
+    if (problem !== null) problems.add(cert.position, problem)
     else {
       const mismatch = pairProblem({ path: cert.path, pem }, { path: (key ?? cert).path, pem: keyPem }, passphrase)
-      if (mismatch !== null) problems.add((key ?? cert).place, mismatch)
+      if (mismatch !== null) problems.add((key ?? cert).position, mismatch)
     }
   }
   return { ca, client: { kind: 'pem', cert: pem, key: keyPem, passphrase } }
@@ -156,7 +156,11 @@ function contextProblem(options: Parameters<typeof tls.createSecureContext>[0], 
 }
 
 /** A file whose path is relative to the file that names it. */
-function readNamed(lookup: Lookup, rows: Section, key: string): { path: string; bytes: Buffer; place: Place } | null {
+function readNamed(
+  lookup: Lookup,
+  rows: Section,
+  key: string,
+): { path: string; bytes: Buffer; position: Position } | null {
   const { context } = lookup
   const name = setting(lookup, rows, key) as string | null
   const found = find(lookup.layers, key)
@@ -166,11 +170,14 @@ function readNamed(lookup: Lookup, rows: Section, key: string): { path: string; 
   try {
     const bytes = readFileSync(path)
     if (isReadableByOthers(path) && PRIVATE_KEY.test(bytes.toString('latin1'))) {
-      context.problems.warn(found.place, `cualquier usuario puede leer la clave privada de ${path}: chmod o-r ${path}`)
+      context.problems.warn(
+        found.position,
+        `cualquier usuario puede leer la clave privada de ${path}: chmod o-r ${path}`,
+      )
     }
-    return { path, bytes, place: found.place }
+    return { path, bytes, position: found.position }
   } catch (error) {
-    context.problems.add(found.place, `${path}: ${reason(error)}`)
+    context.problems.add(found.position, `${path}: ${reason(error)}`)
     return null
   }
 }

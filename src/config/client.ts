@@ -8,7 +8,7 @@ import type { Variable } from './env.ts'
 import { findFile, isReadableByOthers, type Locations } from './files.ts'
 import { parseIni } from './ini.ts'
 import { type Context, type Layer, NOTHING, sectionLayer, type Written, written } from './layers.ts'
-import { type Place, quoted } from './problems.ts'
+import { type Position, quoted } from './problems.ts'
 
 /** The layers of a service, most important first; reported and empty when there is none. */
 export function serviceLayers(
@@ -16,7 +16,7 @@ export function serviceLayers(
   where: Locations,
   ini: string | null,
   service: string,
-  place: Place,
+  position: Position,
 ): Layer[] {
   const credentials = credentialsLayer(context, service)
   const places = where.client(service, ini)
@@ -25,7 +25,7 @@ export function serviceLayers(
   if (file === null) {
     if (credentials.find('to')) return [credentials]
     context.problems.add(
-      place,
+      position,
       `no se encontró el cliente.ini del servicio ${quoted(service)}. Se buscó en: ${places.join(', ')}.`,
     )
     return [credentials]
@@ -54,7 +54,7 @@ function credentialsLayer(context: Context, service: string): Layer {
   if (found === null) return NOTHING
   const values = parseCredentials(found)
   if (values === null) {
-    const at = written(context, name, found).place
+    const at = written(context, name, found).position
     context.problems.add(at, 'no se entiende; se acepta «usuario:clave» o [["usuario","clave","url"]].')
     return NOTHING
   }

@@ -7,13 +7,13 @@
  */
 import { parse } from 'dotenv'
 import type { Origin } from './config.ts'
-import type { Place, Problems } from './problems.ts'
+import type { Position, Problems } from './problems.ts'
 
 interface EnvFile {
   readonly path: string
   readonly variables: ReadonlyMap<string, { readonly value: string; readonly line: number }>
   /** Those whose value cannot be read, and why. */
-  readonly broken: ReadonlyMap<string, { readonly place: Place; readonly message: string }>
+  readonly broken: ReadonlyMap<string, { readonly position: Position; readonly message: string }>
 }
 
 const ASSIGNMENT = /^\s*(?:export\s+)?([\w.-]+)\s*=[ \t]*(["'`]?)/
@@ -43,11 +43,11 @@ export function parseEnv(path: string, original: string, problems: Problems): En
     if (match) written.set(match[1]!, { line: index + 1, quote: match[2]! })
   })
 
-  const broken = new Map<string, { place: Place; message: string }>()
+  const broken = new Map<string, { position: Position; message: string }>()
   const refuse = (name: string, message: string) => {
-    const place = { file: path, line: written.get(name)?.line ?? 1, key: name }
-    broken.set(name, { place, message })
-    problems.about(`variable ${name}`, () => problems.add(place, message))
+    const position = { file: path, line: written.get(name)?.line ?? 1, key: name }
+    broken.set(name, { position, message })
+    problems.about(`variable ${name}`, () => problems.add(position, message))
   }
   const hidden = hideBackslashes(text)
   for (const name of hidden.wrong) {
@@ -121,7 +121,7 @@ export class Variables {
   /** Whether nobody needs to be told that the variable is missing: why was told, as a problem of whoever asks for it. */
   isExcused(name: string): boolean {
     const broken = this.file?.broken.get(name)
-    if (broken) this.#problems.add(broken.place, broken.message)
+    if (broken) this.#problems.add(broken.position, broken.message)
     return this.unreadable || broken !== undefined
   }
 

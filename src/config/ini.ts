@@ -55,7 +55,7 @@ export function parseIni(
     const line = index + 1
     const trimmed = original.trim()
     if (trimmed === '' || trimmed.startsWith(';') || trimmed.startsWith('#')) return
-    const place = { file: path, line, ...(section.name && { section: section.name }) }
+    const position = { file: path, line, ...(section.name && { section: section.name }) }
 
     if (trimmed.startsWith('[')) {
       const header = HEADER.exec(trimmed)
@@ -64,8 +64,8 @@ export function parseIni(
           .slice(1)
           .split(/[\];#]/)[0]!
           .trim()
-        const place = { file: path, line, section }
-        problems.add(place, 'la sección no se cierra con «]», o le sigue algo que no es un comentario.')
+        const position = { file: path, line, section }
+        problems.add(position, 'la sección no se cierra con «]», o le sigue algo que no es un comentario.')
         // Its keys are not those of the section before.
         unreadable = true
         return
@@ -81,25 +81,28 @@ export function parseIni(
     const equals = trimmed.indexOf('=')
     const name = trimmed.slice(0, Math.max(0, equals)).trimEnd()
     if (name === '') {
-      problems.add(place, 'la línea no tiene la forma «clave = valor». Si es un comentario, empiécela con «;».')
+      problems.add(position, 'la línea no tiene la forma «clave = valor». Si es un comentario, empiécela con «;».')
       return
     }
     const list = name.endsWith('[]')
     const key = list ? name.slice(0, -2).trimEnd() : name
     if (key === '') {
-      problems.add(place, 'falta el nombre de la clave antes de «[]».')
+      problems.add(position, 'falta el nombre de la clave antes de «[]».')
       return
     }
     const value = readValue(trimmed.slice(equals + 1).trimStart())
-    if (value.error !== undefined) problems.add({ ...place, key }, value.error)
-    if (value.warning !== undefined) problems.warn({ ...place, key }, value.warning)
+    if (value.error !== undefined) problems.add({ ...position, key }, value.error)
+    if (value.warning !== undefined) problems.warn({ ...position, key }, value.warning)
 
     const known = section.keys.get(key)
     if (!known) section.keys.set(key, { list, lines: [line] })
     else if (list && known.list) known.lines.push(line)
     else {
       if (repeated === 'error' || list !== known.list) {
-        problems.add({ ...place, key }, `la clave está repetida: ya está en la línea ${known.lines[0]}. Deje una sola.`)
+        problems.add(
+          { ...position, key },
+          `la clave está repetida: ya está en la línea ${known.lines[0]}. Deje una sola.`,
+        )
         return
       }
       known.lines = [line]

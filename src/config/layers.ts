@@ -9,7 +9,7 @@ import type { Origin, Source } from './config.ts'
 import { interpolate, type Range, type Variable, type Variables } from './env.ts'
 import type { IniFile, IniSection } from './ini.ts'
 import type { Kind } from './kinds.ts'
-import { type Place, type Problems, quoted } from './problems.ts'
+import { type Position, type Problems, quoted } from './problems.ts'
 import { isSecret, type SecretValues } from './secret-values.ts'
 import type { Section, Setting, ValueOf, Values } from './settings.ts'
 
@@ -35,7 +35,7 @@ export interface Written {
   /** As in the file, before `${VAR}` was replaced by what may be a secret. */
   readonly shown: string
   readonly isList: boolean
-  readonly place: Place
+  readonly position: Position
   readonly origin: Origin
   /** What relative paths in it are relative to. */
   readonly folder: string
@@ -53,12 +53,12 @@ export function sectionLayer(context: Context, file: IniFile, section: IniSectio
   const read = (key: string): Written | null => {
     const entry = section.entries.get(key)
     if (!entry) return null
-    const place = { file: file.path, line: entry.lines[0]!, section: section.name, key }
+    const position = { file: file.path, line: entry.lines[0]!, section: section.name, key }
     const texts: string[] = []
     const ranges: (readonly Range[])[] = []
     for (const [index, value] of entry.values.entries()) {
       const result = interpolate(value, context.variables)
-      const at = { ...place, line: entry.lines[index] ?? place.line }
+      const at = { ...position, line: entry.lines[index] ?? position.line }
       if (result.kind === 'text') {
         texts.push(result.text)
         ranges.push(result.ranges)
@@ -76,8 +76,8 @@ export function sectionLayer(context: Context, file: IniFile, section: IniSectio
       ranges,
       shown: entry.values.join(', '),
       isList: entry.list,
-      place,
-      origin: { kind: 'ini', file: file.path, line: place.line },
+      position,
+      origin: { kind: 'ini', file: file.path, line: position.line },
       folder: dirname(file.path),
     }
   }
@@ -115,7 +115,7 @@ export function written(context: Context, name: string, { value, origin, line }:
     ranges: [[[0, value.length]]],
     shown: value,
     isList: false,
-    place: { file, line, key: name },
+    position: { file, line, key: name },
     origin,
     folder: file === null ? context.cwd : dirname(file),
   }
@@ -182,7 +182,7 @@ export function requireKind(lookup: Lookup, key: string, kind: Kind<unknown>): v
 function readWritten<T>({ context }: Lookup, key: string, kind: Kind<T>, found: Written): T | null {
   if (found.texts === null) return null
   if (found.isList && !kind.list) {
-    context.problems.add(found.place, 'la clave no es una lista: quite los «[]».')
+    context.problems.add(found.position, 'la clave no es una lista: quite los «[]».')
     return null
   }
   context.secrets.collect(key, found.texts, found.ranges)
@@ -191,7 +191,7 @@ function readWritten<T>({ context }: Lookup, key: string, kind: Kind<T>, found: 
   // Hidden before it is cut: half a secret would not be known.
   const shown = isSecret(key) ? MASK : quoted(context.secrets.secrets().hide(found.shown))
   const hint = isSecret(key) ? '' : suggestion(found.shown, kind.words)
-  context.problems.add(found.place, `se encontró ${shown}; se acepta ${kind.accepted}.${hint}`)
+  context.problems.add(found.position, `se encontró ${shown}; se acepta ${kind.accepted}.${hint}`)
   return null
 }
 
@@ -204,7 +204,7 @@ function refuseEmpty({ context, layers }: Lookup, key: string, { list }: Kind<un
   const unfilled = UNFILLED.test(written.shown)
   if (!list && !unfilled) return
   const why = unfilled ? `está vacía: la variable de ${quoted(written.shown)} no tiene valor` : 'está vacía'
-  context.problems.add(written.place, `${why}. Un secreto vacío no protege nada: complételo, o quite la línea.`)
+  context.problems.add(written.position, `${why}. Un secreto vacío no protege nada: complételo, o quite la línea.`)
 }
 
 function remember(lookup: Lookup, key: string, found: Written | null, shown: Source['shown']): void {
@@ -226,7 +226,7 @@ function nameOf({ section }: Lookup, key: string): string {
 export function warnAboutIdle(lookup: Lookup, rows: Section, chosen: string, why: string): void {
   for (const [key, { only }] of Object.entries(rows)) {
     const idle = only === undefined || only.includes(chosen) ? null : find(lookup.layers, key)
-    if (idle) lookup.context.problems.warn(idle.place, `no tiene efecto con ${why} = ${chosen}.`)
+    if (idle) lookup.context.problems.warn(idle.position, `no tiene efecto con ${why} = ${chosen}.`)
   }
 }
 

@@ -8,7 +8,7 @@ import type { AuthConfig, BreakerConfig, CallbackSpec, ListenerConfig, RetryStra
 import { headerText } from './kinds.ts'
 import { find, type Layer, type Lookup, requireKind, setting, showInForce, values, warnAboutIdle } from './layers.ts'
 import { type CallbackTarget, ruleText } from './listener-kinds.ts'
-import type { Place } from './problems.ts'
+import type { Position } from './problems.ts'
 import { callbackShown, hiddenNames } from './secret-values.ts'
 import { CLIENT, CONNECTION, DELIVERY, REQUEST } from './settings.ts'
 
@@ -25,19 +25,19 @@ export interface Surroundings {
 /** The one of `url`, `cliente`, `servicio` that the section has. */
 export type Target =
   | { readonly kind: 'url' }
-  | { readonly kind: 'cliente'; readonly name: string; readonly place: Place }
-  | { readonly kind: 'servicio'; readonly name: string; readonly place: Place }
+  | { readonly kind: 'cliente'; readonly name: string; readonly position: Position }
+  | { readonly kind: 'servicio'; readonly name: string; readonly position: Position }
 
-/** @param own reads the section itself; @param place its header */
-export function listenerConfig(own: Lookup, name: string, place: Place, around: Surroundings): ListenerConfig {
-  const target = targetOf(own, place)
+/** @param own reads the section itself; @param position its header */
+export function listenerConfig(own: Lookup, name: string, position: Position, around: Surroundings): ListenerConfig {
+  const target = targetOf(own, position)
   const below = target === null || target.kind === 'url' ? [] : around.client(target)
   const lookup: Lookup = { ...own, layers: [...own.layers, ...below] }
-  const url = baseUrl(lookup, target, place)
-  const auth = authConfig(lookup, place)
+  const url = baseUrl(lookup, target, position)
+  const auth = authConfig(lookup, position)
   const headers = setting(own, REQUEST, 'cabeceras')
   checkHeaders(own, headers, auth)
-  warnAboutPlainHttp(own, url, auth, place)
+  warnAboutPlainHttp(own, url, auth, position)
   warnAboutTimes(own)
   warnAboutOrder(own)
   const request = values(own, REQUEST)
@@ -64,7 +64,7 @@ function warnAboutTimes(own: Lookup): void {
   const connect = setting(own, DELIVERY, 'espera_conexion')
   const total = setting(own, DELIVERY, 'espera_total')
   const written = find(own.layers, 'espera_conexion')
-  if (written && connect > total) own.context.problems.warn(written.place, 'no tiene efecto: supera a espera_total.')
+  if (written && connect > total) own.context.problems.warn(written.position, 'no tiene efecto: supera a espera_total.')
 }
 
 function warnAboutOrder(own: Lookup): void {
@@ -72,7 +72,7 @@ function warnAboutOrder(own: Lookup): void {
   const concurrency = setting(own, DELIVERY, 'concurrencia')
   const written = find(own.layers, 'concurrencia')
   if (!written || order !== 'estricto' || concurrency === 1) return
-  own.context.problems.warn(written.place, 'no tiene efecto: con orden = estricto se entrega de a uno.')
+  own.context.problems.warn(written.position, 'no tiene efecto: con orden = estricto se entrega de a uno.')
 }
 
 function warnAboutHalfSecret(own: Lookup): void {
@@ -80,19 +80,19 @@ function warnAboutHalfSecret(own: Lookup): void {
   if (!written?.texts?.some((text) => text.trim().endsWith(','))) return
   const message =
     'la segunda mitad está vacía: se firma sólo con la primera. Complétela, o quite la coma si terminó la rotación.'
-  own.context.problems.warn(written.place, message)
+  own.context.problems.warn(written.position, message)
 }
 
 function checkHeaders(own: Lookup, headers: ListenerConfig['headers'], auth: AuthConfig): void {
   const { problems } = own.context
   const empty = headers.filter(([, value]) => value === '').map(([name]) => name)
-  const place = () => find(own.layers, 'cabeceras')!.place
-  if (empty.length > 0) problems.warn(place(), `viaja vacía: ${empty.join(', ')} (¿una variable sin valor?).`)
+  const position = () => find(own.layers, 'cabeceras')!.position
+  if (empty.length > 0) problems.warn(position(), `viaja vacía: ${empty.join(', ')} (¿una variable sin valor?).`)
   // Two of that name would travel, and the server takes one of them, or neither.
   const ours = authHeader(auth)?.toLowerCase()
   const theirs = headers.find(([name]) => name.toLowerCase() === ours)
   if (theirs === undefined) return
-  problems.add(place(), `la cabecera ${theirs[0]} ya la pone auth_tipo = ${auth.kind}: deje una sola de las dos.`)
+  problems.add(position(), `la cabecera ${theirs[0]} ya la pone auth_tipo = ${auth.kind}: deje una sola de las dos.`)
 }
 
 function callbackOf(own: Lookup, key: string, target: CallbackTarget | null): CallbackSpec | null {
@@ -112,7 +112,7 @@ function hiddenOf(lookup: Lookup, auth: AuthConfig): string[] {
   return names
 }
 
-function targetOf(own: Lookup, place: Place): Target | null {
+function targetOf(own: Lookup, position: Position): Target | null {
   const { problems } = own.context
   const url = find(own.layers, 'url')
   const client = find(own.layers, 'cliente')
@@ -121,20 +121,21 @@ function targetOf(own: Lookup, place: Place): Target | null {
   const service = find(own.layers, 'servicio') ?? blank
   const found = [url && 'url', client && 'cliente', service && 'servicio'].filter((key) => key !== null)
   if (found.length > 1) {
-    problems.add({ ...place, key: found.join(', ') }, 'son excluyentes: deje uno solo de url, cliente y servicio.')
+    problems.add({ ...position, key: found.join(', ') }, 'son excluyentes: deje uno solo de url, cliente y servicio.')
     return null
   }
   const clientName = setting(own, REQUEST, 'cliente')
   const serviceName = setting(own, REQUEST, 'servicio')
   if (url) return { kind: 'url' }
-  if (client) return clientName === null ? null : { kind: 'cliente', name: clientName.trim(), place: client.place }
-  if (service) return serviceName === null ? null : { kind: 'servicio', name: serviceName, place: service.place }
-  problems.add(place, 'falta el destino: indique uno de url, cliente o servicio.')
+  if (client)
+    return clientName === null ? null : { kind: 'cliente', name: clientName.trim(), position: client.position }
+  if (service) return serviceName === null ? null : { kind: 'servicio', name: serviceName, position: service.position }
+  problems.add(position, 'falta el destino: indique uno de url, cliente o servicio.')
   return null
 }
 
 /** `version` adds `v1/` to the base, as the URLs of toba's API are versioned. */
-function baseUrl(lookup: Lookup, target: Target | null, place: Place): string {
+function baseUrl(lookup: Lookup, target: Target | null, position: Position): string {
   const { problems } = lookup.context
   if (target === null) return NO_BASE
   const key = target.kind === 'url' ? 'url' : 'to'
@@ -144,7 +145,10 @@ function baseUrl(lookup: Lookup, target: Target | null, place: Place): string {
   if (base === null) {
     // The client itself was not found, or its `to` is wrong: reported there.
     if (written === null && target.kind !== 'url' && lookup.layers.length > 1) {
-      problems.add({ ...place, key: target.kind }, `a su ${target.kind} «${target.name}» le falta «to», la dirección.`)
+      problems.add(
+        { ...position, key: target.kind },
+        `a su ${target.kind} «${target.name}» le falta «to», la dirección.`,
+      )
     }
     return NO_BASE
   }
@@ -154,13 +158,13 @@ function baseUrl(lookup: Lookup, target: Target | null, place: Place): string {
   return url
 }
 
-function warnAboutPlainHttp({ context }: Lookup, url: string, auth: AuthConfig, place: Place): void {
+function warnAboutPlainHttp({ context }: Lookup, url: string, auth: AuthConfig, position: Position): void {
   const target = auth.kind === 'oauth2' ? auth.tokenUrl : url
   const sendsSecret = auth.kind !== 'ninguna' && auth.kind !== 'digest' && auth.kind !== 'ssl'
   if (!sendsSecret || url === NO_BASE || !URL.canParse(target)) return
   if (new URL(target).protocol !== 'http:' || isLoopback(target)) return
   context.problems.warn(
-    place,
+    position,
     `las credenciales (${auth.kind}) viajan sin cifrar a ${new URL(target).host}: use https://.`,
   )
 }
@@ -175,7 +179,7 @@ function strategyOf(own: Lookup, written: string | null, around: Surroundings): 
   const known = [...around.strategies.keys()]
   const defined = known.length === 0 ? 'no hay ninguna definida' : `se aceptan: ${known.join(' ')}`
   own.context.problems.add(
-    find(own.layers, 'reintentos')!.place,
+    find(own.layers, 'reintentos')!.position,
     `no existe la sección [reintentos ${name}]; ${defined}.${suggestion(name!, known)}`,
   )
   return around.defaultStrategy
@@ -185,7 +189,7 @@ function refuseSameRules(own: Lookup, { retryIf, noRetryIf }: Pick<ListenerConfi
   const no = new Set(noRetryIf.map(ruleText))
   const both = retryIf.map(ruleText).find((rule) => no.has(rule))
   if (both === undefined) return
-  own.context.problems.add(find(own.layers, 'no_reintentar_si')!.place, `${both} está también en reintentar_si.`)
+  own.context.problems.add(find(own.layers, 'no_reintentar_si')!.position, `${both} está también en reintentar_si.`)
 }
 
 /** `corte_porcentaje = 0` turns it off. */
@@ -198,8 +202,8 @@ function breakerOf(own: Lookup, breaker: BreakerConfig): BreakerConfig | null {
 const NO_AUTH: AuthConfig = { kind: 'ninguna' }
 const API_KEY = { in: 'query', name: 'api_key' } as const
 
-/** @param place where to report what is missing altogether */
-function authConfig(lookup: Lookup, place: Place): AuthConfig {
+/** @param position where to report what is missing altogether */
+function authConfig(lookup: Lookup, position: Position): AuthConfig {
   const { problems } = lookup.context
   const written = find(lookup.layers, 'auth_tipo')
   const type = setting(lookup, CONNECTION, 'auth_tipo')
@@ -216,7 +220,7 @@ function authConfig(lookup: Lookup, place: Place): AuthConfig {
     const orphan =
       find(lookup.layers, 'auth_usuario') ?? find(lookup.layers, 'auth_password') ?? find(lookup.layers, 'auth_token')
     if (orphan)
-      problems.add(orphan.place, `falta auth_tipo, que dice cómo usarla: ${CONNECTION.auth_tipo.kind.accepted}.`)
+      problems.add(orphan.position, `falta auth_tipo, que dice cómo usarla: ${CONNECTION.auth_tipo.kind.accepted}.`)
     return NO_AUTH
   }
   // Switching a client's authentication off for one listener leaves the rest of its keys idle on purpose.
@@ -226,7 +230,7 @@ function authConfig(lookup: Lookup, place: Place): AuthConfig {
     const present = find(lookup.layers, key) ?? (alternative === undefined ? null : find(lookup.layers, alternative))
     if (value === null && present === null) {
       const names = alternative === undefined ? key : `${key} (o ${alternative})`
-      problems.add({ ...place, key: 'auth_tipo' }, `auth_tipo = ${type} necesita ${names}, que falta o está vacía.`)
+      problems.add({ ...position, key: 'auth_tipo' }, `auth_tipo = ${type} necesita ${names}, que falta o está vacía.`)
     }
     return value ?? ''
   }

@@ -228,8 +228,8 @@ function warnAboutFiles(context: Context, where: Locations, ini: IniFile | null)
     [null, names.environment],
   ] as const) {
     for (const [name, near] of misspelt(list, known)) {
-      const place = { file: file?.path ?? null, line: file?.variables.get(name)?.line ?? null, key: name }
-      problems.warn(place, `nadie lee esta variable.${near === null ? '' : ` ¿Quiso decir «${near}»?`}`)
+      const position = { file: file?.path ?? null, line: file?.variables.get(name)?.line ?? null, key: name }
+      problems.warn(position, `nadie lee esta variable.${near === null ? '' : ` ¿Quiso decir «${near}»?`}`)
     }
   }
 

@@ -11,7 +11,7 @@ import type { Secrets } from '../model/secrets.ts'
 import { NAMED_SECTIONS, SINGLE_SECTIONS } from './settings.ts'
 
 /** Where something is written. `line` counts from 1; null where it has none (the environment, a missing file). */
-export interface Place {
+export interface Position {
   readonly file: string | null
   readonly line: number | null
   readonly section?: string
@@ -24,17 +24,17 @@ const MOST_LISTED = 300
 
 export class Problems {
   /** By their text: the same entry can be read by several listeners (a shared client), and once is enough. */
-  readonly #errors = new Map<string, { readonly place: Place; readonly parts: Set<string> }>()
+  readonly #errors = new Map<string, { readonly position: Position; readonly parts: Set<string> }>()
   readonly #warnings = new Set<string>()
   #shown: (text: string) => string = String
   #part: string | null = null
 
-  add(place: Place, message: string): void {
-    const text = `${describe(place)}: ${message}`
+  add(position: Position, message: string): void {
+    const text = `${describe(position)}: ${message}`
     const known = this.#errors.get(text)
-    const part = this.#part ?? partOf(place)
+    const part = this.#part ?? partOf(position)
     if (known) known.parts.add(part)
-    else this.#errors.set(text, { place, parts: new Set([part]) })
+    else this.#errors.set(text, { position, parts: new Set([part]) })
   }
 
   /** What is wrong with whatever is read meanwhile concerns that part, wherever it is written. */
@@ -48,8 +48,8 @@ export class Problems {
     }
   }
 
-  warn(place: Place, message: string): void {
-    this.#warnings.add(`${describe(place)}: ${message}`)
+  warn(position: Position, message: string): void {
+    this.#warnings.add(`${describe(position)}: ${message}`)
   }
 
   /** What all of them and the warnings are shown without, once everything was read. */
@@ -87,7 +87,7 @@ export class Problems {
 
   #sorted(): string[] {
     return [...this.#errors]
-      .sort(([, { place: a }], [, { place: b }]) => compare(a, b))
+      .sort(([, { position: a }], [, { position: b }]) => compare(a, b))
       .map(([text]) => this.#shown(text))
   }
 }
@@ -95,8 +95,8 @@ export class Problems {
 /** What every command needs: the files themselves, Redis, `resthooks_activo`, `max_mensaje`. */
 export const COMMON = ''
 
-/** The part that a place in resthooks.ini belongs to: `listener proveedores`. */
-function partOf({ section, key }: Place): string {
+/** The part that a position in resthooks.ini belongs to: `listener proveedores`. */
+function partOf({ section, key }: Position): string {
   if (!section || (key && SINGLE_SECTIONS[section]?.[key]?.sends)) return COMMON
   return nearest(section.split(' ')[0]!, SECTIONS) === 'redis_config' ? COMMON : section
 }
@@ -104,15 +104,15 @@ function partOf({ section, key }: Place): string {
 const SECTIONS = [...Object.keys(SINGLE_SECTIONS), ...Object.keys(NAMED_SECTIONS)]
 
 /** A whole file that cannot be read comes before what is wrong in others: it may be the cause. */
-function compare(a: Place, b: Place): number {
-  const whole = ({ file, line }: Place) => file !== null && line === null
+function compare(a: Position, b: Position): number {
+  const whole = ({ file, line }: Position) => file !== null && line === null
   return (
     Number(whole(b)) - Number(whole(a)) || (a.file ?? '').localeCompare(b.file ?? '') || (a.line ?? 0) - (b.line ?? 0)
   )
 }
 
 /** `/etc/resthooks/resthooks.ini:12 [workers] concurrencia` */
-export function describe({ file, line, section, key }: Place): string {
+export function describe({ file, line, section, key }: Position): string {
   const where = file === null ? 'entorno' : line === null ? file : `${file}:${line}`
   const named = section ? ` [${section}]` : ''
   return `${where}${named}${key ? ` ${key}` : ''}`

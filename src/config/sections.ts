@@ -50,10 +50,10 @@ export function sectionsConfig(context: Context, where: Locations, ini: IniFile 
   }
   const listeners = new Map<string, ListenerConfig>()
   for (const [name, section] of found.named.listener) {
-    const place = { file: ini!.path, line: section.line, section: section.name }
+    const position = { file: ini!.path, line: section.line, section: section.name }
     const own = lookup(section, section.name)
     // Its client's file and its certificates too.
-    const listener = context.problems.about(section.name, () => listenerConfig(own, name, place, around))
+    const listener = context.problems.about(section.name, () => listenerConfig(own, name, position, around))
     listeners.set(name, listener)
     used.strategies.add(listener.strategy.name)
     used.clients.add(section.entries.get('cliente')?.values[0]?.trim() ?? '')
@@ -82,11 +82,11 @@ function sortSections(context: Context, ini: IniFile | null): Found {
     Map<string, IniSection>
   >
   for (const section of ini?.sections ?? []) {
-    const place = { file: ini!.path, line: section.line, section: section.name }
+    const position = { file: ini!.path, line: section.line, section: section.name }
     if (section.name === '') {
       // A stray `[]` gets the same answer as any other section that means nothing.
       if (section === ini!.sections[0]) reportUnknownKeys(context, ini!, section, ROOT)
-      else context.problems.add(place, 'la sección no tiene nombre.')
+      else context.problems.add(position, 'la sección no tiene nombre.')
       continue
     }
     const blank = section.name.indexOf(' ')
@@ -94,12 +94,12 @@ function sortSections(context: Context, ini: IniFile | null): Found {
       blank === -1 ? [section.name, null] : [section.name.slice(0, blank), section.name.slice(blank + 1)]
     const rows = name === null ? own(SINGLE_SECTIONS, type) : own(NAMED_SECTIONS, type)
     if (rows === null) {
-      context.problems.add(place, unknownSection(section.name, type, name))
+      context.problems.add(position, unknownSection(section.name, type, name))
       continue
     }
     if (type === 'listener' && name !== null && !LISTENER_NAME.test(name)) {
       context.problems.add(
-        place,
+        position,
         'el nombre de un listener lleva letras, números, «_», «.» y «-», sin blancos, hasta 64.',
       )
       continue
@@ -108,7 +108,7 @@ function sortSections(context: Context, ini: IniFile | null): Found {
     const earlier = known.get(name ?? type)
     if (earlier) {
       context.problems.add(
-        place,
+        position,
         `la sección está repetida: ya está en la línea ${earlier.line}. Reúna las dos en una.`,
       )
       continue
@@ -145,7 +145,7 @@ function clientLayers(
 ): readonly Layer[] {
   if (target.kind === 'url') return []
   if (target.kind === 'servicio') {
-    const layers = serviceLayers(context, where, ini?.path ?? null, target.name, target.place)
+    const layers = serviceLayers(context, where, ini?.path ?? null, target.name, target.position)
     return layers.length === 0 ? [] : [...layers, basicByDefault(layers)]
   }
   const found = clients.get(target.name)
@@ -153,7 +153,7 @@ function clientLayers(
   const known = [...clients.keys()]
   const defined = known.length === 0 ? 'no hay ninguno definido' : `se aceptan: ${known.join(' ')}`
   context.problems.add(
-    target.place,
+    target.position,
     `no existe la sección [cliente ${target.name}]; ${defined}.${suggestion(target.name, known)}`,
   )
   return []
@@ -187,7 +187,7 @@ function redisConfig(context: Context, ini: Layer): RedisConfig {
   const tls = setting(lookup, REDIS, 'tls')
   const ca = readPem(lookup, REDIS, 'ca')
   const written = find(lookup.layers, 'ca')
-  if (written && !tls) context.problems.warn(written.place, 'no tiene efecto: tls no está activado.')
+  if (written && !tls) context.problems.warn(written.position, 'no tiene efecto: tls no está activado.')
   return { ...values(lookup, REDIS), ca }
 }
 
@@ -196,12 +196,12 @@ function checkSentinels(lookup: Lookup, sentinels: boolean, master: boolean): vo
   const written = find(lookup.layers, sentinels ? 'sentinelas' : 'sentinela_maestro')
   if (sentinels && !master) {
     problems.add(
-      written!.place,
+      written!.position,
       'hay sentinelas, pero falta sentinela_maestro: el nombre que el maestro tiene en ellas.',
     )
   }
   if (master && !sentinels && find(lookup.layers, 'sentinelas') === null) {
-    problems.warn(written!.place, 'no tiene efecto: no hay sentinelas.')
+    problems.warn(written!.position, 'no tiene efecto: no hay sentinelas.')
   }
 }
 
@@ -237,7 +237,7 @@ function strategy(lookup: Lookup, name: string): RetryStrategy {
   const max = setting(lookup, STRATEGY, 'espera_maxima', Math.max(first, STRATEGY.espera_maxima.default))
   const written = find(lookup.layers, 'espera_maxima')
   if (written && max < first) {
-    lookup.context.problems.add(written.place, 'es menor que espera_inicial: ninguna espera cumpliría las dos.')
+    lookup.context.problems.add(written.position, 'es menor que espera_inicial: ninguna espera cumpliría las dos.')
   }
   if (kind === 'lineal') return { ...common, kind, first, max, attempts }
   return { ...common, kind, first, max, attempts, factor: setting(lookup, STRATEGY, 'factor') }
