@@ -50,6 +50,13 @@ test('what is said of a setting beside it is what the table says of it', () => {
   expect(told).toBeGreaterThan(30)
 })
 
+test('a default is a value that its setting accepts, shown as it would be written', () => {
+  for (const [key, { kind, default: value }] of SECTIONS.flatMap(([, rows]) => Object.entries(rows))) {
+    const shown = value === null ? '' : kind.show(value)
+    if (shown !== '') expect(kind.read([shown]), key).toEqual({ ok: true, value })
+  }
+})
+
 test('a setting that is a secret has a name by which it is hidden', () => {
   for (const [key, { kind }] of SECTIONS.flatMap(([, rows]) => Object.entries(rows)))
     if (kind.emptyMeans === 'mistake') expect(isSecret(key), key).toBe(true)
