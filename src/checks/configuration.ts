@@ -12,9 +12,9 @@ import { maskUrl } from '../delivery/mask.ts'
 import { systemReason } from '../errors.ts'
 import { MASK } from '../model/secrets.ts'
 import { Subscriptions } from '../worker/match.ts'
-import { aviso, error, ok, type Verdict } from './finding.ts'
+import { aviso, error, type Finding, ok } from './finding.ts'
 
-export function checkConfiguration(config: Config): Verdict[] {
+export function checkConfiguration(config: Config): Finding[] {
   return [
     checkFiles(config),
     ...config.warnings.map((warning) => aviso('archivos', warning, 'corrija lo que dice el aviso')),
@@ -29,7 +29,7 @@ export function checkConfiguration(config: Config): Verdict[] {
   ]
 }
 
-function checkFiles({ files }: Config): Verdict {
+function checkFiles({ files }: Config): Finding {
   const list = [
     `resthooks.ini: ${files.ini ?? 'ninguno'}`,
     `instalador.env: ${files.env ?? 'ninguno'}`,
@@ -38,7 +38,7 @@ function checkFiles({ files }: Config): Verdict {
   return ok('archivos leídos', list.join('; '))
 }
 
-function checkListeners({ listeners }: Config): Verdict {
+function checkListeners({ listeners }: Config): Finding {
   const active = [...listeners.values()].filter((listener) => listener.active).length
   if (active > 0) return ok('listeners', `${active} activos de ${listeners.size}`)
   return aviso('listeners', 'no hay ninguno activo: nadie recibe los mensajes', 'defina un [listener NOMBRE]')
@@ -48,8 +48,8 @@ function checkListeners({ listeners }: Config): Verdict {
 export function checkExposure(
   { files, listeners, redis }: Pick<Config, 'files' | 'listeners' | 'redis'>,
   environment: NodeJS.ProcessEnv,
-): Verdict[] {
-  const verdicts: Verdict[] = []
+): Finding[] {
+  const findings: Finding[] = []
   const callbacks = [...listeners.values()].flatMap(({ onSuccess, onFailure }) => [onSuccess, onFailure])
   // A script is often the argument of its interpreter.
   const programs = callbacks.flatMap((spec) => (spec?.kind === 'exec' ? spec.argv.filter(isAbsolute) : []))
@@ -61,13 +61,13 @@ export function checkExposure(
       const open = writableByOthers(path)
       if (open === null) continue
       const what = open === path ? path : `${open}, la carpeta de ${path},`
-      verdicts.push(aviso(name, `cualquier usuario puede escribir en ${what} y así ${can}`, `chmod o-w ${open}`))
+      findings.push(aviso(name, `cualquier usuario puede escribir en ${what} y así ${can}`, `chmod o-w ${open}`))
     }
   }
   const servers = redis.sentinels.length > 0 ? redis.sentinels : [redis]
   const far = servers.find(({ host }) => !isHere(host))
   if (far && redis.password === null) {
-    verdicts.push(
+    findings.push(
       aviso(
         'clave de Redis',
         `Redis está en otra máquina (${far.host}) y sin clave: quien llegue a su puerto lee y cambia los mensajes`,
@@ -76,9 +76,9 @@ export function checkExposure(
     )
   }
   if (environment[UNVERIFIED] === '0') {
-    verdicts.push(error(UNVERIFIED, UNVERIFIED_MEANS, 'los workers no se inician así: quítela de su entorno'))
+    findings.push(error(UNVERIFIED, UNVERIFIED_MEANS, 'los workers no se inician así: quítela de su entorno'))
   }
-  return verdicts
+  return findings
 }
 
 function isHere(host: string): boolean {
@@ -105,7 +105,7 @@ function writableByOthers(path: string): string | null {
 const FEW_DAYS = 30
 
 /** The client certificate that we show; that it belongs to its key was checked when both were read. */
-export function checkOwnCertificate({ name, active, tls }: ListenerConfig, now: number): Verdict[] {
+export function checkOwnCertificate({ name, active, tls }: ListenerConfig, now: number): Finding[] {
   const certificate = active ? clientCertificate(tls) : null
   if (certificate === null) return []
   const title = `certificado de cliente de ${name}`
@@ -120,9 +120,9 @@ export function checkOwnCertificate({ name, active, tls }: ListenerConfig, now: 
 }
 
 /** What a callback names must be there: a program to run, a listener to hear the event. */
-function checkCallbacks({ listeners }: Pick<Config, 'listeners'>): Verdict[] {
+function checkCallbacks({ listeners }: Pick<Config, 'listeners'>): Finding[] {
   const subscriptions = new Subscriptions(listeners.values())
-  const wrong: Verdict[] = []
+  const wrong: Finding[] = []
   for (const listener of listeners.values()) {
     if (!listener.active) continue
     for (const [key, callback] of [
@@ -130,14 +130,14 @@ function checkCallbacks({ listeners }: Pick<Config, 'listeners'>): Verdict[] {
       ['on_failure', listener.onFailure],
     ] as const) {
       const where = `[listener ${listener.name}] ${key}`
-      const verdict = callback && checkTarget(where, callback, subscriptions)
-      if (verdict) wrong.push(verdict)
+      const finding = callback && checkTarget(where, callback, subscriptions)
+      if (finding) wrong.push(finding)
     }
   }
   return wrong
 }
 
-function checkTarget(where: string, target: CallbackTarget, subscriptions: Subscriptions): Verdict | null {
+function checkTarget(where: string, target: CallbackTarget, subscriptions: Subscriptions): Finding | null {
   if (target.kind === 'event') {
     if (subscriptions.of(target.event, null).length > 0) return null
     return aviso(where, `ningún listener activo escucha «${target.event}»`, 'corrija el evento, o un «eventos»')
@@ -175,7 +175,7 @@ function whyNotRun(program: string): string | null {
 const SHORT_LEASE = 10_000
 const LONG_LEASE = 5 * 60_000
 
-export function checkLease({ workers: { lease, poll } }: Pick<Config, 'workers'>): Verdict {
+export function checkLease({ workers: { lease, poll } }: Pick<Config, 'workers'>): Finding {
   const name = 'arriendo'
   const text = formatDuration(lease)
   if (lease < SHORT_LEASE || lease < 3 * poll) {
@@ -195,7 +195,7 @@ export function checkLease({ workers: { lease, poll } }: Pick<Config, 'workers'>
   return ok(name, `${text}; se renueva cada ${formatDuration(Math.round(lease / 4))}`)
 }
 
-export function checkDrain({ workers, listeners }: Pick<Config, 'workers' | 'listeners'>): Verdict {
+export function checkDrain({ workers, listeners }: Pick<Config, 'workers' | 'listeners'>): Finding {
   const name = 'drenaje'
   const text = formatDuration(workers.drain)
   const slow = [...listeners.values()].filter(({ active, totalTimeout }) => active && totalTimeout > workers.drain)
@@ -209,7 +209,7 @@ export function checkDrain({ workers, listeners }: Pick<Config, 'workers' | 'lis
 }
 
 /** Two sockets for a request at worst (a repeated one), and room for Redis, Postgres, files and callbacks. */
-function checkOpenFiles({ workers }: Config): Verdict[] {
+function checkOpenFiles({ workers }: Config): Finding[] {
   const limit = openFilesLimit()
   if (limit === null) return []
   const name = 'archivos abiertos'

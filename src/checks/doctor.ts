@@ -1,4 +1,4 @@
-/** Runs every check. One neighbour that is away leaves the other checks alone. */
+/** Runs every check of `verificar`; a server that is away leaves the other checks alone. */
 import { latestVersion } from '../audit/migrate.ts'
 import type { AuditReader } from '../audit/queries.ts'
 import type { Config } from '../config/config.ts'
@@ -6,14 +6,14 @@ import type { ResthooksError } from '../errors.ts'
 import type { Queue } from '../queue/queue.ts'
 import { redisPlace } from '../queue/redis.ts'
 import { checkConfiguration } from './configuration.ts'
-import { error, type Finding, group, ok, type Verdict } from './finding.ts'
+import { error, type Finding, type GroupedFinding, group, ok } from './finding.ts'
 import { checkListeners } from './listeners.ts'
 import { checkPostgres } from './postgres.ts'
 import { checkQueue, readQueue } from './queue.ts'
 import { checkRedis, readRedis } from './redis.ts'
 import { checkSupervisord } from './supervisord.ts'
 
-interface DoctorScene {
+interface DoctorOptions {
   readonly config: Config
   readonly queue: () => Promise<Queue>
   readonly audit: () => Promise<AuditReader>
@@ -26,24 +26,24 @@ interface DoctorScene {
 }
 
 interface Diagnosis {
-  readonly findings: readonly Finding[]
+  readonly findings: readonly GroupedFinding[]
   /** Of Redis and Postgres, when they could not be asked. */
   readonly troubles: readonly ResthooksError[]
 }
 
-export async function diagnoseAll(scene: DoctorScene): Promise<Diagnosis> {
-  const { config, version } = scene
+export async function diagnoseAll(options: DoctorOptions): Promise<Diagnosis> {
+  const { config, version } = options
   const troubles: ResthooksError[] = []
   const [redis, postgres, listeners] = await Promise.all([
-    reached(scene, troubles, async () => {
-      const queue = await scene.queue()
+    reached(options, troubles, async () => {
+      const queue = await options.queue()
       const facts = await readRedis(queue, config)
       return [
         ...group('Redis', [ok('conexión', redisPlace(config.redis)), ...checkRedis(facts)]),
         ...group('cola', checkQueue(await readQueue(queue, config, version), config)),
       ]
     }),
-    reached(scene, troubles, async () => group('Postgres', await postgresVerdicts(scene))),
+    reached(options, troubles, async () => group('Postgres', await postgresFindings(options))),
     checkListeners(config.listeners.values()),
   ])
   return {
@@ -52,18 +52,18 @@ export async function diagnoseAll(scene: DoctorScene): Promise<Diagnosis> {
       ...(redis.findings ?? group('Redis', [unreached(redis.trouble!)])),
       ...(postgres.findings ?? group('Postgres', [unreached(postgres.trouble!)])),
       ...listeners,
-      ...group('supervisord', checkSupervisord(scene.supervisord, config.workers, config.files.watched)),
+      ...group('supervisord', checkSupervisord(options.supervisord, config.workers, config.files.watched)),
     ],
     troubles,
   }
 }
 
-type Reached = { readonly findings: Finding[] | null; readonly trouble: ResthooksError | null }
+type Reached = { readonly findings: GroupedFinding[] | null; readonly trouble: ResthooksError | null }
 
 async function reached(
-  { explain }: DoctorScene,
+  { explain }: DoctorOptions,
   troubles: ResthooksError[],
-  ask: () => Promise<Finding[]>,
+  ask: () => Promise<GroupedFinding[]>,
 ): Promise<Reached> {
   try {
     return { findings: await ask(), trouble: null }
@@ -75,14 +75,14 @@ async function reached(
   }
 }
 
-function unreached(trouble: ResthooksError): Verdict {
+function unreached(trouble: ResthooksError): Finding {
   const repair = trouble.code === 'NO_DISPONIBLE' ? 'repita cuando esté disponible' : 'corrija la configuración'
   return error('conexión', trouble.message, repair)
 }
 
 const CANNOT_COUNT = ['USAGE esquema', 'SELECT auditoria_rechazada']
 
-async function postgresVerdicts({ audit, config }: DoctorScene): Promise<Verdict[]> {
+async function postgresFindings({ audit, config }: DoctorOptions): Promise<Finding[]> {
   const reader = await audit()
   const before = Date.now()
   const health = await reader.health()

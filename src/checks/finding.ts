@@ -1,7 +1,5 @@
 /** What one check of `verificar` found; and the check that Redis and Postgres share: their clock. */
 export interface Finding {
-  /** What it is about: `configuración`, `Redis`, `Postgres`, `cola`, `listener NOMBRE`, `supervisord`. */
-  readonly grupo: string
   readonly verificacion: string
   readonly resultado: 'ok' | 'aviso' | 'error'
   readonly detalle: string
@@ -9,25 +7,27 @@ export interface Finding {
   readonly que_hacer: string | null
 }
 
-/** A check's judgement; the group is its caller's. */
-export type Verdict = Omit<Finding, 'grupo'>
+export interface GroupedFinding extends Finding {
+  /** What it is about: `configuración`, `Redis`, `Postgres`, `cola`, `listener NOMBRE`, `supervisord`. */
+  readonly grupo: string
+}
 
-export function ok(verificacion: string, detalle: string): Verdict {
+export function ok(verificacion: string, detalle: string): Finding {
   return { verificacion, resultado: 'ok', detalle, que_hacer: null }
 }
 
 /** The promise holds, but something may go wrong or already costs something. */
-export function aviso(verificacion: string, detalle: string, que_hacer: string): Verdict {
+export function aviso(verificacion: string, detalle: string, que_hacer: string): Finding {
   return { verificacion, resultado: 'aviso', detalle, que_hacer }
 }
 
 /** It does not work, or messages can be lost. */
-export function error(verificacion: string, detalle: string, que_hacer: string): Verdict {
+export function error(verificacion: string, detalle: string, que_hacer: string): Finding {
   return { verificacion, resultado: 'error', detalle, que_hacer }
 }
 
-export function group(grupo: string, verdicts: readonly Verdict[]): Finding[] {
-  return verdicts.map((verdict) => ({ grupo, ...verdict }))
+export function group(grupo: string, findings: readonly Finding[]): GroupedFinding[] {
+  return findings.map((finding) => ({ grupo, ...finding }))
 }
 
 const NOTABLE = 2_000
@@ -35,7 +35,7 @@ const NOTABLE = 2_000
 const TOO_FAR = 5 * 60_000
 
 /** How far another machine's clock may be from this one's. @param skew the other clock less ours, ms */
-export function checkClock(name: string, skew: number): Verdict {
+export function checkClock(name: string, skew: number): Finding {
   const distance = Math.abs(skew)
   const text = `${skew < 0 ? 'atrasa' : 'adelanta'} ${(distance / 1000).toFixed(1)} s respecto de esta máquina`
   if (distance < NOTABLE) return ok(name, `a ${Math.round(distance)} ms del de esta máquina`)

@@ -5,24 +5,24 @@ import type { TlsInspection } from '../delivery/probe.ts'
 import { lookAtTls, lookUp } from '../delivery/probe.ts'
 import { errorDetail } from '../delivery/trouble.ts'
 import { blockList } from '../model/http.ts'
-import { aviso, error, type Finding, group, ok, type Verdict } from './finding.ts'
+import { aviso, error, type Finding, type GroupedFinding, group, ok } from './finding.ts'
 
 const AT_ONCE = 10
 const FEW_DAYS = 30
 
 /** No request is sent: only connections. */
-export async function checkListeners(listeners: Iterable<ListenerConfig>): Promise<Finding[]> {
+export async function checkListeners(listeners: Iterable<ListenerConfig>): Promise<GroupedFinding[]> {
   const active = [...listeners].filter((listener) => listener.active)
-  const findings: Finding[] = []
+  const findings: GroupedFinding[] = []
   for (let i = 0; i < active.length; i += AT_ONCE) {
     const some = active.slice(i, i + AT_ONCE)
-    const verdicts = await Promise.all(some.map(checkListener))
-    for (const [n, { name }] of some.entries()) findings.push(...group(`listener ${name}`, verdicts[n]!))
+    const found = await Promise.all(some.map(checkListener))
+    for (const [n, { name }] of some.entries()) findings.push(...group(`listener ${name}`, found[n]!))
   }
   return findings
 }
 
-async function checkListener(listener: ListenerConfig): Promise<Verdict[]> {
+async function checkListener(listener: ListenerConfig): Promise<Finding[]> {
   const endpoint = endpointOf(listener.url)
   const names = await lookUp(endpoint.host, listener.blockedNetworks)
   const trial = `vea el detalle: resthooks probar ${listener.name}`
@@ -71,16 +71,16 @@ async function connectTo(endpoint: Endpoint, listener: ListenerConfig): Promise<
 }
 
 /** Pure. */
-export function checkTls({ protocol, certificate, problem }: TlsInspection, trial: string): Verdict[] {
-  const verdicts: Verdict[] = []
-  if (problem !== null) verdicts.push(error('TLS', problem, trial))
-  else verdicts.push(ok('TLS', protocol ?? 'negociado'))
-  if (certificate === null) return verdicts
+export function checkTls({ protocol, certificate, problem }: TlsInspection, trial: string): Finding[] {
+  const findings: Finding[] = []
+  if (problem !== null) findings.push(error('TLS', problem, trial))
+  else findings.push(ok('TLS', protocol ?? 'negociado'))
+  if (certificate === null) return findings
   const { daysLeft, validTo, subject } = certificate
   const until = `${subject}, hasta ${validTo.toISOString().slice(0, 10)}`
   const renew = 'avise a quien administra ese servidor que lo renueve'
-  if (daysLeft < 0) verdicts.push(error('certificado', `vencido: ${until}`, renew))
-  else if (daysLeft < FEW_DAYS) verdicts.push(aviso('certificado', `vence en ${daysLeft} días: ${until}`, renew))
-  else verdicts.push(ok('certificado', `${daysLeft} días: ${until}`))
-  return verdicts
+  if (daysLeft < 0) findings.push(error('certificado', `vencido: ${until}`, renew))
+  else if (daysLeft < FEW_DAYS) findings.push(aviso('certificado', `vence en ${daysLeft} días: ${until}`, renew))
+  else findings.push(ok('certificado', `${daysLeft} días: ${until}`))
+  return findings
 }

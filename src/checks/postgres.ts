@@ -1,6 +1,6 @@
 /** Whether Postgres can take the audit: its version, its role, the schema, rights, partitions, what it refused. */
 import type { DatabaseHealth } from '../audit/queries.ts'
-import { aviso, checkClock, error, ok, type Verdict } from './finding.ts'
+import { aviso, checkClock, error, type Finding, ok } from './finding.ts'
 
 export interface PostgresFacts {
   readonly health: DatabaseHealth
@@ -13,7 +13,7 @@ export interface PostgresFacts {
 }
 
 /** Pure. */
-export function checkPostgres({ health, latest, rejected, skew }: PostgresFacts): Verdict[] {
+export function checkPostgres({ health, latest, rejected, skew }: PostgresFacts): Finding[] {
   return [
     checkVersion(health),
     checkEncoding(health),
@@ -25,14 +25,14 @@ export function checkPostgres({ health, latest, rejected, skew }: PostgresFacts)
   ]
 }
 
-function checkVersion({ version, versionNumber }: DatabaseHealth): Verdict {
+function checkVersion({ version, versionNumber }: DatabaseHealth): Finding {
   if (versionNumber >= 120_000) return ok('versión', `Postgres ${version}`)
   return error('versión', `Postgres ${version}: se necesita 12 o posterior`, 'actualice el servidor')
 }
 
 const KNOWN_ENCODINGS = ['UTF8', 'LATIN1', 'SQL_ASCII']
 
-function checkEncoding({ encoding }: DatabaseHealth): Verdict {
+function checkEncoding({ encoding }: DatabaseHealth): Finding {
   if (encoding === 'UTF8') return ok('codificación', encoding)
   if (KNOWN_ENCODINGS.includes(encoding)) {
     return ok('codificación', `${encoding}: lo que no cabe en ella se guarda escapado (los cuerpos, siempre exactos)`)
@@ -44,14 +44,14 @@ function checkEncoding({ encoding }: DatabaseHealth): Verdict {
   )
 }
 
-function checkWritable({ readOnly }: DatabaseHealth): Verdict {
+function checkWritable({ readOnly }: DatabaseHealth): Finding {
   if (!readOnly) return ok('escritura', 'acepta escrituras')
   return error('escritura', 'es de solo lectura (¿una réplica?)', 'apunte REST_HOOKS_DB_HOST al servidor principal')
 }
 
 const GRANTS = 'que el dueño del esquema ejecute: resthooks crear-base --rol USUARIO'
 
-function checkSchema({ schemaVersion }: DatabaseHealth, latest: number): Verdict {
+function checkSchema({ schemaVersion }: DatabaseHealth, latest: number): Finding {
   const name = 'esquema'
   if (schemaVersion === latest) return ok(name, `versión ${schemaVersion}`)
   if (schemaVersion === 0) return error(name, 'no existe', 'ejecute: resthooks crear-base')
@@ -66,7 +66,7 @@ function checkSchema({ schemaVersion }: DatabaseHealth, latest: number): Verdict
   )
 }
 
-function checkRights({ missingRights, user }: DatabaseHealth): Verdict {
+function checkRights({ missingRights, user }: DatabaseHealth): Finding {
   const name = 'permisos'
   if (missingRights.length === 0) return ok(name, `«${user}» tiene los que hacen falta`)
   const detail = `a «${user}» le faltan: ${missingRights.join(', ')}`
@@ -76,7 +76,7 @@ function checkRights({ missingRights, user }: DatabaseHealth): Verdict {
 }
 
 /** A copy restored without its privileges, or a schema that an administrator opened. */
-function checkOpen({ openFunctions }: DatabaseHealth): Verdict[] {
+function checkOpen({ openFunctions }: DatabaseHealth): Finding[] {
   if (openFunctions.length === 0) return []
   return [
     error(
@@ -87,7 +87,7 @@ function checkOpen({ openFunctions }: DatabaseHealth): Verdict[] {
   ]
 }
 
-function checkPartitions({ missingPartitions, strayRows }: DatabaseHealth): Verdict {
+function checkPartitions({ missingPartitions, strayRows }: DatabaseHealth): Finding {
   const name = 'particiones'
   const repair = 'ejecute: resthooks crear-base (los workers también las crean)'
   if (missingPartitions.length > 0) return aviso(name, `faltan: ${missingPartitions.join(', ')}`, repair)
@@ -101,7 +101,7 @@ function checkPartitions({ missingPartitions, strayRows }: DatabaseHealth): Verd
   return ok(name, 'las de este mes y el próximo están')
 }
 
-function checkRejected(rejected: number): Verdict {
+function checkRejected(rejected: number): Finding {
   const name = 'auditoria_rechazada'
   if (rejected === 0) return ok(name, 'vacía')
   return aviso(

@@ -6,7 +6,7 @@ import { type Depths, readDepths } from '../queue/depths.ts'
 import { decodeEnvelope } from '../queue/envelope.ts'
 import type { Peeked, Queue } from '../queue/queue.ts'
 import { configurationHash, isAlive, otherConfigurations, readWorkers, type WorkerInfo } from '../queue/workers.ts'
-import { aviso, error, ok, type Verdict } from './finding.ts'
+import { aviso, error, type Finding, ok } from './finding.ts'
 
 interface QueueFacts {
   readonly depths: Depths
@@ -59,7 +59,7 @@ export function whyInvalid({ size, raw }: Peeked): string {
 }
 
 /** Pure. */
-export function checkQueue(facts: QueueFacts, config: Pick<Config, 'listeners' | 'audit' | 'active'>): Verdict[] {
+export function checkQueue(facts: QueueFacts, config: Pick<Config, 'listeners' | 'audit' | 'active'>): Finding[] {
   const { depths } = facts
   return [
     ...checkWorkers(facts),
@@ -72,7 +72,7 @@ export function checkQueue(facts: QueueFacts, config: Pick<Config, 'listeners' |
   ]
 }
 
-function checkWorkers({ workers, version, depths }: QueueFacts): Verdict[] {
+function checkWorkers({ workers, version, depths }: QueueFacts): Finding[] {
   const name = 'workers'
   const waiting = depths.entrada + depths.listeners.reduce((sum, { en_cola }) => sum + en_cola, 0)
   if (workers.length === 0) {
@@ -103,10 +103,10 @@ type Loaded = Pick<WorkerInfo, 'worker' | 'version' | 'configuracion' | 'configu
 export function checkLoaded(
   workers: readonly Loaded[],
   here: Pick<Loaded, 'version' | 'configuracion'> | null = null,
-): Verdict[] {
+): Finding[] {
   const name = 'configuración de los workers'
   const names = (some: readonly Loaded[]) => some.map(({ worker }) => worker).join(', ')
-  const verdicts = workers.flatMap(({ worker, configuracion_rechazada: refused }) => {
+  const findings = workers.flatMap(({ worker, configuracion_rechazada: refused }) => {
     if (!refused) return []
     const why = refused.motivo.replace(/\s*\n\s*/g, ' ')
     const since = new Date(refused.desde).toISOString()
@@ -118,11 +118,11 @@ export function checkLoaded(
   if (others.length > 0) {
     const same = workers.filter((worker) => !others.includes(worker))
     const text = `no todos tienen la misma (${names(same)}; otra: ${names(others)}): un mensaje puede ir a otros listeners`
-    verdicts.push(aviso(name, text, 'deje iguales los resthooks.ini e instalador.env de todas las máquinas'))
+    findings.push(aviso(name, text, 'deje iguales los resthooks.ini e instalador.env de todas las máquinas'))
   }
-  const unlike = here && verdicts.length === 0 ? otherConfigurations(workers, here) : []
+  const unlike = here && findings.length === 0 ? otherConfigurations(workers, here) : []
   if (unlike.length > 0) {
-    verdicts.push(
+    findings.push(
       aviso(
         name,
         `${names(unlike)} trabaja con otra que la de estos archivos`,
@@ -130,10 +130,10 @@ export function checkLoaded(
       ),
     )
   }
-  return verdicts
+  return findings
 }
 
-function checkInvalid({ depths, invalidReasons }: QueueFacts): Verdict {
+function checkInvalid({ depths, invalidReasons }: QueueFacts): Finding {
   const name = 'entrada_invalida'
   if (depths.entrada_invalida === 0) return ok(name, 'vacía')
   return aviso(
@@ -143,7 +143,7 @@ function checkInvalid({ depths, invalidReasons }: QueueFacts): Verdict {
   )
 }
 
-function checkBacklog({ depths, groupExists, backlog }: QueueFacts, { audit }: Pick<Config, 'audit'>): Verdict {
+function checkBacklog({ depths, groupExists, backlog }: QueueFacts, { audit }: Pick<Config, 'audit'>): Finding {
   const name = 'auditoría pendiente'
   const pending = depths.auditoria_pendiente
   const most = audit.maxPending
@@ -161,7 +161,7 @@ function checkBacklog({ depths, groupExists, backlog }: QueueFacts, { audit }: P
   return ok(name, `${pending} filas${group}`)
 }
 
-function checkMistyped({ clave, tipo, debe_ser, listener }: Depths['claves_rotas'][number]): Verdict {
+function checkMistyped({ clave, tipo, debe_ser, listener }: Depths['claves_rotas'][number]): Finding {
   const who = listener === null ? 'no se toma ni se entrega nada' : `no se entrega nada a «${listener}»`
   return error(
     'clave rota',
@@ -171,7 +171,7 @@ function checkMistyped({ clave, tipo, debe_ser, listener }: Depths['claves_rotas
 }
 
 /** Listeners that still have work in Redis, and that no worker serves. */
-function checkOrphans(depths: Depths, { listeners }: Pick<Config, 'listeners'>): Verdict[] {
+function checkOrphans(depths: Depths, { listeners }: Pick<Config, 'listeners'>): Finding[] {
   return depths.listeners
     .filter(({ listener }) => !listeners.get(listener)?.active)
     .map((lane) => ({ ...lane, esperan: lane.en_cola + lane.en_curso + lane.reintentos }))
@@ -185,18 +185,18 @@ function checkOrphans(depths: Depths, { listeners }: Pick<Config, 'listeners'>):
     )
 }
 
-function checkHeld({ listeners }: Depths): Verdict[] {
-  const verdicts: Verdict[] = []
+function checkHeld({ listeners }: Depths): Finding[] {
+  const findings: Finding[] = []
   for (const { listener, pausado, corte, en_cola, reintentos } of listeners) {
     const waiting = `${en_cola + reintentos} entregas esperan`
     if (pausado === '410') {
       const what = `«${listener}» respondió 410 (ya no existe) y quedó pausado; ${waiting}`
-      verdicts.push(aviso('listener pausado', what, `corrija su url y luego: resthooks reanudar ${listener}`))
+      findings.push(aviso('listener pausado', what, `corrija su url y luego: resthooks reanudar ${listener}`))
     }
     if (corte === 'abierto') {
       const what = `«${listener}» falla tanto que no se le envía por ahora; ${waiting}`
-      verdicts.push(aviso('corte abierto', what, `vea por qué: resthooks probar ${listener}`))
+      findings.push(aviso('corte abierto', what, `vea por qué: resthooks probar ${listener}`))
     }
   }
-  return verdicts
+  return findings
 }

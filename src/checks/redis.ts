@@ -5,7 +5,7 @@
 import type { Config } from '../config/config.ts'
 import { formatSize } from '../config/quantities.ts'
 import type { Queue } from '../queue/queue.ts'
-import { aviso, checkClock, error, ok, type Verdict } from './finding.ts'
+import { aviso, checkClock, error, type Finding, ok } from './finding.ts'
 
 /** `INFO`, by field. */
 type RedisInfo = ReadonlyMap<string, string>
@@ -45,7 +45,7 @@ export function parseInfo(text: string): RedisInfo {
 }
 
 /** Pure. */
-export function checkRedis({ info, fsync, skew, sentinels }: RedisFacts): Verdict[] {
+export function checkRedis({ info, fsync, skew, sentinels }: RedisFacts): Finding[] {
   return [
     checkVersion(info),
     checkRole(info, sentinels),
@@ -57,7 +57,7 @@ export function checkRedis({ info, fsync, skew, sentinels }: RedisFacts): Verdic
   ]
 }
 
-function checkVersion(info: RedisInfo): Verdict {
+function checkVersion(info: RedisInfo): Finding {
   const name = 'versión'
   const version = info.get('valkey_version') ?? info.get('redis_version') ?? '?'
   const server = info.has('valkey_version') ? `Valkey ${version}` : `Redis ${version}`
@@ -66,7 +66,7 @@ function checkVersion(info: RedisInfo): Verdict {
   return error(name, `${server}: se necesita Redis 6.2 o Valkey`, 'actualice el servidor')
 }
 
-function checkRole(info: RedisInfo, sentinels: number): Verdict {
+function checkRole(info: RedisInfo, sentinels: number): Finding {
   const name = 'papel'
   if (info.get('redis_mode') === 'cluster') {
     return error(name, 'es un Redis Cluster, que aquí no se usa', 'use un Redis solo, o con Sentinel')
@@ -92,7 +92,7 @@ function checkRole(info: RedisInfo, sentinels: number): Verdict {
   return ok(name, `maestro, ${replicas} réplicas`)
 }
 
-function checkPersistence(info: RedisInfo, fsync: string | null): Verdict {
+function checkPersistence(info: RedisInfo, fsync: string | null): Finding {
   const name = 'persistencia'
   if (info.get('aof_enabled') !== '1') {
     return error(
@@ -119,7 +119,7 @@ function checkPersistence(info: RedisInfo, fsync: string | null): Verdict {
   return ok(name, `AOF, appendfsync ${fsync}${cost}`)
 }
 
-function checkDisk(info: RedisInfo): Verdict[] {
+function checkDisk(info: RedisInfo): Finding[] {
   const failed = ['aof_last_write_status', 'aof_last_bgrewrite_status', 'rdb_last_bgsave_status'].filter(
     (field) => (info.get(field) ?? 'ok') !== 'ok',
   )
@@ -133,7 +133,7 @@ function checkDisk(info: RedisInfo): Verdict[] {
   ]
 }
 
-function checkEviction(info: RedisInfo): Verdict {
+function checkEviction(info: RedisInfo): Finding {
   const name = 'maxmemory-policy'
   const policy = info.get('maxmemory_policy') ?? '?'
   if (policy === 'noeviction') return ok(name, policy)
@@ -151,7 +151,7 @@ function checkEviction(info: RedisInfo): Verdict {
 
 const TIGHT = 0.8
 
-function checkMemory(info: RedisInfo): Verdict {
+function checkMemory(info: RedisInfo): Finding {
   const name = 'memoria'
   const used = Number(info.get('used_memory') ?? 0)
   const most = Number(info.get('maxmemory') ?? 0)

@@ -9,7 +9,7 @@ import { Problems } from '../config/problems.ts'
 import { formatDuration } from '../config/quantities.ts'
 import { systemReason } from '../errors.ts'
 import type { Millis } from '../model/message.ts'
-import { aviso, error, ok, type Verdict } from './finding.ts'
+import { aviso, error, type Finding, ok } from './finding.ts'
 
 /** Where Debian, Red Hat and people put it. */
 const PLACES = [
@@ -39,7 +39,7 @@ export function checkSupervisord(
   workers: WorkersConfig,
   files: readonly string[],
   cwd = process.cwd(),
-): Verdict[] {
+): Finding[] {
   const name = 'stopwaitsecs'
   let programs: Program[]
   try {
@@ -57,7 +57,7 @@ export function checkSupervisord(
 }
 
 /** The user whom supervisord gives the program to: who runs `verificar` may read more. */
-function checkUser({ name, file, settings }: Program, files: readonly string[]): Verdict[] {
+function checkUser({ name, file, settings }: Program, files: readonly string[]): Finding[] {
   const user = settings.get('user')?.trim()
   if (!user) return []
   const where = `[program:${name}] de ${file}`
@@ -111,23 +111,23 @@ function grants({ uid, gids }: Account, { mode, uid: owner, gid }: Stats, right:
 }
 
 /** Pure. */
-export function checkProgram({ name, file, settings }: Program, { drain }: Pick<WorkersConfig, 'drain'>): Verdict[] {
+export function checkProgram({ name, file, settings }: Program, { drain }: Pick<WorkersConfig, 'drain'>): Finding[] {
   const seconds = Number(settings.get('stopwaitsecs') ?? DEFAULT_STOPWAITSECS)
   const where = `[program:${name}] de ${file}`
   const written = settings.has('stopwaitsecs') ? `${seconds}` : `${seconds} (por omisión)`
   const needed = Math.ceil((drain + FINISH) / 1000)
-  const verdicts: Verdict[] = []
+  const findings: Finding[] = []
   if (!(seconds * 1000 >= drain + FINISH)) {
-    verdicts.push(
+    findings.push(
       aviso(
         'stopwaitsecs',
         `${where}: es ${written} y drenaje es ${formatDuration(drain)}: supervisord mata al worker antes de que termine, y lo que entregaba se repite`,
         `ponga stopwaitsecs=${needed} o más y ejecute: supervisorctl reread && supervisorctl update`,
       ),
     )
-  } else verdicts.push(ok('stopwaitsecs', `${where}: ${written}; drenaje es ${formatDuration(drain)}`))
+  } else findings.push(ok('stopwaitsecs', `${where}: ${written}; drenaje es ${formatDuration(drain)}`))
   if (/^(true|1|on|yes)$/i.test(settings.get('stopasgroup') ?? '')) {
-    verdicts.push(
+    findings.push(
       aviso(
         'stopasgroup',
         `${where}: está activado: con procesos > 1 cada worker recibe dos señales, y la segunda corta los pedidos en curso`,
@@ -137,11 +137,11 @@ export function checkProgram({ name, file, settings }: Program, { drain }: Pick<
   }
   const signal = settings.get('stopsignal') ?? 'TERM'
   if (!/^(SIG)?(TERM|INT)$/i.test(signal)) {
-    verdicts.push(
+    findings.push(
       aviso('stopsignal', `${where}: es ${signal}, que corta los pedidos en curso`, 'ponga stopsignal=TERM'),
     )
   }
-  return verdicts
+  return findings
 }
 
 function findPrograms(patterns: readonly string[], cwd: string, mustExist: boolean): Program[] {

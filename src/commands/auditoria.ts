@@ -52,7 +52,7 @@ export function auditoria(program: Command, context: Context): void {
     const shown = found.slice(0, limit)
     if (options.json) return json(shown)
     if (shown.length === 0) return note('No hay entregas que cumplan esas condiciones.')
-    await table(shown as unknown as Record<string, unknown>[], COLUMNS)
+    await table(shown, COLUMNS)
     if (found.length > limit) note(`Hay más: se muestran ${limit}. Use --limite o más condiciones.`)
   })
 }

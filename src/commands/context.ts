@@ -8,7 +8,7 @@ import type { openAuditReader } from '../audit/queries.ts'
 import type { Config } from '../config/config.ts'
 import { ResthooksError } from '../errors.ts'
 import type { Queue } from '../queue/queue.ts'
-import type { MaintenanceScene } from '../recovery/maintenance.ts'
+import type { Maintenance } from '../recovery/maintenance.ts'
 import { note, withhold } from './print.ts'
 
 /** The options that every command takes, before or after its name. */
@@ -101,7 +101,7 @@ export class Context {
    * Queue and audit, for what puts deliveries back or gives them up.
    * @throws Unavailable when Redis or Postgres does not answer
    */
-  async maintenance(simulate: boolean): Promise<MaintenanceScene> {
+  async maintenance(simulate: boolean): Promise<Maintenance> {
     const config = await this.config()
     const [queue, audit, backend] = [await this.queue(), await this.audit(), await this.#auditBackend()]
     return { config, queue, audit, backend, simulate, note }

@@ -21,9 +21,9 @@ export function descartar(program: Command, context: Context): void {
     .action(async (ids: string[], options: ChooseOptions) => {
       const selection = chooseDeliveries(ids, options, STATES, STATES)
       const limit = parseLimit(options, Number.POSITIVE_INFINITY)
-      const scene = await context.maintenance(options.simulacro === true)
+      const maintenance = await context.maintenance(options.simulacro === true)
       const { discard } = await import('../recovery/discard.ts')
-      const { tally, running } = await discard(scene, selection, limit)
+      const { tally, running } = await discard(maintenance, selection, limit)
       await showTally(tally, 'descartadas', options, { en_curso: running })
       if (running > 0) print.note(`${running} tenían un pedido en curso, que puede llegar igual a su listener.`)
       if (tally.problemCount > 0) throw new OperationFailed(`${tally.problemCount} no se descartaron.`)

@@ -132,18 +132,18 @@ export function isInteractive(stream: NodeJS.WriteStream = process.stdout): bool
  * @param rows    values are shown by `text`
  * @param columns keys, in order, also the headings
  */
-export async function table(
-  rows: readonly Readonly<Record<string, unknown>>[],
-  columns: readonly string[],
+export async function table<Row extends object>(
+  rows: readonly Row[],
+  columns: readonly (keyof Row & string)[],
 ): Promise<void> {
   // Painted, so past the cleaner, which each cell has passed.
   stdout().write(`${await tableText(rows, columns, isInteractive())}\n`)
 }
 
 /** @param painted headings in bold, for whoever writes it past `line` */
-export async function tableText(
-  rows: readonly Readonly<Record<string, unknown>>[],
-  columns: readonly string[],
+export async function tableText<Row extends object>(
+  rows: readonly Row[],
+  columns: readonly (keyof Row & string)[],
   painted = false,
 ): Promise<string> {
   const [{ default: CliTable }, { default: widthOf }] = await Promise.all([

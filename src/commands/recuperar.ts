@@ -4,6 +4,7 @@ import { OperationFailed } from '../errors.ts'
 import type { Recovery } from '../recovery/recover.ts'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
+import { noteProblems } from './select.ts'
 
 interface Options {
   readonly simulacro?: boolean
@@ -26,9 +27,9 @@ export function recuperar(program: Command, context: Context): void {
     )
     .action(async (options: Options) => {
       const simulate = options.simulacro === true
-      const scene = await context.maintenance(simulate)
+      const maintenance = await context.maintenance(simulate)
       const { recover } = await import('../recovery/recover.ts')
-      const recovery = await recover(scene)
+      const recovery = await recover(maintenance)
       if (options.json) print.json(document(recovery, simulate))
       else await show(recovery, simulate)
       if (recovery.problemCount > 0) {
@@ -67,11 +68,5 @@ async function show(recovery: Recovery, simulate: boolean): Promise<void> {
     print.line(`${ya_aceptadas} entregas ya las había aceptado su listener: ${state}, sin enviarlas otra vez.`)
   }
   if (recovery.listeners.size > 0) await print.table(rows(recovery), ['listener', 'pendientes', 'reintentos'])
-  if (recovery.problemCount === 0) return
-  print.note('')
-  print.note('No se pueden reconstruir:')
-  for (const { mensaje_id, listener, motivo } of recovery.problems)
-    print.note(`  ${mensaje_id} → ${listener}: ${motivo}`)
-  const more = recovery.problemCount - recovery.problems.length
-  if (more > 0) print.note(`  … y ${more} más`)
+  noteProblems(recovery, '\nNo se pueden reconstruir:')
 }

@@ -43,9 +43,9 @@ export function reenviar(program: Command, context: Context): void {
     .action(async (ids: string[], options: Options) => {
       const selection = await selectionOf(ids, options, context)
       const limit = parseLimit(options, Number.POSITIVE_INFINITY)
-      const scene = await context.maintenance(options.simulacro === true)
+      const maintenance = await context.maintenance(options.simulacro === true)
       const { resend } = await import('../recovery/resend.ts')
-      const tally = await resend(scene, selection, limit)
+      const tally = await resend(maintenance, selection, limit)
       await showTally(tally, 'reenviadas', options)
       if (selection.kind === 'unheard' && tally.total === 0) print.note(STILL_UNHEARD)
       if (tally.problemCount > 0) throw new OperationFailed(`${tally.problemCount} no se reenviaron.`)

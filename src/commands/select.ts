@@ -148,10 +148,18 @@ export async function showTally(
   if (tally.total === 0 && count === 0) print.line('No hay entregas que cumplan esas condiciones.')
   else print.line(`${options.simulacro ? `Simulacro: serían ${verb}` : `Entregas ${verb}`}: ${tally.total}`)
   if (tally.listeners.length > 0) await print.table(tally.listeners, ['listener', 'cantidad'])
-  if (count === 0) return
-  print.note(`Omitidas: ${count}`)
+  noteProblems(tally, `Omitidas: ${count}`)
+}
+
+/** The first thousand of what was not done, each with its reason, and how many more there are. */
+export function noteProblems(
+  { problems, problemCount }: Pick<Tally, 'problems' | 'problemCount'>,
+  title: string,
+): void {
+  if (problemCount === 0) return
+  print.note(title)
   for (const { mensaje_id, listener, motivo } of problems) {
     print.note(`  ${mensaje_id}${listener ? ` → ${listener}` : ''}: ${motivo}`)
   }
-  if (count > problems.length) print.note(`  … y ${count - problems.length} más`)
+  if (problemCount > problems.length) print.note(`  … y ${problemCount - problems.length} más`)
 }

@@ -76,8 +76,8 @@ async function timelineLines(id: string, timeline: Timeline): Promise<string[]> 
     : [`Mensaje ${oneLine(id)}`, '  (su contenido no está en la auditoría: todavía no se escribió, o fue rechazado)']
   lines.push('', deliveries.length === 0 ? noDeliveries(message) : 'Entregas')
   if (deliveries.length > 0) {
-    const columns = ['listener', 'estado', 'intentos', 'proximo_intento', 'actualizado', 'motivo']
-    lines.push(...indent((await tableText(deliveries as never, columns)).split('\n')))
+    const columns = ['listener', 'estado', 'intentos', 'proximo_intento', 'actualizado', 'motivo'] as const
+    lines.push(...indent((await tableText(deliveries, columns)).split('\n')))
   }
   if (attempts.length + callbacks.length > 0) lines.push('', 'Historia')
   const happened = [

@@ -1,7 +1,7 @@
 /** `verificar`: the doctor. Everything that can be checked without sending a message, and what to do about what is wrong. */
 import type { Command } from 'commander'
 import type { SettingRow } from '../checks/configuration.ts'
-import { type Finding, group } from '../checks/finding.ts'
+import { type GroupedFinding, group } from '../checks/finding.ts'
 import { ConfigError, ResthooksError } from '../errors.ts'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
@@ -42,7 +42,7 @@ export function verificar(program: Command, context: Context): void {
 }
 
 interface Result {
-  readonly findings: readonly Finding[]
+  readonly findings: readonly GroupedFinding[]
   readonly settings: readonly SettingRow[]
   readonly troubles: readonly ResthooksError[]
 }
@@ -76,7 +76,7 @@ async function diagnose(context: Context, { supervisord, configuracion }: Option
 }
 
 /** Where the files were looked for, and all that is wrong with them; nothing else can be checked. */
-async function brokenConfiguration(context: Context, trouble: ConfigError): Promise<Finding[]> {
+async function brokenConfiguration(context: Context, trouble: ConfigError): Promise<GroupedFinding[]> {
   const { searchPlaces } = await import('../config/load.ts')
   const { ini, env } = searchPlaces(context.options)
   const about = { grupo: 'configuración', que_hacer: null } as const
@@ -98,23 +98,23 @@ function severity(trouble: ResthooksError): number {
   return trouble.code === 'CONFIGURACION' ? 0 : trouble.code === 'NO_DISPONIBLE' ? 1 : 2
 }
 
-function summary(findings: readonly Finding[]) {
-  const count = (which: Finding['resultado']) => findings.filter(({ resultado }) => resultado === which).length
+function summary(findings: readonly GroupedFinding[]) {
+  const count = (which: GroupedFinding['resultado']) => findings.filter(({ resultado }) => resultado === which).length
   return { errores: count('error'), avisos: count('aviso'), correctas: count('ok') }
 }
 
-const LABELS: Readonly<Record<Finding['resultado'], string>> = { ok: 'ok   ', aviso: 'AVISO', error: 'ERROR' }
+const LABELS: Readonly<Record<GroupedFinding['resultado'], string>> = { ok: 'ok   ', aviso: 'AVISO', error: 'ERROR' }
 
-async function show(findings: readonly Finding[], settings: readonly SettingRow[], all: boolean): Promise<void> {
+async function show(findings: readonly GroupedFinding[], settings: readonly SettingRow[], all: boolean): Promise<void> {
   if (all && settings.length > 0) {
-    await print.table(settings as unknown as Record<string, unknown>[], ['ajuste', 'valor', 'origen'])
+    await print.table(settings, ['ajuste', 'valor', 'origen'])
     print.line()
   }
   const { default: colors } = await import('picocolors')
   const paint = print.isInteractive()
     ? { ok: colors.green, aviso: colors.yellow, error: colors.red }
     : { ok: String, aviso: String, error: String }
-  const tell = ({ grupo, verificacion, resultado, detalle, que_hacer }: Finding) => {
+  const tell = ({ grupo, verificacion, resultado, detalle, que_hacer }: GroupedFinding) => {
     print.line(`${grupo}, ${verificacion}: ${detalle}`, `${paint[resultado](LABELS[resultado])}  `)
     if (que_hacer !== null) print.line(`       → ${que_hacer}`)
   }

@@ -2,7 +2,7 @@
 import type { StoredDelivery } from '../audit/queries.ts'
 import type { DiscardedItem, QueueAdmin } from '../queue/admin.ts'
 import { Subscriptions } from '../worker/match.ts'
-import { drainAudit, LOCK_PATIENCE, type MaintenanceScene, Tally, underLock } from './maintenance.ts'
+import { drainAudit, LOCK_PATIENCE, type Maintenance, Tally, underLock } from './maintenance.ts'
 import {
   type DeliveryKey,
   explainIds,
@@ -20,26 +20,28 @@ const STEP = 500
 
 /** @returns `running`: how many had a request under way, which may still reach the listener */
 export async function discard(
-  scene: MaintenanceScene,
+  maintenance: Maintenance,
   selection: Selection,
   limit: number,
 ): Promise<{ tally: Tally; running: number }> {
-  return underLock(scene, 'descartar', LOCK_PATIENCE, (admin) => new Discarder(scene, admin).run(selection, limit))
+  return underLock(maintenance, 'descartar', LOCK_PATIENCE, (admin) =>
+    new Discarder(maintenance, admin).run(selection, limit),
+  )
 }
 
 class Discarder {
-  readonly #scene: MaintenanceScene
+  readonly #maintenance: Maintenance
   readonly #admin: QueueAdmin | null
   readonly #tally = new Tally()
   #running = 0
 
-  constructor(scene: MaintenanceScene, admin: QueueAdmin | null) {
-    this.#scene = scene
+  constructor(maintenance: Maintenance, admin: QueueAdmin | null) {
+    this.#maintenance = maintenance
     this.#admin = admin
   }
 
   async run(selection: Selection, limit: number): Promise<{ tally: Tally; running: number }> {
-    const { queue, backend, audit } = this.#scene
+    const { queue, backend, audit } = this.#maintenance
     await drainAudit(queue, backend)
     for (const { mensaje_id, listener, motivo } of await explainIds(audit, selection, HINTS)) {
       this.#tally.problem(mensaje_id, listener, motivo)
@@ -59,7 +61,7 @@ class Discarder {
 
   /** What waits in the lists; and what does not either is not in Redis at all. */
   async #discardQueued(deliveries: readonly StoredDelivery[]): Promise<void> {
-    const { queue, backend } = this.#scene
+    const { queue, backend } = this.#maintenance
     const byListener = new Map<string, Map<string, DiscardedItem>>()
     for (const delivery of deliveries.filter(isUnfinished)) {
       const wanted = byListener.get(delivery.listener) ?? new Map()
@@ -85,7 +87,7 @@ class Discarder {
 
   /** Messages whose demora runs have no deliveries yet: those that they would have are given up. */
   async #cancel(ids: readonly string[], only: string | undefined): Promise<void> {
-    const { audit, config } = this.#scene
+    const { audit, config } = this.#maintenance
     const subscriptions = new Subscriptions(config.listeners.values())
     for (const id of ids) {
       const message = (await audit.message(id))?.message
@@ -100,7 +102,7 @@ class Discarder {
 
   async #deliveriesOf(keys: readonly DeliveryKey[]): Promise<StoredDelivery[]> {
     const wanted = new Set(keys.map(textOf))
-    const stored = await this.#scene.audit.storedDeliveries([...new Set(keys.map(({ messageId }) => messageId))])
+    const stored = await this.#maintenance.audit.storedDeliveries([...new Set(keys.map(({ messageId }) => messageId))])
     return stored.filter((delivery) => wanted.has(textOf(delivery)))
   }
 

@@ -12,7 +12,7 @@ import { AuditReader } from '../queue/audit-reader.ts'
 import { takeMaintenanceLock } from '../queue/maintenance-lock.ts'
 import type { Queue } from '../queue/queue.ts'
 
-export interface MaintenanceScene {
+export interface Maintenance {
   readonly config: Config
   readonly queue: Queue
   readonly audit: AuditQueries
@@ -35,15 +35,15 @@ export const NO_MESSAGE = 'la auditoría no tiene la fila de su mensaje: envíel
  * @throws OperationFailed when the other one does not end in time
  */
 export async function underLock<T>(
-  scene: MaintenanceScene,
+  maintenance: Maintenance,
   command: string,
   patience: Millis,
   work: (admin: QueueAdmin | null) => Promise<T>,
 ): Promise<T> {
-  if (scene.simulate) return work(null)
-  const lock = await takeMaintenanceLock(scene.queue, command, patience, scene.note)
+  if (maintenance.simulate) return work(null)
+  const lock = await takeMaintenanceLock(maintenance.queue, command, patience, maintenance.note)
   try {
-    return await work(new QueueAdmin(scene.queue, lock))
+    return await work(new QueueAdmin(maintenance.queue, lock))
   } finally {
     await lock.release()
   }

@@ -9,7 +9,7 @@ import { gatherLiveIds } from '../queue/live-ids.ts'
 import {
   Batches,
   drainAudit,
-  type MaintenanceScene,
+  type Maintenance,
   NO_BODY,
   NO_MESSAGE,
   type Problem,
@@ -37,12 +37,12 @@ const LONG_PATIENCE = 10 * 60_000
 const ACCEPTED = 'el listener la había aceptado y Redis perdió el resultado'
 
 /** @throws OperationFailed when another maintenance command does not end, Unavailable when Redis or Postgres goes away */
-export async function recover(scene: MaintenanceScene): Promise<Recovery> {
-  return underLock(scene, 'recuperar', LONG_PATIENCE, (admin) => new Recoverer(scene, admin).run())
+export async function recover(maintenance: Maintenance): Promise<Recovery> {
+  return underLock(maintenance, 'recuperar', LONG_PATIENCE, (admin) => new Recoverer(maintenance, admin).run())
 }
 
 class Recoverer {
-  readonly #scene: MaintenanceScene
+  readonly #maintenance: Maintenance
   readonly #admin: QueueAdmin | null
   readonly #listeners = new Map<string, { pendientes: number; reintentos: number }>()
   readonly #tally = new Tally()
@@ -52,13 +52,13 @@ class Recoverer {
   #accepted = 0
   #recent = 0
 
-  constructor(scene: MaintenanceScene, admin: QueueAdmin | null) {
-    this.#scene = scene
+  constructor(maintenance: Maintenance, admin: QueueAdmin | null) {
+    this.#maintenance = maintenance
     this.#admin = admin
   }
 
   async run(): Promise<Recovery> {
-    const { queue, config, backend, audit } = this.#scene
+    const { queue, config, backend, audit } = this.#maintenance
     const live = await gatherLiveIds(queue, config.listeners.keys())
     await drainAudit(queue, backend)
     const refused = new Set(
@@ -123,7 +123,7 @@ class Recoverer {
 
   #acceptedItem(delivery: StoredDelivery, stored: StoredMessage | null): RestoredItem {
     const { messageId, listener, lastNumber, made, version } = delivery
-    const callback = this.#scene.config.listeners.get(listener)?.onSuccess
+    const callback = this.#maintenance.config.listeners.get(listener)?.onSuccess
       ? callbackJob.forOutcome({
           id: messageId,
           message: stored?.message ?? null,

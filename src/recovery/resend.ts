@@ -7,7 +7,7 @@ import {
   Batches,
   drainAudit,
   LOCK_PATIENCE,
-  type MaintenanceScene,
+  type Maintenance,
   NO_BODY,
   NO_MESSAGE,
   Tally,
@@ -26,22 +26,24 @@ import {
 const REASON = 'reenviada'
 const REASON_MISSED = 'enviada después: no la había recibido'
 
-export async function resend(scene: MaintenanceScene, selection: Selection, limit: number): Promise<Tally> {
-  return underLock(scene, 'reenviar', LOCK_PATIENCE, (admin) => new Resender(scene, admin).run(selection, limit))
+export async function resend(maintenance: Maintenance, selection: Selection, limit: number): Promise<Tally> {
+  return underLock(maintenance, 'reenviar', LOCK_PATIENCE, (admin) =>
+    new Resender(maintenance, admin).run(selection, limit),
+  )
 }
 
 class Resender {
-  readonly #scene: MaintenanceScene
+  readonly #maintenance: Maintenance
   readonly #admin: QueueAdmin | null
   readonly #tally = new Tally()
 
-  constructor(scene: MaintenanceScene, admin: QueueAdmin | null) {
-    this.#scene = scene
+  constructor(maintenance: Maintenance, admin: QueueAdmin | null) {
+    this.#maintenance = maintenance
     this.#admin = admin
   }
 
   async run(selection: Selection, limit: number): Promise<Tally> {
-    const { queue, backend, audit } = this.#scene
+    const { queue, backend, audit } = this.#maintenance
     await drainAudit(queue, backend)
     for (const { mensaje_id, listener, motivo } of await explainIds(audit, selection, hintsFor(selection))) {
       this.#tally.problem(mensaje_id, listener, motivo)
@@ -56,7 +58,7 @@ class Resender {
   }
 
   async *#messagesOf(keys: readonly DeliveryKey[]): AsyncGenerator<RestoredMessage> {
-    const { audit } = this.#scene
+    const { audit } = this.#maintenance
     const wanted = new Map<string, Set<string>>()
     for (const { messageId, listener } of keys) {
       const names = wanted.get(messageId) ?? new Set()
@@ -103,7 +105,7 @@ class Resender {
   #whyNot(message: StoredMessage, listener: string, delivery: StoredDelivery | undefined): string | null {
     if (delivery && isUnfinished(delivery)) return WAITS
     if (!message.bodyKept) return NO_BODY
-    if (!this.#scene.config.listeners.get(listener)?.active) return NO_LISTENER
+    if (!this.#maintenance.config.listeners.get(listener)?.active) return NO_LISTENER
     return null
   }
 

@@ -34,8 +34,8 @@ function redisWith(
   return checkRedis({ info, fsync: 'everysec', skew: 0, sentinels: 0, ...rest })
 }
 
-const worst = (verdicts: readonly { verificacion: string; resultado: string }[]) =>
-  verdicts
+const worst = (findings: readonly { verificacion: string; resultado: string }[]) =>
+  findings
     .filter(({ resultado }) => resultado !== 'ok')
     .map(({ verificacion, resultado }) => `${verificacion} ${resultado}`)
 
@@ -140,9 +140,9 @@ test('a drain shorter than a request may take names the listener', () => {
     ['lento', { name: 'lento', active: true, totalTimeout: 60_000 }],
     ['apagado', { name: 'apagado', active: false, totalTimeout: 90_000 }],
   ]) as never
-  const verdict = checkDrain({ workers: { drain: 30_000 } as never, listeners })
-  expect(verdict).toMatchObject({ resultado: 'aviso', detalle: expect.stringContaining('lento (1m)') })
-  expect(verdict.detalle).not.toMatch(/rapido|apagado/)
+  const finding = checkDrain({ workers: { drain: 30_000 } as never, listeners })
+  expect(finding).toMatchObject({ resultado: 'aviso', detalle: expect.stringContaining('lento (1m)') })
+  expect(finding.detalle).not.toMatch(/rapido|apagado/)
 })
 
 test.each([
@@ -152,8 +152,8 @@ test.each([
   [30, 'ok'],
 ])('a certificate with %i days left: %s', (daysLeft, expected) => {
   const certificate = { subject: 'CN=x', issuer: '', names: [], validFrom: new Date(0), validTo: new Date(), daysLeft }
-  const verdicts = checkTls({ protocol: 'TLSv1.3', cipher: null, certificate, problem: null }, 'x')
-  expect(verdicts.at(-1)).toMatchObject({ verificacion: 'certificado', resultado: expected })
+  const findings = checkTls({ protocol: 'TLSv1.3', cipher: null, certificate, problem: null }, 'x')
+  expect(findings.at(-1)).toMatchObject({ verificacion: 'certificado', resultado: expected })
 })
 
 test.each<[Record<string, string>, string[]]>([
@@ -195,9 +195,9 @@ test.each([
   ],
 ])("workers' configuration: %s", (_, workers, here, told) => {
   const loaded = workers.map((worker, n) => ({ worker: `w${n}`, version: '1', configuracion: 'a', ...worker }))
-  const verdicts = checkLoaded(loaded as Parameters<typeof checkLoaded>[0], here && { version: '1', ...here })
-  expect(verdicts.map(({ resultado }) => resultado)).toEqual(told.map(() => 'aviso'))
-  for (const [n, text] of told.entries()) expect(verdicts[n]!.detalle).toMatch(text)
+  const findings = checkLoaded(loaded as Parameters<typeof checkLoaded>[0], here && { version: '1', ...here })
+  expect(findings.map(({ resultado }) => resultado)).toEqual(told.map(() => 'aviso'))
+  for (const [n, text] of told.entries()) expect(findings[n]!.detalle).toMatch(text)
 })
 
 describe('exposure', () => {
@@ -277,16 +277,16 @@ describe('the user whom supervisord gives the workers to', () => {
     onTestFinished(() => rm(folder, { recursive: true, force: true }))
     const [conf, env] = [join(folder, 'supervisord.conf'), join(folder, 'instalador.env')]
     await writeFile(env, '', { mode: 0o600 })
-    const verdict = async (user: string) => {
+    const finding = async (user: string) => {
       await writeFile(conf, `[program:x]\ncommand=resthooks iniciar-workers\nstopwaitsecs=60\nuser=${user}\n`)
       const found = checkSupervisord(conf, { drain: 30_000 } as WorkersConfig, [env])
       return found.find(({ verificacion }) => verificacion === 'user')
     }
-    expect(await verdict('nobody')).toMatchObject({ resultado: 'error', detalle: expect.stringContaining(env) })
-    expect(await verdict('no-existe-tal')).toMatchObject({
+    expect(await finding('nobody')).toMatchObject({ resultado: 'error', detalle: expect.stringContaining(env) })
+    expect(await finding('no-existe-tal')).toMatchObject({
       resultado: 'error',
       detalle: expect.stringContaining('no existe'),
     })
-    expect(await verdict(userInfo().username)).toMatchObject({ resultado: 'ok' })
+    expect(await finding(userInfo().username)).toMatchObject({ resultado: 'ok' })
   })
 })

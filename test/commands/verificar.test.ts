@@ -5,7 +5,7 @@ import { startRedis } from '../support/redis-server.ts'
 import { until } from '../support/until.ts'
 import { expect, test, type World } from '../support/world.ts'
 
-interface Finding {
+interface GroupedFinding {
   readonly grupo: string
   readonly verificacion: string
   readonly resultado: string
@@ -16,7 +16,7 @@ interface Finding {
 async function diagnose(world: World, args: readonly string[] = []) {
   const { stdout, stderr, code } = await world.cli(['verificar', '--json', ...args])
   const document = JSON.parse(stdout)
-  const findings: Finding[] = document.verificaciones
+  const findings: GroupedFinding[] = document.verificaciones
   return {
     code,
     stderr,
