@@ -88,7 +88,7 @@ function configure(data: ThreadData): void {
   backend = createPostgresBackend(data.audit, { instancia, proyecto })
   void writing.finally(() => old.close().catch(() => {}))
   void keepPartitions()
-  writer.bell.ring()
+  writer.wake()
 }
 
 async function finish(patience: number): Promise<void> {
@@ -107,8 +107,8 @@ async function finish(patience: number): Promise<void> {
 
 parentPort?.on('message', (message: ToThread) => {
   switch (message.kind) {
-    case 'ring':
-      return writer.bell.ring()
+    case 'wake':
+      return writer.wake()
     case 'inherited':
       return writer.inherited()
     case 'configure':

@@ -26,7 +26,7 @@ export interface ThreadData {
 }
 
 export type ToThread =
-  | { readonly kind: 'ring' }
+  | { readonly kind: 'wake' }
   | { readonly kind: 'inherited' }
   /** What is in force now. */
   | { readonly kind: 'configure'; readonly data: ThreadData }
@@ -88,10 +88,10 @@ export class AuditThread {
   }
 
   /** There is something to write. */
-  ring(): void {
+  wake(): void {
     if (!this.#asleep) return
     this.#asleep = false
-    this.#send({ kind: 'ring' })
+    this.#send({ kind: 'wake' })
   }
 
   /** The configuration changed. */

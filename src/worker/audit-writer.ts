@@ -29,7 +29,7 @@ export interface AuditWriterOptions {
   /** Postgres refuses the credentials. */
   readonly refused: () => void
   readonly redisOutage: Outage
-  /** Called before each sleep: from now on a ring of the bell is worth its cost. */
+  /** Called before each sleep: from now on it is worth its cost to wake it. */
   readonly asleep: () => void
   /** Called when the backend goes away, and when it is back. */
   readonly away: (away: boolean) => void
@@ -39,7 +39,7 @@ export class AuditWriter {
   readonly #reader: AuditReader
   readonly #backend: AuditBackend
   readonly #options: AuditWriterOptions
-  readonly bell = new Signal()
+  readonly #woken = new Signal()
   /** The last thing that was written arrived. */
   wrote = false
   #away = false
@@ -61,7 +61,7 @@ export class AuditWriter {
       if (wait === GATHER_MS) await sleep(wait)
       else {
         this.#options.asleep()
-        await this.bell.wait(wait)
+        await this.#woken.wait(wait)
       }
     }
   }
@@ -69,12 +69,17 @@ export class AuditWriter {
   /** Read again what this worker owns: entries of a dead one were added to it. */
   inherited(): void {
     this.#pendingFirst = true
-    this.bell.ring()
+    this.wake()
+  }
+
+  /** There is something to write. */
+  wake(): void {
+    this.#woken.notify()
   }
 
   stop(): void {
     this.#stopping = true
-    this.bell.ring()
+    this.wake()
   }
 
   /**
@@ -83,13 +88,13 @@ export class AuditWriter {
    * @throws Unavailable or ConfigError when the backend did not take it in time: the rows stay in Redis
    */
   async drain(patience: number): Promise<void> {
-    const end = Date.now() + patience
+    const end = performance.now() + patience
     this.#pendingFirst = true
     for (;;) {
       try {
         if ((await this.#pass()) === 0) return
       } catch (error) {
-        if (Date.now() > end) throw error
+        if (performance.now() > end) throw error
         // What it had just read is its own by now, and would not come again as fresh.
         this.#pendingFirst = true
         await sleep(200)
@@ -102,7 +107,7 @@ export class AuditWriter {
     try {
       const count = await this.#pass()
       if (count >= WORTHWHILE || this.#reader.wasFull) return 0
-      // Whoever writes an event of this worker rings, and its poller does for those of others.
+      // Whoever writes an event of this worker wakes it, and the poller does for those of others.
       return count > 0 ? GATHER_MS : LONGEST_SLEEP
     } catch (error) {
       this.#pendingFirst = true

@@ -1,6 +1,6 @@
 /**
  * From the listeners' queues to running requests: claims only what can start now, for all lanes with a free slot in one
- * call, and starts it. Then it sleeps until the bell, until a retry is due, or a good while.
+ * call, and starts it. Then it sleeps until it is woken, until a retry is due, or a good while.
  */
 import type { StopSignal } from '../delivery/exchange.ts'
 import type { Bytes, Millis } from '../model/message.ts'
@@ -47,7 +47,7 @@ export class Claimer extends Loop {
       const lane = this.lanes.get(name)
       if (lane) lane.hinted = true
     }
-    this.bell.ring()
+    this.wake()
   }
 
   /** Something of a lane is due then. @param at Redis time */
@@ -175,7 +175,7 @@ export class Claimer extends Loop {
         for (const each of this.lanes.values()) {
           if (each.hungry) each.hinted = true
         }
-        this.bell.ring()
+        this.wake()
       })
   }
 

@@ -1,6 +1,6 @@
 /**
  * From the inbox to the listeners' queues: who listens is decided here, with the configuration of this moment. Then it sleeps
- * until the bell, until a message with `demora` is due, or a good while.
+ * until it is woken, until a message with `demora` is due, or a good while.
  */
 import type { ListenerConfig } from '../config/config.ts'
 import { newId } from '../id.ts'
@@ -24,7 +24,7 @@ export interface DispatchPass {
 }
 
 interface DispatchEvents extends LoopEvents {
-  /** False: nothing is to be taken now; the bell rings when that changes. */
+  /** False: nothing is to be taken now; it is woken when that changes. */
   open(): boolean
   /** These listeners get something, while Redis is still at it: a claim sent now comes right after. */
   sent(listeners: ReadonlySet<string>): void
@@ -101,7 +101,7 @@ export class Dispatcher extends Loop<DispatchEvents> {
 
   protected async turn(): Promise<void> {
     if (!this.events.open()) {
-      await this.bell.wait(LONGEST_SLEEP)
+      await this.woken.wait(LONGEST_SLEEP)
       return
     }
     const pass = await this.pass()

@@ -34,8 +34,7 @@ export class Heartbeat {
   readonly #context: WorkerContext
   readonly #events: HeartbeatEvents
   readonly #startedAt = Date.now()
-  /** There is more audit, or Postgres came or went: look. */
-  readonly bell = new Signal()
+  readonly #woken = new Signal()
   #toldBlind = false
   /** Workers with another configuration, as of the last heartbeat, and those that were told of. */
   #differing = ''
@@ -61,7 +60,12 @@ export class Heartbeat {
   stop(): void {
     this.#stopped = true
     clearTimeout(this.#timer)
-    this.bell.ring()
+    this.wake()
+  }
+
+  /** There is more audit, or Postgres came or went: look. */
+  wake(): void {
+    this.#woken.notify()
   }
 
   async #tick(): Promise<void> {
@@ -96,7 +100,7 @@ export class Heartbeat {
 
   async #watch(): Promise<void> {
     while (!this.#stopped) {
-      await this.bell.wait(this.backlogged ? STOPPED_WATCH_MS : HEARTBEAT_MS)
+      await this.#woken.wait(this.backlogged ? STOPPED_WATCH_MS : HEARTBEAT_MS)
       if (!this.#stopped) await this.#look()
       if (!this.#stopped) await sleep(LEAST_WATCH_MS)
     }
@@ -105,9 +109,9 @@ export class Heartbeat {
   async #look(): Promise<void> {
     try {
       this.#judge(await readBacklog(this.#queue))
-      this.#context.redisOutage.worked(this.bell)
+      this.#context.redisOutage.worked(this.#woken)
     } catch (error) {
-      this.#context.redisOutage.failed(redisTrouble(error, this.#context.config().redis), this.bell)
+      this.#context.redisOutage.failed(redisTrouble(error, this.#context.config().redis), this.#woken)
     }
   }
 

@@ -140,9 +140,9 @@ export function notUnderstood(lane: LaneSpec, { id, fence, number }: Claimed, wh
  */
 export async function waitForDescriptors(outage: Outage, detail: string, signal: StopSignal): Promise<void> {
   const end = new Signal()
-  const ring = () => end.ring()
-  signal.addEventListener('abort', ring)
-  if (signal.aborted) ring()
+  const stop = () => end.notify()
+  signal.addEventListener('abort', stop)
+  if (signal.aborted) stop()
   await end.wait(outage.failed(new Error(detail)) * 5)
-  signal.removeEventListener('abort', ring)
+  signal.removeEventListener('abort', stop)
 }

@@ -1,5 +1,5 @@
 /**
- * What the worker's loops have in common: they turn until they are stopped, sleep until the bell, and wait out an outage. And
+ * What the worker's loops have in common: they turn until they are stopped, sleep until they are woken, and wait out an outage. And
  * the loop that polls for the others.
  */
 import type { Millis } from '../model/message.ts'
@@ -9,7 +9,7 @@ import type { WorkerContext } from './context.ts'
 import { clamp, Signal } from './waiting.ts'
 
 /**
- * The longest a loop sleeps. Then it looks for itself, whatever the bells did not say: shorter than what `/salud` takes for
+ * The longest a loop sleeps. Then it looks for itself, whatever nobody told it: shorter than what `/salud` takes for
  * a loop that stands still.
  */
 export const LONGEST_SLEEP: Millis = 15_000
@@ -22,10 +22,8 @@ export interface LoopEvents {
 }
 
 export abstract class Loop<Events extends LoopEvents = LoopEvents> {
-  /** There may be something to find. */
-  readonly bell = new Signal()
-  /** Ends the pause of an outage. */
-  readonly resume = new Signal()
+  protected readonly woken = new Signal()
+  readonly #resumed = new Signal()
   /** Turns in a row that found nothing, since anything last happened. */
   emptyPasses = 0
   /** When it last turned, on the clock of `performance`. */
@@ -46,15 +44,25 @@ export abstract class Loop<Events extends LoopEvents = LoopEvents> {
       try {
         await this.turn()
       } catch (error) {
-        await this.resume.wait(this.events.failed(error, this))
+        await this.#resumed.wait(this.events.failed(error, this))
       }
     }
   }
 
   stop(): void {
     this.#stopping = true
-    this.bell.ring()
-    this.resume.ring()
+    this.wake()
+    this.resume()
+  }
+
+  /** There may be something to find. */
+  wake(): void {
+    this.woken.notify()
+  }
+
+  /** The wait of an outage is over. */
+  resume(): void {
+    this.#resumed.notify()
   }
 
   /** One look, and the sleep after it where there was nothing. @throws whatever Redis answers */
@@ -65,9 +73,9 @@ export abstract class Loop<Events extends LoopEvents = LoopEvents> {
     else this.emptyPasses += 1
   }
 
-  /** Until the bell, or until `nextAt` (Redis time, null: unknown), between `least` and `most` from now. */
+  /** Until it is woken, or until `nextAt` (Redis time, null: unknown), between `least` and `most` from now. */
   protected sleep(nextAt: number | null, least: Millis, most: Millis): Promise<void> {
-    return this.bell.wait(nextAt === null ? most : clamp(nextAt - this.context.now(), least, most))
+    return this.woken.wait(nextAt === null ? most : clamp(nextAt - this.context.now(), least, most))
   }
 }
 
@@ -76,7 +84,7 @@ interface PollerEvents extends LoopEvents {
 }
 
 /**
- * The guarantee behind the bells: every `sondeo` it looks whether anything waits that nobody announced. Foreign programs push
+ * The guarantee behind what wakes the others: every `sondeo` it looks whether anything waits that nobody announced. Foreign programs push
  * without a word, and workers die.
  *
  * One short script for all: two loops that each tried to take something cost an idle worker four times as much.
@@ -96,6 +104,6 @@ export class Poller extends Loop<PollerEvents> {
     const seen = await look(this.#queue, [...this.#lanes()])
     this.context.redisOutage.worked(this)
     this.events.seen(seen)
-    await this.bell.wait(this.context.config().workers.poll)
+    await this.woken.wait(this.context.config().workers.poll)
   }
 }

@@ -28,7 +28,7 @@ export interface Metrics {
   render(queue: Queue, configured: Iterable<string>, inFlight: number): Promise<string>
 }
 
-/** From a fast neighbour to `espera_total`. */
+/** From a fast listener to `espera_total`. */
 const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
 /** Of one scrape: Prometheus gives up after ten seconds by default. */
 const PATIENCE_MS = 5_000

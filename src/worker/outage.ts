@@ -1,5 +1,5 @@
 /**
- * One line when a neighbour goes away, a reminder a minute, one line when it is back: an outage must not fill a disk.
+ * One line when a service goes away, a reminder a minute, one line when it is back: an outage must not fill a disk.
  * Also how long to wait before the next try.
  *
  * It is back when everything that failed with it has worked again: what one part cannot do, because a key is of another type
@@ -58,11 +58,11 @@ export class Outage {
   }
 
   /**
-   * @param who failed, where several parts use the same neighbour
+   * @param who failed, where several parts use the same service
    * @returns ms to wait before the next try: from 50 ms doubling to half a second, with jitter
    */
   failed(error: Error, who: object = this): number {
-    const now = Date.now()
+    const now = performance.now()
     this.#failedAt = now
     this.#failing.add(who)
     // That it is refused comes to light after the connection was lost, and only a person can help.
@@ -90,8 +90,8 @@ export class Outage {
   worked(who: object = this): void {
     this.#failing.delete(who)
     if (this.#since === null || this.#failing.size > 0) return
-    if (Date.now() - this.#failedAt < this.#calm) return
-    const seconds = Math.round((Date.now() - this.#since) / 100) / 10
+    if (performance.now() - this.#failedAt < this.#calm) return
+    const seconds = Math.round((performance.now() - this.#since) / 100) / 10
     this.#log.info({ servicio: this.#what, segundos: seconds }, `${this.#what} ${this.#words.over}`)
     this.#since = null
     this.#refused = false

@@ -48,7 +48,7 @@ export async function untilQuiet(
     await sleep(LOOK_MS)
     if (busy()) continue
     if (dispatcher.emptyPasses >= 2 && claimer.emptyPasses >= 2 && !limited()) return
-    dispatcher.bell.ring()
+    dispatcher.wake()
     claimer.hint()
   }
 }

@@ -84,7 +84,7 @@ export async function superviseProcesses(count: number, level: LogLevel): Promis
   const stop = (signal: NodeJS.Signals) => {
     stopping = true
     for (const child of children) child.kill(signal)
-    for (const end of ends) end.ring()
+    for (const end of ends) end.notify()
   }
   const hangup = () => {
     for (const child of children) child.kill('SIGHUP')

@@ -32,19 +32,19 @@ export function clamp(value: number, least: number, most: number): number {
   return Math.min(Math.max(value, least), Math.max(most, least))
 }
 
-/** What one loop waits for and anybody rings. A ring while nobody waits is kept for the next wait. */
+/** What one loop waits for and anybody notifies. What comes while nobody waits is kept for the next wait. */
 export class Signal {
-  #rung = false
+  #notified = false
   #wake: (() => void) | undefined
 
-  ring(): void {
-    this.#rung = true
+  notify(): void {
+    this.#notified = true
     this.#wake?.()
   }
 
-  /** Resolves at the next ring, after `ms` at the latest. */
+  /** Resolves when it is notified, after `ms` at the latest. */
   async wait(ms: Millis): Promise<void> {
-    if (!this.#rung) {
+    if (!this.#notified) {
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, ms)
         this.#wake = () => {
@@ -54,6 +54,6 @@ export class Signal {
       })
       this.#wake = undefined
     }
-    this.#rung = false
+    this.#notified = false
   }
 }

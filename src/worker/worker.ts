@@ -1,7 +1,7 @@
 /**
  * One worker process: dispatches, claims, delivers, settles and writes the audit, until it is told to stop.
  *
- * The parts run as loops of their own and wake each other by bells; a bell is a hint, the poller's `sondeo` the guarantee.
+ * The parts run as loops of their own and wake each other; that is a hint, the poller's `sondeo` the guarantee.
  * This file puts them together, and hands them a new configuration.
  */
 import { randomBytes } from 'node:crypto'
@@ -94,7 +94,7 @@ export class Worker {
       sent: (listeners) => claimer.hint(listeners),
       passed: (pass) => this.#dispatched(pass),
     })
-    const audit = new AuditThread(context, () => heartbeat.bell.ring(), options.refused)
+    const audit = new AuditThread(context, () => heartbeat.wake(), options.refused)
     const heartbeat = new Heartbeat(queue, context, {
       clock: (now) => this.#setClock(now),
       away: () => audit.away,
@@ -128,11 +128,11 @@ export class Worker {
     working()
     leases.start()
     this.#connections.listen({
-      inbox: () => dispatcher.bell.ring(),
+      inbox: () => dispatcher.wake(),
       claims: () => claimer.hint(),
       back: () => {
         // The wait of the outage is over at once.
-        for (const loop of this.#loops) loop.resume.ring()
+        for (const loop of this.#loops) loop.resume()
         this.#lookEverywhere()
       },
     })
@@ -261,7 +261,7 @@ export class Worker {
 
   /** Whatever was known about where work waits no longer holds. */
   #lookEverywhere(): void {
-    this.#parts.dispatcher.bell.ring()
+    this.#parts.dispatcher.wake()
     this.#parts.claimer.hint()
   }
 
@@ -273,16 +273,16 @@ export class Worker {
   #dispatched({ now, moved }: DispatchPass): void {
     this.#setClock(now)
     if (moved === 0) return
-    this.#parts.audit.ring()
-    this.#parts.heartbeat.bell.ring()
+    this.#parts.audit.wake()
+    this.#parts.heartbeat.wake()
     if (moved > 1) void this.#parts.queue.wake('claim')
   }
 
   #seen({ now, inbox, lanes, audit }: Seen): void {
     this.#setClock(now)
-    if (inbox) this.#parts.dispatcher.bell.ring()
+    if (inbox) this.#parts.dispatcher.wake()
     if (lanes.length > 0) this.#parts.claimer.hint(lanes)
-    if (audit > 0) this.#parts.audit.ring()
+    if (audit > 0) this.#parts.audit.wake()
   }
 
   /** An outcome is in Redis. @param applied false: the lease was lost, and only the audit took it */
@@ -296,14 +296,14 @@ export class Worker {
       logOutcome(this.#options.log, settlement)
       if (callback !== null) hinted.push(CALLBACK_LANE)
       if (callback !== null || verdict === 'requeue') hinted.push(name)
-      if (message !== null) dispatcher.bell.ring()
+      if (message !== null) dispatcher.wake()
       if (verdict === 'retry' || verdict === 'wait') claimer.dueAt(name, this.#context.now() + delay)
     }
     // What a strict order or a recovering breaker held back may go on now.
     if ((claimer.lanes.get(name)?.left ?? 0) > 0) hinted.push(name)
     this.#active()
     claimer.hint(hinted)
-    audit.ring()
+    audit.wake()
   }
 
   /** @returns ms to wait; with `once` nobody waits for Redis to come back */
