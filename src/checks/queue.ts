@@ -1,8 +1,7 @@
 /** What is stuck in the queue: entries nobody understands, listeners nobody serves, audit that does not leave, workers. */
 import type { Config } from '../config/config.ts'
 import { formatSize } from '../config/quantities.ts'
-import { type Backlog, bytesLimit, readBacklog } from '../queue/backlog.ts'
-import { type Depths, readDepths } from '../queue/depths.ts'
+import { type Backlog, bytesLimit, type Depths, readBacklog, readDepths } from '../queue/depths.ts'
 import { decodeEnvelope } from '../queue/envelope.ts'
 import type { Peeked, Queue } from '../queue/queue.ts'
 import { configurationHash, isAlive, otherConfigurations, readWorkers, type WorkerInfo } from '../queue/workers.ts'

@@ -2,7 +2,7 @@
 import { scryptSync } from 'node:crypto'
 import type { Config } from '../config/config.ts'
 import type { Millis } from '../model/message.ts'
-import { AUDIT_GROUP } from './audit-reader.ts'
+import { AUDIT_GROUP } from './audit-stream.ts'
 import type { Queue } from './queue.ts'
 import { scriptsOf } from './scripts.ts'
 

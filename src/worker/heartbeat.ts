@@ -4,8 +4,8 @@
  */
 import { hostname } from 'node:os'
 import type { Millis } from '../model/message.ts'
-import { AuditReader } from '../queue/audit-reader.ts'
-import { type Backlog, bytesLimit, readBacklog, type StopReason, whyStopped } from '../queue/backlog.ts'
+import { AuditReader } from '../queue/audit-stream.ts'
+import { type Backlog, bytesLimit, readBacklog, type StopReason, whyStopped } from '../queue/depths.ts'
 import type { Queue } from '../queue/queue.ts'
 import { redisTrouble } from '../queue/redis.ts'
 import { forgetWorkers, type WorkerInfo, writeHeartbeat } from '../queue/workers.ts'

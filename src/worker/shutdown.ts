@@ -3,7 +3,7 @@
  * end, outcomes go to Redis and the audit to Postgres; what is left of either is taken up by the next worker.
  */
 import type { Millis } from '../model/message.ts'
-import { AuditReader } from '../queue/audit-reader.ts'
+import { AuditReader } from '../queue/audit-stream.ts'
 import type { Queue } from '../queue/queue.ts'
 import type { AuditThread } from './audit-thread.ts'
 import type { Claimer } from './claimer.ts'

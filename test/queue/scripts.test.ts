@@ -1,7 +1,7 @@
 /** Each script by itself: what it answers and what it leaves behind. */
 import fc from 'fast-check'
 import { describe, expect } from 'vitest'
-import { AuditReader } from '../../src/queue/audit-reader.ts'
+import { AuditReader } from '../../src/queue/audit-stream.ts'
 import { dispatch, stepEnd, take } from '../../src/queue/inbox.ts'
 import { CALLBACK_LANE } from '../../src/queue/keys.ts'
 import { gatherLiveIds } from '../../src/queue/live-ids.ts'

@@ -1,7 +1,6 @@
 /** Ten listeners, of which one takes requests and never answers: the other nine must not notice. */
 
-import type { AddressInfo } from 'node:net'
-import { createServer, type Socket } from 'node:net'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { databaseOf, peerRows } from '../contenders.ts'
 import { drain, Pace } from '../drain.ts'
 import { Installation } from '../installation.ts'
