@@ -75,7 +75,7 @@ export async function requireJson(body: Buffer): Promise<void> {
   try {
     JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(body))
   } catch (error) {
-    const { jsonProblem } = await import('../queue/envelope-json.ts')
+    const { jsonProblem } = await import('../queue/envelope.ts')
     throw new UsageError(notJson('DATOS', jsonProblem(body), '--tipo-contenido'), { cause: error })
   }
 }

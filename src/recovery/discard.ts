@@ -1,6 +1,6 @@
 /** `descartar`: chosen deliveries are given up, wherever they wait. */
 import type { StoredDelivery } from '../audit/queries.ts'
-import type { DiscardedItem, QueueAdmin } from '../queue/admin.ts'
+import type { DiscardedItem, QueueAdmin } from '../queue/maintenance.ts'
 import { Subscriptions } from '../worker/match.ts'
 import { drainAudit, LOCK_PATIENCE, type Maintenance, Tally, underLock } from './maintenance.ts'
 import {

@@ -7,9 +7,8 @@ import type { AuditEvent } from '../audit/event.ts'
 import type { AuditReader as AuditQueries } from '../audit/queries.ts'
 import type { Config } from '../config/config.ts'
 import type { Bytes, Millis } from '../model/message.ts'
-import { QueueAdmin, type RestoredMessage } from '../queue/admin.ts'
 import { AuditReader } from '../queue/audit-stream.ts'
-import { takeMaintenanceLock } from '../queue/maintenance-lock.ts'
+import { QueueAdmin, type RestoredMessage, takeMaintenanceLock } from '../queue/maintenance.ts'
 import type { Queue } from '../queue/queue.ts'
 
 export interface Maintenance {

@@ -1,11 +1,11 @@
 /** `recuperar`: what Redis lost comes back from the audit. */
 import type { Owed, StoredDelivery, StoredMessage } from '../audit/queries.ts'
 import { callbackJob } from '../model/callback-job.ts'
-import type { QueueAdmin, RestoredItem, RestoredMessage } from '../queue/admin.ts'
 import { stampEnvelope } from '../queue/envelope.ts'
 import { encodeEnvelope } from '../queue/envelope-write.ts'
 import { IdSet } from '../queue/id-set.ts'
 import { gatherLiveIds } from '../queue/live-ids.ts'
+import type { QueueAdmin, RestoredItem, RestoredMessage } from '../queue/maintenance.ts'
 import {
   Batches,
   drainAudit,

@@ -1,7 +1,7 @@
 /** `reenviar`: chosen deliveries go back to the queue from the audit. */
 import type { StoredDelivery, StoredMessage } from '../audit/queries.ts'
-import type { QueueAdmin, RestoredItem, RestoredMessage } from '../queue/admin.ts'
 import { encodeEnvelope } from '../queue/envelope-write.ts'
+import type { QueueAdmin, RestoredItem, RestoredMessage } from '../queue/maintenance.ts'
 import { Subscriptions } from '../worker/match.ts'
 import {
   Batches,

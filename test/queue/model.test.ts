@@ -1,8 +1,8 @@
 /** Random sequences of operations on the real scripts and on the model: after each, both hold the same. */
 import fc from 'fast-check'
 import { expect } from 'vitest'
-import { QueueAdmin } from '../../src/queue/admin.ts'
 import { dispatch, take } from '../../src/queue/inbox.ts'
+import { QueueAdmin } from '../../src/queue/maintenance.ts'
 import { pause, resume } from '../../src/queue/pauses.ts'
 import { FIELD_END, type LaneSpec, Queue, type Verdict } from '../../src/queue/queue.ts'
 import { scriptsOf } from '../../src/queue/scripts.ts'

@@ -1,6 +1,6 @@
 /** `descartar` of what waits in a long list: a walk in slices, never a search for each. */
 import { expect } from 'vitest'
-import { type DiscardedItem, QueueAdmin } from '../../src/queue/admin.ts'
+import { type DiscardedItem, QueueAdmin } from '../../src/queue/maintenance.ts'
 import { audited, laneOf, test } from './scene.ts'
 
 const LENGTH = 3_000

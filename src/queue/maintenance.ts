@@ -1,11 +1,17 @@
 /**
  * What people do to deliveries: put back what was lost, send again what had ended, give up what waits. Each batch is one
  * script; what the operations mean is written at the head of each script in `lua/`.
+ *
+ * Only one of the commands that do so works at a time in a project: each decides from what the audit says, and must not decide
+ * from what another is just changing. Workers never ask for that lock.
  */
+
+import { randomBytes } from 'node:crypto'
+import { hostname } from 'node:os'
 import { OperationFailed } from '../errors.ts'
+import type { Millis } from '../model/message.ts'
 import { writeDispatched } from './audit-stream.ts'
 import { CALLBACK_LANE, type LaneKeys } from './keys.ts'
-import type { MaintenanceLock } from './maintenance-lock.ts'
 import type { Queue } from './queue.ts'
 import { type Scripts, scriptsOf } from './scripts.ts'
 
@@ -252,4 +258,99 @@ class LaneNumbers {
 
 function scriptKeys({ queue, inFlight, deliveries, retries, failed, front }: LaneKeys): string[] {
   return [queue, inFlight, deliveries, retries, failed, front]
+}
+
+export interface MaintenanceLock {
+  /** What the scripts compare. */
+  readonly value: string
+  release(): Promise<void>
+}
+
+const LIFE: Millis = 30_000
+const RENEW: Millis = 10_000
+const ASK_AGAIN: Millis = 200
+
+interface Holder {
+  readonly comando: string
+  readonly host: string
+  readonly pid: number
+}
+
+/**
+ * Takes the lock, waiting for whoever has it.
+ * @param command  its name, for those who wait
+ * @param patience ms to wait at most
+ * @param waiting  told once, when there is a wait
+ * @throws OperationFailed when the other one takes longer
+ */
+export async function takeMaintenanceLock(
+  queue: Queue,
+  command: string,
+  patience: Millis,
+  waiting: (message: string) => void,
+): Promise<MaintenanceLock> {
+  const { redis, keys } = queue
+  const holder: Holder = { comando: command, host: hostname(), pid: process.pid }
+  const value = JSON.stringify({ ...holder, id: randomBytes(6).toString('hex') })
+  const end = Date.now() + patience
+  for (let told = false; ; ) {
+    if ((await redis.set(keys.maintenance, value, 'PX', LIFE, 'NX')) === 'OK') break
+    const who = whoIs(await redis.get(keys.maintenance))
+    if (Date.now() > end) throw new OperationFailed(`${who} está trabajando sobre estas colas; repita cuando termine.`)
+    if (!told) waiting(`${who} está trabajando sobre estas colas: se espera a que termine.`)
+    told = true
+    await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN))
+  }
+  const { hold } = scriptsOf(redis)
+  // A renewal that fails shows in the next script, which finds the lock lost.
+  const timer = setInterval(() => void hold(1, keys.maintenance, value, LIFE).catch(() => {}), RENEW)
+  timer.unref()
+  return {
+    value,
+    release: async () => {
+      clearInterval(timer)
+      await hold(1, keys.maintenance, value, 0).catch(() => {})
+    },
+  }
+}
+
+function whoIs(value: string | null): string {
+  try {
+    const { comando, host, pid } = JSON.parse(value ?? '') as Holder
+    return `Otro «resthooks ${comando}» (${host}, proceso ${pid})`
+  } catch {
+    return 'Otro comando'
+  }
+}
+
+const FORGOTTEN_AT_ONCE = 1_000
+
+/**
+ * Forgets the failed deliveries, which Redis keeps for `estado` alone, of before `before`: they go with the audit's own rows.
+ * @param simulate count only
+ * @returns how many
+ */
+export async function forgetOldFailures(
+  queue: Queue,
+  listeners: Iterable<string>,
+  before: Date,
+  simulate: boolean,
+): Promise<number> {
+  const { redis, keys } = queue
+  const names = new Set([...listeners, ...(await redis.smembers(keys.listeners)), CALLBACK_LANE])
+  const bound = `(${before.getTime()}`
+  let total = 0
+  for (const name of names) {
+    const { failed } = queue.lane(name)
+    if (simulate) {
+      total += await redis.zcount(failed, '-inf', bound)
+      continue
+    }
+    for (;;) {
+      const ids = await redis.zrangebyscore(failed, '-inf', bound, 'LIMIT', 0, FORGOTTEN_AT_ONCE)
+      if (ids.length === 0) break
+      total += await redis.zrem(failed, ...ids)
+    }
+  }
+  return total
 }
