@@ -1,9 +1,9 @@
 /** `auditoria`: lists deliveries, or follows them as they change. */
 import type { Command } from 'commander'
-import type { ChangeFeed, DeliveryFilters, DeliveryListing } from '../audit/queries.ts'
+import type { AuditReader, ChangeFeed, DeliveryFilters, DeliveryListing } from '../audit/queries.ts'
 import { Unavailable, UsageError } from '../errors.ts'
 import { eventFilter } from '../recovery/selection.ts'
-import type { AuditReader, Context } from './context.ts'
+import type { Context } from './context.ts'
 import { json, jsonLine, line, localTime, note, table, text } from './print.ts'
 import { addFilterOptions, type FilterOptions, parseFilters, parseLimit } from './select.ts'
 

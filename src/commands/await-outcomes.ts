@@ -4,8 +4,10 @@
  * The messages are in by then. Whatever keeps the outcome from being known (Postgres away, the time that ran out) is exit 1 and
  * says so: exit 4 means that nothing happened, and a script that then repeats would send twice.
  */
+import type { AuditReader } from '../audit/queries.ts'
 import { OperationFailed, ResthooksError, Unavailable } from '../errors.ts'
-import type { AuditReader, Context } from './context.ts'
+import { isUnfinished } from '../recovery/selection.ts'
+import type { Context } from './context.ts'
 
 const LOOK_EVERY_MS = 100
 
@@ -49,7 +51,7 @@ async function look(audit: AuditReader, ids: readonly string[]): Promise<{ still
     }
     if (expected === 0)
       failures.push(`${id} → ningún listener recibe «${found.message?.evento}»: no se entregó a nadie`)
-    if (found.deliveries.some(({ estado }) => estado === 'pendiente' || estado === 'reintentando')) still.push(id)
+    if (found.deliveries.some(({ estado }) => isUnfinished({ state: estado }))) still.push(id)
     for (const { listener, estado, motivo } of found.deliveries) {
       if (estado === 'fallida' || estado === 'descartada')
         failures.push(`${id} → ${listener}: ${estado}${motivo ? ` (${motivo})` : ''}`)

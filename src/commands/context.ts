@@ -4,7 +4,7 @@
  */
 import type { Command } from 'commander'
 import type { AuditBackend } from '../audit/backend.ts'
-import type { openAuditReader } from '../audit/queries.ts'
+import type { AuditReader } from '../audit/queries.ts'
 import type { Config } from '../config/config.ts'
 import { ResthooksError } from '../errors.ts'
 import type { Queue } from '../queue/queue.ts'
@@ -31,8 +31,6 @@ export interface Failure {
   /** What was thrown, where that is a bug: its stack is wanted. */
   readonly bug?: unknown
 }
-
-export type AuditReader = Awaited<ReturnType<typeof openAuditReader>>
 
 export class Context {
   #options: GlobalOptions = {}

@@ -123,8 +123,8 @@ function jsonValue(this: unknown, key: string, value: unknown): unknown {
 }
 
 /** True where colour and redrawing serve a person: a terminal, and no NO_COLOR (https://no-color.org). */
-export function isInteractive(stream: NodeJS.WriteStream = process.stdout): boolean {
-  return stream.isTTY === true && !process.env.NO_COLOR
+export function isInteractive(): boolean {
+  return process.stdout.isTTY === true && !process.env.NO_COLOR
 }
 
 /**
