@@ -112,7 +112,9 @@ const OUTAGES: readonly (readonly [readonly string[], number | null, number | nu
   [['send', '--lote'], 4, 4, null],
   [['estado'], 4, 0, 4],
   [['verificar'], 4, 1, 4],
-  [['iniciar-workers', '--una-vez'], 4, 4, 4],
+  // These are patient before they give up: side by side.
+  [['iniciar-workers', '--una-vez'], 4, 4, null],
+  [['iniciar-workers', '--una-vez'], null, null, 4],
   [['auditoria'], null, null, 4],
   [['auditoria', '--seguir'], null, null, 4],
   [['ver', '01ARZ3NDEKTSV4RRFFQ69G5FAV'], null, null, 4],
