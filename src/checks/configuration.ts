@@ -8,10 +8,10 @@ import type { CallbackTarget } from '../config/listener-kinds.ts'
 import { UNVERIFIED, UNVERIFIED_MEANS } from '../config/load.ts'
 import { formatDuration } from '../config/quantities.ts'
 import { isSecret } from '../config/secret-values.ts'
+import { Subscriptions } from '../config/subscriptions.ts'
 import { maskUrl } from '../delivery/mask.ts'
 import { systemReason } from '../errors.ts'
 import { MASK } from '../model/secrets.ts'
-import { Subscriptions } from '../worker/match.ts'
 import { aviso, error, type Finding, ok } from './finding.ts'
 
 export function checkConfiguration(config: Config): Finding[] {

@@ -41,7 +41,7 @@ async function run(context: Context, { unaVez, concurrencia, procesos, nivel }: 
   }
   const { runWorkerProcess } = await import('../worker/process.ts')
   await runWorkerProcess({
-    place: context.options,
+    files: context.options,
     once: unaVez === true,
     over: { ...(concurrencia ? { concurrency: concurrencia } : {}), ...(nivel ? { level: nivel } : {}) },
   })

@@ -3,8 +3,8 @@
  * machine): whoever sends to nobody is told at once.
  */
 import type { Config } from '../config/config.ts'
+import { Subscriptions } from '../config/subscriptions.ts'
 import { nearest, suggestion } from '../model/nearest.ts'
-import { Subscriptions } from '../worker/match.ts'
 import * as print from './print.ts'
 
 /** A batch of thousands of events that nobody wants is told by so many of them. */

@@ -1,7 +1,7 @@
 /** `descartar`: chosen deliveries are given up, wherever they wait. */
 import type { StoredDelivery } from '../audit/queries.ts'
+import { Subscriptions } from '../config/subscriptions.ts'
 import type { DiscardedItem, QueueAdmin } from '../queue/maintenance.ts'
-import { Subscriptions } from '../worker/match.ts'
 import { drainAudit, LOCK_PATIENCE, type Maintenance, Tally, underLock } from './maintenance.ts'
 import {
   type DeliveryKey,

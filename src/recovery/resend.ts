@@ -1,8 +1,8 @@
 /** `reenviar`: chosen deliveries go back to the queue from the audit. */
 import type { StoredDelivery, StoredMessage } from '../audit/queries.ts'
+import { Subscriptions } from '../config/subscriptions.ts'
 import { encodeEnvelope } from '../queue/envelope-write.ts'
 import type { QueueAdmin, RestoredItem, RestoredMessage } from '../queue/maintenance.ts'
-import { Subscriptions } from '../worker/match.ts'
 import {
   Batches,
   drainAudit,

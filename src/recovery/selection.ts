@@ -7,7 +7,7 @@ import { original } from '../audit/encoding.ts'
 import type { DeliveryStateName } from '../audit/event.ts'
 import type { AuditReader, DeliveryFilters, StoredDelivery } from '../audit/queries.ts'
 import type { ListenerConfig } from '../config/config.ts'
-import { eventMatcher, Subscriptions } from '../worker/match.ts'
+import { eventMatcher, Subscriptions } from '../config/subscriptions.ts'
 import type { Problem } from './maintenance.ts'
 
 export interface DeliveryKey {

@@ -3,6 +3,7 @@
  * until it is woken, until a message with `demora` is due, or a good while.
  */
 import type { ListenerConfig } from '../config/config.ts'
+import type { Subscriptions } from '../config/subscriptions.ts'
 import { newId } from '../id.ts'
 import type { Millis } from '../model/message.ts'
 import { writeDispatched } from '../queue/audit-stream.ts'
@@ -11,7 +12,6 @@ import { type DispatchItem, dispatch, type Taken, take } from '../queue/inbox.ts
 import type { Queue } from '../queue/queue.ts'
 import type { WorkerContext } from './context.ts'
 import { LONGEST_SLEEP, Loop, type LoopEvents } from './loop.ts'
-import type { Subscriptions } from './match.ts'
 
 export interface DispatchPass {
   /** Envelopes moved. */

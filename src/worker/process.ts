@@ -14,7 +14,7 @@ const REFUSED_EVERY_MS = 2_000
 
 interface ProcessOptions {
   /** Where the configuration is; it is read again at every reload. */
-  readonly place: LoadOptions
+  readonly files: LoadOptions
   readonly once: boolean
   /** `--concurrencia`, `--nivel`: over what the file says. */
   readonly over: Partial<Pick<Config['workers'], 'concurrency' | 'level'>>
@@ -23,10 +23,10 @@ interface ProcessOptions {
 const REFUSED = 'la configuración nueva no se puede usar: sigue en vigor la anterior'
 
 /** Runs one worker until SIGTERM or SIGINT (a second one ends it at once), or with `once` until nothing is due. */
-export async function runWorkerProcess({ place: named, once, over }: ProcessOptions): Promise<void> {
+export async function runWorkerProcess({ files: named, once, over }: ProcessOptions): Promise<void> {
   // What is written relative to the launch folder stays so when that folder is deleted.
-  const place = { ...named, ...(LAUNCH_FOLDER === null ? {} : { cwd: LAUNCH_FOLDER }) }
-  const config = withOptions(loadWorkerConfig(place), over)
+  const files = { ...named, ...(LAUNCH_FOLDER === null ? {} : { cwd: LAUNCH_FOLDER }) }
+  const config = withOptions(loadWorkerConfig(files), over)
   const log = createLog(
     { host: hostname(), pid: process.pid, proyecto: `${config.instancia}:${config.proyecto}` },
     config.secrets,
@@ -73,8 +73,8 @@ export async function runWorkerProcess({ place: named, once, over }: ProcessOpti
     log.error({}, 'terminó el proceso que lo inició: se termina lo que está en curso')
     worker.stop()
   }
-  const load = () => withOptions(loadWorkerConfig(place, worker.config), over)
-  const watcher = once ? null : new ConfigWatcher(config, place, load, reload)
+  const load = () => withOptions(loadWorkerConfig(files, worker.config), over)
+  const watcher = once ? null : new ConfigWatcher(config, files, load, reload)
   const hangup = () => watcher?.readNow('SIGHUP')
   process.on('SIGTERM', stop).on('SIGINT', stop).on('SIGHUP', hangup).on('disconnect', orphaned)
   // It may have ended before anybody listened.

@@ -93,14 +93,14 @@ export class StatusServer {
   async #serve(where: Where): Promise<void> {
     const { audit, instancia, proyecto } = this.#context.config()
     this.metrics ??= (await import('./metrics.ts')).createMetrics(this.#context.version)
-    const reader = openAuditReader(audit, { instancia, proyecto })
+    const queries = openAuditReader(audit, { instancia, proyecto })
     const server = createServer(LIMITS, (request, response) => {
       const path = request.url?.split('?')[0]
       if (!isOurName(request.headers.host, where.host))
         return answer(response, 421, 'text/plain; charset=utf-8', FOREIGN)
       if (request.method !== 'GET' && request.method !== 'HEAD') answer(response, 405, 'text/plain', '')
       else if (path === '/metrics') void this.#showMetrics(response)
-      else if (path === '/salud') void this.#showHealth(response, () => reader.tryWrite())
+      else if (path === '/salud') void this.#showHealth(response, () => queries.tryWrite())
       else answer(response, 404, 'text/plain; charset=utf-8', 'Hay /metrics y /salud.\n')
     })
     server.maxConnections = CONNECTIONS
@@ -109,13 +109,13 @@ export class StatusServer {
       const port = await listen(server, where)
       this.#context.log.info({ servidor: `${where.host}:${port}` }, 'métricas en /metrics, salud en /salud')
     } catch (error) {
-      await reader.close()
+      await queries.close()
       throw error
     }
     this.#close = async () => {
       server.close()
       server.closeAllConnections()
-      await reader.close()
+      await queries.close()
     }
   }
 

@@ -1,5 +1,5 @@
 /** Which listeners want an event. Pure. */
-import type { ListenerConfig } from '../config/config.ts'
+import type { ListenerConfig } from './config.ts'
 
 /** Compiles the patterns of `eventos`: `*` matches any run of characters, everything else itself. */
 export function eventMatcher(patterns: readonly string[]): (event: string) => boolean {

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { ListenerConfig } from '../../src/config/config.ts'
-import { eventMatcher, Subscriptions } from '../../src/worker/match.ts'
+import { eventMatcher, Subscriptions } from '../../src/config/subscriptions.ts'
 
 describe('event patterns', () => {
   test.each([
