@@ -8,6 +8,10 @@
 
 INSERT INTO {{schema}}.migracion (version, nombre) VALUES (7, '007_evento');
 
+-- Nobody asks mensaje for an event any more: what entrega's new index costs those who write, this one cost. Before entrega is
+-- locked, as writers come to mensaje first.
+DROP INDEX {{schema}}.mensaje_evento;
+
 ALTER TABLE {{schema}}.entrega ADD COLUMN evento text COLLATE "C";
 COMMENT ON COLUMN {{schema}}.entrega.evento IS 'El de su mensaje; NULL si el mensaje no esta';
 

@@ -1,8 +1,13 @@
 /**
- * Rows as one array per column, for `unnest`: one statement and one parse for a thousand rows, and as many parameters as
- * columns, however many rows.
+ * Rows on their way to Postgres, in two forms.
  *
- * Array literals are written here (not by the driver, which would ask the server for its array types first).
+ * As one array per column, for `unnest`: one statement and one parse for a thousand rows, and as many parameters as columns,
+ * however many rows. Array literals are written here (not by the driver, which would ask the server for its array types first).
+ *
+ * In the binary form of COPY, encoded once on this side and not parsed again by the server: a body travels as it is (in a text form
+ * it would be a third or twice as long), and a number or an instant costs no conversion.
+ * https://www.postgresql.org/docs/current/sql-copy.html, «Binary Format»: a signature, then of each row the number of its fields
+ * and each field's length (-1: NULL) and bytes, all big-endian.
  */
 
 /** How one column is made of a row. */
@@ -62,4 +67,184 @@ function element(value: Value): string {
   if (Buffer.isBuffer(value)) return `"${value.toString('base64')}"`
   if (typeof value === 'string') return `"${value.replace(/["\\]/g, '\\$&')}"`
   return String(value)
+}
+
+/** A value that its column's binary form cannot hold; the server is the one to say what is wrong with it. */
+export class Unencodable extends Error {}
+
+const SIGNATURE = Buffer.from('PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0', 'latin1')
+const END = -1
+const NULL = -1
+/** Postgres counts microseconds from 2000-01-01. */
+const POSTGRES_EPOCH_MS = Date.UTC(2000, 0, 1)
+/** Up to here a loop beats the call into native code. */
+const SHORT = 40
+/** A character is at most three bytes per UTF-16 unit. */
+const BYTES_A_UNIT = 3
+const JSONB_VERSION = 1
+/** One giant body does not stay in memory. */
+const LARGEST_KEPT = 16 * 1024 * 1024
+
+/** `COPY table (…) FROM STDIN`, for the columns and constants of `encodeRows`. */
+export function copyInto<Row>(table: string, columns: readonly Column<Row>[], constants: readonly Constant[]): string {
+  return `COPY ${table} (${[...columns, ...constants].map(({ name }) => name)}) FROM STDIN (FORMAT binary)`
+}
+
+/**
+ * Appends the whole content of a COPY.
+ * @throws Unencodable
+ */
+export function encodeRows<Row>(
+  bytes: GrowingBuffer,
+  columns: readonly Column<Row>[],
+  constants: readonly Constant[],
+  rows: readonly Row[],
+) {
+  bytes.raw(SIGNATURE)
+  const same = new GrowingBuffer()
+  for (const { value } of constants) same.text(value)
+  for (const row of rows) {
+    bytes.int16(columns.length + constants.length)
+    for (const column of columns) field(bytes, column, row)
+    bytes.raw(same.content)
+  }
+  bytes.int16(END)
+}
+
+function field<Row>(bytes: GrowingBuffer, { type, of }: Column<Row>, row: Row) {
+  const value = of(row)
+  if (value === null) return bytes.int32(NULL)
+  switch (type) {
+    case 'text':
+      return bytes.text(textual(value))
+    case 'jsonb':
+      return bytes.jsonb(textual(value))
+    case 'bytea':
+      return bytes.sized(value as Buffer)
+    case 'bool':
+      bytes.int32(1)
+      return bytes.int8(value ? 1 : 0)
+    case 'int2':
+      bytes.int32(2)
+      return bytes.int16(within(value, 2 ** 15))
+    case 'int4':
+      bytes.int32(4)
+      return bytes.int32(within(value, 2 ** 31))
+    case 'int8':
+      bytes.int32(8)
+      return bytes.int64(within(value, Number.MAX_SAFE_INTEGER))
+    case 'instant':
+      bytes.int32(8)
+      return bytes.int64(within(Math.round(((value as number) - POSTGRES_EPOCH_MS) * 1000), Number.MAX_SAFE_INTEGER))
+  }
+}
+
+/** An event is read from JSON: that a text is one is not certain. */
+function textual(value: unknown): string {
+  if (typeof value === 'string') return value
+  throw new Unencodable(`no es texto: ${value}`)
+}
+
+function within(value: unknown, limit: number): number {
+  if (Number.isInteger(value) && (value as number) < limit && (value as number) >= -limit) return value as number
+  throw new Unencodable(`fuera de rango: ${value}`)
+}
+
+/** Bytes one after the other. Used again and again: fresh memory costs more than what is written into it. */
+export class GrowingBuffer {
+  #buffer = Buffer.allocUnsafe(256)
+  #at = 0
+
+  /** Valid until `clear`. */
+  get content(): Buffer {
+    return this.#buffer.subarray(0, this.#at)
+  }
+
+  clear() {
+    this.#at = 0
+    if (this.#buffer.length > LARGEST_KEPT) this.#buffer = Buffer.allocUnsafe(256)
+  }
+
+  int8(value: number) {
+    this.#room(1)
+    this.#buffer[this.#at++] = value
+  }
+
+  int16(value: number) {
+    this.#room(2)
+    this.#buffer[this.#at++] = value >> 8
+    this.#buffer[this.#at++] = value
+  }
+
+  int32(value: number) {
+    this.#room(4)
+    this.#int32At(this.#at, value)
+    this.#at += 4
+  }
+
+  /** Of a safe integer. */
+  int64(value: number) {
+    this.int32(Math.floor(value / 2 ** 32))
+    this.int32((value % 2 ** 32) | 0)
+  }
+
+  raw(bytes: Uint8Array) {
+    this.#room(bytes.length)
+    this.#buffer.set(bytes, this.#at)
+    this.#at += bytes.length
+  }
+
+  sized(bytes: Uint8Array) {
+    this.int32(bytes.length)
+    this.raw(bytes)
+  }
+
+  text(value: string) {
+    this.#sizedCharacters(value, null)
+  }
+
+  jsonb(value: string) {
+    this.#sizedCharacters(value, JSONB_VERSION)
+  }
+
+  /** @param first a byte before the text, counted with it */
+  #sizedCharacters(value: string, first: number | null) {
+    this.#room(5 + value.length * BYTES_A_UNIT)
+    const start = this.#at + 4
+    this.#at = start
+    if (first !== null) this.#buffer[this.#at++] = first
+    this.#characters(value)
+    this.#int32At(start - 4, this.#at - start)
+  }
+
+  /** There is room. */
+  #characters(value: string) {
+    const buffer = this.#buffer
+    const at = this.#at
+    let done = 0
+    if (value.length <= SHORT) {
+      for (; done < value.length; done++) {
+        const unit = value.charCodeAt(done)
+        if (unit > 0x7f) break
+        buffer[at + done] = unit
+      }
+    }
+    this.#at += done === value.length ? done : buffer.write(value, at)
+  }
+
+  #int32At(at: number, value: number) {
+    const buffer = this.#buffer
+    buffer[at] = value >> 24
+    buffer[at + 1] = value >> 16
+    buffer[at + 2] = value >> 8
+    buffer[at + 3] = value
+  }
+
+  #room(bytes: number) {
+    const needed = this.#at + bytes
+    if (needed <= this.#buffer.length) return
+    const larger = Buffer.allocUnsafe(Math.max(needed, this.#buffer.length * 2))
+    this.#buffer.copy(larger, 0, 0, this.#at)
+    this.#buffer = larger
+  }
 }

@@ -7,8 +7,8 @@
  */
 import type { AuditConfig } from '../config/config.ts'
 import type { Millis } from '../model/message.ts'
-import type { GrowingBuffer } from './binary-rows.ts'
 import { type Client, openClient, type Parameter } from './client.ts'
+import type { GrowingBuffer } from './columns.ts'
 import { type TextRules, textRules } from './encoding.ts'
 import { DeadlineExceeded, isConnectionLost, isSessionSpent, isWorthRepeating } from './trouble.ts'
 

@@ -8,19 +8,25 @@ import { openDatabase, type Scope, type Session } from './database.ts'
 import { type DatabaseHealth, readHealth } from './health.ts'
 import { type DeliveryFilters, type DeliveryListing, listDeliveries, type Place } from './listing.ts'
 import { appliedVersion } from './migrate.ts'
-import { countUnheard, type MissedFilters, type MissedMessage, readMissed } from './missed.ts'
-import { type Owed, readOwed, type Wanted } from './owed.ts'
 import { rejectedDeliveries } from './rejected.ts'
 import { readDeliveries, readMessages, type StoredDelivery, type StoredMessage } from './stored.ts'
 import { readTimeline, type Timeline } from './timeline.ts'
 import { isConnectionLost, postgresTrouble, sqlState } from './trouble.ts'
+import {
+  countUnheard,
+  type MissedFilters,
+  type MissedMessage,
+  type Owed,
+  readMissed,
+  readOwed,
+  type Wanted,
+} from './unfinished.ts'
 
 export type { DatabaseHealth } from './health.ts'
 export type { DeliveryFilters, DeliveryListing, Place } from './listing.ts'
-export type { MissedFilters, MissedMessage } from './missed.ts'
-export type { Owed, Wanted } from './owed.ts'
 export type { StoredDelivery, StoredMessage } from './stored.ts'
 export type { AttemptColumns, CallbackColumns, DeliveryColumns, MessageColumns, Timeline } from './timeline.ts'
+export type { MissedFilters, MissedMessage, Owed, Wanted } from './unfinished.ts'
 
 /** Every method throws what `postgresTrouble` makes of the database's trouble. */
 export interface AuditReader {
