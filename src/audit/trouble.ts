@@ -118,6 +118,14 @@ function serverTrouble(state: string, error: Error, config: AuditConfig): Restho
         options,
       )
     case '42501':
+      if (/ database |base de datos/.test(error.message)) {
+        return new ConfigError(
+          `${where}: el usuario «${config.username}» no puede crear el esquema «${config.schema}» en la base ` +
+            `«${config.database}». Pida a un administrador: GRANT CREATE ON DATABASE "${config.database}" TO ` +
+            `"${config.username}"; o que corra él el SQL de «resthooks crear-base --mostrar-sql». ${said}`,
+          options,
+        )
+      }
       return new ConfigError(
         `${where}: al usuario «${config.username}» le faltan permisos sobre el esquema «${config.schema}» ` +
           `de la base «${config.database}». Pida al dueño del esquema que ejecute «resthooks crear-base --rol ` +

@@ -31,7 +31,7 @@ export function auditoria(program: Command, context: Context): void {
   addFilterOptions(
     program
       .command('auditoria')
-      .description('Lista las entregas, las más nuevas primero (50 si no se indica --limite).')
+      .description('lista las entregas, las más nuevas primero (50 si no se indica --limite)')
       .option('--seguir', 'queda mostrando las entregas a medida que cambian, hasta Ctrl+C')
       .option(
         '--sin-listener',

@@ -53,9 +53,12 @@ export class Context {
 
   /** @throws ConfigError with every error of the files at once */
   config(): Promise<Config> {
-    this.#config ??= import('../config/load.ts').then(({ loadConfig }) => {
+    this.#config ??= import('../config/load.ts').then(({ loadConfig, searchPlaces, strayProject }) => {
       const config = loadConfig(this.#options)
       withhold(config.secrets)
+      // A mistyped -p would show an empty queue as if all were well.
+      const stray = config.files.ini === null ? strayProject(searchPlaces(this.#options)) : null
+      if (stray !== null) note(`resthooks: aviso: ${stray}`)
       return config
     })
     return this.#config

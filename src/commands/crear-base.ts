@@ -12,7 +12,7 @@ interface Options {
 export function crearBase(program: Command, context: Context): void {
   program
     .command('crear-base')
-    .description('Crea o actualiza el esquema de auditoría en Postgres. Se puede repetir sin peligro.')
+    .description('crea o actualiza el esquema de auditoría en Postgres; se puede repetir sin peligro')
     .option(
       '--mostrar-sql',
       'no toca la base: muestra el SQL, permisos incluidos, para que lo ejecute un administrador',

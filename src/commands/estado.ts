@@ -169,6 +169,7 @@ async function show(state: Estado, { json }: Options): Promise<void> {
     const rows = state.listeners.map((lane) => ({
       ...lane,
       listener: lane.configurado ? lane.listener : `${lane.listener} (no está activo en resthooks.ini)`,
+      pausado: untilText(lane.pausado),
       mas_antigua: lane.mas_antigua_ms === null ? '' : print.duration(lane.mas_antigua_ms),
     }))
     await print.table(rows, [
@@ -183,6 +184,12 @@ async function show(state: Estado, { json }: Options): Promise<void> {
       'corte',
     ])
   }
+}
+
+/** An end of a pause in the zone of all other instants; its other words stay. */
+function untilText(pause: string): string {
+  const until = new Date(pause)
+  return /^\d{4}-.*Z$/.test(pause) && !Number.isNaN(until.getTime()) ? `hasta ${print.localTime(until)}` : pause
 }
 
 function ageText({ entrada, mas_antigua_ms }: Estado): string {

@@ -7,6 +7,7 @@ import type { DeliveryStateName } from '../audit/event.ts'
 import type { DeliveryFilters } from '../audit/queries.ts'
 import type { ListenerConfig } from '../config/config.ts'
 import { UsageError } from '../errors.ts'
+import { suggestion } from '../model/nearest.ts'
 import type { Tally } from '../recovery/maintenance.ts'
 import type { Selection } from '../recovery/selection.ts'
 import { parseInstant, rangeText } from './instant.ts'
@@ -29,8 +30,10 @@ export function selectListeners(
 export function requireListener(listeners: ReadonlyMap<string, ListenerConfig>, name: string): ListenerConfig {
   const listener = listeners.get(name)
   if (listener) return listener
-  const known = [...listeners.keys()].join(', ') || 'ninguno'
-  throw new UsageError(`el listener «${name}» no está en resthooks.ini; hay: ${known}`)
+  const known = [...listeners.keys()]
+  throw new UsageError(
+    `el listener «${name}» no está en resthooks.ini; hay: ${known.join(', ') || 'ninguno'}.${suggestion(name, known)}`,
+  )
 }
 
 export interface FilterOptions {

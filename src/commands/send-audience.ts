@@ -49,11 +49,19 @@ export class Audience {
   #hint(event: string): string {
     if (event === 'help' || event === 'ayuda') return ' ¿Buscaba la ayuda? Está en: resthooks send --help.'
     const patterns = [...this.#config.listeners.values()].flatMap(({ active, events }) => (active ? events : []))
-    const names = new Map(patterns.slice(0, MOST_COMPARED).map((pattern) => [filledIn(pattern, event), pattern]))
+    const compared = patterns.slice(0, MOST_COMPARED).filter((pattern) => isNear(pattern, event))
+    const names = new Map(compared.map((pattern) => [filledIn(pattern, event), pattern]))
     const near = nearest(event, names.keys())
     if (near === null) return ''
     return ` ¿Quiso decir «${near}»${names.get(near) === near ? '' : ` (eventos = ${names.get(near)})`}?`
   }
+}
+
+/** Whether each word that the pattern names is near the event's own: what its stars stand for makes nothing alike. */
+function isNear(pattern: string, event: string): boolean {
+  const words = event.split('.')
+  if (words.length < pattern.split('.').length) return true
+  return pattern.split('.').every((part, n) => part === '*' || nearest(words[n]!, [part]) !== null)
 }
 
 /** The pattern with the event's own words for its stars: `proveedor.*` is compared as `proveedor.alta`. */

@@ -79,6 +79,7 @@ function problem(error: CommanderError, quoted: string): string {
       return error.message
         .replace(/^error: /, '')
         .replace(/ is invalid\. ?/, ' no es válido: ')
+        .replace(/Allowed choices are (.*)\.$/, 'se espera uno de: $1')
         .replace(/^option/, 'opción')
         .replace(/command-argument value/, 'argumento')
         .replace(/argument/, 'valor')

@@ -11,7 +11,7 @@ import { bodyLines, bodyText, contentTypeOf, phaseText } from './wire-text.ts'
 export function ver(program: Command, context: Context): void {
   program
     .command('ver')
-    .description('Muestra un mensaje con toda su historia: contenido, entregas, cada pedido HTTP y cada callback.')
+    .description('muestra un mensaje con toda su historia: contenido, entregas, cada pedido HTTP y cada callback')
     .argument('<id>', 'el id que devolvió send, o el de la columna mensaje_id de auditoria')
     .option('--json', 'un documento JSON, con los cuerpos completos')
     .action(async (id: string, options: { json?: boolean }) => {

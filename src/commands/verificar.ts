@@ -62,6 +62,10 @@ async function diagnose(context: Context, { supervisord, configuracion }: Option
   if (configuracion) {
     const { checkConfiguration } = await import('../checks/configuration.ts')
     const findings = group('configuración', checkConfiguration(config))
+    if (supervisord !== undefined) {
+      const { checkSupervisord } = await import('../checks/supervisord.ts')
+      findings.push(...group('supervisord', checkSupervisord(supervisord, config.workers, config.files.watched)))
+    }
     return { findings, settings: settingRows(config), troubles: [] }
   }
   const { findings, troubles } = await diagnoseAll({

@@ -114,19 +114,26 @@ export function loadSendConfig(options: LoadOptions, parts: readonly string[]): 
 
 /** A machine that only sends may have instalador.env alone, or be told by its environment where Redis is. */
 function whyMissing(config: Config, where: Locations): string | null {
-  const { instancia, proyecto, installation } = where
   const searched = `Se buscó en: ${[...placesOf(where.ini), ...placesOf(where.env(null))].join(', ')}.`
-  const others = projectsWithIni(installation)
-  if (others.length > 0) {
-    const here = others.filter((other) => other.instancia === instancia).map((other) => other.proyecto)
-    const near = nearest(proyecto, here)
-    const elsewhere = others.find((other) => other.proyecto === proyecto)
-    const hint = near ? ` ¿Quiso decir «-p ${near}»?` : elsewhere ? ` ¿Quiso decir «-i ${elsewhere.instancia}»?` : ''
-    const names = others.map((other) => `${other.proyecto} (${other.instancia})`).join(', ')
-    return `el proyecto «${proyecto}» de la instancia «${instancia}» no tiene resthooks.ini; lo tienen: ${names}.${hint} ${searched}`
-  }
+  const others = projectsWithIni(where.installation)
+  // There, but not for this user to read: that was told.
+  if (others.some(({ instancia, proyecto }) => instancia === where.instancia && proyecto === where.proyecto))
+    return null
+  if (others.length > 0) return `${strayProject(where)} ${searched}`
   const told = ['host', 'sentinelas'].some((key) => config.origins.get(`redis_config.${key}`)?.kind === 'environment')
   return config.files.env === null && !told ? `no hay resthooks.ini ni instalador.env. ${searched}` : null
+}
+
+/** Which projects have a resthooks.ini where this one has none, with the nearest name; null where no other has one either. */
+export function strayProject({ instancia, proyecto, installation }: Omit<Search, 'ini' | 'env'>): string | null {
+  const others = projectsWithIni(installation)
+  if (others.length === 0) return null
+  const here = others.filter((other) => other.instancia === instancia).map((other) => other.proyecto)
+  const near = nearest(proyecto, here)
+  const elsewhere = others.find((other) => other.proyecto === proyecto)
+  const hint = near ? ` ¿Quiso decir «-p ${near}»?` : elsewhere ? ` ¿Quiso decir «-i ${elsewhere.instancia}»?` : ''
+  const names = others.map((other) => `${other.proyecto} (${other.instancia})`).join(', ')
+  return `el proyecto «${proyecto}» de la instancia «${instancia}» no tiene resthooks.ini; lo tienen: ${names}.${hint}`
 }
 
 /**

@@ -140,6 +140,11 @@ const BY_ERROR: readonly Row[] = [
         : `El servidor pide autenticación ${asks(c)}, de un modo que ${c.listener.auth.kind} no contesta (${c.detail}): revise «auth_tipo».`,
   ],
   [error('redireccion'), (c) => `La redirección no se sigue (${c.detail}): ponga en «url» la dirección final.`],
+  [
+    error('solicitud', /datos del mensaje no lo tienen/),
+    (c) =>
+      `Con estos datos no se puede armar el pedido: ${c.detail}. Pruebe con unos que lo tengan: resthooks probar ${c.listener.name} '{…}'`,
+  ],
   [error('solicitud'), (c) => `Con estos datos no se puede armar el pedido: ${c.detail}.`],
   [error('interrumpido'), () => 'El pedido se interrumpió antes de terminar.'],
   [

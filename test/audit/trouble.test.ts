@@ -50,6 +50,18 @@ describe('what is wrong with the configuration is a ConfigError', () => {
     await reader.close()
   })
 
+  test('a role that may not make the schema', async () => {
+    const config = auditConfig()
+    const username = `sin_${config.schema}`
+    await withSql(config, (sql) => sql.unsafe(`CREATE ROLE ${username} LOGIN PASSWORD 'clave'`))
+    await expect(migrate({ ...config, username, password: 'clave' })).rejects.toMatchObject({
+      code: 'CONFIGURACION',
+      message: expect.stringMatching(
+        /no puede crear el esquema .*GRANT CREATE ON DATABASE "postgres" TO "sin_.*--mostrar-sql/,
+      ),
+    })
+  })
+
   test('a role without rights on the tables', async () => {
     const config = auditConfig()
     await migrate(config)

@@ -40,6 +40,8 @@ test('says what it does not know, and forgets a listener that is gone and holds 
   expect(stdout).toContain('debe')
   expect(stdout).not.toContain('breve')
   expect(stdout).toMatch(/^Postgres +ok$/m)
+  await world.cli(['pausar', 'actual', '--hasta', '2099-01-02'])
+  expect((await world.cli(['estado'])).stdout).toMatch(/ hasta 2099-01-03 00:00:00\.000 [+-]\d\d:\d\d +no$/m)
 
   const away = await world.cli(['estado'], { env: { REST_HOOKS_DB_PORT: String(await freePort()) } })
   expect(away.code).toBe(4)

@@ -88,6 +88,7 @@ test('probar --json is one document with the columns of intento', async ({ world
 test('probar says what is wrong with its own words', async ({ world }) => {
   const listener = await world.listener(() => ({}), { nombre: 'rrhh' })
   expect(await world.cli(['probar', 'otro'])).toMatchObject({ code: 2, stderr: expect.stringContaining('rrhh') })
+  expect((await world.cli(['probar', 'rhh'])).stderr).toContain('¿Quiso decir «rrhh»?')
   expect(await world.cli(['probar', 'rrhh', '{mal'])).toMatchObject({
     code: 2,
     stderr: expect.stringContaining('DATOS no es JSON'),

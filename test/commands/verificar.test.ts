@@ -79,6 +79,8 @@ test('--configuracion judges the files alone, whatever is away', async ({ world 
   await world.setEnv({ REST_HOOKS_REDIS_PORT: '1', REST_HOOKS_DB_PORT: '1' })
   await world.listener(() => ({ status: 200 }), { url: 'http://127.0.0.1:1', eventos: 'a' })
   expect(await diagnose(world, ['--configuracion'])).toMatchObject({ code: 0, stderr: '' })
+  const named = await diagnose(world, ['--configuracion', '--supervisord', '/no/existe.conf'])
+  expect(named.wrong).toMatchObject([{ grupo: 'supervisord', detalle: expect.stringContaining('/no/existe.conf') }])
   await world.set('workers', { concurrencia: 'muchas', procesos: 'dos' })
   const wrong = await diagnose(world, ['--configuracion'])
   expect(wrong.code).toBe(3)

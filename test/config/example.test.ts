@@ -13,7 +13,11 @@ const env = read('instalador.env.example')
 test('both load as they are, together and the ini alone', () => {
   const config = folder({ 'resthooks.ini': ini, 'instalador.env': env }).load()
   expect([...config.listeners.keys()]).toEqual(['proveedores'])
-  expect(config.listeners.get('proveedores')!.auth).toEqual({ kind: 'digest', username: 'pilaga', password: 'cambiar' })
+  expect(config.listeners.get('proveedores')!.auth).toEqual({
+    kind: 'digest',
+    username: 'pilaga',
+    password: 'la-clave-de-diaguita',
+  })
   expect(config.warnings).toEqual([])
   expect(folder({ 'resthooks.ini': ini }).load().warnings).toEqual([])
 })

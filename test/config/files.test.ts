@@ -1,7 +1,7 @@
 import { chmodSync, existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { loadWorkerConfig, searchPlaces } from '../../src/config/load.ts'
+import { loadSendConfig, loadWorkerConfig, searchPlaces } from '../../src/config/load.ts'
 import { folder } from './folder.ts'
 
 const INI = 'resthooks_activo = 1\n'
@@ -110,6 +110,8 @@ test('a file that exists and cannot be read is an error, not a reason to take th
   expect(places.errors()).toContain(`${closed}: el resthooks.ini existe, pero no se puede leer`)
   const options = { cwd: places.path, environment: {} }
   expect(() => loadWorkerConfig(options)).toThrow(`${closed}: el resthooks.ini existe, pero no se puede leer`)
+  // For whoever sends neither: it is not said that there is none.
+  expect(() => loadSendConfig(options, [])).toThrow(/^La configuración tiene un error:/)
 })
 
 test('a folder of a named installation that we may not enter is an error; one that is only passed by is a warning', () => {

@@ -43,6 +43,7 @@ describe('what failed before an answer', () => {
     ['auth', 'HTTP 400', /auth_url/],
     ['redireccion', 'de https a http', /dirección final/],
     ['solicitud', 'falta {datos.id}', /falta \{datos\.id\}/],
+    ['solicitud', 'la ruta pide {datos.id} y los datos del mensaje no lo tienen', /resthooks probar \S+ '\{…\}'/],
     ['interrumpido', 'x', /interrumpió/],
     ['respuesta', 'HPE_INVALID_CONSTANT', /no responde HTTP válido/],
     ['otro', 'x', /no responde HTTP válido/],

@@ -40,11 +40,12 @@ test.for([
   ['a file that is not there', ['send', 'x', '@no-existe.json']],
   ['a folder as a file', ['send', 'x', '@.']],
   ['data that ends too early', ['send', 'x', '{"a":']],
+  ['a value that is not among the choices', ['iniciar-workers', '--nivel', 'alto']],
 ] as const)('2: %s', async ([, args], { world }) => {
   const run = await world.cli(args)
   expect(run).toMatchObject({ code: 2, stdout: '' })
   expect(run.stderr.trim()).not.toBe('')
-  expect(run.stderr).not.toMatch(/^ {4}at |Unexpected|Expected|no such file|ENOENT|EISDIR|illegal/m)
+  expect(run.stderr).not.toMatch(/^ {4}at |Unexpected|Expected|Allowed|no such file|ENOENT|EISDIR|illegal/m)
   expect(await world.redis.llen(world.keys.inbox)).toBe(0)
 })
 

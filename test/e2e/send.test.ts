@@ -317,6 +317,7 @@ test('what nobody here receives is enqueued, and its sender is told at once', as
       /ningún listener de \S+resthooks\.ini recibe .*¿Quiso decir «proveedor\.alta» \(eventos = proveedor\.\*\)\?/,
     ],
     [['compra.alto'], /¿Quiso decir «compra\.alta»\?/],
+    [['prosa.actualizar'], /recibe el evento «prosa\.actualizar»\. El mensaje queda encolado/],
     [['nada.que.ver'], /recibe el evento «nada\.que\.ver»\. El mensaje queda encolado/],
     [['help'], /¿Buscaba la ayuda\? Está en: resthooks send --help/],
     [['proveedor.alta', '--listener', 'dormido'], /el listener «dormido» está inactivo \(activo = 0/],
@@ -363,6 +364,9 @@ test('a project without a configuration is refused with the nearest name; a mach
     /«proyeto» de la instancia .* no tiene resthooks\.ini; lo tienen: proyecto \(.*¿Quiso decir «-p proyecto»\? Se buscó en: \//,
   )
   expect((await world.cli(['send', 'x', '-i', 'otra'])).stderr).toContain(`¿Quiso decir «-i ${world.instancia}»?`)
+
+  // To look at it is told as well: an empty queue would say that all is well.
+  expect((await world.cli(['pausar', '--todos', '-p', 'proyeto'])).stderr).toContain('¿Quiso decir «-p proyecto»?')
 
   await rm(world.ini)
   expect(await world.cli(['send', 'x', '--listener', 'ajeno'])).toMatchObject({ code: 0, stderr: '' })
