@@ -8,7 +8,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import type { CallbackTarget } from '../config/listener-kinds.ts'
 import { systemReason } from '../errors.ts'
-import { standInLaunchFolder } from '../launch-folder.ts'
+import { standInLaunchFolder } from '../folders.ts'
 import { blockList, headerText } from '../model/http.ts'
 import type { Bytes, Millis } from '../model/message.ts'
 import { secureContext } from './connect.ts'

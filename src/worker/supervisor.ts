@@ -6,7 +6,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import type { LogLevel } from '../config/config.ts'
 import { ConfigError } from '../errors.ts'
-import { standInLaunchFolder } from '../launch-folder.ts'
+import { standInLaunchFolder } from '../folders.ts'
 import { Secrets } from '../model/secrets.ts'
 import { createLog } from './log.ts'
 import { Signal } from './waiting.ts'

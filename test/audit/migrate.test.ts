@@ -7,7 +7,7 @@ import { createPostgresBackend } from '../../src/audit/postgres.ts'
 import { purge } from '../../src/audit/purge.ts'
 import { openAuditReader } from '../../src/audit/queries.ts'
 import type { AuditConfig } from '../../src/config/config.ts'
-import { packageRoot } from '../../src/package-root.ts'
+import { packageRoot } from '../../src/folders.ts'
 import {
   attempt,
   attemptEvent,
