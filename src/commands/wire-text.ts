@@ -4,6 +4,8 @@ import { visible } from '../model/secrets.ts'
 
 /** Indenting more than this is of no use to anybody. */
 const LARGEST_INDENTED = 1024 * 1024
+/** Each level indents all that is within it: what is nested deeper would take many times its size. */
+const DEEPEST_INDENTED = 100
 const DUMPED = 256
 
 /** The body as text, decoded by its charset (UTF-8 when it names none); null when it is none. */
@@ -33,7 +35,7 @@ export async function bodyLines(body: Buffer, contentType: string | null): Promi
 }
 
 async function indented(text: string): Promise<string> {
-  if (text.length > LARGEST_INDENTED || !/^\s*[[{]/.test(text)) return text
+  if (text.length > LARGEST_INDENTED || !/^\s*[[{]/.test(text) || isDeep(text)) return text
   try {
     JSON.parse(text)
   } catch {
@@ -41,6 +43,16 @@ async function indented(text: string): Promise<string> {
   }
   const { applyEdits, format } = await import('jsonc-parser')
   return applyEdits(text, format(text, undefined, { insertSpaces: true, tabSize: 2, eol: '\n' }))
+}
+
+function isDeep(text: string): boolean {
+  let depth = 0
+  for (const [part] of text.matchAll(/"(?:[^"\\]|\\.)*"|[[{]|[\]}]/gs)) {
+    if (part === '[' || part === '{') depth += 1
+    else if (part === ']' || part === '}') depth -= 1
+    if (depth > DEEPEST_INDENTED) return true
+  }
+  return false
 }
 
 function hexDump(body: Buffer): string[] {

@@ -183,7 +183,9 @@ function delayOf(value: unknown): Millis {
   return delay
 }
 
+/** What stood there, for the message. Nothing that is shown is an object by right, and a deep one is more than the stack holds. */
 function show(value: unknown): string {
+  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'una lista' : 'un objeto'
   const text = JSON.stringify(value) ?? String(value)
   return text.length > 60 ? `${text.slice(0, 60)}…` : text
 }
@@ -249,7 +251,13 @@ export function jsonProblem(raw: Buffer): string {
   if (text.trim() === '') return 'está vacío'
   if (text.startsWith('\uFEFF')) return 'empieza con una marca de orden de bytes (BOM): guárdelo sin ella'
   const errors: ParseError[] = []
-  parse(text, errors, { disallowComments: true, allowTrailingComma: false })
+  try {
+    parse(text, errors, { disallowComments: true, allowTrailingComma: false })
+  } catch (error) {
+    // That parser descends by recursion: brackets alone, some thousand of them, are more than the stack holds.
+    if (error instanceof RangeError) return 'está anidado a demasiada profundidad, y mal cerrado'
+    throw error
+  }
   const [first] = errors
   if (first === undefined) return 'no se pudo leer'
   const before = text.slice(0, first.offset).split('\n')

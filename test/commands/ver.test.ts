@@ -1,4 +1,5 @@
 /** `ver ID`: everything about one message, for people and for programs. */
+import { bodyLines } from '../../src/commands/wire-text.ts'
 import { attempt, attemptEvent, callbackEvent, message, messageEvent, NOON, state } from '../audit/scenery.ts'
 import { expect, test, type World } from '../support/world.ts'
 import { writeAudit } from './audit-world.ts'
@@ -193,4 +194,10 @@ test('what a worker did with a retried message is told whole', async ({ world })
   ]) {
     expect(text).toContain(part)
   }
+})
+
+test('a body nested deeper than anybody reads is shown as it came, not indented to many times its size', async () => {
+  const text = `${'['.repeat(5_000)}"]{\\"["${']'.repeat(5_000)}`
+  expect(await bodyLines(Buffer.from(text), 'application/json')).toEqual([text])
+  expect(await bodyLines(Buffer.from('{"a":["[[[{{{"]}'), null)).toHaveLength(5)
 })

@@ -271,6 +271,16 @@ describe('a whole envelope', () => {
 })
 
 test.for([
+  ['the entry itself, never closed', '['.repeat(100_000)],
+  ['a member, never closed', `{"evento":"e","datos":${'{"a":'.repeat(100_000)}`],
+  ...['v', 'id', 'evento', 'metodo', 'demora', 'creado', 'cabeceras', 'cuerpo'].map(
+    (key) => [key, `{"evento":"e","${key}":${'['.repeat(100_000)}${']'.repeat(100_000)}}`] as const,
+  ),
+] as const)('an entry nested deeper than the stack is refused like any other: %s', ([, raw]) => {
+  expect(() => decodeEnvelope(Buffer.from(raw), () => 'hecho', NOW)).toThrow(EnvelopeError)
+})
+
+test.for([
   ['{no es json}', 'texto que JSON no conoce (¿faltan comillas dobles?) (carácter 2: «no es json}»)'],
   ['{"a":1,}', 'se esperaba el nombre de un miembro'],
   ['{"a":', 'se esperaba un valor (carácter 6, al final)'],
