@@ -114,7 +114,8 @@ test('without a configuration that can be used the old one stays in force, and e
     [...goodEnv.matchAll(/^(\w+)="(.*)"$/gm)].map(([, name, value]) => [name!, value!]),
   )
   const beats = async () => Object.values(await world.redis.hgetall(world.keys.workers)).map((text) => JSON.parse(text))
-  await until(async () => (await beats())[0]?.configuracion_rechazada)
+  // A heartbeat may still tell of a refusal before the last one.
+  await until(async () => /quedó sin ninguna/.test((await beats())[0]?.configuracion_rechazada?.motivo))
   for (const command of ['estado', 'verificar']) {
     const { stdout } = await world.cli([command], { env: environment })
     expect(stdout, command).toMatch(
