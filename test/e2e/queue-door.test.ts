@@ -64,6 +64,7 @@ test('entries that cannot be understood are kept whole and counted, and the queu
   const listener = await world.listener(() => ({ status: 200 }))
   const bad = [
     Buffer.from('esto no es JSON'),
+    Buffer.from('['.repeat(100_000)),
     Buffer.from('[1,2]'),
     Buffer.from('{"datos":{}}'),
     Buffer.from('{"evento":"x","v":99}'),
