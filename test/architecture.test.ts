@@ -1,7 +1,8 @@
 /** What ARCHITECTURE.md promises and a compiler does not check: the direction of imports, and its list of keys. */
 import { readdir, readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, posix } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { Redis } from 'ioredis'
 import { expect, test } from 'vitest'
 import { keysOf } from '../src/queue/keys.ts'
 
@@ -17,15 +18,85 @@ const LEVELS = [
   ['commands', 'panel'],
 ]
 
+interface Source {
+  /** Below `src/`. */
+  readonly name: string
+  readonly folder: string
+  readonly text: string
+  /** What it imports of `src/`, types and what is loaded only when it is needed included. */
+  readonly imports: readonly string[]
+}
+
+async function sources(): Promise<Source[]> {
+  const names = (await readdir(join(root, 'src'), { recursive: true })).filter((name) => name.endsWith('.ts'))
+  return Promise.all(
+    names.map(async (name) => {
+      const text = await readFile(join(root, 'src', name), 'utf8')
+      const targets = [...text.matchAll(/(?:\bfrom |\bimport |\bimport\()'(\.[^']+\.ts)'/g)]
+      const imports = targets.map(([, target]) => posix.join(posix.dirname(name), target!))
+      return { name, folder: name.includes('/') ? name.split('/')[0]! : '', text, imports }
+    }),
+  )
+}
+
+/** Ways that lead back to where they begin, the shortest of each place. */
+function circles(edges: ReadonlyMap<string, ReadonlySet<string>>): string[] {
+  const found = new Set<string>()
+  for (const start of edges.keys()) {
+    const ways: string[][] = [[start]]
+    const seen = new Set<string>()
+    for (let way = ways.shift(); way; way = ways.shift()) {
+      for (const next of edges.get(way.at(-1)!) ?? []) {
+        if (next === start && start === way.toSorted()[0]) found.add([...way, start].join(' → '))
+        else if (!seen.has(next)) ways.push([...way, next])
+        seen.add(next)
+      }
+    }
+  }
+  return [...found]
+}
+
 test('imports run one way', async () => {
   const level = (folder: string) => LEVELS.findIndex((folders) => folders.includes(folder))
+  const all = await sources()
+  const wrong = all.flatMap(({ name, folder, imports }) =>
+    imports
+      .map((target) => target.split('/')[0]!)
+      .filter((target) => level(folder) >= 0 && level(target) > level(folder))
+      .map((target) => `${name} → ${target}`),
+  )
+  expect(wrong).toEqual([])
+})
+
+test('no circle of files, and none of folders', async () => {
+  const circle = [
+    ['a', ['b']],
+    ['b', ['c', 'd']],
+    ['c', ['a']],
+  ] as const
+  expect(circles(new Map(circle.map(([name, to]) => [name, new Set(to)])))).toEqual(['a → b → c → a'])
+  const all = await sources()
+  expect(circles(new Map(all.map(({ name, imports }) => [name, new Set(imports)])))).toEqual([])
+  const folders = new Map<string, Set<string>>()
+  for (const { folder, imports } of all) {
+    const targets = folders.get(folder) ?? new Set()
+    for (const target of imports) if (target.includes('/')) targets.add(target.split('/')[0]!)
+    targets.delete(folder)
+    folders.set(folder, targets)
+  }
+  // What stands beside the folders is below or above all of them.
+  folders.delete('')
+  expect(circles(folders)).toEqual([])
+})
+
+test('only queue/ gives commands to Redis', async () => {
+  const commands = new Set(new Redis({ lazyConnect: true }).getBuiltinCommands())
   const wrong: string[] = []
-  for (const file of await readdir(join(root, 'src'), { recursive: true })) {
-    const [folder = ''] = file.split('/')
-    if (!file.endsWith('.ts') || !file.includes('/') || level(folder) < 0) continue
-    const text = await readFile(join(root, 'src', file), 'utf8')
-    for (const [, target = ''] of text.matchAll(/from '(?:\.\.\/)+(\w+)\//g)) {
-      if (level(target) > level(folder)) wrong.push(`${file} → ${target}`)
+  for (const { name, folder, text } of await sources()) {
+    if (folder === 'queue') continue
+    if (/from 'ioredis'/.test(text)) wrong.push(`${name}: ioredis`)
+    for (const [, command = ''] of text.matchAll(/\b(?:redis|probe|subscriber)\s*\.\s*(\w+)\(/g)) {
+      if (commands.has(command.toLowerCase().replace(/buffer$/, ''))) wrong.push(`${name}: ${command}`)
     }
   }
   expect(wrong).toEqual([])

@@ -1,6 +1,7 @@
 /** What is stuck in the queue: entries nobody understands, listeners nobody serves, audit that does not leave, workers. */
 import type { Config } from '../config/config.ts'
 import { formatSize } from '../config/quantities.ts'
+import { auditGroupExists } from '../queue/audit-stream.ts'
 import { type Backlog, bytesLimit, type Depths, readBacklog, readDepths } from '../queue/depths.ts'
 import { decodeEnvelope } from '../queue/envelope.ts'
 import type { Peeked, Queue } from '../queue/queue.ts'
@@ -24,16 +25,12 @@ interface QueueFacts {
 const INVALID_SHOWN = 5
 
 export async function readQueue(queue: Queue, config: Config, version: string): Promise<QueueFacts> {
-  const { redis, keys } = queue
   const [depths, workers, invalid, backlog, group] = await Promise.all([
     readDepths(queue, config.listeners.keys()),
     readWorkers(queue),
-    queue.peek(keys.inboxInvalid, 0, INVALID_SHOWN - 1),
+    queue.peek(queue.keys.inboxInvalid, 0, INVALID_SHOWN - 1),
     readBacklog(queue),
-    redis.xinfo('GROUPS', keys.audit).then(
-      (groups) => (groups as unknown[]).length > 0,
-      () => false,
-    ),
+    auditGroupExists(queue),
   ])
   return {
     depths,

@@ -5,34 +5,20 @@
 import type { Config } from '../config/config.ts'
 import { formatSize } from '../config/quantities.ts'
 import type { Queue } from '../queue/queue.ts'
+import { readServer, type ServerFacts } from '../queue/redis.ts'
 import { aviso, checkClock, error, type Finding, ok } from './finding.ts'
 
 /** `INFO`, by field. */
 type RedisInfo = ReadonlyMap<string, string>
 
-interface RedisFacts {
+interface RedisFacts extends Omit<ServerFacts, 'info'> {
   readonly info: RedisInfo
-  /** `appendfsync`; null where CONFIG is not allowed. */
-  readonly fsync: string | null
-  /** Redis's clock less this machine's, ms. */
-  readonly skew: number
   readonly sentinels: number
 }
 
 export async function readRedis(queue: Queue, { redis: config }: Config): Promise<RedisFacts> {
-  const { redis } = queue
-  const before = Date.now()
-  const [seconds, micros] = await redis.time()
-  const here = (before + Date.now()) / 2
-  return {
-    info: parseInfo(await redis.info()),
-    fsync: await redis.config('GET', 'appendfsync').then(
-      (answer) => (answer as string[])[1] ?? null,
-      () => null,
-    ),
-    skew: Number(seconds) * 1000 + Number(micros) / 1000 - here,
-    sentinels: config.sentinels.length,
-  }
+  const { info, ...facts } = await readServer(queue.redis)
+  return { info: parseInfo(info), ...facts, sentinels: config.sentinels.length }
 }
 
 export function parseInfo(text: string): RedisInfo {

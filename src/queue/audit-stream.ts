@@ -218,6 +218,14 @@ const BATCH = 1000
 /** A batch of large ones is shorter: it is held in memory several times over. */
 const BATCH_BYTES: Bytes = 8 * 1024 * 1024
 
+/** False: no worker ever read the stream. */
+export async function auditGroupExists({ redis, keys }: Queue): Promise<boolean> {
+  return redis.xinfo('GROUPS', keys.audit).then(
+    (groups) => (groups as unknown[]).length > 0,
+    () => false,
+  )
+}
+
 export class AuditReader {
   readonly #queue: Queue
   readonly #consumer: string

@@ -325,6 +325,11 @@ function whoIs(value: string | null): string {
 
 const FORGOTTEN_AT_ONCE = 1_000
 
+/** @returns whether this worker does the purge: for `seconds` nobody else will */
+export async function takePurge({ redis, keys }: Queue, worker: string, seconds: number): Promise<boolean> {
+  return (await redis.set(keys.purge, worker, 'EX', seconds, 'NX')) === 'OK'
+}
+
 /**
  * Forgets the failed deliveries, which Redis keeps for `estado` alone, of before `before`: they go with the audit's own rows.
  * @param simulate count only

@@ -85,6 +85,48 @@ export function connectForever(
   return redis
 }
 
+/** @throws whatever Redis or its client answers instead */
+export async function ping(redis: Redis): Promise<void> {
+  await redis.ping()
+}
+
+/**
+ * Hears what is published, also after the connection was away.
+ * @param begun called each time: what was announced before was heard by nobody
+ */
+export function listen(subscriber: Redis, channel: string, heard: (text: string) => void, begun: () => void): void {
+  const subscribe = () => {
+    subscriber.subscribe(channel).catch(() => {})
+    begun()
+  }
+  subscriber.on('message', (_channel, text) => heard(text))
+  if (subscriber.status === 'ready') subscribe()
+  subscriber.on('ready', subscribe)
+}
+
+/** What a server says about itself. */
+export interface ServerFacts {
+  readonly info: string
+  /** `appendfsync`; null where CONFIG is not allowed. */
+  readonly fsync: string | null
+  /** Its clock less this machine's, ms. */
+  readonly skew: number
+}
+
+export async function readServer(redis: Redis): Promise<ServerFacts> {
+  const before = Date.now()
+  const [seconds, micros] = await redis.time()
+  const here = (before + Date.now()) / 2
+  return {
+    info: await redis.info(),
+    fsync: await redis.config('GET', 'appendfsync').then(
+      (answer) => (answer as string[])[1] ?? null,
+      () => null,
+    ),
+    skew: Number(seconds) * 1000 + Number(micros) / 1000 - here,
+  }
+}
+
 /** Why a connection is away: its commands say no more than that it is. */
 const causes = new WeakMap<Redis, Error>()
 

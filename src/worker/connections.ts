@@ -6,7 +6,7 @@
 import type { Config, RedisConfig } from '../config/config.ts'
 import type { Millis } from '../model/message.ts'
 import { Queue, WAKE } from '../queue/queue.ts'
-import { connectForever, connectOnce, reconnectWith } from '../queue/redis.ts'
+import { connectForever, connectOnce, listen, ping, reconnectWith } from '../queue/redis.ts'
 import { HEARTBEAT_MS } from './heartbeat.ts'
 import type { Logger } from './log.ts'
 
@@ -41,7 +41,7 @@ export class Connections {
   async firstContact(config: RedisConfig): Promise<void> {
     const probe = await connectOnce(config)
     try {
-      await probe.ping()
+      await ping(probe)
     } finally {
       probe.disconnect()
     }
@@ -49,16 +49,10 @@ export class Connections {
   }
 
   listen(news: News): void {
-    this.#subscriber.on('message', (_channel, text) => (text === WAKE.claim ? news.claims() : news.inbox()))
-    const subscribe = () => {
-      this.#subscriber.subscribe(this.queue.keys.wake).catch(() => {})
-      // Whatever was announced while nobody listened.
-      news.inbox()
-    }
-    if (this.#subscriber.status === 'ready') subscribe()
-    this.#subscriber.on('ready', subscribe)
+    const heard = (text: string) => (text === WAKE.claim ? news.claims() : news.inbox())
+    listen(this.#subscriber, this.queue.keys.wake, heard, () => news.inbox())
     // It asks for nothing by itself, and would never find out that nobody answers any more.
-    this.#asking = setInterval(() => void this.#subscriber.ping().catch(() => {}), HEARTBEAT_MS)
+    this.#asking = setInterval(() => void ping(this.#subscriber).catch(() => {}), HEARTBEAT_MS)
     this.#asking.unref()
     this.queue.redis.on('ready', () => news.back())
   }

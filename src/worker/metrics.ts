@@ -55,7 +55,7 @@ export function createMetrics(version: string): Metrics {
   gauge('version_info', 'Versión de este proceso', ['version']).set({ version }, 1)
   const running = gauge('proceso_en_curso', 'Entregas y callbacks en curso en este proceso')
   const memory = gauge('proceso_memoria_bytes', 'Memoria residente de este proceso')
-  const redis = gauge('redis_disponible', '1 si Redis respondió a esta consulta')
+  const reached = gauge('redis_disponible', '1 si Redis respondió a esta consulta')
   const workers = gauge('workers_vivos', 'Workers que dan señales de vida')
   const inbox = gauge('entrada', 'Mensajes que esperan su despacho', ['lista'])
   const audit = gauge('auditoria_pendiente', 'Filas que esperan a Postgres')
@@ -104,9 +104,9 @@ export function createMetrics(version: string): Metrics {
         })
         show(depths)
         workers.set(known.filter((worker) => isAlive(worker, depths.fecha.getTime())).length)
-        redis.set(1)
+        reached.set(1)
       } catch {
-        redis.set(0)
+        reached.set(0)
       }
       return registry.metrics()
     },

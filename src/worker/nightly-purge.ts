@@ -4,7 +4,7 @@
  */
 import { purge } from '../audit/purge.ts'
 import type { Millis } from '../model/message.ts'
-import { forgetOldFailures } from '../queue/maintenance.ts'
+import { forgetOldFailures, takePurge } from '../queue/maintenance.ts'
 import type { Queue } from '../queue/queue.ts'
 import type { WorkerContext } from './context.ts'
 
@@ -38,7 +38,7 @@ async function purgeIfNight(queue: Queue, context: WorkerContext, signal: AbortS
   const { audit, instancia, proyecto, listeners } = context.config()
   if (audit.retention === 0 || now.getHours() < FROM_HOUR || now.getHours() >= TO_HOUR) return
   try {
-    if ((await queue.redis.set(queue.keys.purge, context.worker, 'EX', LOCK_SECONDS, 'NX')) !== 'OK') return
+    if (!(await takePurge(queue, context.worker, LOCK_SECONDS))) return
   } catch {
     // The loops report that Redis is away.
     return

@@ -10,6 +10,7 @@ import type { Config } from '../config/config.ts'
 import { systemReason } from '../errors.ts'
 import type { Millis } from '../model/message.ts'
 import type { Queue } from '../queue/queue.ts'
+import { ping } from '../queue/redis.ts'
 import type { WorkerContext } from './context.ts'
 import type { Metrics } from './metrics.ts'
 import { atMost } from './waiting.ts'
@@ -132,7 +133,7 @@ export class StatusServer {
   /** @param tryWrite a server that only reads answers everything else */
   async #showHealth(response: ServerResponse, tryWrite: () => Promise<void>): Promise<void> {
     const { worker, version, config } = this.#context
-    const [redis, postgres] = await Promise.all([partOf(this.#queue.redis.ping()), partOf(tryWrite())])
+    const [redis, postgres] = await Promise.all([partOf(ping(this.#queue.redis)), partOf(tryWrite())])
     const age = Math.round(this.#loopAge())
     const turns = age <= Math.max(STILL_MS, config().workers.poll * 3)
     const ciclo = { ok: turns, detalle: turns ? null : 'el worker está detenido o sobrecargado', hace_ms: age }
