@@ -91,6 +91,19 @@ export interface Held {
   readonly fence: number
 }
 
+export interface Seen {
+  /** Redis time, ms since epoch. */
+  readonly now: number
+  /** There is something to dispatch, or somebody dispatches it just now. */
+  readonly inbox: boolean
+  /** Lanes with something that waits, is due, or whose lease ran out. */
+  readonly lanes: readonly string[]
+  /** Audit events that are not in the backend yet. */
+  readonly audit: number
+}
+
+/** A script is given no more keys than it may unpack (8,000), and is over in a moment. */
+const LANES_AT_ONCE = 500
 /** Between short fields that travel as one argument: in no id, and the last field may hold it. */
 export const FIELD_END = '\x1f'
 const PEEK_BYTES: Bytes = 1024 * 1024
@@ -249,6 +262,30 @@ export class Queue {
       ...[queue, inFlight, deliveries, front],
     ])
     await this.#scripts.release(keys.length, ...keys, ...args)
+  }
+
+  /**
+   * Whether anything waits for a worker that sleeps, without taking anything: mostly one command inside one script.
+   * @param lanes to look at
+   */
+  async look(lanes: readonly string[]): Promise<Seen> {
+    const steps = [this.#lookAt(lanes.slice(0, LANES_AT_ONCE))]
+    for (let i = LANES_AT_ONCE; i < lanes.length; i += LANES_AT_ONCE) {
+      steps.push(this.#lookAt(lanes.slice(i, i + LANES_AT_ONCE)))
+    }
+    const seen = await Promise.all(steps)
+    return { ...seen.at(-1)!, lanes: seen.flatMap((each) => each.lanes) }
+  }
+
+  async #lookAt(lanes: readonly string[]): Promise<Seen> {
+    const { dispatchLease, audit, inbox, dispatching, delayed, fanOut, callbacksAside } = this.keys
+    const keys = [dispatchLease, audit, inbox, dispatching, delayed, fanOut]
+    for (const name of lanes) {
+      const { queue, front, inFlight, retries } = this.lane(name)
+      keys.push(queue, front, name === CALLBACK_LANE ? callbacksAside : queue, inFlight, retries)
+    }
+    const [now, pending, toDispatch, ...found] = (await this.#scripts.look(keys.length, ...keys)) as number[]
+    return { now: now!, inbox: toDispatch === 1, lanes: lanes.filter((_, i) => found[i] === 1), audit: pending! }
   }
 
   /** The beginning of entries of a list: what another program enqueued may be of any size. */

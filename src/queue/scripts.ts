@@ -28,29 +28,7 @@ type Argument = string | number | Buffer
 /** Called with the number of keys, the keys, the arguments. Bulk strings come back as Buffers. */
 type Script = (...args: Argument[]) => Promise<unknown>
 
-export interface Scripts {
-  readonly take: Script
-  readonly dispatch: Script
-  readonly claim: Script
-  readonly settle: Script
-  readonly renew: Script
-  readonly release: Script
-  readonly enqueueOnce: Script
-  readonly acknowledge: Script
-  readonly heartbeat: Script
-  readonly forgetConsumer: Script
-  readonly hold: Script
-  readonly join: Script
-  readonly look: Script
-  readonly restore: Script
-  readonly discard: Script
-  readonly cancel: Script
-  readonly sift: Script
-  readonly peek: Script
-  readonly pour: Script
-}
-
-const SOURCES: Readonly<Record<keyof Scripts, string>> = {
+const SOURCES = {
   take,
   dispatch,
   claim,
@@ -71,6 +49,8 @@ const SOURCES: Readonly<Record<keyof Scripts, string>> = {
   peek,
   pour,
 }
+
+export type Scripts = Readonly<Record<keyof typeof SOURCES, Script>>
 
 /** Each is defined on the client when it is first used: `send` uses one of them at most. */
 export function scriptsOf(redis: Redis): Scripts {

@@ -3,7 +3,6 @@ import type { Owed, StoredDelivery, StoredMessage } from '../audit/queries.ts'
 import { callbackJob } from '../model/callback-job.ts'
 import { stampEnvelope } from '../queue/envelope.ts'
 import { encodeEnvelope } from '../queue/envelope-write.ts'
-import { IdSet } from '../queue/id-set.ts'
 import { gatherLiveIds } from '../queue/live-ids.ts'
 import type { QueueAdmin, RestoredItem, RestoredMessage } from '../queue/maintenance.ts'
 import {
@@ -47,7 +46,7 @@ class Recoverer {
   readonly #listeners = new Map<string, { pendientes: number; reintentos: number }>()
   readonly #tally = new Tally()
   /** Deliveries and messages that were dealt with: a message comes again when its deliveries wait in different states. */
-  readonly #seen = new IdSet()
+  readonly #seen = new Set<string>()
   #delayed = 0
   #accepted = 0
   #recent = 0

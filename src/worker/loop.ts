@@ -3,8 +3,7 @@
  * the loop that polls for the others.
  */
 import type { Millis } from '../model/message.ts'
-import { look, type Seen } from '../queue/look.ts'
-import type { Queue } from '../queue/queue.ts'
+import type { Queue, Seen } from '../queue/queue.ts'
 import type { WorkerContext } from './context.ts'
 import { clamp, Signal } from './waiting.ts'
 
@@ -101,7 +100,7 @@ export class Poller extends Loop<PollerEvents> {
   }
 
   protected async turn(): Promise<void> {
-    const seen = await look(this.#queue, [...this.#lanes()])
+    const seen = await this.#queue.look([...this.#lanes()])
     this.context.redisOutage.worked(this)
     this.events.seen(seen)
     await this.woken.wait(this.context.config().workers.poll)

@@ -5,7 +5,6 @@ import { AuditReader } from '../../src/queue/audit-stream.ts'
 import { dispatch, stepEnd, take } from '../../src/queue/inbox.ts'
 import { CALLBACK_LANE } from '../../src/queue/keys.ts'
 import { gatherLiveIds } from '../../src/queue/live-ids.ts'
-import { look } from '../../src/queue/look.ts'
 import { type Claimed, FIELD_END, type LaneSpec, type Queue } from '../../src/queue/queue.ts'
 import { until } from '../support/until.ts'
 import { audited, dispatched, envelopeOf, expireLeases, keysLeft, laneOf, settlementOf, test } from './scene.ts'
@@ -144,7 +143,7 @@ describe('dispatch', () => {
 
     // Of another one, the parts that a dispatcher had not handed out when it died.
     await queue.redis.rpush(queue.keys.fanOut, ['otra', 'l0', 'l5'].join(FIELD_END), ['otra', 'l6'].join(FIELD_END))
-    expect(await look(queue, [])).toMatchObject({ inbox: true })
+    expect(await queue.look([])).toMatchObject({ inbox: true })
     expect((await gatherLiveIds(queue, [])).hasDelivery('otra', 'l6')).toBe(true)
     const next = await take(queue)
     expect(next.envelopes).toEqual([])
