@@ -19,7 +19,7 @@ const AT_ONCE = 20
 /** `evento:` callbacks that may follow from one message: what goes on longer is a loop. */
 const MAX_DEPTH = 8
 
-export const CALLBACK_SPEC: LaneSpec = {
+const CALLBACK_SPEC: LaneSpec = {
   name: CALLBACK_LANE,
   concurrency: AT_ONCE,
   strict: false,
@@ -39,6 +39,7 @@ interface Result {
 }
 
 export class CallbackExecutor implements Executor {
+  readonly spec = CALLBACK_SPEC
   readonly #context: WorkerContext
 
   constructor(context: WorkerContext) {

@@ -121,7 +121,7 @@ export class Claimer extends Loop {
         if (items.length === n || (items.length > 0 && left > 0 && !lane.spec.strict)) lane.hinted = true
         for (const item of items) {
           if (this.open && this.lanes.get(lane.spec.name) === lane) {
-            starting.push({ lane, claimed: item, signal: this.#hold(lane, item) })
+            starting.push({ lane, claimed: item, signal: this.#occupy(lane, item) })
           } else unstarted.push(item)
         }
       })
@@ -149,11 +149,11 @@ export class Claimer extends Loop {
   }
 
   /** Its slot and its lease are taken. */
-  #hold(lane: Lane, claimed: Claimed): StopSignal {
+  #occupy(lane: Lane, claimed: Claimed): StopSignal {
     lane.running += 1
     this.running += slotsOf(lane)
     this.#addBytes(lane, claimed.raw.length)
-    return this.#leases.hold(claimed)
+    return this.#leases.add(claimed)
   }
 
   #start(lane: Lane, claimed: Claimed, signal: StopSignal): void {

@@ -12,26 +12,15 @@ import type { Claimed, LaneSpec, Settlement, Verdict } from '../queue/queue.ts'
 import type { WorkerContext } from './context.ts'
 import { type Executor, notUnderstood, waitForDescriptors } from './lane.ts'
 
-export function laneSpecOf(listener: ListenerConfig): LaneSpec {
-  return {
-    name: listener.name,
-    concurrency: listener.concurrency,
-    strict: listener.order === 'estricto',
-    rateLimit: listener.rateLimit,
-    breaker: listener.breaker,
-    failureJob: listener.onFailure ? callbackJob.forLostDelivery(listener.name) : null,
-  }
-}
-
 export class DeliveryExecutor implements Executor {
+  readonly spec: LaneSpec
   readonly #listener: ListenerConfig
-  readonly #spec: LaneSpec
   readonly #deliverer: Deliverer
   readonly #context: WorkerContext
 
   constructor(listener: ListenerConfig, deliverer: Deliverer, context: WorkerContext) {
     this.#listener = listener
-    this.#spec = laneSpecOf(listener)
+    this.spec = laneSpecOf(listener)
     this.#deliverer = deliverer
     this.#context = context
   }
@@ -58,7 +47,7 @@ export class DeliveryExecutor implements Executor {
       // A version before this one rounded ids that are long numbers: what it dispatched keeps the id that it got.
       message = read.id === claimed.id ? read : { ...read, id: claimed.id }
     } catch (error) {
-      return notUnderstood(this.#spec, claimed, error as Error, this.#context.log)
+      return notUnderstood(this.spec, claimed, error as Error, this.#context.log)
     }
     try {
       result = await this.#deliverer.attempt(message, number, signal)
@@ -118,7 +107,7 @@ export class DeliveryExecutor implements Executor {
           : null
     const last = requests.at(-1)
     return {
-      lane: this.#spec,
+      lane: this.spec,
       id: claimed.id,
       fence: claimed.fence,
       verdict,
@@ -177,4 +166,15 @@ const RESULTS: Readonly<Record<Verdict, AttemptRecord['result']>> = {
   failed: 'fallo',
   gone: 'fallo',
   wait: 'reintento',
+}
+
+function laneSpecOf(listener: ListenerConfig): LaneSpec {
+  return {
+    name: listener.name,
+    concurrency: listener.concurrency,
+    strict: listener.order === 'estricto',
+    rateLimit: listener.rateLimit,
+    breaker: listener.breaker,
+    failureJob: listener.onFailure ? callbackJob.forLostDelivery(listener.name) : null,
+  }
 }

@@ -10,12 +10,13 @@ import { Signal } from './waiting.ts'
 
 /** Does the work of one claimed delivery; never rejects. */
 export interface Executor {
+  /** What the queue is told of its lane. */
+  readonly spec: LaneSpec
   execute(claimed: Claimed, signal: StopSignal): Promise<Settlement>
   close(): Promise<void>
 }
 
 export class Lane {
-  spec: LaneSpec
   executor: Executor
   running = 0
   /** Bytes of the envelopes of what runs. */
@@ -31,9 +32,12 @@ export class Lane {
   /** Goes up by one for each claim, so that the lanes take turns. */
   servedAt = 0
 
-  constructor(spec: LaneSpec, executor: Executor) {
-    this.spec = spec
+  constructor(executor: Executor) {
     this.executor = executor
+  }
+
+  get spec(): LaneSpec {
+    return this.executor.spec
   }
 
   get free(): number {

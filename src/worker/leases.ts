@@ -60,7 +60,7 @@ export class Leases {
   }
 
   /** @returns what aborts the work when the lease is lost */
-  hold({ lane, id, fence }: Claimed): StopSignal {
+  add({ lane, id, fence }: Claimed): StopSignal {
     const stopper = new Stopper()
     this.#held.set(keyOf(lane, id, fence), { lane, id, fence, stopper, renewedAt: performance.now() })
     return stopper

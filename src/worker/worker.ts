@@ -16,11 +16,11 @@ import type { Seen, Settlement } from '../queue/queue.ts'
 import { causeOf, redisTrouble } from '../queue/redis.ts'
 import { configurationHash, type LoadedConfig } from '../queue/workers.ts'
 import { AuditThread } from './audit-thread.ts'
-import { CALLBACK_SPEC, CallbackExecutor } from './callbacks.ts'
+import { CallbackExecutor } from './callbacks.ts'
 import { Claimer } from './claimer.ts'
 import { Connections } from './connections.ts'
 import type { WorkerContext } from './context.ts'
-import { DeliveryExecutor, laneSpecOf } from './deliveries.ts'
+import { DeliveryExecutor } from './deliveries.ts'
 import { Dispatcher, type DispatchPass } from './dispatcher.ts'
 import { Heartbeat } from './heartbeat.ts'
 import { Lane } from './lane.ts'
@@ -110,7 +110,7 @@ export class Worker {
     })
     const loopAge = () => performance.now() - Math.min(dispatcher.turnedAt, claimer.turnedAt)
     this.#status = new StatusServer(queue, context, loopAge)
-    claimer.lanes.set(CALLBACK_LANE, new Lane(CALLBACK_SPEC, new CallbackExecutor(context)))
+    claimer.lanes.set(CALLBACK_LANE, new Lane(new CallbackExecutor(context)))
     for (const listener of this.#config.listeners.values()) this.#openLane(listener)
   }
 
@@ -239,13 +239,11 @@ export class Worker {
     const { lanes } = this.#parts.claimer
     const deliverer = new Deliverer(listener, { version: this.#options.version, secrets: this.#config.secrets })
     const executor = new DeliveryExecutor(listener, deliverer, this.#context)
-    const spec = laneSpecOf(listener)
     const lane = lanes.get(listener.name)
     if (lane) {
       void lane.executor.close()
-      lane.spec = spec
       lane.executor = executor
-    } else lanes.set(listener.name, new Lane(spec, executor))
+    } else lanes.set(listener.name, new Lane(executor))
   }
 
   #setOpen(): void {

@@ -40,7 +40,7 @@ test('what waits for a few of three thousand listeners is found without a pause,
       done.push(claimed.lane)
       return settlementOf(lane, claimed, 'ok')
     }
-    claimer.lanes.set(lane.name, new Lane(lane, { execute, close: async () => {} }))
+    claimer.lanes.set(lane.name, new Lane({ spec: lane, execute, close: async () => {} }))
   }
   const chosen = Array.from({ length: 60 }, (_, n) => `l${LANES - 1 - n * 50}`)
   for (const name of chosen) await dispatched(queue, [`m${name}`], [name])

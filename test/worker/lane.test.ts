@@ -4,7 +4,7 @@ import { type Executor, Lane, shareBytes, shareSlots } from '../../src/worker/la
 
 function lane(name: string, concurrency: number, running = 0, servedAt = 0): Lane {
   const spec: LaneSpec = { name, concurrency, strict: false, rateLimit: null, breaker: null, failureJob: null }
-  const made = new Lane(spec, null as unknown as Executor)
+  const made = new Lane({ spec } as Executor)
   made.running = running
   made.servedAt = servedAt
   return made

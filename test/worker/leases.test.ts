@@ -18,7 +18,7 @@ test('leases are renewed on time when the clock of the machine is put back an ho
   const leases = new Leases(queue, context)
   leases.start()
   try {
-    leases.hold({ lane: 'a', id: 'm', fence: 1 } as Claimed)
+    leases.add({ lane: 'a', id: 'm', fence: 1 } as Claimed)
     vi.useFakeTimers({ toFake: ['Date'], now: Date.now() - 3_600_000 })
     await until(() => renewed.length >= 3, { timeout: 3000 })
     expect(renewed.map(({ id }) => id)).toEqual(renewed.map(() => 'm'))
