@@ -66,6 +66,8 @@ function tobaSpelling(given: readonly string[]): string[] {
   const at = positionOfCommand(words)
   const command = words[at] === 'proyecto' ? TOBA_COMMANDS[words[at + 1] ?? ''] : TOBA_COMMANDS[words[at] ?? '']
   if (command) words.splice(at, words[at] === 'proyecto' ? 2 : 1, command)
+  // A command that is none is looked for among ours: `iniciar_worker` is what does not exist.
+  else if (words[at] === 'proyecto' && words[at + 1]?.startsWith('-') === false) words.splice(at, 1)
   return words
 }
 

@@ -2,13 +2,21 @@
 import type { Command } from 'commander'
 import type { RequestRecord } from '../delivery/mask.ts'
 import type { ProbeReport } from '../delivery/probe.ts'
-import { OperationFailed } from '../errors.ts'
+import { OperationFailed, UsageError } from '../errors.ts'
 import { newId } from '../id.ts'
 import type { Message } from '../model/message.ts'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
 import { requireListener } from './select.ts'
-import { addRequestOptions, headersOf, mustBeJson, type RequestOptions, readBody, requireJson } from './send-message.ts'
+import {
+  addRequestOptions,
+  headersOf,
+  mustBeJson,
+  type RequestOptions,
+  readBody,
+  requestProblems,
+  requireJson,
+} from './send-message.ts'
 import { bodyLines, bodyText, contentTypeOf, phaseText } from './wire-text.ts'
 
 interface ProbarOptions extends RequestOptions {
@@ -36,6 +44,8 @@ export function probar(program: Command, context: Context): void {
       const { UNVERIFIED, UNVERIFIED_MEANS } = await import('../config/load.ts')
       if (process.env[UNVERIFIED] === '0') print.note(`Atención: ${UNVERIFIED} ${UNVERIFIED_MEANS}`)
       const message = await messageOf(data, options)
+      const wrong = requestProblems(message, [listener])
+      if (wrong.length > 0) throw new UsageError(wrong.join('\n           '))
       const stop = new AbortController()
       const interrupt = () => stop.abort()
       process.once('SIGINT', interrupt)

@@ -26,9 +26,10 @@ export function serviceLayers(
     if (credentials.find('to')) return [credentials]
     context.problems.add(
       position,
-      `no se encontró el cliente.ini del servicio ${quoted(service)}. Se buscó en: ${places.join(', ')}.`,
+      `no se encontró el cliente.ini del servicio ${quoted(service)}. Se buscó en: ${[...new Set(places)].join(', ')}.`,
     )
-    return [credentials]
+    // What it would have said is not missed as well.
+    return []
   }
   context.watched.add(file.path)
   const parsed = parseIni(file.path, file.text, context.problems, 'last')

@@ -54,9 +54,9 @@ function parseBody(body: Buffer): BodyFields {
   try {
     JSON.parse(source)
     root = JSON.parse(numbersAsText(source))
-  } catch (cause) {
-    const message = 'la ruta pide campos de {datos…} y el cuerpo del mensaje no es JSON'
-    throw new Trouble('solicitud', message, { cause })
+  } catch {
+    // Without its cause, whose words are the JSON parser's, in English.
+    throw new Trouble('solicitud', 'la ruta pide campos de {datos…} y el cuerpo del mensaje no es JSON')
   }
   return {
     text(path, name) {

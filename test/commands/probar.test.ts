@@ -94,8 +94,12 @@ test('probar says what is wrong with its own words', async ({ world }) => {
     stderr: expect.stringContaining('DATOS no es JSON'),
   })
   expect(await world.cli(['probar', 'rrhh', '--ruta', '../x'])).toMatchObject({
-    code: 1,
-    stdout: expect.stringContaining('solicitud'),
+    code: 2,
+    stderr: expect.stringContaining('../x'),
+  })
+  expect(await world.cli(['probar', 'rrhh', '--metodo', 'POSTT'])).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('¿Quiso decir «POST»?'),
   })
   expect(listener.requests).toHaveLength(0)
 })

@@ -30,6 +30,13 @@ test('an error of a client that two listeners share is told once', () => {
   expect(message).toMatch(/un error:\n.*:2 \[cliente c\] to: se encontró «nada»/)
 })
 
+test('a service that is not there is one error, and each place stands once', () => {
+  const message = errorsOf('[listener x]\nservicio = s')
+  expect(message).toMatch(/^La configuración tiene un error:\n.*no se encontró el cliente\.ini/)
+  const places = message.split('Se buscó en: ')[1]!.split(/, |\.$/)
+  expect(places).toHaveLength(new Set(places).size)
+})
+
 describe('servicio: the cliente.ini of toba', () => {
   // As toba's editor writes it, in Latin-1.
   const TOBA = Buffer.from(

@@ -82,6 +82,8 @@ test('a message that cannot be a request fails at once, with a record that says 
   expect(requests).toMatchObject([
     { error: 'solicitud', errorDetail: expect.stringContaining('datos.zz'), status: null },
   ])
+  const plain = await attempt({ url: server.url, path: 'p/{datos.id}' }, { body: Buffer.from('hola') })
+  expect(plain.outcome).toMatchObject({ reason: expect.stringMatching(/no es JSON$/) })
   expect(server.requests).toHaveLength(0)
 })
 

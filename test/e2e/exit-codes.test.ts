@@ -40,6 +40,7 @@ test.for([
   ['a file that is not there', ['send', 'x', '@no-existe.json']],
   ['a folder as a file', ['send', 'x', '@.']],
   ['data that ends too early', ['send', 'x', '{"a":']],
+  ["toba's spelling of what is none", ['proyecto', 'iniciar_worker']],
   ['a value that is not among the choices', ['iniciar-workers', '--nivel', 'alto']],
 ] as const)('2: %s', async ([, args], { world }) => {
   const run = await world.cli(args)
