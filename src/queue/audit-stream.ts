@@ -18,7 +18,7 @@ import { decodeEnvelope } from './envelope.ts'
 import type { Queue } from './queue.ts'
 
 /** What `dispatch` writes about a message besides its envelope. */
-export interface DispatchedHeader {
+interface DispatchedHeader {
   readonly id: string
   readonly listeners: readonly string[] | null
   readonly keepBody: boolean
@@ -30,7 +30,7 @@ export function writeDispatched({ id, listeners, keepBody, receivedAt }: Dispatc
 }
 
 /** What only the worker knows of a request. */
-export interface AttemptContext extends Pick<AttemptRecord, 'messageId' | 'listener' | 'number' | 'result' | 'worker'> {
+interface AttemptContext extends Pick<AttemptRecord, 'messageId' | 'listener' | 'number' | 'result' | 'worker'> {
   /** False: the answer's body is not kept (`auditar_respuesta = 0`). */
   readonly keepResponse: boolean
   /** From the clock of this machine to Redis's, whose times all of the audit has. */
@@ -82,7 +82,7 @@ const FORMAT = 2
  * @param fields names and values in turn
  * @throws when this version does not understand the entry; the caller keeps it whole
  */
-export function readEvent(fields: readonly Buffer[]): AuditEvent {
+function readEvent(fields: readonly Buffer[]): AuditEvent {
   const [name, value, , envelope] = fields
   const kind = name?.toString('latin1') ?? ''
   if (kind === 't') return readFourFields(fields)

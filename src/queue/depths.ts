@@ -25,7 +25,7 @@ export interface LaneDepth {
   readonly corte: string
 }
 
-export interface MistypedKey {
+interface MistypedKey {
   readonly clave: string
   readonly tipo: string
   readonly debe_ser: string

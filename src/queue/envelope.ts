@@ -38,7 +38,7 @@ export const ENVELOPE_KEYS = [
   'profundidad',
 ] as const
 
-export interface Envelope {
+interface Envelope {
   readonly message: Message
   /** Relative delay in ms, where `demora` was given instead of `no_antes_de`: it runs from when the entry is taken. */
   readonly delay: number | null
@@ -215,7 +215,7 @@ export function readEntry(raw: Buffer): Entry {
  * The entry with members written over those it has. The rest keeps its bytes.
  * @param raw an entry that was understood
  */
-export function overwriteMembers(raw: Buffer, members: Readonly<Record<string, unknown>>): Buffer {
+function overwriteMembers(raw: Buffer, members: Readonly<Record<string, unknown>>): Buffer {
   const head = readHead(raw)
   const quick = head.members !== null && trustedDatos(raw, head.members, head.datosAt) !== null
   // Of a repeated key the last one counts; ours stay in front of `datos`, so that it is still the last member.

@@ -52,7 +52,7 @@ const STAMP_BYTES: Bytes = 4096
 const LEASE: Millis = 5_000
 
 /** How much one call of `dispatch` does, in µs of Redis's time. */
-export interface StepLimits {
+interface StepLimits {
   readonly step: number
   /** A message with more listeners than these is handed out to as many of them a call. */
   readonly fanOut: number

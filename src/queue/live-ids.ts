@@ -8,7 +8,7 @@
 import { decodeEnvelope } from './envelope.ts'
 import { FIELD_END, type Queue } from './queue.ts'
 
-export interface LiveIds {
+interface LiveIds {
   /** Redis's clock before the first look, ms since epoch. */
   readonly since: number
   /** A message that is not dispatched yet. */

@@ -48,7 +48,7 @@ interface ItemState {
 }
 
 /** `held`: Redis has it. `delayed`: another message of that id waits for its demora. `ended`: it had failed for good. */
-export type RestoreResult = 'done' | 'held' | 'delayed' | 'ended'
+type RestoreResult = 'done' | 'held' | 'delayed' | 'ended'
 const RESTORE_RESULTS: readonly RestoreResult[] = ['held', 'done', 'delayed', 'ended']
 
 export interface DiscardedItem {
@@ -61,7 +61,7 @@ export interface DiscardedItem {
 }
 
 /** `running`: done, and a request of it was under way. `other`: it is not as `kind` says. */
-export type DiscardResult = 'done' | 'running' | 'other'
+type DiscardResult = 'done' | 'running' | 'other'
 const DISCARD_RESULTS: readonly DiscardResult[] = ['other', 'done', 'running']
 
 /** What one script does of them: a moment's work. */
@@ -260,7 +260,7 @@ function scriptKeys({ queue, inFlight, deliveries, retries, failed, front }: Lan
   return [queue, inFlight, deliveries, retries, failed, front]
 }
 
-export interface MaintenanceLock {
+interface MaintenanceLock {
   /** What the scripts compare. */
   readonly value: string
   release(): Promise<void>

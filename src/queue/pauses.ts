@@ -1,7 +1,7 @@
 /** Listeners on hold: by a person, or by a 410 (Gone). Kept in Redis, so that every worker obeys at once. */
 import type { Queue } from './queue.ts'
 
-export interface Pause {
+interface Pause {
   /** Null: until somebody resumes it. */
   readonly until: Date | null
   /** `410` when the listener itself said that it is gone, else `manual`. */

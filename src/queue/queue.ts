@@ -27,7 +27,7 @@ export interface Peeked {
   readonly raw: Buffer
 }
 
-export interface Want {
+interface Want {
   readonly lane: LaneSpec
   readonly n: number
   /** Bytes of envelopes that it may take of those that are free for all (all of them where it is not said); one may go beyond. */
@@ -49,7 +49,7 @@ export interface Claimed {
   readonly raw: Buffer
 }
 
-export interface ClaimedLane {
+interface ClaimedLane {
   readonly items: readonly Claimed[]
   readonly nextAt: number | null
   readonly left: number

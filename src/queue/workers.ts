@@ -31,7 +31,7 @@ export interface WorkerInfo extends LoadedConfig {
   readonly en_curso: number
 }
 
-export interface HeartbeatAnswer {
+interface HeartbeatAnswer {
   /** Redis time, ms since epoch. */
   readonly now: number
   /** Workers that give signs of life, this one included. */

@@ -32,7 +32,7 @@ local function breaker(lane)
   if state == 'half' then
     local ramp = tonumber(held[2] or 1) * 2 ^ math.min(lane.good, 20)
     if lane.bad > 0 then
-      redis.call('HSET', lane.breaker, 'state', 'open', 'until', now + lane.pause, 'opened', now)
+      redis.call('HSET', lane.breaker, 'state', 'open', 'until', now + lane.pause)
       return 2
     elseif ramp > lane.concurrency then
       redis.call('DEL', lane.breaker)
@@ -54,7 +54,7 @@ local function breaker(lane)
   local failures, all = bad + old_bad * share, good + bad + (old_good + old_bad) * share
   if lane.bad > 0 and all >= lane.minimum and failures * 100 >= lane.threshold * all then
     redis.call('DEL', lane.breaker)
-    redis.call('HSET', lane.breaker, 'state', 'open', 'until', now + lane.pause, 'opened', now)
+    redis.call('HSET', lane.breaker, 'state', 'open', 'until', now + lane.pause)
     return 1
   else
     redis.call('HSET', lane.breaker, 'since', since, 'ok', good, 'ko', bad, 'old_ok', old_good, 'old_ko', old_bad)
