@@ -11,64 +11,83 @@ import type { Context } from './context.ts'
 
 const LOOK_EVERY_MS = 100
 
+/** What is known of the messages so far. */
+interface Known {
+  /** Whose outcome is not known yet: not looked at any more once it is. */
+  open: string[]
+  /** Sentences about what did not succeed, by message; looked at anew as long as the message is open. */
+  readonly failures: Map<string, readonly string[]>
+  /** What the open ones wait for, as it was seen last. */
+  readonly waiting: Map<string, readonly string[]>
+}
+
 /**
- * Returns when every message had a delivery, and all succeeded.
+ * Returns when every message had a delivery, and all succeeded. A failure does not end it: the others are waited for.
  * @param patience ms
  * @throws OperationFailed when one failed or was given up, none was to be made, or the outcome is not known in time
  */
 export async function awaitOutcomes(context: Context, ids: readonly string[], patience: number): Promise<void> {
   const audit = await context.audit()
   const end = Date.now() + patience
-  let open = ids
+  const known: Known = { open: [...ids], failures: new Map(), waiting: new Map() }
   for (;;) {
     let trouble: ResthooksError | null = null
     try {
-      const { still, failures } = await look(audit, open)
-      open = still
-      if (failures.length > 0)
-        throw new OperationFailed(`${failures.join('\n')}\nDetalle: resthooks ver ${failures[0]!.split(' ')[0]}`)
+      known.open = await look(audit, known)
     } catch (error) {
-      if (!(error instanceof ResthooksError) || error instanceof OperationFailed) throw error
+      if (!(error instanceof ResthooksError)) throw error
       trouble = error
     }
-    if (open.length === 0) return
+    if (known.open.length === 0) break
     // Postgres may be back in time; what only a person can change will not.
     if (Date.now() > end || (trouble !== null && !(trouble instanceof Unavailable)))
-      throw await unknown(context, open, trouble)
+      throw await unknown(context, known, trouble)
     await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS))
   }
+  const failures = [...known.failures.values()].flat()
+  if (failures.length > 0)
+    throw new OperationFailed(`${failures.join('\n')}\nDetalle: resthooks ver ${failures[0]!.split(' ')[0]}`)
 }
 
-async function look(audit: AuditReader, ids: readonly string[]): Promise<{ still: string[]; failures: string[] }> {
+/** Looks at the open messages, and returns those that still are. */
+async function look(audit: AuditReader, { open, failures, waiting }: Known): Promise<string[]> {
   const still: string[] = []
-  const failures: string[] = []
-  for (const id of ids) {
+  for (const id of open) {
     const found = await audit.message(id)
-    const expected = found?.message?.listeners
-    if (!found || expected === undefined || expected === null || found.deliveries.length < expected) {
-      still.push(id)
-      continue
-    }
-    if (expected === 0)
-      failures.push(`${id} → ningún listener recibe «${found.message?.evento}»: no se entregó a nadie`)
-    if (found.deliveries.some(({ estado }) => isUnfinished({ state: estado }))) still.push(id)
-    for (const { listener, estado, motivo } of found.deliveries) {
-      if (estado === 'fallida' || estado === 'descartada')
-        failures.push(`${id} → ${listener}: ${estado}${motivo ? ` (${motivo})` : ''}`)
-    }
+    const expected = found?.message?.listeners ?? null
+    const deliveries = found?.deliveries ?? []
+    const one = ({ listener, estado, motivo }: (typeof deliveries)[number]) =>
+      `${id} → ${listener}: ${estado}${motivo ? ` (${motivo})` : ''}`
+    const unfinished = deliveries.filter(({ estado }) => isUnfinished({ state: estado }))
+    if (expected === null || deliveries.length < expected || unfinished.length > 0) still.push(id)
+    waiting.set(id, unfinished.map(one))
+    const failed = deliveries.filter(({ estado }) => estado === 'fallida' || estado === 'descartada').map(one)
+    if (expected === 0) failed.push(`${id} → ningún listener recibe «${found?.message?.evento}»: no se entregó a nadie`)
+    failures.set(id, failed)
   }
-  return { still, failures }
+  return still
 }
+
+/** Of the deliveries that are still open: of a long batch the first ones tell enough. */
+const MOST_WAITING = 20
 
 /** @param trouble why the audit could not be asked; null: it was, and the time ran out */
-async function unknown(context: Context, ids: readonly string[], trouble: ResthooksError | null) {
-  const [first, ...more] = ids
-  const which = more.length === 0 ? `el mensaje ${first} está encolado` : `${ids.length} mensajes están encolados`
+async function unknown(context: Context, { open, failures, waiting }: Known, trouble: ResthooksError | null) {
+  const [first, ...more] = open
+  const which = more.length === 0 ? `el mensaje ${first} está encolado` : `${open.length} mensajes están encolados`
   const why = trouble?.message ?? 'sigue sin resultado final y se agotó el plazo.'
   const redis = await redisOutage(context)
   const then = redis === null ? 'La entrega continúa' : `${redis.message}. La entrega sigue cuando Redis vuelva`
+  const told = `${which}: no lo envíe otra vez. No se sabe cómo terminó: ${why} ${then}. Véalo después con: resthooks ver ${first}`
+  const still = open.flatMap((id) => waiting.get(id) ?? [])
+  const rest = still.length - MOST_WAITING
   return new OperationFailed(
-    `${which}: no lo envíe otra vez. No se sabe cómo terminó: ${why} ${then}. Véalo después con: resthooks ver ${first}`,
+    [
+      ...[...failures.values()].flat(),
+      ...still.slice(0, MOST_WAITING),
+      ...(rest > 0 ? [`… y ${rest} entregas más sin terminar`] : []),
+      told,
+    ].join('\n'),
     { cause: trouble },
   )
 }

@@ -262,6 +262,28 @@ test('--esperar exits 0 when every delivery succeeded and 1 when one failed or n
   expect(wrong).toMatchObject({ code: 2, stderr: expect.stringContaining('no es una duración') })
 })
 
+test('--esperar waits for every delivery after one failed, and at the end of its time tells what failed and what is open', async ({
+  world,
+}) => {
+  const late = await world.listener((_, n) => ({ status: n < 3 ? 500 : 200 }), {
+    nombre: 'lento',
+    eventos: 'uno',
+  })
+  await world.listener(() => ({ status: 304 }), { nombre: 'mal', eventos: 'uno, dos' })
+  await world.set('reintentos eternos', { estrategia: 'fija', espera_inicial: '1h', intentos: 5 })
+  await world.listener(() => ({ status: 500 }), { nombre: 'terco', eventos: 'dos', reintentos: 'eternos' })
+  await world.worker()
+  const whole = await world.cli(['send', 'uno', '1', '--esperar', '30s'])
+  expect(whole).toMatchObject({ code: 1, stderr: expect.stringMatching(/ → mal: fallida/) })
+  expect(late.requests).toHaveLength(3)
+  expect(whole.stderr).not.toContain('lento')
+  expect(whole.stderr).not.toContain('No se sabe')
+  const partly = await world.cli(['send', 'dos', '1', '--esperar', '3s'])
+  expect(partly.code).toBe(1)
+  for (const part of [/ → mal: fallida/, / → terco: reintentando/, /se agotó el plazo.*La entrega continúa/])
+    expect(partly.stderr).toMatch(part)
+})
+
 test('--esperar whose outcome cannot be known exits 1, and says that the message is in and how to look later', async ({
   world,
 }) => {
