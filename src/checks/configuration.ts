@@ -40,7 +40,7 @@ function checkFiles({ files }: Config): Finding {
 
 function checkListeners({ listeners }: Config): Finding {
   const active = [...listeners.values()].filter((listener) => listener.active).length
-  if (active > 0) return ok('listeners', `${active} activos de ${listeners.size}`)
+  if (active > 0) return ok('listeners', `activos: ${active} de ${listeners.size}`)
   return aviso('listeners', 'no hay ninguno activo: nadie recibe los mensajes', 'defina un [listener NOMBRE]')
 }
 

@@ -134,7 +134,7 @@ function checkInvalid({ depths, invalidReasons }: QueueFacts): Finding {
   if (depths.entrada_invalida === 0) return ok(name, 'vacía')
   return aviso(
     name,
-    `${depths.entrada_invalida} entradas que no se pudieron tomar; las últimas: ${invalidReasons.join('; ')}`,
+    `no se pudieron tomar: ${depths.entrada_invalida}; las últimas: ${invalidReasons.join('; ')}`,
     'corrija el programa que las envía; están enteras en la lista …:entrada_invalida de Redis (LRANGE, LREM)',
   )
 }

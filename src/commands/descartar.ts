@@ -26,6 +26,6 @@ export function descartar(program: Command, context: Context): void {
       const { tally, running } = await discard(maintenance, selection, limit)
       await showTally(tally, 'descartadas', options, { en_curso: running })
       if (running > 0) print.note(`${running} tenían un pedido en curso, que puede llegar igual a su listener.`)
-      if (tally.problemCount > 0) throw new OperationFailed(`${tally.problemCount} no se descartaron.`)
+      if (tally.problemCount > 0) throw new OperationFailed(`No se descartaron: ${tally.problemCount}.`)
     })
 }

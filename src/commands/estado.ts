@@ -148,7 +148,9 @@ async function show(state: Estado, { json }: Options): Promise<void> {
   print.line(`entrada              ${state.entrada}${ageText(state)}`)
   print.line(`en despacho          ${state.en_despacho}`)
   print.line(`demoradas            ${state.demoradas}`)
-  print.line(`entrada inválida     ${state.entrada_invalida}`)
+  print.line(
+    `entrada inválida     ${state.entrada_invalida}${state.entrada_invalida > 0 ? ': el motivo, con «resthooks verificar»' : ''}`,
+  )
   print.line(`auditoría pendiente  ${state.auditoria_pendiente}`)
   print.line(`auditoría rechazada  ${rejectedText(state.auditoria_rechazada)}`)
   print.line(`sin listener         ${unheardText(state.sin_listener)}`)

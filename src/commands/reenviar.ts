@@ -48,7 +48,7 @@ export function reenviar(program: Command, context: Context): void {
       const tally = await resend(maintenance, selection, limit)
       await showTally(tally, 'reenviadas', options)
       if (selection.kind === 'unheard' && tally.total === 0) print.note(STILL_UNHEARD)
-      if (tally.problemCount > 0) throw new OperationFailed(`${tally.problemCount} no se reenviaron.`)
+      if (tally.problemCount > 0) throw new OperationFailed(`No se reenviaron: ${tally.problemCount}.`)
     })
 }
 

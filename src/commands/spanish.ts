@@ -80,7 +80,7 @@ function problem(error: CommanderError, quoted: string): string {
         .replace(/^error: /, '')
         .replace(/ is invalid\. ?/, ' no es válido: ')
         .replace(/Allowed choices are (.*)\.$/, 'se espera uno de: $1')
-        .replace(/^option/, 'opción')
+        .replace(/^option '([^']*)' argument '([^']*)'/, "el valor '$2' de la opción '$1'")
         .replace(/command-argument value/, 'argumento')
         .replace(/argument/, 'valor')
     default:

@@ -197,7 +197,7 @@ test('what is stuck in the queue is told: entries that nobody understands with t
   const { code, of } = await diagnose(world)
   expect(code).toBe(0)
   expect(of('cola', 'entrada_invalida')).toMatchObject([
-    { resultado: 'aviso', detalle: expect.stringMatching(/2 entradas.*falta "evento".*no es JSON/) },
+    { resultado: 'aviso', detalle: expect.stringMatching(/tomar: 2; .*falta "evento".*no es JSON/) },
   ])
   expect(of('cola', 'entregas sin listener')).toMatchObject([
     { resultado: 'aviso', detalle: expect.stringContaining('viejo'), que_hacer: expect.stringContaining('descartar') },
