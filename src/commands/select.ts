@@ -125,7 +125,7 @@ export function chooseDeliveries(
     const { messageId: _, ...rest } = filters
     return { kind: 'ids', ids: named, filters: { ...rest, states: chosen ?? byDefault } }
   }
-  if (!chosen) throw new UsageError('indique uno o más ID, o --fallidas, o --estado.')
+  if (!chosen) throw new UsageError('indique uno o más ID, o --fallidas, o --estado; vea las demás formas con --help.')
   return { kind: 'filters', filters: { ...filters, states: chosen } }
 }
 

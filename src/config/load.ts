@@ -70,7 +70,9 @@ export function loadWorkerConfig(options: LoadOptions = {}, before: Config | nul
   if (ini === null && problems.count === 0) {
     const unseen = problems.warnings.filter((warning) => warning.includes(UNSEEN)).map((warning) => ` ${warning}`)
     const searched = `Se buscó en: ${places.join(', ')}.${unseen.join('')}`
-    problems.add({ file: places[0]!, line: null }, `no hay resthooks.ini, y ${nothing} ${searched}`)
+    const stray = strayProject(where)
+    const hint = stray === null ? '' : ` ${stray[0]!.toUpperCase()}${stray.slice(1)}`
+    problems.add({ file: places[0]!, line: null }, `no hay resthooks.ini, y ${nothing} ${searched}${hint}`)
   }
   if (ini !== null && config.listeners.size === 0 && problems.count === 0) {
     problems.add({ file: ini, line: null }, `no define ningún [listener NOMBRE]: ${nothing}`)

@@ -1,10 +1,10 @@
 /** Exit codes 0 to 4, each with a message that says what happened, where, and what to do (INTERFACE §3). */
 
 import { once } from 'node:events'
-import { rm, writeFile } from 'node:fs/promises'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { COMMANDS } from '../../src/commands/registry.ts'
 import { BIN, runCli, runProgram } from '../support/cli.ts'
 import { freePort } from '../support/ports.ts'
@@ -328,5 +328,9 @@ test('3: a worker without a resthooks.ini that has a listener takes nothing', as
   await ends('resthooks_activo = 0\n[workers]\nconcurrencia = 5\n', ['--procesos', '2'], 'ningún [listener NOMBRE]')
   await ends(null, once, 'no hay resthooks.ini')
   await ends(null, ['--procesos=2'], world.ini)
+  const other = join(dirname(world.ini), `../p__${world.proyecto}s`)
+  await mkdir(other)
+  await writeFile(join(other, 'resthooks.ini'), '')
+  await ends(null, once, `¿Quiso decir «-p ${world.proyecto}s»?`)
   expect(await world.redis.llen(world.keys.inbox)).toBe(1)
 })
