@@ -3,16 +3,16 @@
 import type { IniSections } from '../support/config-files.ts'
 import { type Drained, drain, Pace } from './drain.ts'
 import { Installation } from './installation.ts'
-import { type AuditMode, createPeerAudit, type Database } from './peers/audit.ts'
 import type { BareConfiguration } from './peers/bare-undici.ts'
-import { addJobs, jobOf, openQueue } from './peers/bullmq.ts'
+import { addJobs, jobsOf, openQueue } from './peers/bullmq.ts'
 import type { BullmqWorkerConfiguration } from './peers/bullmq-worker.ts'
+import { type AuditMode, createPeerAudit, type Database } from './peers/delivery.ts'
 import type { GraphileConfiguration } from './peers/graphile-worker.ts'
-import { startProgram } from './program.ts'
+import { type Program, startProgram } from './program.ts'
 import type { Contender, Readings } from './row.ts'
 import type { Bench } from './scene.ts'
 
-export const REQUEST_TIMEOUT_MS = 30_000
+const REQUEST_TIMEOUT_MS = 30_000
 
 /** What every delivery rate gives: `rate` per second, and the CPU of one delivery in µs. */
 function readingsOf({ seconds, ownCpu, allCpu, count }: Drained & { readonly count: number }): Readings {
@@ -23,16 +23,15 @@ export interface OwnSetting {
   readonly who: string
   readonly processes?: number
   readonly listeners: IniSections
-  readonly eventOf?: (number: number) => string
-  /** Deliveries of one message. */
-  readonly fanOut?: number
 }
 
-/** resthooks itself: deliveries a second with this configuration. */
-export async function ownRate(bench: Bench, setting: OwnSetting): Promise<Contender> {
-  const { who, processes = 1, listeners, eventOf, fanOut = 1 } = setting
+/** resthooks itself: in every round a fresh worker on empty servers, whose pid `measure` is given. */
+export async function ownContender(
+  bench: Bench,
+  { who, processes = 1, listeners }: OwnSetting,
+  measure: (installation: Installation, pid: number) => Promise<Readings>,
+): Promise<Contender> {
   const installation = await Installation.create(bench, listeners)
-  const pace = new Pace(bench.options.seconds)
   return {
     who,
     role: 'own',
@@ -41,18 +40,7 @@ export async function ownRate(bench: Bench, setting: OwnSetting): Promise<Conten
       await installation.truncate()
       const worker = await installation.startWorker(processes)
       try {
-        const work = async (messages: number) => {
-          await installation.stage(messages, eventOf)
-          return drain(bench, {
-            count: messages * fanOut,
-            pid: worker.child.pid!,
-            go: () => installation.release(),
-            audited: () => installation.finalAttempts(),
-          })
-        }
-        const measured = await pace.measure(work, () => installation.audited())
-        await installation.audited()
-        return readingsOf({ ...measured, count: measured.count * fanOut })
+        return await measure(installation, worker.child.pid!)
       } finally {
         await installation.stopWorker(worker)
       }
@@ -61,21 +49,62 @@ export async function ownRate(bench: Bench, setting: OwnSetting): Promise<Conten
   }
 }
 
+export interface RateSetting extends OwnSetting {
+  readonly eventOf?: (number: number) => string
+  /** Deliveries of one message. */
+  readonly fanOut?: number
+}
+
+/** resthooks itself: deliveries a second with this configuration. */
+export function ownRate(bench: Bench, { eventOf, fanOut = 1, ...setting }: RateSetting): Promise<Contender> {
+  const pace = new Pace(bench.options.seconds)
+  return ownContender(bench, setting, async (installation, pid) => {
+    const work = async (messages: number) => {
+      await installation.stage(messages, eventOf)
+      const go = () => installation.release()
+      return drain(bench, { count: messages * fanOut, pid, go, audited: () => installation.finalAttempts() })
+    }
+    const measured = await pace.measure(work, () => installation.audited())
+    await installation.audited()
+    return readingsOf({ ...measured, count: measured.count * fanOut })
+  })
+}
+
 /** The listener that every row starts from: nginx, as many requests at once as a worker may make. */
 export function oneListener({ nginx, options }: Bench): IniSections {
   return { 'listener uno': { url: `${nginx.url}/uno`, concurrencia: options.concurrency } }
 }
 
-export function databaseOf({ postgres }: Bench): Database {
+function databaseOf({ postgres }: Bench): Database {
   const { host, port, username, password } = postgres
   return { host, port, username, password, database: 'postgres' }
 }
 
-/** BullMQ + undici + an audit. */
-export async function bullmqRate(bench: Bench, mode: AuditMode, who: string): Promise<Contender> {
-  const schema = `par_bullmq_${mode.replaceAll(' ', '_')}`
+export interface BullmqSetting {
+  readonly who: string
+  /** Of its queue and, after `par_bullmq_`, of the schema of its audit. */
+  readonly name: string
+  readonly mode: AuditMode
+  readonly concurrency?: number
+  readonly timeout?: number
+}
+
+export interface BullmqPeer {
+  readonly queue: ReturnType<typeof openQueue>
+  /** Begins to work when it is told `go`. */
+  readonly worker: Program
+  /** Rows that it put on record. */
+  audited(): Promise<number>
+}
+
+/** BullMQ + undici + an audit: in every round a fresh worker on empty servers. */
+export async function bullmqContender(
+  bench: Bench,
+  { who, name, mode, concurrency = bench.options.concurrency, timeout = REQUEST_TIMEOUT_MS }: BullmqSetting,
+  measure: (peer: BullmqPeer) => Promise<Readings>,
+): Promise<Contender> {
+  const schema = `par_bullmq_${name}`
   await createPeerAudit(bench.sql, schema)
-  const pace = new Pace(bench.options.seconds)
   return {
     who,
     role: 'peer',
@@ -84,21 +113,15 @@ export async function bullmqRate(bench: Bench, mode: AuditMode, who: string): Pr
       await bench.sql`TRUNCATE ${bench.sql(schema)}.intento`
       const configuration: BullmqWorkerConfiguration = {
         redis: { host: bench.redis.host, port: bench.redis.port },
-        queue: 'entregas',
-        concurrency: bench.options.concurrency,
-        timeout: REQUEST_TIMEOUT_MS,
+        queue: name,
+        concurrency,
+        timeout,
         audit: { database: databaseOf(bench), schema, mode },
       }
-      const queue = openQueue(bench, 'entregas')
+      const queue = openQueue(bench, name)
       const worker = await startProgram('bullmq-worker', configuration)
       try {
-        const measured = async (count: number) => {
-          const jobs = Array.from({ length: count }, (_, i) => jobOf(i, 'uno', bench.nginx.url))
-          await addJobs(queue, jobs)
-          const go = () => worker.ask('go')
-          return drain(bench, { count, pid: worker.pid, go, audited: () => peerRows(bench, schema) })
-        }
-        return readingsOf(await pace.measure(measured, () => worker.ask('hold')))
+        return await measure({ queue, worker, audited: () => peerRows(bench, schema) })
       } finally {
         await worker.stop()
         await queue.close()
@@ -110,6 +133,19 @@ export async function bullmqRate(bench: Bench, mode: AuditMode, who: string): Pr
   }
 }
 
+/** BullMQ + undici + an audit: deliveries a second. */
+export function bullmqRate(bench: Bench, mode: AuditMode, who: string): Promise<Contender> {
+  const pace = new Pace(bench.options.seconds)
+  const name = `entregas_${mode.replaceAll(' ', '_')}`
+  return bullmqContender(bench, { who, name, mode }, async ({ queue, worker, audited }) => {
+    const work = async (count: number) => {
+      await addJobs(queue, jobsOf(count, bench.nginx.url))
+      return drain(bench, { count, pid: worker.pid, go: () => worker.ask('go'), audited })
+    }
+    return readingsOf(await pace.measure(work, () => worker.ask('hold')))
+  })
+}
+
 /** graphile-worker + undici + a batched audit. */
 export async function graphileRate(bench: Bench, who: string): Promise<Contender> {
   const [jobSchema, auditSchema] = ['par_graphile_trabajos', 'par_graphile']
@@ -117,7 +153,7 @@ export async function graphileRate(bench: Bench, who: string): Promise<Contender
   const pace = new Pace(bench.options.seconds)
   /** Loads jobs in a transaction that stays open; the function returned commits it, and all become visible at once. */
   const load = async (count: number) => {
-    const jobs = Array.from({ length: count }, (_, i) => jobOf(i, 'uno', bench.nginx.url))
+    const jobs = jobsOf(count, bench.nginx.url)
     const connection = await bench.sql.reserve()
     await connection`BEGIN`
     await connection`
@@ -180,7 +216,7 @@ export async function bareRate(bench: Bench, who: string): Promise<Contender> {
 }
 
 /** Rows that a peer put on record. */
-export async function peerRows({ sql }: Bench, schema: string): Promise<number> {
+async function peerRows({ sql }: Bench, schema: string): Promise<number> {
   const [row] = await sql`SELECT count(*)::int AS count FROM ${sql(schema)}.intento`
   return row!.count
 }

@@ -1,6 +1,6 @@
 /** How long a contender takes from "go" until the last delivery is made and on record, and what that cost in CPU. */
 import { until } from '../support/until.ts'
-import { cpuOfTree, hasProc } from './proc.ts'
+import { cpuOfTree, hasProc } from './processes.ts'
 import type { Bench } from './scene.ts'
 
 export interface Drain {

@@ -13,7 +13,7 @@ export interface Program {
 /** Answers one word; what it returns goes back. */
 export type Handlers = Readonly<Record<string, (data: never) => unknown>>
 
-const folder = process.env.RESTHOOKS_BENCH_PROGRAMAS ?? ''
+const folder = process.env.RESTHOOKS_PRUEBAS_PROGRAMAS ?? ''
 
 /** Where the bundle of `peers/NAME.ts` lies. */
 export function peerFile(name: string): string {

@@ -53,6 +53,15 @@ export type Goal =
 /** The samples of every round: line → contender → one value a round. */
 export type Samples = ReadonlyMap<string, ReadonlyMap<string, readonly number[]>>
 
+/** What all the rounds of a row gave. */
+export interface Measured {
+  readonly row: Row
+  readonly contenders: readonly Pick<Contender, 'who' | 'role'>[]
+  /** Line → contender → one value a round. */
+  readonly samples: Map<string, Map<string, number[]>>
+  readonly goals: readonly Goal[]
+}
+
 export interface Verdict {
   readonly goal: Goal
   /** In Spanish: `≥ 3 × el mejor par`. */

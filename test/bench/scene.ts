@@ -1,15 +1,21 @@
 /** The servers that all contenders share, and a copy of the program that nobody builds over while it is measured. */
-import { cp, mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { cpus, loadavg, release, tmpdir, totalmem, type } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
 import postgres, { type Sql } from 'postgres'
+import { copyProgram } from '../support/cli.ts'
 import { type PostgresServer, startPostgres } from '../support/postgres-server.ts'
 import { findProgram } from '../support/programs.ts'
 import { type RedisServer, startRedis } from '../support/redis-server.ts'
 import { type Nginx, startNginx } from './nginx.ts'
 import type { Options } from './options.ts'
+import { BODY_BYTES } from './payload.ts'
+
+const root = fileURLToPath(new URL('../../', import.meta.url))
 
 export interface Bench {
   readonly options: Options
@@ -51,7 +57,7 @@ export async function startBench(options: Options): Promise<Bench> {
     const [redis, database] = await Promise.all([startRedis().then(kept), startPostgres().then(kept)])
     const folder = await mkdtemp(join(tmpdir(), 'resthooks-bench-'))
     ends.push(() => rm(folder, { recursive: true, force: true }))
-    const program = await copyProgram(folder)
+    const program = await copyProgram(join(folder, 'programa'))
     const { host, port, username, password } = database
     const sql = postgres({ host, port, username, password, database: 'postgres', max: 2, onnotice: () => {} })
     ends.push(() => sql.end({ timeout: 2 }))
@@ -79,11 +85,47 @@ export async function startBench(options: Options): Promise<Bench> {
   }
 }
 
-async function copyProgram(folder: string): Promise<string> {
-  const root = fileURLToPath(new URL('../../', import.meta.url))
-  const copy = join(folder, 'programa')
-  for (const name of ['bin', 'dist', 'sql', 'package.json']) {
-    await cp(join(root, name), join(copy, name), { recursive: true })
+/** What a figure is worth nothing without: the machine, the versions, how it was measured. One line each, in Spanish. */
+export async function headingOf({ options, client, sql }: Bench): Promise<string[]> {
+  const [cpu] = cpus()
+  const redis = /redis_version:(\S+)/.exec(await client.info('server'))?.[1]
+  const [durability] = await sql<{ version: string; settings: string }[]>`
+    SELECT current_setting('server_version') AS version,
+           string_agg(name || '=' || setting, ', ' ORDER BY name) AS settings
+      FROM pg_settings WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes')`
+  const packages = ['undici', 'ioredis', 'postgres', 'bullmq', 'graphile-worker'].map(
+    (name) => `${name} ${versionOf(name)}`,
+  )
+  return [
+    `${new Date().toISOString().slice(0, 16)}Z, resthooks ${versionOf(null)}${commit()}`,
+    `${cpu?.model.trim()}, ${cpus().length} núcleos, ${Math.round(totalmem() / 2 ** 30)} GB, ${type()} ${release()}, carga al empezar ${loadavg()[0]?.toFixed(2)}`,
+    `Node ${process.versions.node}, Redis ${redis} (AOF, everysec), Postgres ${durability?.version} (${durability?.settings}), ${nginxVersion()}`,
+    packages.join(', '),
+    `${options.rounds === 1 ? '1 ronda' : `mediana de ${options.rounds} rondas, con mínimo y máximo`}; cuerpos de ${BODY_BYTES} B; ${options.concurrency} pedidos HTTP a la vez; todos los servidores en esta máquina`,
+  ]
+}
+
+function versionOf(name: string | null): string {
+  return JSON.parse(readFileSync(`${root}${name ? `node_modules/${name}/` : ''}package.json`, 'utf8')).version
+}
+
+function commit(): string {
+  try {
+    const git = (...args: string[]) => execFileSync('git', args, { cwd: root, encoding: 'utf8', stdio: 'pipe' }).trim()
+    return ` (${git('rev-parse', '--short', 'HEAD')}${git('status', '--porcelain', '--', 'src') === '' ? '' : ', con cambios en src/'})`
+  } catch {
+    // A packed copy has no history.
+    return ''
   }
-  return join(copy, 'bin/resthooks')
+}
+
+function nginxVersion(): string {
+  const program = findProgram('nginx')
+  try {
+    // It answers on stderr.
+    const answer = execFileSync('/bin/sh', ['-c', '"$0" -v 2>&1', program ?? 'nginx'], { encoding: 'utf8' })
+    return `nginx ${/nginx\/(\S+)/.exec(answer)?.[1]}`
+  } catch {
+    return 'nginx'
+  }
 }

@@ -1,6 +1,5 @@
 /** The table: aligned for a terminal, or in Markdown. Pure. */
-import type { Measured } from './measure.ts'
-import { type Goal, judge, type Line, median, type Unit, type Verdict } from './row.ts'
+import { type Goal, judge, type Line, type Measured, median, type Unit, type Verdict } from './row.ts'
 
 const COLUMNS = ['Qué', 'Quién', 'Mediana', 'Mín.', 'Máx.', 'Meta', 'Resultado'] as const
 const NUMERIC = new Set([2, 3, 4])

@@ -1,17 +1,13 @@
 /**
  * The program under test: a copy of the build, so that a build during a run of minutes does not change it half-way, and
- * how its processes are started and ended.
+ * how its processes are started. Whatever the suite starts, ends with it: also on Ctrl-C, also after a failure.
  */
 import { execFileSync } from 'node:child_process'
-import { cp, mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { type CliOptions, type CliResult, runProgram, spawnProgram, type Worker } from '../support/cli.ts'
-import { atEnd } from './endings.ts'
-
-// The bundle lives elsewhere and tells paths from test/chaos/.
-const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+import { type CliOptions, type CliResult, copyProgram, runProgram, spawnProgram, type Worker } from '../support/cli.ts'
 
 export interface Program {
   run(args: readonly string[], options?: CliOptions): Promise<CliResult>
@@ -20,11 +16,10 @@ export interface Program {
   startWorker(args: readonly string[], options: CliOptions): Worker
 }
 
-export async function copyProgram(): Promise<Program> {
+/** The build as it is now. */
+export async function thisRelease(): Promise<Program> {
   const folder = await ownFolder()
-  for (const part of ['bin', 'dist', 'sql', 'package.json']) {
-    await cp(join(ROOT, part), join(folder, part), { recursive: true })
-  }
+  await copyProgram(folder)
   return programIn(folder)
 }
 
@@ -33,7 +28,7 @@ export async function releaseBefore(): Promise<Program> {
   const folder = await ownFolder()
   execFileSync('tar', [
     '-xzf',
-    join(ROOT, 'test/fixtures/resthooks-0.1.0.tar.gz'),
+    fileURLToPath(new URL('../fixtures/resthooks-0.1.0.tar.gz', import.meta.url)),
     '-C',
     folder,
     '--strip-components=1',
@@ -57,5 +52,31 @@ function programIn(folder: string): Program {
       atEnd(() => worker.child.kill('SIGKILL'))
       return worker
     },
+  }
+}
+
+type Ending = () => Promise<unknown> | unknown
+
+const endings: Ending[] = []
+
+/** Registers what ends something; @returns a function that ends it now instead. */
+export function atEnd(ending: Ending): () => Promise<void> {
+  endings.push(ending)
+  return async () => {
+    const at = endings.indexOf(ending)
+    if (at < 0) return
+    endings.splice(at, 1)
+    await ending()
+  }
+}
+
+/** Ends everything that is left, the last one first; a failing ending does not keep the others. */
+export async function endAll(): Promise<void> {
+  while (endings.length > 0) {
+    try {
+      await endings.pop()!()
+    } catch {
+      // It was going away anyway.
+    }
   }
 }

@@ -1,28 +1,4 @@
-/** Builds the program and the chaos suite, and runs the suite: Node 20 does not read TypeScript by itself. */
-import { fileURLToPath, pathToFileURL } from 'node:url'
-import { build as bundle } from 'esbuild'
-import { build } from '../../build.mjs'
+/** `npm run chaos`. */
+import { launch } from '../support/launch.mjs'
 
-const source = fileURLToPath(new URL('run.ts', import.meta.url))
-// Inside of node_modules, where the packages that the bundle leaves out are found.
-const outfile = fileURLToPath(new URL(`../../node_modules/.cache/resthooks/chaos-${process.pid}.mjs`, import.meta.url))
-
-await Promise.all([
-  build(),
-  bundle({
-    entryPoints: [source],
-    outfile,
-    bundle: true,
-    platform: 'node',
-    target: 'node20',
-    format: 'esm',
-    packages: 'external',
-    loader: { '.lua': 'text' },
-    sourcemap: 'inline',
-    // Paths are told from where the source is, not from where its bundle lies.
-    define: { 'import.meta.url': JSON.stringify(pathToFileURL(source).href) },
-  }),
-])
-const { unlink } = await import('node:fs/promises')
-const suite = import(pathToFileURL(outfile).href)
-await suite.finally(() => unlink(outfile))
+await launch(new URL('run.ts', import.meta.url))

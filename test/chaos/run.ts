@@ -13,11 +13,10 @@
 import { parseArgs } from 'node:util'
 import { type PostgresServer, startPostgres } from '../support/postgres-server.ts'
 import { type Bound, measureBounds } from './bounds.ts'
-import { atEnd, endAll } from './endings.ts'
 import { allFaults } from './faults/all.ts'
 import type { Fault } from './faults/fault.ts'
 import { play, type Stage } from './play.ts'
-import { copyProgram } from './program.ts'
+import { atEnd, endAll, thisRelease } from './program.ts'
 import { diceOf } from './random.ts'
 import { boundsTable, type Row, tableOf } from './table.ts'
 
@@ -60,7 +59,7 @@ async function run(): Promise<number> {
     ({ name, short }) =>
       (!options.corto || short) && (!options.solo || options.solo.some((text) => name.includes(text))),
   )
-  const program = await copyProgram()
+  const program = await thisRelease()
   const postgres = await ownPostgres()
   const rows: Row[] = []
   const finishing: Promise<void>[] = []

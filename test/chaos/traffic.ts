@@ -11,7 +11,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { cleanEnvironment } from '../support/cli.ts'
 import type { Arena } from './arena.ts'
-import { atEnd } from './endings.ts'
+import { atEnd } from './program.ts'
 
 export interface Sent {
   readonly id: string

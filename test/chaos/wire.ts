@@ -4,7 +4,7 @@
 import { createHash } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { atEnd } from './endings.ts'
+import { atEnd } from './program.ts'
 
 export interface WireRequest {
   readonly listener: string

@@ -1,10 +1,21 @@
 /** Runs the built program as a user does: another process, its own environment, exit code and streams. */
 import { type ChildProcess, spawn } from 'node:child_process'
+import { cp } from 'node:fs/promises'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { until } from './until.ts'
 
-export const BIN = fileURLToPath(new URL('../../bin/resthooks', import.meta.url))
+const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+export const BIN = join(ROOT, 'bin/resthooks')
+
+/** Copies the build, so that another one does not change it under a run of minutes. @returns the path of its executable */
+export async function copyProgram(folder: string): Promise<string> {
+  for (const part of ['bin', 'dist', 'sql', 'package.json']) {
+    await cp(join(ROOT, part), join(folder, part), { recursive: true })
+  }
+  return join(folder, 'bin/resthooks')
+}
 
 export interface CliOptions {
   readonly env?: Readonly<Record<string, string>>

@@ -1,8 +1,7 @@
 /** BullMQ with undici and an audit, as its guide for production recommends: one Worker, finished jobs removed. */
 import { Worker } from 'bullmq'
 import { configuration, serve } from '../program.ts'
-import { type AuditMode, type Database, openPeerAudit } from './audit.ts'
-import { createDelivery, type Job } from './delivery.ts'
+import { type AuditMode, createDelivery, type Database, type Job, openPeerAudit } from './delivery.ts'
 
 export interface BullmqWorkerConfiguration {
   readonly redis: { readonly host: string; readonly port: number }

@@ -23,6 +23,11 @@ export function jobOf(number: number, listener: string, origin: string): Job {
   return { id: ulid(), listener, origin, path: `/${listener}`, body: body(number) }
 }
 
+/** So many of them, for one listener. */
+export function jobsOf(count: number, origin: string, listener = 'uno'): Job[] {
+  return Array.from({ length: count }, (_, number) => jobOf(number, listener, origin))
+}
+
 export async function addJobs(queue: Queue<Job>, jobs: readonly Job[]): Promise<void> {
   for (let done = 0; done < jobs.length; done += CHUNK) {
     await queue.addBulk(jobs.slice(done, done + CHUNK).map((data) => ({ name: 'entrega', data })))

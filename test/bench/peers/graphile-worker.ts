@@ -4,8 +4,7 @@
  */
 import { Logger, run } from 'graphile-worker'
 import { configuration, serve } from '../program.ts'
-import { type Database, openPeerAudit } from './audit.ts'
-import { createDelivery, type Job } from './delivery.ts'
+import { createDelivery, type Database, type Job, openPeerAudit } from './delivery.ts'
 
 export interface GraphileConfiguration {
   readonly database: Database

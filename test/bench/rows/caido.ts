@@ -1,13 +1,8 @@
 /** Ten listeners, of which one takes requests and never answers: the other nine must not notice. */
-
 import { type AddressInfo, createServer, type Socket } from 'node:net'
-import { databaseOf, peerRows } from '../contenders.ts'
+import { bullmqContender, ownContender } from '../contenders.ts'
 import { drain, Pace } from '../drain.ts'
-import { Installation } from '../installation.ts'
-import { createPeerAudit } from '../peers/audit.ts'
-import { addJobs, jobOf, openQueue } from '../peers/bullmq.ts'
-import type { BullmqWorkerConfiguration } from '../peers/bullmq-worker.ts'
-import { startProgram } from '../program.ts'
+import { addJobs, jobOf } from '../peers/bullmq.ts'
 import type { Contender, Row } from '../row.ts'
 import type { Bench } from '../scene.ts'
 
@@ -59,8 +54,8 @@ function messagesFor(count: number, hole: string | null): number {
   return hole === null ? count : Math.round((count / DEAD) * LISTENERS)
 }
 
-async function own(bench: Bench, who: string, hole: string | null): Promise<Contender> {
-  const listeners = Array.from({ length: hole === null ? DEAD : LISTENERS }, (_, number) => [
+function own(bench: Bench, who: string, hole: string | null): Promise<Contender> {
+  const sections = Array.from({ length: hole === null ? DEAD : LISTENERS }, (_, number) => [
     `listener l${number}`,
     {
       url: number === DEAD ? hole! : `${bench.nginx.url}/l${number}`,
@@ -69,75 +64,37 @@ async function own(bench: Bench, who: string, hole: string | null): Promise<Cont
       concurrencia: Math.ceil(bench.options.concurrency / LISTENERS),
     },
   ])
-  const installation = await Installation.create(bench, Object.fromEntries(listeners))
   const { sql } = bench
-  const delivered = async () => {
-    const [row] =
-      await sql`SELECT count(*)::int AS count FROM ${sql(installation.schema)}.intento WHERE resultado = 'exito'`
-    return row!.count
-  }
   const pace = new Pace(bench.options.seconds, DEAD)
-  return {
-    who,
-    role: 'own',
-    measure: async () => {
-      await bench.fresh()
-      await installation.truncate()
-      const worker = await installation.startWorker()
-      try {
-        const measured = async (count: number) => {
-          await installation.stage(messagesFor(count, hole), (number) => `compra.${listenerOf(number, hole)}`)
-          const go = () => installation.release()
-          return drain(bench, { count, pid: worker.child.pid!, go, audited: delivered })
-        }
-        const { count, seconds } = await pace.measure(measured)
-        return { rate: count / seconds }
-      } finally {
-        await installation.stopWorker(worker)
-      }
-    },
-    end: () => installation.end(),
-  }
+  return ownContender(bench, { who, listeners: Object.fromEntries(sections) }, async (installation, pid) => {
+    const delivered = async () => {
+      const [row] =
+        await sql`SELECT count(*)::int AS count FROM ${sql(installation.schema)}.intento WHERE resultado = 'exito'`
+      return row!.count
+    }
+    const work = async (count: number) => {
+      await installation.stage(messagesFor(count, hole), (number) => `compra.${listenerOf(number, hole)}`)
+      return drain(bench, { count, pid, go: () => installation.release(), audited: delivered })
+    }
+    const { count, seconds } = await pace.measure(work)
+    return { rate: count / seconds }
+  })
 }
 
-async function bullmq(bench: Bench, who: string, hole: string | null): Promise<Contender> {
-  const schema = `par_bullmq_caido_${hole === null ? 'sin' : 'con'}`
-  await createPeerAudit(bench.sql, schema)
+function bullmq(bench: Bench, who: string, hole: string | null): Promise<Contender> {
+  const name = `caido_${hole === null ? 'sin' : 'con'}`
   const pace = new Pace(bench.options.seconds, DEAD)
-  return {
-    who,
-    role: 'peer',
-    measure: async () => {
-      await bench.fresh()
-      await bench.sql`TRUNCATE ${bench.sql(schema)}.intento`
-      const configuration: BullmqWorkerConfiguration = {
-        redis: { host: bench.redis.host, port: bench.redis.port },
-        queue: 'caido',
-        concurrency: bench.options.concurrency,
-        timeout: TIMEOUT_MS,
-        audit: { database: databaseOf(bench), schema, mode: 'batched' },
-      }
-      const queue = openQueue(bench, 'caido')
-      const worker = await startProgram('bullmq-worker', configuration)
-      try {
-        const measured = async (count: number) => {
-          const jobs = Array.from({ length: messagesFor(count, hole) }, (_, number) => {
-            const listener = listenerOf(number, hole)
-            return jobOf(number, `l${listener}`, listener === DEAD ? hole! : bench.nginx.url)
-          })
-          await addJobs(queue, jobs)
-          const go = () => worker.ask('go')
-          return drain(bench, { count, pid: worker.pid, go, audited: () => peerRows(bench, schema) })
-        }
-        const { count, seconds } = await pace.measure(measured, () => worker.ask('hold'))
-        return { rate: count / seconds }
-      } finally {
-        await worker.stop()
-        await queue.close()
-      }
-    },
-    end: async () => {
-      await bench.sql`DROP SCHEMA IF EXISTS ${bench.sql(schema)} CASCADE`
-    },
-  }
+  const setting = { who, name, mode: 'batched', timeout: TIMEOUT_MS } as const
+  return bullmqContender(bench, setting, async ({ queue, worker, audited }) => {
+    const work = async (count: number) => {
+      const jobs = Array.from({ length: messagesFor(count, hole) }, (_, number) => {
+        const listener = listenerOf(number, hole)
+        return jobOf(number, `l${listener}`, listener === DEAD ? hole! : bench.nginx.url)
+      })
+      await addJobs(queue, jobs)
+      return drain(bench, { count, pid: worker.pid, go: () => worker.ask('go'), audited })
+    }
+    const { count, seconds } = await pace.measure(work, () => worker.ask('hold'))
+    return { rate: count / seconds }
+  })
 }

@@ -1,6 +1,7 @@
-/** Audited deliveries a second: one process, a body of 1 KB, one listener. */
-import { bareRate, bullmqRate, graphileRate, oneListener, ownRate } from '../contenders.ts'
+/** Audited deliveries a second with a body of 1 KB: against the peers and the limit, and with more of everything. */
+import { bareRate, bullmqRate, graphileRate, oneListener, ownRate, type RateSetting } from '../contenders.ts'
 import type { Row } from '../row.ts'
+import type { Bench } from '../scene.ts'
 
 const OWN = 'resthooks'
 const LIMIT = 'límite: undici solo'
@@ -24,4 +25,49 @@ export const entregas: Row = {
     await graphileRate(bench, 'graphile-worker + undici, INSERT por lotes'),
     await bareRate(bench, LIMIT),
   ],
+}
+
+// The same work with more processes, more listeners, or more deliveries a message: nothing of the total rate may be lost.
+const BASE = '1 proceso, 1 listener'
+const OTHERS = ['2 procesos', '4 procesos', '20 listeners', 'abanico 1→5'] as const
+/** Two medians of the same thing differ by this much on a quiet machine. */
+const NOISE = 0.95
+
+export const escala: Row = {
+  name: 'escala',
+  title:
+    'Entregas auditadas de resthooks con más procesos, más listeners y abanico (meta: sin pérdida, con 5 % de ruido)',
+  lines: [
+    { key: 'rate', label: 'entregas', unit: 'per second' },
+    { key: 'allCpu', label: 'CPU total por entrega', unit: 'us' },
+  ],
+  goals: () => OTHERS.map((who) => ({ kind: 'ratio', line: 'rate', who, to: BASE, least: NOISE }) as const),
+  contenders: async (bench) => {
+    const one = oneListener(bench)
+    const settings: RateSetting[] = [
+      { who: BASE, listeners: one },
+      { who: OTHERS[0], listeners: one, processes: 2 },
+      { who: OTHERS[1], listeners: one, processes: 4 },
+      {
+        who: OTHERS[2],
+        listeners: listeners(bench, 20, (number) => `compra.${number}`),
+        eventOf: (number) => `compra.${number % 20}`,
+      },
+      { who: OTHERS[3], listeners: listeners(bench, 5, () => '*'), fanOut: 5 },
+    ]
+    const contenders = []
+    for (const setting of settings) contenders.push(await ownRate(bench, setting))
+    return contenders
+  },
+}
+
+/** Together they may make as many requests at once as the worker. */
+function listeners({ nginx, options }: Bench, count: number, eventsOf: (number: number) => string) {
+  const concurrencia = Math.max(1, Math.ceil(options.concurrency / count))
+  return Object.fromEntries(
+    Array.from({ length: count }, (_, number) => [
+      `listener l${number}`,
+      { url: `${nginx.url}/l${number}`, eventos: eventsOf(number), concurrencia },
+    ]),
+  )
 }

@@ -1,14 +1,12 @@
 /** From `send` (the enqueueing, not the start of a process) to the listener: on an idle system, and at 500 a second. */
+import { setTimeout as pause } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { ulid } from 'ulid'
 import { Queue } from '../../../src/queue/queue.ts'
 import { until } from '../../support/until.ts'
-import { databaseOf, REQUEST_TIMEOUT_MS } from '../contenders.ts'
-import { Installation } from '../installation.ts'
+import { bullmqContender, ownContender } from '../contenders.ts'
 import { body, envelope } from '../payload.ts'
-import { createPeerAudit } from '../peers/audit.ts'
-import { jobOf, openQueue } from '../peers/bullmq.ts'
-import type { BullmqWorkerConfiguration } from '../peers/bullmq-worker.ts'
+import { jobOf } from '../peers/bullmq.ts'
 import { type Program, startProgram } from '../program.ts'
 import { type Contender, percentile, type Readings, type Row } from '../row.ts'
 import type { Bench } from '../scene.ts'
@@ -50,61 +48,27 @@ export const latencia: Row = {
   },
 }
 
-async function own(bench: Bench, listener: Program, url: string): Promise<Contender> {
-  const installation = await Installation.create(bench, { 'listener uno': { url: `${url}/uno` } })
-  return {
-    who: OWN,
-    role: 'own',
-    measure: async () => {
-      await bench.fresh()
-      await installation.truncate()
-      const worker = await installation.startWorker()
-      const redis = new Redis({ host: bench.redis.host, port: bench.redis.port })
-      const queue = new Queue(redis, 'banco', installation.proyecto)
-      try {
-        return await latencies(bench, listener, (id, number) =>
-          queue.enqueue([envelope('compra.alta', body(number), id)]),
-        )
-      } finally {
-        await installation.stopWorker(worker)
-        redis.disconnect()
-      }
-    },
-    end: () => installation.end(),
-  }
+function own(bench: Bench, listener: Program, url: string): Promise<Contender> {
+  const listeners = { 'listener uno': { url: `${url}/uno` } }
+  return ownContender(bench, { who: OWN, listeners }, async (installation) => {
+    const redis = new Redis({ host: bench.redis.host, port: bench.redis.port })
+    const queue = new Queue(redis, 'banco', installation.proyecto)
+    try {
+      return await latencies(bench, listener, (id, number) =>
+        queue.enqueue([envelope('compra.alta', body(number), id)]),
+      )
+    } finally {
+      redis.disconnect()
+    }
+  })
 }
 
-async function bullmq(bench: Bench, listener: Program, url: string): Promise<Contender> {
-  const schema = 'par_bullmq_latencia'
-  await createPeerAudit(bench.sql, schema)
-  return {
-    who: PEER,
-    role: 'peer',
-    measure: async () => {
-      await bench.fresh()
-      const configuration: BullmqWorkerConfiguration = {
-        redis: { host: bench.redis.host, port: bench.redis.port },
-        queue: 'latencia',
-        concurrency: 10,
-        timeout: REQUEST_TIMEOUT_MS,
-        audit: { database: databaseOf(bench), schema, mode: 'one by one' },
-      }
-      const queue = openQueue(bench, 'latencia')
-      const worker = await startProgram('bullmq-worker', configuration)
-      await worker.ask('go')
-      try {
-        return await latencies(bench, listener, (id, number) =>
-          queue.add('entrega', { ...jobOf(number, 'uno', url), id }),
-        )
-      } finally {
-        await worker.stop()
-        await queue.close()
-      }
-    },
-    end: async () => {
-      await bench.sql`DROP SCHEMA IF EXISTS ${bench.sql(schema)} CASCADE`
-    },
-  }
+function bullmq(bench: Bench, listener: Program, url: string): Promise<Contender> {
+  const setting = { who: PEER, name: 'latencia', mode: 'one by one', concurrency: 10 } as const
+  return bullmqContender(bench, setting, async ({ queue, worker }) => {
+    await worker.ask('go')
+    return latencies(bench, listener, (id, number) => queue.add('entrega', { ...jobOf(number, 'uno', url), id }))
+  })
 }
 
 async function latencies({ options }: Bench, listener: Program, enqueue: Enqueue): Promise<Readings> {
@@ -138,7 +102,7 @@ async function sendPaced(
   for (let number = 0; number < count; number++) {
     due += gap()
     const early = due - performance.now()
-    if (early > 0) await new Promise((resolve) => setTimeout(resolve, early))
+    if (early > 0) await pause(early)
     const id = ulid()
     sent.set(id, process.hrtime.bigint())
     pending.push(enqueue(id, number))

@@ -2,7 +2,7 @@
 import { until } from '../../support/until.ts'
 import { Installation } from '../installation.ts'
 import { BODY_BYTES } from '../payload.ts'
-import { addJobs, jobOf, openQueue } from '../peers/bullmq.ts'
+import { addJobs, jobsOf, openQueue } from '../peers/bullmq.ts'
 import type { Contender, Row } from '../row.ts'
 import type { Bench } from '../scene.ts'
 
@@ -80,10 +80,7 @@ function bullmq(bench: Bench, count: number): Contender {
     await queue.waitUntilReady()
     const before = await usedMemory(bench)
     for (let listener = 0; listener < fanOut; listener++) {
-      await addJobs(
-        queue,
-        Array.from({ length: count }, (_, number) => jobOf(number, `l${listener}`, bench.nginx.url)),
-      )
+      await addJobs(queue, jobsOf(count, bench.nginx.url, `l${listener}`))
     }
     const used = (await usedMemory(bench)) - before
     await queue.close()

@@ -1,12 +1,9 @@
 /** What a worker costs that has nothing to do. */
-import { databaseOf, oneListener, peerRows, REQUEST_TIMEOUT_MS } from '../contenders.ts'
+import { setTimeout as pause } from 'node:timers/promises'
+import { bullmqContender, oneListener, ownContender } from '../contenders.ts'
 import { drain } from '../drain.ts'
-import { Installation } from '../installation.ts'
-import { createPeerAudit } from '../peers/audit.ts'
-import { addJobs, jobOf, openQueue } from '../peers/bullmq.ts'
-import type { BullmqWorkerConfiguration } from '../peers/bullmq-worker.ts'
-import { hasProc, readProcess } from '../proc.ts'
-import { startProgram } from '../program.ts'
+import { addJobs, jobsOf } from '../peers/bullmq.ts'
+import { hasProc, readProcess } from '../processes.ts'
 import type { Contender, Readings, Row } from '../row.ts'
 import type { Bench } from '../scene.ts'
 
@@ -37,62 +34,26 @@ export const ocioso: Row = {
   },
 }
 
-async function own(bench: Bench): Promise<Contender> {
-  const installation = await Installation.create(bench, oneListener(bench))
-  return {
-    who: OWN,
-    role: 'own',
-    measure: async () => {
-      await bench.fresh()
-      await installation.truncate()
-      const worker = await installation.startWorker()
-      try {
-        await installation.stage(WORK)
-        const go = () => installation.release()
-        await drain(bench, { count: WORK, pid: worker.child.pid!, go, audited: () => installation.attempts() })
-        return await watch(bench, worker.child.pid!)
-      } finally {
-        await installation.stopWorker(worker)
-      }
-    },
-    end: () => installation.end(),
-  }
+function own(bench: Bench): Promise<Contender> {
+  return ownContender(bench, { who: OWN, listeners: oneListener(bench) }, async (installation, pid) => {
+    await installation.stage(WORK)
+    await drain(bench, {
+      count: WORK,
+      pid,
+      go: () => installation.release(),
+      audited: () => installation.attempts(),
+    })
+    return watch(bench, pid)
+  })
 }
 
-async function bullmq(bench: Bench): Promise<Contender> {
-  const schema = 'par_bullmq_ocioso'
-  await createPeerAudit(bench.sql, schema)
-  return {
-    who: 'BullMQ + undici, un INSERT por trabajo',
-    role: 'peer',
-    measure: async () => {
-      await bench.fresh()
-      const configuration: BullmqWorkerConfiguration = {
-        redis: { host: bench.redis.host, port: bench.redis.port },
-        queue: 'ocioso',
-        concurrency: bench.options.concurrency,
-        timeout: REQUEST_TIMEOUT_MS,
-        audit: { database: databaseOf(bench), schema, mode: 'one by one' },
-      }
-      const queue = openQueue(bench, 'ocioso')
-      await addJobs(
-        queue,
-        Array.from({ length: WORK }, (_, number) => jobOf(number, 'uno', bench.nginx.url)),
-      )
-      await queue.close()
-      const worker = await startProgram('bullmq-worker', configuration)
-      try {
-        const go = () => worker.ask('go')
-        await drain(bench, { count: WORK, pid: worker.pid, go, audited: () => peerRows(bench, schema) })
-        return await watch(bench, worker.pid)
-      } finally {
-        await worker.stop()
-      }
-    },
-    end: async () => {
-      await bench.sql`DROP SCHEMA IF EXISTS ${bench.sql(schema)} CASCADE`
-    },
-  }
+function bullmq(bench: Bench): Promise<Contender> {
+  const setting = { who: 'BullMQ + undici, un INSERT por trabajo', name: 'ocioso', mode: 'one by one' } as const
+  return bullmqContender(bench, setting, async ({ queue, worker, audited }) => {
+    await addJobs(queue, jobsOf(WORK, bench.nginx.url))
+    await drain(bench, { count: WORK, pid: worker.pid, go: () => worker.ask('go'), audited })
+    return watch(bench, worker.pid)
+  })
 }
 
 async function watch({ client, options }: Bench, pid: number): Promise<Readings> {
@@ -112,8 +73,4 @@ async function watch({ client, options }: Bench, pid: number): Promise<Readings>
     commands: commands / seconds,
     rss: after.rss / 2 ** 20,
   }
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
 }

@@ -29,6 +29,4 @@ export interface Fault {
   end?(): Promise<void>
 }
 
-export function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
-}
+export { setTimeout as sleep } from 'node:timers/promises'

@@ -8,7 +8,7 @@ import { gzipSync } from 'node:zlib'
 import { makeCertificates, opensslMissing } from '../../support/certificates.ts'
 import type { Arena } from '../arena.ts'
 import type { Cast, Role } from '../cast.ts'
-import { atEnd } from '../endings.ts'
+import { atEnd } from '../program.ts'
 import type { Behaviour } from '../wire.ts'
 import { type Fault, sleep } from './fault.ts'
 

@@ -9,7 +9,7 @@ import { freePort } from '../../support/ports.ts'
 import { type RedisServer, startRedis } from '../../support/redis-server.ts'
 import { until } from '../../support/until.ts'
 import type { Arena, ArenaOptions } from '../arena.ts'
-import { atEnd } from '../endings.ts'
+import { atEnd } from '../program.ts'
 import { type Fault, sleep } from './fault.ts'
 
 const NAME = 'maestro'
