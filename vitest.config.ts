@@ -3,7 +3,24 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node'
 import manifest from './package.json' with { type: 'json' }
 
 /** The files that take longest, and the order in which they begin: at the end no core waits for the last one. */
-const LONGEST = ['chaos/short', 'e2e/callbacks', 'commands/recuperar', 'commands/reenviar', 'demo/demo']
+const LONGEST = [
+  'chaos/short',
+  'e2e/callbacks',
+  'e2e/fairness',
+  'e2e/workers',
+  'commands/reenviar',
+  'commands/recuperar',
+  'e2e/recipes',
+  'e2e/reload',
+  'audit/trouble',
+  'e2e/node-versions',
+  'e2e/send',
+  'e2e/package',
+  'e2e/encodings',
+  'e2e/supervisord',
+  'commands/crear-base',
+  'demo/demo',
+]
 
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {

@@ -75,7 +75,7 @@ test('after a flush, waiting, retrying and delayed messages come back whole, and
   open = true
   await dueNow(world, world.keys.lane('caido').retries)
   await world.worker()
-  for (const id of [retrying, waiting, delayed]) await world.settled(id, { timeout: 40_000 })
+  await world.settled([retrying, waiting, delayed], { timeout: 40_000 })
   const again = held.requests.filter(({ headers }) => headers['webhook-id'] === retrying)
   expect(again.map(({ headers }) => headers['x-resthooks-intento'])).toEqual(['1', '2'])
   expect(again[1]).toMatchObject({ method: 'PUT', url: '/x/y', headers: { 'x-a': 'b' } })
@@ -108,7 +108,7 @@ test('nothing that Redis still has is doubled, however it waits there', async ({
   await world.cli(['reanudar', 'uno'])
   await world.worker()
   const ids = [retrying, waiting, inbox, delayed]
-  for (const id of ids) await world.settled(id)
+  await world.settled(ids)
   const seen = listener.requests.map(({ headers }) => headers['webhook-id'])
   expect(seen.toSorted()).toEqual([retrying, ...ids].toSorted())
 })
@@ -199,7 +199,7 @@ test('a flush in the middle of a run, recovered twice at once with workers at wo
   await flush(world)
   const results = await Promise.all([recoverQuietly(world), recoverQuietly(world)])
   expect(results.map(({ code }) => code)).toEqual([0, 0])
-  for (const id of ids) await world.settled(id, { timeout: 30_000 })
+  await world.settled(ids, { timeout: 30_000 })
   for (const { requests } of [listener, other]) {
     const count = new Map<string, number>()
     for (const { headers } of requests) {
@@ -228,7 +228,7 @@ test('one listener’s deleted queue comes back, and the others keep theirs', as
   await world.redis.del(world.keys.lane('perdido').queue)
   expect(await recover(world)).toMatchObject({ pendientes: 2, listeners: [{ listener: 'perdido', pendientes: 2 }] })
   await world.cli(['reanudar', '--todos'])
-  for (const id of ids) await world.settled(id)
+  await world.settled(ids)
   for (const { requests } of [lost, kept]) {
     expect(requests.map(({ headers }) => headers['webhook-id'])).toEqual(ids)
   }

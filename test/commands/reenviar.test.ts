@@ -92,14 +92,14 @@ test('run twice at once, each delivery goes back once', async ({ world }) => {
   const worker = await world.worker()
   const input = Array.from({ length: 25 }, (_, n) => `{"evento":"x","datos":${n}}`).join('\n')
   const ids = (await world.cli(['send', '--lote'], { input })).stdout.trimEnd().split('\n')
-  for (const id of ids) await world.settled(id)
+  await world.settled(ids)
   works = true
   worker.kill('SIGTERM')
   await worker.waitExit()
   const runs = await Promise.all([run(world, ['reenviar', '--fallidas']), run(world, ['reenviar', '--fallidas'])])
   expect(runs.map(({ reenviadas }) => reenviadas).toSorted((a, b) => a - b)).toEqual([0, 50])
   await world.worker()
-  for (const id of ids) await world.settled(id)
+  await world.settled(ids)
   for (const { requests } of [listener, other]) {
     expect(requests).toHaveLength(50)
     expect(
@@ -160,7 +160,7 @@ test('--faltantes sends what a listener never got, and only what it wants', asyn
     await world.send('a.tres', { n: 3 }),
   ]
   const other = await world.send('a.otro', { n: 4 }, ['--listener', 'viejo'])
-  for (const id of [...ids, other]) await world.settled(id)
+  await world.settled([...ids, other])
   const late = await world.listener(() => ({ status: 200 }), { nombre: 'nuevo', eventos: 'a.*' })
   await until(async () =>
     (await run(world, ['estado'])).listeners.some((row: { listener: string }) => row.listener === 'nuevo'),

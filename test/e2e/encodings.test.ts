@@ -4,7 +4,8 @@ import type { ReceivedRequest } from '../support/listener.ts'
 import { until } from '../support/until.ts'
 import { expect, worldTest } from '../support/world.ts'
 
-describe.each(['UTF8', 'LATIN1', 'SQL_ASCII'] as const)('on a database encoded %s', (encoding) => {
+// Each has a database of its own and waits more than it works: they do it together.
+describe.concurrent.each(['UTF8', 'LATIN1', 'SQL_ASCII'] as const)('on a database encoded %s', (encoding) => {
   const test = worldTest(encoding)
 
   test('a message, a header and an answer beyond Latin-1 are delivered whole and audited', async ({ world }) => {

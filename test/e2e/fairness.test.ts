@@ -38,7 +38,8 @@ async function shown(world: World, listener: string): Promise<Record<string, unk
   return listeners.find((lane) => lane.listener === listener)!
 }
 
-test('concurrencia is each listener’s own, and the worker’s is the sum of all', async ({ world }) => {
+// Those that are concurrent wait most of their time, and nothing in them is measured by the clock.
+test.concurrent('concurrencia is each listener’s own, and the worker’s is the sum of all', async ({ world }) => {
   const [narrow, wide] = [waitingRoom(), waitingRoom()]
   const one = await world.listener(narrow.script, { nombre: 'angosto', concurrencia: 2 })
   const other = await world.listener(wide.script, { nombre: 'ancho', concurrencia: 9 })
@@ -56,7 +57,7 @@ test('concurrencia is each listener’s own, and the worker’s is the sum of al
   expect(wide.peak).toBeLessThanOrEqual(8)
 })
 
-test('a listener that hangs cannot hold every slot of the worker', async ({ world }) => {
+test.concurrent('a listener that hangs cannot hold every slot of the worker', async ({ world }) => {
   const dead = await world.listener(() => 'silence', { nombre: 'colgado', eventos: 'a', concurrencia: 50 })
   const fine = await world.listener(() => ({ status: 200 }), { nombre: 'sano', eventos: 'b' })
   await world.set('workers', { concurrencia: 8 })
@@ -71,7 +72,7 @@ test('a listener that hangs cannot hold every slot of the worker', async ({ worl
   expect(dead.pending).toBe(held)
 })
 
-test('large messages for a listener that hangs leave memory for the others', async ({ world }) => {
+test.concurrent('large messages for a listener that hangs leave memory for the others', async ({ world }) => {
   const dead = await world.listener(() => 'silence', { nombre: 'colgado', eventos: 'a' })
   const fine = await world.listener(() => ({ status: 200 }), { nombre: 'sano', eventos: 'b' })
   await world.worker()
@@ -211,7 +212,9 @@ test('the breaker opens for all workers, lets one request try, and recovers step
   expect(sum).toEqual({ intentos: listener.requests.length, entregas: ids.length })
 })
 
-test('redes_bloqueadas is checked on the address that the name resolves to; nothing is sent', async ({ world }) => {
+test.concurrent('redes_bloqueadas is checked on the address that the name resolves to; nothing is sent', async ({
+  world,
+}) => {
   const listener = await world.listener(() => ({ status: 200 }), { nombre: 'interno' })
   const url = listener.url.replace('127.0.0.1', 'localhost')
   await world.set('listener interno', { url, redes_bloqueadas: '127.0.0.0/8, ::1/128' })
@@ -223,7 +226,9 @@ test('redes_bloqueadas is checked on the address that the name resolves to; noth
   ])
 })
 
-test('pausar holds what waits and what comes, lets what runs finish, and reanudar releases it', async ({ world }) => {
+test.concurrent('pausar holds what waits and what comes, lets what runs finish, and reanudar releases it', async ({
+  world,
+}) => {
   const room = waitingRoom()
   const held = await world.listener(room.script, { nombre: 'retenido', concurrencia: 1 })
   const free = await world.listener(() => ({ status: 200 }), { nombre: 'libre' })
@@ -241,7 +246,7 @@ test('pausar holds what waits and what comes, lets what runs finish, and reanuda
   expect(await shown(world, 'libre')).toMatchObject({ en_cola: 0, pausado: 'no' })
 
   expect(await world.cli(['reanudar', 'retenido'])).toMatchObject({ code: 0, stderr: '' })
-  for (const id of ids) await world.settled(id)
+  await world.settled(ids)
   expect(held.requests).toHaveLength(4)
 
   expect(await world.cli(['pausar', '--todos'])).toMatchObject({ code: 0 })
@@ -254,7 +259,7 @@ test('pausar holds what waits and what comes, lets what runs finish, and reanuda
   expect([held.requests.length, free.requests.length]).toEqual([5, 5])
 })
 
-test('pausar: until an instant in the future; with --todos, longer pauses and a 410 stay, which only a name replaces', async ({
+test.concurrent('pausar: until an instant in the future; with --todos, longer pauses and a 410 stay, which only a name replaces', async ({
   world,
 }) => {
   for (const name of ['libre', 'retenido', 'breve', 'ido'])
@@ -290,7 +295,7 @@ test('pausar: until an instant in the future; with --todos, longer pauses and a 
   ])
 })
 
-test('410 fails the delivery and holds the listener until somebody resumes it', async ({ world }) => {
+test.concurrent('410 fails the delivery and holds the listener until somebody resumes it', async ({ world }) => {
   let isGone = true
   const listener = await world.listener(() => ({ status: isGone ? 410 : 200 }), { nombre: 'ido', concurrencia: 1 })
   const worker = await world.worker()
@@ -344,7 +349,7 @@ test('a key that another program overwrote stops its own listener, is said once,
   for (const key of keys) expect(verificar.stdout).toContain(key)
 
   await world.redis.del(...keys)
-  for (const id of ids) await world.settled(id)
+  await world.settled(ids)
   for (const id of ids) {
     for (const delivery of await world.audit(id)) {
       expect(delivery).toMatchObject({ estado: 'exitosa', intentos: [{ numero: 1, error: null }] })

@@ -144,7 +144,7 @@ test('--lote enqueues the good lines, reports the bad ones with their numbers, a
   expect(ids.map((id) => id.length)).toEqual([26, 0, 26, 26, 0, 0])
   expect(run.stderr).toMatch(/\b2\b/)
   expect(run.stderr).toMatch(/\b5\b/)
-  for (const id of [ids[0]!, ids[2]!, ids[3]!]) await world.settled(id)
+  await world.settled([ids[0]!, ids[2]!, ids[3]!])
   const byEvent = new Map(listener.requests.map((request) => [request.headers['x-resthooks-evento'], request]))
   expect(byEvent.get('a')!.body.toString()).toBe('{"z":12345678901234567890,"a":1}')
   expect(byEvent.get('por.defecto')!.body.toString()).toBe('{"n":3}')

@@ -60,7 +60,7 @@ test('two workers share the work, and nothing is delivered twice', async ({ worl
   await Promise.all([world.worker(), world.worker()])
   const input = Array.from({ length: 200 }, (_, n) => `{"evento":"x","datos":${n}}`).join('\n')
   const ids = (await world.cli(['send', '--lote'], { input })).stdout.trimEnd().split('\n')
-  for (const id of ids) await world.settled(id, { timeout: 40_000 })
+  await world.settled(ids, { timeout: 40_000 })
   expect(listener.requests).toHaveLength(200)
   expect(new Set(listener.requests.map(({ headers }) => headers['webhook-id']))).toEqual(new Set(ids))
   const workers = await world.sql`SELECT DISTINCT worker FROM ${world.sql(world.schema)}.intento`
@@ -134,7 +134,7 @@ test('what a worker held when it was killed comes back, with the same id, and is
   // The deliveries are back after their second, not after the usual half minute; what the dead one had read of the audit
   // stream, once it counts as dead (15 s).
   await until(() => listener.requests.length === 4, { timeout: 12_000 })
-  for (const id of ids) await world.settled(id, { timeout: 40_000 })
+  await world.settled(ids, { timeout: 40_000 })
   for (const id of ids) {
     const attempts = [
       { numero: 1, error: 'sin_resultado' },
@@ -161,7 +161,7 @@ test('--procesos 2 starts two processes that end together', async ({ world }) =>
   const worker = await world.worker(['--procesos', '2'])
   const input = Array.from({ length: 60 }, (_, n) => `{"evento":"x","datos":${n}}`).join('\n')
   const ids = (await world.cli(['send', '--lote'], { input })).stdout.trimEnd().split('\n')
-  for (const id of ids) await world.settled(id)
+  await world.settled(ids)
   const workers = await world.sql`SELECT DISTINCT worker FROM ${world.sql(world.schema)}.intento`
   expect(workers).toHaveLength(2)
   worker.kill('SIGTERM')

@@ -55,10 +55,10 @@ export interface World {
   /** Starts `iniciar-workers`, and waits until it works (or has ended). */
   worker(args?: readonly string[], options?: CliOptions): Promise<Worker>
   /**
-   * Waits until every delivery of a message is final in the audit and its callbacks ran. Starts a worker where the test
-   * has not; `start: false` where something else does.
+   * Waits until every delivery of a message, or of each of many, is final in the audit and its callbacks ran. Starts a
+   * worker where the test has not; `start: false` where something else does.
    */
-  settled(id: string, options?: { timeout?: number; start?: boolean }): Promise<void>
+  settled(ids: string | readonly string[], options?: { timeout?: number; start?: boolean }): Promise<void>
   /** The deliveries of a message by listener, each with its attempts in order, as the audit has them. */
   audit(id: string): Promise<(Row & { intentos: Row[] })[]>
   /** The callback attempts of a message, in order. */
@@ -194,9 +194,11 @@ async function createWorld(encoding?: Encoding): Promise<{ world: World; end: ()
       await Promise.race([worker.logged('en marcha'), worker.waitExit(30_000)])
       return worker
     },
-    settled: async (id, { timeout = 40_000, start = true } = {}) => {
+    settled: async (ids, { timeout = 40_000, start = true } = {}) => {
       if (start && workers.length === 0) await world.worker()
-      await until(() => isSettled(id), { timeout, what: `the end of message ${id}` }).catch((error) => {
+      const all = [ids].flat()
+      const what = all.length === 1 ? `the end of message ${all[0]}` : `the end of ${all.length} messages`
+      await until(() => areSettled(all), { timeout, what }).catch((error) => {
         throw new Error(`${error.message}\n${workers.map((worker) => worker.output).join('\n')}`)
       })
     },
@@ -222,17 +224,20 @@ async function createWorld(encoding?: Encoding): Promise<{ world: World; end: ()
   }
 
   /** The audit itself tells how many deliveries there are; the settings written here, which of them owe a callback. */
-  async function isSettled(id: string): Promise<boolean> {
-    const [message] = await sql`SELECT listeners FROM ${sql(schema)}.mensaje WHERE id = ${id}`
-    if (!message || message.listeners === null) return false
-    const deliveries = await sql`SELECT listener, estado FROM ${sql(schema)}.entrega WHERE mensaje_id = ${id}`
+  async function areSettled(ids: readonly string[]): Promise<boolean> {
+    const of = (table: string) => sql`FROM ${sql(schema)}.${sql(table)} WHERE mensaje_id = ANY(${ids})`
+    const messages = await sql`SELECT id, listeners FROM ${sql(schema)}.mensaje WHERE id = ANY(${ids})`
+    if (messages.length < ids.length || messages.some(({ listeners }) => listeners === null)) return false
+    const deliveries = await sql`SELECT mensaje_id, listener, estado ${of('entrega')}`
     const isFinal = (state: string) => ['exitosa', 'fallida', 'descartada'].includes(state)
-    if (deliveries.length < message.listeners || !deliveries.every(({ estado }) => isFinal(estado))) return false
-    const ran = await world.callbacks(id)
-    return deliveries.every(({ listener, estado }) => {
+    if (!deliveries.every(({ estado }) => isFinal(estado))) return false
+    const made = (id: string) => deliveries.filter(({ mensaje_id }) => mensaje_id === id).length
+    if (messages.some(({ id, listeners }) => made(id) < listeners)) return false
+    const ran = await sql`SELECT mensaje_id, listener, tipo ${of('callback')} AND resultado <> 'reintento'`
+    return deliveries.every(({ mensaje_id, listener, estado }) => {
       const type = estado === 'exitosa' ? 'on_success' : estado === 'fallida' ? 'on_failure' : null
       if (type === null || !sections[`listener ${listener}`]?.[type]) return true
-      return ran.some((row) => row.listener === listener && row.tipo === type && row.resultado !== 'reintento')
+      return ran.some((row) => row.mensaje_id === mensaje_id && row.listener === listener && row.tipo === type)
     })
   }
 

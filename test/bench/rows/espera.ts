@@ -66,7 +66,8 @@ async function withWaiting(bench: Bench, waiting: number): Promise<Contender> {
     },
     end: async () => {
       await installation.end()
-      await bench.client.unlink(await bench.client.keys(`${installation.keys.inbox.replace(/[^:]*$/, '')}*`))
+      const left = await bench.client.keys(`${installation.keys.inbox.replace(/[^:]*$/, '')}*`)
+      if (left.length > 0) await bench.client.unlink(left)
     },
   }
 }
