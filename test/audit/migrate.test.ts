@@ -256,7 +256,7 @@ describe('rights', () => {
     const username = await role()
     await expect(migrate({ ...config, username, password: 'clave' })).rejects.toMatchObject({
       code: 'CONFIGURACION',
-      message: expect.stringMatching(new RegExp(`${username}.*permisos.*--mostrar-sql`)),
+      message: expect.stringMatching(new RegExp(`${username}.*GRANT CREATE ON DATABASE.*--mostrar-sql`)),
     })
   })
 

@@ -274,6 +274,73 @@ describe('the views', () => {
     ])
   })
 
+  test('an attempt belongs to one message, though its id came again', async () => {
+    const day = 86_400_000
+    const again = (event: string, receivedAt: number) =>
+      messageEvent(message({ id: 'm', event }), ['a'], { at: receivedAt, receivedAt })
+    const made = (number: number, startedAt: number) => attemptEvent(attempt('m', 'a', { number, startedAt }), null)
+    await backend.write([
+      again('primera', NOON),
+      again('segunda', NOON + 2_000),
+      again('tercera', NOON + 40 * day),
+      // Begun before any was received, by its machine's clock.
+      made(1, NOON - 500),
+      made(2, NOON + 1_000),
+      made(1, NOON + 3_000),
+      made(1, NOON + 41 * day),
+      attemptEvent(attempt('huérfano', 'a'), null),
+    ])
+    expect(await sql`SELECT evento, inicio FROM trazabilidad WHERE mensaje_id = 'm' ORDER BY inicio`).toMatchObject([
+      { evento: 'primera', inicio: new Date(NOON - 500) },
+      { evento: 'primera' },
+      { evento: 'segunda' },
+      { evento: 'tercera' },
+    ])
+    expect(await sql`SELECT count(*)::int FROM trazabilidad`).toEqual([{ count: 5 }])
+    expect(
+      await sql`SELECT dia::text, evento, enviados::int, reintentos::int FROM resumen_diario ORDER BY dia, evento`,
+    ).toEqual([
+      { dia: '2026-11-15', evento: 'primera', enviados: 2, reintentos: 1 },
+      { dia: '2026-11-15', evento: 'segunda', enviados: 1, reintentos: 0 },
+      { dia: '2026-11-15', evento: null, enviados: 1, reintentos: 0 },
+      { dia: '2026-12-26', evento: 'tercera', enviados: 1, reintentos: 0 },
+    ])
+  })
+
+  test('of one id or one day do not read all of mensaje, and can be asked where Postgres runs queries in parallel', async () => {
+    const ids = Array.from({ length: 3_000 }, (_, n) => `m${n}`)
+    await backend.write(
+      ids.flatMap((id, n) => {
+        const at = NOON + n * 600_000
+        return [
+          messageEvent(message({ id }), ['a'], { at, receivedAt: at }),
+          attemptEvent(attempt(id, 'a', { startedAt: at + 1 }), null),
+        ]
+      }),
+    )
+    await sql`ANALYZE`
+    const day = `inicio >= '2026-11-16' AND inicio < '2026-11-17'`
+    for (const [view, which] of [
+      ['trazabilidad', `mensaje_id = 'm7'`],
+      ['trazabilidad', day],
+      ['resumen_diario', `dia = '2026-11-16'`],
+    ]) {
+      const plan = await sql.unsafe(`EXPLAIN SELECT * FROM ${view} WHERE ${which}`)
+      const text = plan.map((row) => row['QUERY PLAN']).join('\n')
+      expect(text, `${view} ${which}`).toMatch(/Index.* on mensaje_2026_11/)
+      expect(text, `${view} ${which}`).not.toMatch(/Seq Scan on mensaje_2026/)
+    }
+    const [server] = await sql`SELECT current_setting('server_version_num')::int AS number`
+    const forced = server!.number >= 160_000 ? 'debug_parallel_query' : 'force_parallel_mode'
+    await sql.begin(async (own) => {
+      await own.unsafe(`SET LOCAL ${forced} = on; SET LOCAL parallel_setup_cost = 0; SET LOCAL parallel_tuple_cost = 0`)
+      expect(await own`SELECT cuerpo, respuesta_cuerpo FROM trazabilidad WHERE mensaje_id = 'm7'`).toEqual([
+        { cuerpo: '{"id":7}', respuesta_cuerpo: 'hecho' },
+      ])
+      expect(await own`SELECT sum(enviados)::int AS n FROM resumen_diario`).toEqual([{ n: ids.length }])
+    })
+  })
+
   test('resumen_diario counts an attempt of several requests once', async () => {
     const day = 86_400_000
     await backend.write([
