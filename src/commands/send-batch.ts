@@ -24,6 +24,8 @@ import {
   originOf,
   requestProblems,
   type SendOptions,
+  standardInput,
+  unreadableInput,
   whyTooLarge,
 } from './send-message.ts'
 
@@ -62,7 +64,7 @@ export async function sendBatch(
   const batch = new Batch(context, await context.queue(), config, new LineReader(config, event), (id) => {
     if (patience !== null) ids.push(id)
   })
-  if ((await batch.run(process.stdin)) === 'interrupted') return
+  if ((await batch.run(standardInput())) === 'interrupted') return
   if (patience !== null) {
     const { awaitOutcomes } = await import('./await-outcomes.ts')
     await awaitOutcomes(context, ids, patience)
@@ -105,7 +107,7 @@ class Batch {
 
   /**
    * Sends every line, up to the end of the input or a signal.
-   * @throws OperationFailed when the ids cannot be printed any more, Unavailable when Redis is gone
+   * @throws OperationFailed when the ids cannot be printed or the input not read any more, Unavailable when Redis is gone
    */
   async run(input: NodeJS.ReadStream): Promise<'done' | 'interrupted'> {
     let signal: NodeJS.Signals | undefined
@@ -118,6 +120,12 @@ class Batch {
     let lost: NodeJS.ErrnoException | undefined
     print.whenOutputIsLost((error) => {
       lost = error
+      this.#stop()
+    })
+    // The lines know nothing of it: to them it is an end.
+    let broken: Error | undefined
+    input.once('error', (error) => {
+      broken = error
       this.#stop()
     })
     // Latin-1 keeps every byte; whether they are UTF-8 is the envelope's to judge.
@@ -151,6 +159,8 @@ class Batch {
       process.exitCode = signal === 'SIGINT' ? 130 : 143
       return 'interrupted'
     }
+    if (broken !== undefined)
+      throw new OperationFailed(`${unreadableInput(broken)}: ${this.#tally()}`, { cause: broken })
     if (lost !== undefined) throw new OperationFailed(`${print.lostOutput(lost)}: ${this.#tally()}`)
     return 'done'
   }

@@ -2,12 +2,12 @@
  * What goes into a message and is checked before anybody gets it: DATOS, headers, delay. The same for `send`, a line of
  * `send --lote` and `probar`.
  */
-import { readFileSync } from 'node:fs'
+import { fstatSync, readFileSync, statSync } from 'node:fs'
 import { hostname } from 'node:os'
 import type { Command } from 'commander'
 import type { Config, ListenerConfig } from '../config/config.ts'
 import { authHeader } from '../config/listener.ts'
-import { systemReason, Unavailable, UsageError } from '../errors.ts'
+import { OperationFailed, systemReason, Unavailable, UsageError } from '../errors.ts'
 import { checkHeader, checkMessageHeaders, checkMethod, checkPath } from '../model/http.ts'
 import type { Bytes, Millis } from '../model/message.ts'
 import { isJsonType } from '../queue/envelope-write.ts'
@@ -44,10 +44,10 @@ export interface SendOptions extends RequestOptions {
   readonly esperar?: string
 }
 
-/** @throws UsageError when a named file cannot be read */
+/** @throws UsageError when a named file, or stdin, cannot be read */
 export async function readBody(data: string | undefined): Promise<{ body: Buffer; given: boolean }> {
   if (data === undefined) return { body: Buffer.alloc(0), given: false }
-  if (data === '-') return { body: await readAll(process.stdin), given: true }
+  if (data === '-') return { body: await readAll(standardInput()), given: true }
   if (data.startsWith('@')) {
     const file = data.slice(1)
     try {
@@ -61,8 +61,37 @@ export async function readBody(data: string | undefined): Promise<{ body: Buffer
 
 async function readAll(stream: NodeJS.ReadableStream): Promise<Buffer> {
   const chunks: Buffer[] = []
-  for await (const chunk of stream) chunks.push(Buffer.from(chunk))
+  try {
+    for await (const chunk of stream) chunks.push(Buffer.from(chunk))
+  } catch (error) {
+    throw new OperationFailed(`${unreadableInput(error)}: no se encoló nada`, { cause: error })
+  }
   return Buffer.concat(chunks)
+}
+
+/** @throws UsageError where stdin is closed or a folder, which read like an empty one */
+export function standardInput(): NodeJS.ReadStream {
+  if (fstatSync(0).isDirectory()) throw new UsageError(unreadableInput({ code: 'EISDIR' }))
+  if (isClosedInput())
+    throw new UsageError('la entrada estándar está cerrada: no hay de dónde leer. Vacía a propósito es: < /dev/null')
+  return process.stdin
+}
+
+/** Node puts /dev/null in the place of a closed one, open for writing too, which a shell's `< /dev/null` is not. */
+function isClosedInput(): boolean {
+  const nothing = statSync('/dev/null', { throwIfNoEntry: false })
+  if (nothing === undefined || fstatSync(0).rdev !== nothing.rdev) return false
+  try {
+    const flags = /^flags:\s*([0-7]+)/m.exec(readFileSync('/proc/self/fdinfo/0', 'utf8'))?.[1] ?? '0'
+    return (Number.parseInt(flags, 8) & 3) === 2
+  } catch {
+    // A system without /proc does not tell.
+    return false
+  }
+}
+
+export function unreadableInput(error: unknown): string {
+  return `no se puede leer la entrada estándar: ${systemReason(error) ?? error}`
 }
 
 /** Whether DATOS of this type have to be JSON. One that names another encoding than JSON's own is bytes, and the sender's business. */

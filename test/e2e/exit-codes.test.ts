@@ -230,6 +230,20 @@ test.for([
   },
 )
 
+test('2: a stdin that is closed or a folder is no empty one', async ({ world }) => {
+  await world.set('listener x', { url: 'http://127.0.0.1:1' })
+  const text = '--tipo-contenido text/plain -'
+  const cases = ['--lote', text].flatMap((how): [line: string, code: number, told: RegExp][] => [
+    [`$R send x ${how} < .`, 2, /entrada estándar.*carpeta/],
+    [`$R send x ${how} <&-`, 2, /entrada estándar está cerrada/],
+    [`$R send x ${how} < /dev/null`, 0, /^$/],
+  ])
+  const runs = await Promise.all(cases.map(([line]) => shell(world, line)))
+  for (const [n, [line, code, told]] of cases.entries())
+    expect(runs[n], line).toMatchObject({ code, stderr: expect.stringMatching(told) })
+  expect(await world.redis.llen(world.keys.inbox)).toBe(1)
+})
+
 test('a U+FFFD that somebody typed is sent', async ({ world }) => {
   await world.set('listener x', { url: 'http://127.0.0.1:1' })
   expect(await world.cli(['send', 'x', '{"n":"\uFFFD"}'])).toMatchObject({ code: 0, stderr: '' })
