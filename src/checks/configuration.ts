@@ -263,11 +263,12 @@ function originText(origin: Origin): string {
   }
 }
 
-function shown({ listeners }: Config, name: string, source: Source): string | null {
+function shown({ listeners, secrets }: Config, name: string, source: Source): string | null {
   const text = source.shown() ?? source.written
   if (text === null || text === '') return null
   const at = name.lastIndexOf('.')
   if (isSecret(name.slice(at + 1))) return MASK
   const listener = name.startsWith('listener ') ? listeners.get(name.slice('listener '.length, at)) : undefined
-  return maskUrl(text, new Set(listener?.hidden))
+  // Whole first: a name that is hidden takes a value up to its first `&`.
+  return maskUrl(secrets.hide(text), new Set(listener?.hidden))
 }

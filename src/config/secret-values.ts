@@ -54,7 +54,7 @@ export class SecretValues {
   }
 
   #collectUrl(text: string, ranges: readonly Range[], secretPath: boolean): void {
-    const { user, password, host, path, parameters } = urlParts(text, ranges)
+    const { user, password, host, path, parameters, pieces } = urlParts(text, ranges)
     for (const value of [user, host, host.replace(/:\d+$/, '')]) this.#plain.add(value)
     if (secretPath) for (const part of path.parts) this.#supposed.add(part.replace(/^\/+|\/+$/g, ''))
     else this.#plain.add(path.text)
@@ -63,6 +63,7 @@ export class SecretValues {
       const into = isSecretParameter(name) ? this.#certain : parts.length > 0 ? this.#supposed : this.#plain
       for (const each of [value, decoded(value)]) into.add(each)
     }
+    for (const piece of pieces) for (const each of [piece, decoded(piece)]) this.#supposed.add(each)
   }
 }
 
@@ -130,7 +131,9 @@ function urlParts(text: string, ranges: readonly Range[]) {
       const name = decoded(equals < 0 ? pair : pair.slice(0, equals))
       const value = equals < 0 ? from + pair.length : from + equals + 1
       const part = partOf(text, value, from + pair.length, ranges)
-      return { name, value: part.text, parts: part.parts }
+      // Alone, between two `&`: the end of a value, where a variable gave it.
+      const parts = equals < 0 ? partOf(text, from, value, ranges).parts : part.parts
+      return { name, value: part.text, parts }
     })
     .filter(({ name }) => name !== '')
   const colon = userInfo.indexOf(':')
@@ -141,7 +144,17 @@ function urlParts(text: string, ranges: readonly Range[]) {
     host,
     path: partOf(text, pathAt, pathAt + path.length, ranges),
     parameters,
+    pieces: cutValues(text, pathAt + path.length + 1, ranges),
   }
+}
+
+/** What variables put into values of a query and a `&` or `#` in it cuts: whole, and each piece. @param at where the query begins */
+function cutValues(text: string, at: number, ranges: readonly Range[]): string[] {
+  return ranges
+    .filter(([from]) => from > at && /=[^&]*$/.test(text.slice(at, from)))
+    .map(([from, to]) => text.slice(from, to))
+    .filter((value) => /[&#]/.test(value))
+    .flatMap((value) => [value, ...value.split(/[&#]/).flatMap((piece) => [piece, piece.split('=')[0]!])])
 }
 
 const [OPEN, CLOSE] = ['\uE000', '\uE001']

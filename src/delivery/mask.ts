@@ -54,7 +54,7 @@ function kindOf(name: string): Kind {
   return kind
 }
 
-const PARAMETER = /(&amp;|[?&])([^=&#\s"'<>?]+)=([^&#\s"'<>]+)/g
+const PARAMETER = /(&amp;|[?&])([^=&#\s"'<>?]+)(?:=([^&#\s"'<>]+))?/g
 /** Of addresses inside the parameters of addresses; deeper ones are hidden whole. */
 const DEEPEST = 4
 const NONE: ReadonlySet<string> = new Set()
@@ -66,8 +66,9 @@ const NONE: ReadonlySet<string> = new Set()
 export function maskUrl(text: string, hidden = NONE, depth = 0): string {
   const visible = withoutUserInfo(text)
   if (!visible.includes('=')) return visible
-  return visible.replace(PARAMETER, (_pair, before: string, written: string, value: string) => {
+  return visible.replace(PARAMETER, (pair, before: string, written: string, value: string | undefined) => {
     const name = decoded(written)
+    if (value === undefined) return hidden.has(name.toLowerCase()) ? `${before}${MASK}` : pair
     const secret = isSecretParameter(name) || hidden.has(name.toLowerCase())
     return `${before}${written}=${secret || depth > DEEPEST ? MASK : maskUrl(value, hidden, depth + 1)}`
   })

@@ -150,11 +150,20 @@ function formsOf(value: string): string[] {
   const form = new URLSearchParams({ v: value }).toString().slice(2)
   // PHP escapes the slash, and what is not ASCII.
   const php = [escaped, escaped.replaceAll('/', '\\/')].flatMap((text) => [text, ascii(text), ascii(text, true)])
-  const texts = [value, ...php, percent, strict, form, ...[percent, strict, form].map(lowerHex), ...base64(value)]
+  const encoded = [percent, strict, form, ...inUrl(value)]
+  const texts = [value, ...php, ...encoded, ...encoded.map(lowerHex), ...base64(value)]
   // Bytes, and header values, are read as Latin-1.
   return texts
     .flatMap((text) => [text, Buffer.from(text, 'utf8').toString('latin1')])
     .filter((text) => text.length >= SHORTEST)
+}
+
+/** As a URL holds it into which it was written as it is, in the query and in the path: much is left alone there. */
+function inUrl(value: string): string[] {
+  const url = new URL('http://h')
+  url.search = value
+  url.pathname = value
+  return [url.search.slice(1), url.pathname.slice(1)]
 }
 
 function ascii(text: string, upper = false): string {

@@ -1,6 +1,8 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: ${VAR} is the syntax under test
 import { describe, expect, test } from 'vitest'
 import { settingRows } from '../../src/checks/configuration.ts'
+import { maskUrl } from '../../src/delivery/mask.ts'
+import { joinPath } from '../../src/delivery/path.ts'
 import { errorsOf, listener, listenerIni, load } from './folder.ts'
 
 const environment = { V: 'valor-de-variable', CORTO: 'abc' }
@@ -79,6 +81,27 @@ test('a variable with blanks makes several arguments, all of them secret; quotes
     argv: ['/opt/x', '--clave', 'dos palabras', '--fin'],
     shown: 'exec:/opt/x *** *** --fin',
   })
+})
+
+test.each([
+  's3creto+ñ&</x%41',
+  'llave&corta',
+  'una-llave#con-numeral',
+  'llave=1&otra-llave=2&fin',
+  "comillas'<y>?otras&mas",
+])('no end of %s shows where it makes several parameters of a query', (secret) => {
+  // A `#` is refused in a ruta.
+  const inPath = secret.includes('#') ? [] : [listenerIni('ruta = "ok?b=${S}&c=1"')]
+  for (const ini of ['[listener x]\nurl = "http://h.example/ok?u=${S}"\n', ...inPath]) {
+    const config = load(ini, { S: secret })
+    const x = config.listeners.get('x')!
+    const sent = joinPath(new URL(x.url), x.path)
+    const rows = settingRows(config).map(({ valor }) => valor)
+    const shown = [config.secrets.hide(maskUrl(sent, new Set(x.hidden))), config.secrets.hide(sent), ...rows].join(' ')
+    for (const part of [secret, ...secret.split(/[&#=]|(?=[<?])/).filter((piece) => piece.length > 2)])
+      for (const text of [part, encodeURI(part), encodeURIComponent(part)]) expect(shown).not.toContain(text)
+    expect(shown).toContain('***')
+  }
 })
 
 test('no setting is shown with a secret in it', () => {

@@ -15,6 +15,8 @@ describe('a secret is replaced in every form in which it travels', () => {
     ['percent-encoded', `?a=${encodeURIComponent(SECRET)}&b`, '?a=***&b'],
     ['percent-encoded in small letters', `?a=${encodeURIComponent(SECRET).toLowerCase()}&b`, '?a=***&b'],
     ['a form', new URLSearchParams({ a: SECRET }).toString(), 'a=***'],
+    ['a URL into which it was written', new URL(`http://h/?a=${SECRET}`).search, '?a=***'],
+    ['its path', new URL(`http://h/${SECRET}`).pathname, '/***'],
     ['bytes read as Latin-1', utf8(`<${SECRET}>`), '<***>'],
     ['the value of a header in bytes', utf8(JSON.stringify(SECRET)), '"***"'],
   ])('%s', (_form, text, shown) => {
