@@ -49,13 +49,16 @@ function checkWritable({ readOnly }: DatabaseHealth): Finding {
   return error('escritura', 'es de solo lectura (¿una réplica?)', 'apunte REST_HOOKS_DB_HOST al servidor principal')
 }
 
-const GRANTS = 'que el dueño del esquema ejecute: resthooks crear-base --rol USUARIO'
+function grants(user: string): string {
+  const named = /^[\w.-]+$/.test(user) ? user : `'${user.replaceAll("'", "'\\''")}'`
+  return `que el dueño del esquema ejecute: resthooks crear-base --rol ${named}`
+}
 
-function checkSchema({ schemaVersion }: DatabaseHealth, latest: number): Finding {
+function checkSchema({ schemaVersion, user }: DatabaseHealth, latest: number): Finding {
   const name = 'esquema'
   if (schemaVersion === latest) return ok(name, `versión ${schemaVersion}`)
   if (schemaVersion === 0) return error(name, 'no existe', 'ejecute: resthooks crear-base')
-  if (schemaVersion === null) return aviso(name, 'su versión no se puede ver (tabla migracion)', GRANTS)
+  if (schemaVersion === null) return aviso(name, 'su versión no se puede ver (tabla migracion)', grants(user))
   if (schemaVersion < latest) {
     return error(name, `versión ${schemaVersion}; este programa usa la ${latest}`, 'ejecute: resthooks crear-base')
   }
@@ -72,7 +75,7 @@ function checkRights({ missingRights, user }: DatabaseHealth): Finding {
   const detail = `a «${user}» le faltan: ${missingRights.join(', ')}`
   // Without these the audit is written all the same: only `purgar`, or a look at it, fails.
   const minor = /^(DELETE (?!intento)|EXECUTE purgar_particion|SELECT (migracion|\w+_otros)$)/
-  return (missingRights.every((right) => minor.test(right)) ? aviso : error)(name, detail, GRANTS)
+  return (missingRights.every((right) => minor.test(right)) ? aviso : error)(name, detail, grants(user))
 }
 
 /** A copy restored without its privileges, or a schema that an administrator opened. */

@@ -74,6 +74,7 @@ export function findFile(
     const at = { file: place, line: null }
     const kind = kindOf(place)
     if (kind === 'file') problems.add(at, `el ${what} existe, pero no se puede leer: ${UNREADABLE}`)
+    if (kind === 'folder') problems.add(at, `el ${what} ${reason({ code: 'EISDIR' })}`)
     if (kind !== 'hidden') continue
     const message = `${UNSEEN} ${what}: ${UNREADABLE}`
     if (named !== null && place.startsWith(`${named}${sep}`)) problems.add(at, message)
@@ -107,9 +108,10 @@ export function reason(error: unknown): string {
   return `no se puede leer: ${systemReason(error) ?? String(error)}.`
 }
 
-function kindOf(path: string): 'file' | 'hidden' | 'none' {
+function kindOf(path: string): 'file' | 'folder' | 'hidden' | 'none' {
   try {
-    return statSync(path, { throwIfNoEntry: false })?.isFile() ? 'file' : 'none'
+    const stat = statSync(path, { throwIfNoEntry: false })
+    return stat?.isFile() ? 'file' : stat?.isDirectory() ? 'folder' : 'none'
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'EACCES' ? 'hidden' : 'none'
   }

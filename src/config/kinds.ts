@@ -9,7 +9,10 @@ import { checkHeader } from '../model/http.ts'
 import type { Bytes, Millis } from '../model/message.ts'
 import { formatDuration, formatSize, parseDuration, parseSize } from './quantities.ts'
 
-export type Read<T> = { readonly ok: true; readonly value: T } | { readonly ok: false }
+export type Read<T> =
+  | { readonly ok: true; readonly value: T }
+  /** `why`: a sentence about what `accepted` does not make plain. */
+  | { readonly ok: false; readonly why?: string }
 
 export interface Kind<T> {
   /** Ends the sentence «se acepta …». */

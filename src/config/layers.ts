@@ -190,7 +190,7 @@ function readWritten<T>({ context }: Lookup, key: string, kind: Kind<T>, found: 
   if (result.ok) return result.value
   // Hidden before it is cut: half a secret would not be known.
   const shown = isSecret(key) ? MASK : quoted(context.secrets.secrets().hide(found.shown))
-  const hint = isSecret(key) ? '' : suggestion(found.shown, kind.words)
+  const hint = result.why ? ` ${result.why}` : isSecret(key) ? '' : suggestion(found.shown, kind.words)
   context.problems.add(found.position, `se encontró ${shown}; se acepta ${kind.accepted}.${hint}`)
   return null
 }

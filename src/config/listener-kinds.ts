@@ -202,16 +202,36 @@ export type CallbackTarget =
   | { readonly kind: 'event'; readonly event: string }
 
 /** `on_success` and `on_failure`: what is run, called or sent when a delivery ends. */
-export const callback: Kind<CallbackTarget> = kind(
-  '«exec:/ruta/programa argumentos», «https://…» o «evento:nombre»',
-  v.pipe(
-    v.string(),
-    v.trim(),
-    v.transform(parseCallback),
-    v.check((spec) => spec !== null),
-    v.transform((spec) => spec as CallbackTarget),
+export const callback: Kind<CallbackTarget> = withReason(
+  kind(
+    '«exec:/ruta/programa argumentos», «https://…» o «evento:nombre»',
+    v.pipe(
+      v.string(),
+      v.trim(),
+      v.transform(parseCallback),
+      v.check((spec) => spec !== null),
+      v.transform((spec) => spec as CallbackTarget),
+    ),
   ),
+  (text) => (isExec(text) && splitArguments(text) === null ? UNCLOSED : undefined),
 )
+
+const UNCLOSED =
+  'Una comilla (\' o ") no se cierra; cuentan también las del valor de una variable. Si es parte de un argumento, va con una \\ delante.'
+
+function isExec(text: string): boolean {
+  return /^\s*exec:/.test(text)
+}
+
+/** Says why, where the kind refuses. */
+function withReason<T>(inner: Kind<T>, reason: (text: string) => string | undefined): Kind<T> {
+  const read = (texts: readonly string[]): Read<T> => {
+    const result = inner.read(texts)
+    const why = result.ok ? undefined : reason(texts.at(-1) ?? '')
+    return why === undefined ? result : { ok: false, why }
+  }
+  return { ...inner, read }
+}
 
 function parseCallback(text: string): CallbackTarget | null {
   if (/^https?:/i.test(text)) {

@@ -146,6 +146,11 @@ const BY_ERROR: readonly Row[] = [
       `Con estos datos no se puede armar el pedido: ${c.detail}. Pruebe con unos que lo tengan: resthooks probar ${c.listener.name} '{…}'`,
   ],
   [error('solicitud'), (c) => `Con estos datos no se puede armar el pedido: ${c.detail}.`],
+  [
+    error('respuesta', /respondió 101/),
+    (c) =>
+      `El servidor respondió HTTP 101, un cambio de protocolo que no se pidió: ¿«url» es la de un WebSocket? Ponga la del servicio REST (${c.listener.name}).`,
+  ],
   [error('interrumpido'), () => 'El pedido se interrumpió antes de terminar.'],
   [
     () => true,

@@ -124,6 +124,12 @@ const MEANING: Readonly<Record<string, string>> = {
   UND_ERR_INVALID_ARG: 'el pedido no se puede escribir en HTTP',
 }
 
+/** Of undici's SocketError, which has one code for whatever it closes a connection for. */
+const SOCKET_MEANING: Readonly<Record<string, string>> = {
+  'bad upgrade': 'el servidor respondió 101 (cambio de protocolo), que no se le pidió',
+  'bad response': 'el servidor envió una respuesta que no corresponde a ningún pedido',
+}
+
 /**
  * The whole cause chain in one line, each address tried included, without secrets.
  * At most 1,000 characters: it goes into a row for every attempt.
@@ -142,7 +148,11 @@ export function errorDetail(error: unknown): string {
 function describe(error: Error): string {
   const code = (error as NodeJS.ErrnoException).code
   const meaning =
-    typeof code === 'string' ? (MEANING[code] ?? (code.startsWith('HPE_') ? 'no es HTTP válido' : '')) : ''
+    code === 'UND_ERR_SOCKET' && SOCKET_MEANING[error.message] !== undefined
+      ? SOCKET_MEANING[error.message]!
+      : typeof code === 'string'
+        ? (MEANING[code] ?? (code.startsWith('HPE_') ? 'no es HTTP válido' : ''))
+        : ''
   // An AggregateError of net has an empty message: its parts say it all.
   const message = error instanceof AggregateError ? '' : error.message
   const original =

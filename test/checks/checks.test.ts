@@ -85,6 +85,13 @@ describe('Postgres', () => {
   }
   const facts: PostgresFacts = { health, latest: 3, rejected: 0, skew: 0 }
 
+  test('who has to be given rights is named', () => {
+    for (const changes of [{ missingRights: ['INSERT entrega'] }, { schemaVersion: null }]) {
+      const findings = checkPostgres({ ...facts, health: { ...health, ...changes, user: 'siu lector' } })
+      expect(JSON.stringify(findings)).toContain("crear-base --rol 'siu lector'")
+    }
+  })
+
   test.each<[string, Partial<PostgresFacts['health']>, Partial<PostgresFacts>, string[]]>([
     ['a sound one', {}, {}, []],
     ['too old', { versionNumber: 110_022 }, {}, ['versión error']],

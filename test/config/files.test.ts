@@ -1,5 +1,5 @@
 import { chmodSync, existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { loadSendConfig, loadWorkerConfig, searchPlaces } from '../../src/config/load.ts'
 import { folder } from './folder.ts'
@@ -112,6 +112,13 @@ test('a file that exists and cannot be read is an error, not a reason to take th
   expect(() => loadWorkerConfig(options)).toThrow(`${closed}: el resthooks.ini existe, pero no se puede leer`)
   // For whoever sends neither: it is not said that there is none.
   expect(() => loadSendConfig(options, [])).toThrow(/^La configuración tiene un error:/)
+})
+
+test('a folder in the place of a file is said to be one', () => {
+  for (const name of ['i__produccion/p__resthooks/resthooks.ini', 'instalador.env']) {
+    const places = folder({ 'resthooks.ini': INI, [`${name}/algo`]: '' })
+    expect(places.errors()).toMatch(new RegExp(`${name}: el ${basename(name)} es una carpeta, no un archivo`))
+  }
 })
 
 test('a folder of a named installation that we may not enter is an error; one that is only passed by is a warning', () => {

@@ -172,6 +172,15 @@ test.each([
   }
 })
 
+test('of a callback with a stray quote the quote is named, not what it is', () => {
+  for (const stray of ["cl'ave", 'cl"ave']) {
+    const errors = errorsOf(listenerIni('on_failure = exec:/x ${S}'), { S: stray })
+    expect(errors).toMatch(/comilla.* no se cierra/)
+    expect(errors).not.toContain(stray)
+  }
+  expect(errorsOf(listenerIni('on_failure = execc:/x "a"'))).not.toContain('comilla')
+})
+
 test('what the configuration accepts can be sent, and what cannot be sent it refuses', async () => {
   const server = await serve(() => ({ status: 200 }))
   const name = fc.constantFrom(

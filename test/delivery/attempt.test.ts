@@ -183,6 +183,17 @@ describe('failures of the network', () => {
     expect(server.connections()).toBe(1)
   })
 
+  test('a change of protocol is told as one', async () => {
+    const server = await serveRaw((socket) =>
+      eachRequest(socket, () =>
+        socket.end('HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n'),
+      ),
+    )
+    const { requests } = await attempt({ url: server.url })
+    expect(requests[0]!.errorDetail).toMatch(/respondió 101 \(cambio de protocolo\)/)
+    expect(requests[0]!.errorDetail).not.toContain('cerró')
+  })
+
   test('what was received of a broken answer is kept', async () => {
     const server = await serveRaw((socket) =>
       eachRequest(socket, () => socket.end('HTTP/1.1 500 Mal\r\nContent-Length: 100\r\n\r\nError en la línea 3')),

@@ -46,6 +46,7 @@ describe('what failed before an answer', () => {
     ['solicitud', 'la ruta pide {datos.id} y los datos del mensaje no lo tienen', /resthooks probar \S+ '\{…\}'/],
     ['interrumpido', 'x', /interrumpió/],
     ['respuesta', 'HPE_INVALID_CONSTANT', /no responde HTTP válido/],
+    ['respuesta', 'el servidor respondió 101 (cambio de protocolo)', /101.*WebSocket/],
     ['otro', 'x', /no responde HTTP válido/],
   ])('%s: %s', (error, errorDetail, expected) => {
     expect(diagnose(symptoms({ error, errorDetail }), settings())).toMatch(expected)
