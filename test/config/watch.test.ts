@@ -21,6 +21,13 @@ function watching(files: Record<string, string>, rest = 10) {
   return { place, watcher, noticed, reads, changes: () => reads.length }
 }
 
+/** As long as another watcher takes to notice five changes, one after the other. */
+async function aWhile(): Promise<void> {
+  const { place, noticed } = watching({ 'resthooks.ini': '' })
+  for (const text of [';1', ';22', ';333', ';4444', ';55555'])
+    await noticed(text, () => place.write('resthooks.ini', text))
+}
+
 test('a change, a replacement, a new file and a removal are noticed; quiet is quiet', async () => {
   const { place, noticed, changes } = watching({ 'resthooks.ini': '[workers]\nconcurrencia = 1\n' })
   await noticed('a longer file', () => place.write('resthooks.ini', '[workers]\nconcurrencia = 10\n'))
@@ -31,7 +38,7 @@ test('a change, a replacement, a new file and a removal are noticed; quiet is qu
   await noticed('a resthooks.ini in a better place', () => place.write('i__produccion/p__resthooks/resthooks.ini', ''))
   await noticed('its removal', () => rmSync(join(place.path, 'i__produccion/p__resthooks/resthooks.ini')))
   const before = changes()
-  await new Promise((resolve) => setTimeout(resolve, 100))
+  await aWhile()
   expect(changes()).toBe(before)
 })
 
@@ -47,7 +54,7 @@ test('one change is told once, even when nobody follows', async () => {
   const { place, changes } = watching({ 'resthooks.ini': '' })
   place.write('resthooks.ini', 'roto')
   await until(() => changes() > 0)
-  await new Promise((resolve) => setTimeout(resolve, 100))
+  await aWhile()
   expect(changes()).toBe(1)
 })
 
@@ -63,7 +70,7 @@ test('closed means closed', async () => {
   const { place, watcher, changes } = watching({ 'resthooks.ini': '' })
   watcher.close()
   place.write('resthooks.ini', '; x')
-  await new Promise((resolve) => setTimeout(resolve, 100))
+  await aWhile()
   expect(changes()).toBe(0)
 })
 

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { digest, parseChallenges, parseParams } from '../../src/delivery/auth/digest.ts'
 import type { ReceivedRequest, Reply } from '../support/listener.ts'
+import { until } from '../support/until.ts'
 import { attempt, deliverer, message, never, serve } from './scene.ts'
 
 const basic = (pair: string) => `Basic ${Buffer.from(pair).toString('base64')}`
@@ -313,10 +314,14 @@ describe('oauth2', () => {
     const tokens = await tokenServer((_request, n) => token(`t${n}`, n === 1 ? 0.05 : 3600))
     const server = await serve(() => ({}))
     const made = deliverer({ url: server.url, auth: oauth(tokens.url) })
-    await made.attempt(message(), 1, never())
-    await new Promise((resolve) => setTimeout(resolve, 60))
-    await made.attempt(message(), 1, never())
-    expect(server.requests.map(({ headers }) => headers.authorization)).toEqual(['Bearer t1', 'Bearer t2'])
+    const next = async () => {
+      await made.attempt(message(), 1, never())
+      return server.requests.at(-1)!.headers.authorization
+    }
+    expect(await next()).toBe('Bearer t1')
+    await until(async () => (await next()) === 'Bearer t2')
+    expect(await next()).toBe('Bearer t2')
+    expect(tokens.requests).toHaveLength(2)
   })
 
   test('a 401 renews it once', async () => {
@@ -347,8 +352,11 @@ describe('oauth2', () => {
     const server = await serve(() => ({}))
     const made = deliverer({ url: server.url, auth: oauth(tokens.url) })
     expect((await made.attempt(message(), 1, never())).outcome.kind).toBe('success')
-    await new Promise((resolve) => setTimeout(resolve, 20))
-    await made.attempt(message(), 1, never())
+    expect(tokens.requests).toHaveLength(2)
+    await until(async () => {
+      await made.attempt(message(), 1, never())
+      return tokens.requests.length > 2
+    })
     expect(tokens.requests).toHaveLength(3)
   })
 

@@ -128,7 +128,8 @@ test('without a configuration that can be used the old one stays in force, and e
   expect((await world.cli(['estado'])).stdout).not.toContain('configuración anterior')
 })
 
-test('a file rewritten in place under load loses no message', async ({ world }) => {
+// Those that are concurrent wait most of their time.
+test.concurrent('a file rewritten in place under load loses no message', async ({ world }) => {
   const listener = await world.listener(() => ({ status: 200 }), { nombre: 'fijo' })
   const worker = await world.worker()
   const good = await readFile(world.ini, 'utf8')
@@ -142,7 +143,7 @@ test('a file rewritten in place under load loses no message', async ({ world }) 
   await listener.received(50)
 })
 
-test('workers with different configurations say so, and so do estado and verificar', async ({ world }) => {
+test.concurrent('workers with different configurations say so, and so do estado and verificar', async ({ world }) => {
   await world.listener(() => ({ status: 200 }), { nombre: 'comun' })
   const one = await world.worker()
   const good = await readFile(world.ini, 'utf8')
@@ -155,7 +156,7 @@ test('workers with different configurations say so, and so do estado and verific
   }
 })
 
-test('a changed password of Redis or Postgres is taken without a restart, whichever side changes first', {
+test.concurrent('a changed password of Redis or Postgres is taken without a restart, whichever side changes first', {
   timeout: 60_000,
 }, async ({ world }) => {
   const server = await startRedis(['--requirepass', 'uno'])

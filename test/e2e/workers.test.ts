@@ -67,7 +67,8 @@ test('two workers share the work, and nothing is delivered twice', async ({ worl
   expect(workers).toHaveLength(2)
 })
 
-test('a claim whose answer is lost is made again, and is no attempt', async ({ world }) => {
+// Those that are concurrent wait most of their time: for a lease, a time-out, a worker.
+test.concurrent('a claim whose answer is lost is made again, and is no attempt', async ({ world }) => {
   const listener = await world.listener(() => ({ status: 200 }))
   await world.set('workers', { arriendo: '1s' })
   const proxy = await startProxy(inject('redis'))
@@ -86,7 +87,7 @@ test('a claim whose answer is lost is made again, and is no attempt', async ({ w
   }
 })
 
-test('Redis connections that pass nothing any more: the work goes on over new ones, and so does the end', async ({
+test.concurrent('Redis connections that pass nothing any more: the work goes on over new ones, and so does the end', async ({
   world,
 }) => {
   const gate = closedGate()
@@ -117,9 +118,9 @@ test('Redis connections that pass nothing any more: the work goes on over new on
   }
 })
 
-test('what a worker held when it was killed comes back, with the same id, and is audited', { timeout: 60_000 }, async ({
-  world,
-}) => {
+test.concurrent('what a worker held when it was killed comes back, with the same id, and is audited', {
+  timeout: 60_000,
+}, async ({ world }) => {
   let doomed: Worker | undefined
   // Killed as soon as its second request is here: whatever it had still to tell Redis goes with it.
   const listener = await world.listener((_, n) => {
@@ -145,7 +146,9 @@ test('what a worker held when it was killed comes back, with the same id, and is
   expect(listener.requests.map(({ headers }) => headers['webhook-id']).toSorted()).toEqual([...ids, ...ids].toSorted())
 })
 
-test('--una-vez works until nothing is due and exits 0, leaving the retries for later', async ({ world }) => {
+test.concurrent('--una-vez works until nothing is due and exits 0, leaving the retries for later', async ({
+  world,
+}) => {
   const listener = await world.listener((_, n) => ({ status: n === 1 ? 503 : 200 }), { concurrencia: 1 })
   await world.set('reintentos', { esperas: '1h' })
   const [failing, fine] = [await world.send('x', { n: 1 }), await world.send('x', { n: 2 })]

@@ -31,6 +31,20 @@ function insist(arena: Arena, statement: string): Promise<unknown> {
   return until(run, { timeout: 20_000, every: 100, what: statement })
 }
 
+/** Ends the program's sessions: those that it opens next begin with the settings of now. */
+function disconnect(arena: Arena): Promise<unknown> {
+  return insist(arena, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'resthooks'`)
+}
+
+/** What deliveries do not need is broken for a while. */
+async function broken(arena: Arena, breaks: () => Promise<unknown>, mends: () => Promise<unknown>): Promise<void> {
+  await sleep(400)
+  await breaks()
+  await deliversMeanwhile(arena)
+  await sleep(1500)
+  await mends()
+}
+
 /** Also in a session that is read-only itself. */
 async function writable(arena: Arena, statement: string): Promise<void> {
   await arena.sql.begin(async (sql) => {
@@ -121,26 +135,25 @@ export const postgresFaults: readonly Fault[] = [
   {
     name: 'postgres: sólo lectura',
     inflict: async (arena) => {
-      await sleep(400)
-      await insist(arena, `ALTER DATABASE postgres SET default_transaction_read_only = on`)
-      await insist(arena, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'resthooks'`)
-      await deliversMeanwhile(arena)
-      await sleep(1500)
-      await writable(arena, `ALTER DATABASE postgres SET default_transaction_read_only = off`)
-      await insist(arena, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'resthooks'`)
+      const breaks = () => insist(arena, `ALTER DATABASE postgres SET default_transaction_read_only = on`)
+      const mends = () => writable(arena, `ALTER DATABASE postgres SET default_transaction_read_only = off`)
+      await broken(
+        arena,
+        () => breaks().then(() => disconnect(arena)),
+        () => mends().then(() => disconnect(arena)),
+      )
     },
   },
   {
     name: 'postgres: rol de sólo lectura, y de vuelta sin cortar nada',
-    inflict: async (arena) => {
-      await sleep(400)
-      await writable(arena, `ALTER ROLE postgres SET default_transaction_read_only = on`)
-      await insist(arena, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'resthooks'`)
-      await deliversMeanwhile(arena)
-      await sleep(1500)
-      // Sessions that began read-only stay so: whoever holds one must open another.
-      await writable(arena, `ALTER ROLE postgres RESET default_transaction_read_only`)
-    },
+    inflict: (arena) =>
+      broken(
+        arena,
+        () =>
+          writable(arena, `ALTER ROLE postgres SET default_transaction_read_only = on`).then(() => disconnect(arena)),
+        // Sessions that began read-only stay so: whoever holds one must open another.
+        () => writable(arena, `ALTER ROLE postgres RESET default_transaction_read_only`),
+      ),
   },
   {
     name: 'postgres: un cortafuegos olvida las conexiones',
@@ -156,18 +169,18 @@ export const postgresFaults: readonly Fault[] = [
   {
     name: 'postgres: disco lleno (53100)',
     mixable: true,
-    inflict: async (arena) => {
-      await sleep(400)
-      await insist(
+    inflict: (arena) =>
+      broken(
         arena,
-        `CREATE FUNCTION ${arena.schema}.lleno() RETURNS trigger LANGUAGE plpgsql AS
-          $$BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END$$;
-         CREATE TRIGGER lleno BEFORE INSERT ON ${arena.schema}.entrega EXECUTE FUNCTION ${arena.schema}.lleno()`,
-      )
-      await deliversMeanwhile(arena)
-      await sleep(1500)
-      await insist(arena, `DROP FUNCTION ${arena.schema}.lleno() CASCADE`)
-    },
+        () =>
+          insist(
+            arena,
+            `CREATE FUNCTION ${arena.schema}.lleno() RETURNS trigger LANGUAGE plpgsql AS
+              $$BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END$$;
+             CREATE TRIGGER lleno BEFORE INSERT ON ${arena.schema}.entrega EXECUTE FUNCTION ${arena.schema}.lleno()`,
+          ),
+        () => insist(arena, `DROP FUNCTION ${arena.schema}.lleno() CASCADE`),
+      ),
   },
   {
     name: 'postgres: filas que la base no acepta',
@@ -191,13 +204,12 @@ export const postgresFaults: readonly Fault[] = [
   },
   {
     name: 'postgres: esquema más viejo que el programa',
-    inflict: async (arena) => {
-      await sleep(400)
-      await insist(arena, `ALTER TABLE ${arena.schema}.mensaje RENAME COLUMN profundidad TO otra`)
-      await deliversMeanwhile(arena)
-      await sleep(1500)
-      await insist(arena, `ALTER TABLE ${arena.schema}.mensaje RENAME COLUMN otra TO profundidad`)
-    },
+    inflict: (arena) =>
+      broken(
+        arena,
+        () => insist(arena, `ALTER TABLE ${arena.schema}.mensaje RENAME COLUMN profundidad TO otra`),
+        () => insist(arena, `ALTER TABLE ${arena.schema}.mensaje RENAME COLUMN otra TO profundidad`),
+      ),
   },
   {
     name: 'postgres: esquema más nuevo que el programa',

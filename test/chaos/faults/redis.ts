@@ -8,6 +8,18 @@ function noteOutage(arena: Arena): void {
   arena.noteCrash(arena.workers.length)
 }
 
+/** Redis is stopped by a signal, and is back after what happens meanwhile; frozen ones go on, the others start again. */
+async function without(arena: Arena, signal: NodeJS.Signals, meanwhile: () => Promise<unknown>): Promise<void> {
+  noteOutage(arena)
+  const frozen = signal === 'SIGSTOP'
+  if (frozen) arena.redis.process.kill(signal)
+  else await arena.redis.kill(signal)
+  await meanwhile()
+  if (frozen) arena.redis.process.kill('SIGCONT')
+  else await arena.redis.start()
+  noteOutage(arena)
+}
+
 /** With `everysec` a killed server may have answered for what it had not written yet; with `always` never. */
 const SURE = { redisArgs: ['--appendfsync', 'always'] }
 
@@ -81,11 +93,7 @@ export const redisFaults: readonly Fault[] = [
     mixable: true,
     inflict: async (arena) => {
       await sleep(arena.dice.between(300, 1200))
-      noteOutage(arena)
-      await arena.redis.kill('SIGTERM')
-      await sleep(arena.dice.between(200, 3000))
-      await arena.redis.start()
-      noteOutage(arena)
+      await without(arena, 'SIGTERM', () => sleep(arena.dice.between(200, 3000)))
       arena.healed()
     },
   },
@@ -98,11 +106,7 @@ export const redisFaults: readonly Fault[] = [
     inflict: async (arena) => {
       for (let i = 0; i < 4; i++) {
         await sleep(arena.dice.between(200, 1200))
-        noteOutage(arena)
-        await arena.redis.kill('SIGKILL')
-        await sleep(arena.dice.between(0, 800))
-        await arena.redis.start()
-        noteOutage(arena)
+        await without(arena, 'SIGKILL', () => sleep(arena.dice.between(0, 800)))
       }
       arena.healed()
     },
@@ -113,14 +117,12 @@ export const redisFaults: readonly Fault[] = [
     arena: SURE,
     inflict: async (arena) => {
       await sleep(arena.dice.between(300, 1000))
-      noteOutage(arena)
-      await arena.redis.kill('SIGKILL')
-      await sleep(1000)
-      await arena.killHard([await arena.anyWorker()])
-      arena.start()
-      await sleep(LEASE_MS)
-      await arena.redis.start()
-      noteOutage(arena)
+      await without(arena, 'SIGKILL', async () => {
+        await sleep(1000)
+        await arena.killHard([await arena.anyWorker()])
+        arena.start()
+        await sleep(LEASE_MS)
+      })
       arena.healed()
     },
   },
@@ -130,15 +132,13 @@ export const redisFaults: readonly Fault[] = [
     arena: SURE,
     inflict: async (arena) => {
       await sleep(arena.dice.between(300, 1000))
-      noteOutage(arena)
-      await arena.redis.kill('SIGKILL')
-      await sleep(300)
-      // drenaje (5 s), the last settle and the last audit each have their patience: it must end, with exit code 0.
-      await arena.stop([...arena.workers], 30_000)
-      arena.start(2)
-      await sleep(500)
-      await arena.redis.start()
-      noteOutage(arena)
+      await without(arena, 'SIGKILL', async () => {
+        await sleep(300)
+        // drenaje (5 s), the last settle and the last audit each have their patience: it must end, with exit code 0.
+        await arena.stop([...arena.workers], 30_000)
+        arena.start(2)
+        await sleep(500)
+      })
       arena.healed()
     },
   },
@@ -147,11 +147,7 @@ export const redisFaults: readonly Fault[] = [
     mixable: true,
     inflict: async (arena) => {
       await sleep(arena.dice.between(300, 1200))
-      noteOutage(arena)
-      arena.redis.process.kill('SIGSTOP')
-      await sleep(LEASE_MS + 1500)
-      arena.redis.process.kill('SIGCONT')
-      noteOutage(arena)
+      await without(arena, 'SIGSTOP', () => sleep(LEASE_MS + 1500))
       arena.healed()
     },
   },
@@ -159,11 +155,7 @@ export const redisFaults: readonly Fault[] = [
     name: 'redis: SIGSTOP más largo que la espera de una respuesta',
     inflict: async (arena) => {
       await sleep(arena.dice.between(300, 1200))
-      noteOutage(arena)
-      arena.redis.process.kill('SIGSTOP')
-      await sleep(17_000)
-      arena.redis.process.kill('SIGCONT')
-      noteOutage(arena)
+      await without(arena, 'SIGSTOP', () => sleep(17_000))
       arena.healed()
     },
   },
