@@ -25,6 +25,8 @@ export interface AuditBackend {
   setAside(entries: readonly StrangeEntry[]): Promise<void>
   /** Makes the partitions of this month and the next ones, where missing. */
   ensurePartitions(): Promise<void>
+  /** What to say where the schema is older than this program, which goes on all the same; null: it is not, or may not be seen. */
+  olderSchema(): Promise<string | null>
   /** Gives the connections up, within a bounded time. */
   close(): Promise<void>
 }

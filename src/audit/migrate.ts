@@ -222,6 +222,18 @@ export function newerSchema(schema: string, found: number, known: number): strin
   )
 }
 
+/** The same of one that an older program made, as a worker's log says it; null where it is not, or this role may not see it. */
+export async function olderSchema(session: Session): Promise<string | null> {
+  const [row] = await session.query<{ visible: boolean | null }>(
+    `SELECT has_table_privilege(to_regclass($1), 'SELECT') AS visible`,
+    [session.table('migracion')],
+  )
+  const found = row!.visible ? await appliedVersion(session) : 0
+  const known = latestVersion()
+  if (found === 0 || found >= known) return null
+  return `el esquema es de la versión ${found} y este programa usa la ${known}: ejecute «resthooks crear-base»`
+}
+
 /** In one pass: a schema's own name may look like a placeholder. */
 function fillIn(sql: string, schema: string): string {
   const literal = `'${schema.replaceAll("'", "''")}'`

@@ -14,7 +14,7 @@ import { copyInto, encodeRows, insertParameters, Unencodable } from './columns.t
 import { type Database, openDatabase, repeated, type Scope, type Session } from './database.ts'
 import { textRules } from './encoding.ts'
 import type { AttemptEvent, AuditEvent } from './event.ts'
-import { createPartitions } from './migrate.ts'
+import { createPartitions, olderSchema } from './migrate.ts'
 import { keepRejected, keepStrange } from './rejected.ts'
 import { rowsOf } from './rows.ts'
 import { type TableWriter, tableWriters } from './tables.ts'
@@ -39,9 +39,9 @@ const PATIENCE: Millis = 8_000
 /** Connects when first used. The schema is made by `migrate`, not here. */
 export function createPostgresBackend(config: AuditConfig, scope: Scope): AuditBackend {
   const database = openDatabase(config, scope, { connections: 2, patience: PATIENCE })
-  const explained = async (work: () => Promise<unknown>) => {
+  const explained = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
-      await work()
+      return await work()
     } catch (error) {
       throw postgresTrouble(error, config)
     }
@@ -51,7 +51,8 @@ export function createPostgresBackend(config: AuditConfig, scope: Scope): AuditB
     write: (events) => explained(() => write(events)),
     setAside: (entries) => explained(() => database.transaction((session) => keepStrange(session, entries))),
     ensurePartitions: () =>
-      explained(() => repeated(() => database.transaction((session) => createPartitions(session)))),
+      explained(async () => void (await repeated(() => database.transaction((session) => createPartitions(session))))),
+    olderSchema: () => explained(() => repeated(() => database.transaction(olderSchema))),
     close: () => database.close(),
   }
 }

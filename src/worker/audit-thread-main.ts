@@ -42,6 +42,7 @@ const current: AuditBackend = {
   write: (events) => underWay(backend.write(events)),
   setAside: (entries) => underWay(backend.setAside(entries)),
   ensurePartitions: () => backend.ensurePartitions(),
+  olderSchema: () => backend.olderSchema(),
   close: () => backend.close(),
 }
 const writer = new AuditWriter(new AuditReader(queue, worker), current, {
@@ -59,6 +60,9 @@ function tell(message: FromThread): void {
   parentPort?.postMessage(message)
 }
 
+/** What was said of a schema of before: once, not each time. */
+let toldOlder: string | null = null
+
 /** Also the first contact with Postgres: a wrong password or a missing schema is told at the start, not with the first row. */
 async function keepPartitions(): Promise<void> {
   clearTimeout(partitionsTimer)
@@ -67,6 +71,9 @@ async function keepPartitions(): Promise<void> {
     await current.ensurePartitions()
     partitionsOutage.worked()
     writer.worked()
+    const older = await current.olderSchema()
+    if (older !== null && older !== toldOlder) log.warn(older)
+    toldOlder = older
   } catch (error) {
     next = PARTITIONS_RETRY_MS
     // A row without a partition goes to the default one: where rows are written all the same, only this is the trouble.

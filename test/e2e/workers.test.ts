@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { inject } from 'vitest'
+import { migrationScript, migrations } from '../../src/audit/migrate.ts'
 import type { Worker } from '../support/cli.ts'
 import { closedGate } from '../support/gate.ts'
 import { startProxy } from '../support/proxy.ts'
@@ -305,4 +306,28 @@ test('every line of the daemon is JSON, from the first: also why it does not sta
   // Nothing was sent: what cannot be written is known before there is anything to write.
   await world.setEnv({ REST_HOOKS_DB_SCHEMA: world.schema })
   await worker.logged('Postgres está disponible otra vez')
+})
+
+test('a schema of the version before is written to, and told once at the start', async ({ world }) => {
+  const before = `${world.schema}_antes`
+  const latest = migrations().length
+  const own = await world.sql.reserve()
+  await own.unsafe(migrationScript(before, {}, migrations().slice(0, -1)))
+  own.release()
+  try {
+    await world.setEnv({ REST_HOOKS_DB_SCHEMA: before })
+    await world.listener(() => ({ status: 200 }))
+    const worker = await world.worker()
+    const told = new RegExp(
+      `es de la versión ${latest - 1} y este programa usa la ${latest}: ejecute «resthooks crear-base»`,
+    )
+    expect(await worker.logged(told)).toMatchObject({ nivel: 'warn' })
+    await world.send('x', 1)
+    await until(async () => (await world.sql`SELECT 1 FROM ${world.sql(before)}.intento`).length === 1)
+    worker.kill()
+    await worker.waitExit()
+    expect(worker.log.filter(({ mensaje }) => told.test(String(mensaje)))).toHaveLength(1)
+  } finally {
+    await world.sql.unsafe(`DROP SCHEMA "${before}" CASCADE`)
+  }
 })
