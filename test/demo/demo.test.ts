@@ -33,9 +33,9 @@ async function processesIn(place: string): Promise<string[]> {
   return described.filter((text) => text.includes(place))
 }
 
-test('shows a retried and a failed message and the summary, in less than a minute', { timeout: 90_000 }, async ({
-  place,
-}) => {
+test.concurrent('shows a retried and a failed message and the summary, in less than a minute', {
+  timeout: 90_000,
+}, async ({ place }) => {
   const startedAt = Date.now()
   const run = await runProgram(process.execPath, [demo], { env: { TMPDIR: place }, timeout: 80_000 })
   expect(run).toMatchObject({ code: 0, stderr: '' })
@@ -55,7 +55,7 @@ test('shows a retried and a failed message and the summary, in less than a minut
   expect(await readdir(place)).toEqual([])
 })
 
-test('ends what it started when it is interrupted', { timeout: 120_000 }, async ({ place }) => {
+test.concurrent('ends what it started when it is interrupted', { timeout: 120_000 }, async ({ place }) => {
   const env = cleanEnvironment({ TMPDIR: place })
   const child = spawn(process.execPath, [demo], { env, stdio: ['ignore', 'pipe', 'ignore'] })
   let output = ''
