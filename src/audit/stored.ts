@@ -82,19 +82,21 @@ export async function* readMessages(
 /** Every delivery of these messages, whatever its state. */
 export async function readDeliveries(session: Session, ids: readonly string[]): Promise<StoredDelivery[]> {
   const rows = await session.query<DeliveryRow>(
-    `SELECT e.mensaje_id, e.listener, e.estado, e.intentos, e.proximo_intento, e.motivo, e.creado,
+    // Materialized: before a table has statistics the planner would read the messages again for each delivery.
+    `WITH v AS MATERIALIZED (
+       SELECT id, min(recibido) AS desde
+         FROM (SELECT id, recibido, huella, first_value(huella) OVER (PARTITION BY id ORDER BY recibido DESC) AS ultima
+                 FROM (SELECT id, recibido, CASE WHEN count(*) OVER (PARTITION BY id) > 1
+                                                 THEN ROW (creado, evento, md5(cuerpo))::text END AS huella
+                         FROM ${session.table('mensaje')}
+                        WHERE instancia = $1 AND proyecto = $2 AND id = ANY ($3::text[])) m) m
+        WHERE huella = ultima GROUP BY id
+     )
+     SELECT e.mensaje_id, e.listener, e.estado, e.intentos, e.proximo_intento, e.motivo, e.creado,
             e.version::float8 AS version, coalesce(i.ultimo, 0) AS ultimo, coalesce(i.terminado, 0) AS terminado,
             coalesce(i.aceptada, false) AS aceptada
        FROM ${session.table('entrega')} e
-       LEFT JOIN (
-         SELECT id, min(recibido) AS desde
-           FROM (SELECT id, recibido, huella, first_value(huella) OVER (PARTITION BY id ORDER BY recibido DESC) AS ultima
-                   FROM (SELECT id, recibido, CASE WHEN count(*) OVER (PARTITION BY id) > 1
-                                                   THEN ROW (creado, evento, md5(cuerpo))::text END AS huella
-                           FROM ${session.table('mensaje')}
-                          WHERE instancia = $1 AND proyecto = $2 AND id = ANY ($3::text[])) m) m
-          WHERE huella = ultima GROUP BY id
-       ) v ON v.id = e.mensaje_id
+       LEFT JOIN v ON v.id = e.mensaje_id
        LEFT JOIN LATERAL (
          SELECT max(numero) AS ultimo,
                 max(numero) FILTER (WHERE resultado <> 'reintento' AND numero <= e.intentos) AS terminado,
