@@ -58,12 +58,12 @@ export class SecretValues {
     for (const value of [user, host, host.replace(/:\d+$/, '')]) this.#plain.add(value)
     if (secretPath) for (const part of path.parts) this.#supposed.add(part.replace(/^\/+|\/+$/g, ''))
     else this.#plain.add(path.text)
-    for (const value of [password, decoded(password)]) this.#certain.add(value)
+    for (const value of readings(password)) this.#certain.add(value)
     for (const { name, value, parts } of parameters) {
       const into = isSecretParameter(name) ? this.#certain : parts.length > 0 ? this.#supposed : this.#plain
-      for (const each of [value, decoded(value)]) into.add(each)
+      for (const each of readings(value)) into.add(each)
     }
-    for (const piece of pieces) for (const each of [piece, decoded(piece)]) this.#supposed.add(each)
+    for (const piece of pieces) for (const each of readings(piece)) this.#supposed.add(each)
   }
 }
 
@@ -178,6 +178,11 @@ function argumentsOf(text: string, ranges: readonly Range[]): { readonly shown: 
     }
     return { shown, parts }
   })
+}
+
+/** As it is written, and as servers read it: some take a plus for a blank, some do not. */
+function readings(text: string): string[] {
+  return [text, decoded(text), decoded(text.replaceAll('+', '%2B'))]
 }
 
 /** A query's text as it was meant; as it is where it is no encoding. */

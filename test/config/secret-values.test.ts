@@ -24,6 +24,7 @@ describe('a secret is', () => {
     ['a query parameter from a variable', 'ruta = "a?k=${V}"', environment.V],
     ['one whose name says so', 'ruta = a?token=literal-secreto', 'literal-secreto'],
     ['one that is percent-encoded', 'ruta = a?token=literal%2Dsecreto', 'literal-secreto'],
+    ['one with a plus, to who takes it for one', 'ruta = a?token=literal+secreto%41', 'literal+secretoA'],
     ['an argument of exec', 'on_failure = "exec:/opt/x --clave ${V}"', environment.V],
     ['a part of one', 'on_failure = "exec:/opt/x --clave=${V}"', environment.V],
     ['the path of an https callback', 'on_failure = "https://h.example/servicios/${V}"', environment.V],

@@ -12,6 +12,8 @@ test('what a listener, a callback or a token server repeats of our secrets is re
     AVISO: 'argumento-secreto',
     CAMINO: 'T000/B000/camino-secreto',
     CLIENTE: 'cliente-secreto',
+    // Two parameters to whoever reads the URL.
+    CONSULTA: 's3creto+ñ&</cola%41',
   }
   const [token, header] = ['token-obtenido-1', 'cabecera-secreta']
   await world.setEnv(secrets)
@@ -40,6 +42,7 @@ test('what a listener, a callback or a token server repeats of our secrets is re
       auth_tipo: 'oauth2',
       auth_url: `${tokens.url}/token`,
       auth_usuario: 'pilaga',
+      ruta: `ok?u=${'$'}{CONSULTA}`,
       auth_password: `${'$'}{CLIENTE}`,
       on_failure: `${told.url}/servicios/${'$'}{CAMINO}`,
     })
@@ -51,6 +54,7 @@ test('what a listener, a callback or a token server repeats of our secrets is re
     expect(api.requests[0]!.url).toBe(`/?llave=${encodeURIComponent(secrets.CLAVE_API)}`)
     expect(api.requests[0]!.headers).toMatchObject({ 'x-acceso': secrets.ACCESO, 'x-token': header })
     expect(oauth.requests[0]!.headers.authorization).toBe(`Bearer ${token}`)
+    expect(oauth.requests[0]!.url).toBe('/ok?u=s3creto+%C3%B1&%3C/cola%41')
     expect(told.requests[0]!.url).toBe(`/servicios/${secrets.CAMINO}`)
 
     const rows = await world.sql`
@@ -71,7 +75,8 @@ test('what a listener, a callback or a token server repeats of our secrets is re
       world.cli(['probar', 'oauth', '--json']),
     ])
     const everything = [written, worker.output, ...shown.map(({ stdout, stderr }) => stdout + stderr)].join('\n')
-    for (const secret of [...Object.values(secrets), token, header, 'otro-token-1']) {
+    const pieces = ['s3creto+', 'cola%41', 'colaA']
+    for (const secret of [...Object.values(secrets), token, header, 'otro-token-1', ...pieces]) {
       for (const form of [
         secret,
         encodeURIComponent(secret),
@@ -101,7 +106,7 @@ test('what a listener, a callback or a token server repeats of our secrets is re
         auth: '***',
         cuerpo: '{"access_token":"***","refresh_token":"***"}',
       },
-      { pedido: 2, url: `${oauth.url}/`, http_estado: 422, auth: '***' },
+      { pedido: 2, url: `${oauth.url}/ok?u=***&***`, http_estado: 422, auth: '***' },
     ])
   } finally {
     await told.close()
