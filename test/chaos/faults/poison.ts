@@ -87,7 +87,7 @@ export const poisonFaults: readonly Fault[] = [
   {
     name: 'veneno: mensaje de 50 MB',
     // Reading 50 MB of JSON keeps a worker from renewing for a second or more: not for longer than a lease as people have it.
-    arena: { ini: { workers: { arriendo: '20s' } } },
+    arena: { ini: { workers: { arriendo: '20s', max_mensaje: '64M' } } },
     traffic: { messages: 150, over: 2500 },
     patience: 120_000,
     inflict: async (arena) => {
