@@ -133,11 +133,6 @@ export class Queue {
     return keys
   }
 
-  /** What is sent now would wait in this process behind earlier bytes, and die with it. */
-  get isCongested(): boolean {
-    return (this.redis.stream?.writableLength ?? 0) > 0
-  }
-
   /** Tells the workers that there is something: a hint, which may get lost or be forbidden. Never rejects. */
   async wake(what: keyof typeof WAKE): Promise<void> {
     await this.redis.publish(this.keys.wake, WAKE[what]).catch(() => 0)

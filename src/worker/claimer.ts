@@ -98,7 +98,7 @@ export class Claimer extends Loop {
     }
     try {
       const { lanes } = await this.#queue.claim(wants, workers.lease, free, slots)
-      const starting: { lane: Lane; claimed: Claimed; signal: StopSignal }[] = []
+      const starting: Start[] = []
       const unstarted: Claimed[] = []
       const taken = lanes.reduce((sum, { items }) => sum + bytesOf(items), 0)
       lanes.forEach(({ items, nextAt, left, failed, broken, looked }, i) => {
@@ -120,13 +120,12 @@ export class Claimer extends Loop {
         // A full answer, or one cut short by the bytes, means that there may be more.
         if (items.length === n || (items.length > 0 && left > 0 && !lane.spec.strict)) lane.hinted = true
         for (const item of items) {
-          if (this.open && this.lanes.get(lane.spec.name) === lane) {
+          if (this.#mayStart(lane)) {
             starting.push({ lane, claimed: item, signal: this.#occupy(lane, item) })
           } else unstarted.push(item)
         }
       })
-      await this.#leases.begin(starting.map(({ claimed }) => claimed))
-      for (const { lane, claimed, signal } of starting) this.#start(lane, claimed, signal)
+      void this.#begin(starting)
       if (unstarted.length > 0) await this.#queue.release(unstarted)
       return { started: starting.length, more: shares.length < candidates.length && starting.length < slots }
     } catch (error) {
@@ -156,6 +155,28 @@ export class Claimer extends Loop {
     return this.#leases.add(claimed)
   }
 
+  /** Nobody waits for it: the loop goes on while Redis is told that the claims arrived. */
+  async #begin(starting: readonly Start[]): Promise<void> {
+    const begun = await this.#leases.begin(starting.map(({ claimed }) => claimed))
+    const unstarted: Claimed[] = []
+    for (const { lane, claimed, signal } of starting) {
+      if (begun.has(claimed) && this.#mayStart(lane)) {
+        this.#start(lane, claimed, signal)
+        continue
+      }
+      if (begun.has(claimed)) unstarted.push(claimed)
+      this.#leases.drop(claimed)
+      this.#vacate(lane, claimed)
+    }
+    // Where that fails too, they come back when their leases run out.
+    if (unstarted.length > 0) await this.#queue.release(unstarted).catch(() => {})
+  }
+
+  /** The worker takes work, and the listener was not taken out of the configuration meanwhile. */
+  #mayStart(lane: Lane): boolean {
+    return this.open && this.lanes.get(lane.spec.name) === lane
+  }
+
   #start(lane: Lane, claimed: Claimed, signal: StopSignal): void {
     lane.executor
       .execute(claimed, signal)
@@ -168,15 +189,17 @@ export class Claimer extends Loop {
           'error interno al ejecutar una entrega',
         )
       })
-      .finally(() => {
-        lane.running -= 1
-        this.running -= slotsOf(lane)
-        this.#addBytes(lane, -claimed.raw.length)
-        for (const each of this.lanes.values()) {
-          if (each.hungry) each.hinted = true
-        }
-        this.wake()
-      })
+      .finally(() => this.#vacate(lane, claimed))
+  }
+
+  #vacate(lane: Lane, claimed: Claimed): void {
+    lane.running -= 1
+    this.running -= slotsOf(lane)
+    this.#addBytes(lane, -claimed.raw.length)
+    for (const each of this.lanes.values()) {
+      if (each.hungry) each.hinted = true
+    }
+    this.wake()
   }
 
   #bytesFor(lane: Lane): ReturnType<typeof shareBytes> {
@@ -201,6 +224,13 @@ export class Claimer extends Loop {
 
 function bytesOf(items: readonly Claimed[]): Bytes {
   return items.reduce((sum, { raw }) => sum + raw.length, 0)
+}
+
+/** A claim whose requests are made once Redis knows that it arrived. */
+interface Start {
+  readonly lane: Lane
+  readonly claimed: Claimed
+  readonly signal: StopSignal
 }
 
 /** Callbacks have slots of their own. */

@@ -4,15 +4,18 @@
  * it now.
  *
  * The first renewal tells Redis that the claim arrived: what expires without it was never begun, and does not count against
- * the delivery. It is on its way, in the kernel's hands, before the first request is: a worker that is killed right after
- * sending leaves it behind. Waiting for its answer would cost each delivery a round trip and protect from nothing more than a
- * connection and a worker that die in the same moment.
+ * the delivery. No request is made before Redis has answered that: one that is paused, or dies, as its worker is killed would
+ * otherwise never hear of requests that were made, and they would have no row.
  */
 import { Stopper, type StopSignal } from '../delivery/exchange.ts'
+import type { Millis } from '../model/message.ts'
 import { parts } from '../model/parts.ts'
 import type { Claimed, Held, Queue } from '../queue/queue.ts'
 import type { WorkerContext } from './context.ts'
+import { sleep } from './waiting.ts'
 
+/** How long a claim waits before it is told again. */
+const TELL_AGAIN_MS: Millis = 100
 /** Leases that one script renews. */
 const AT_ONCE = 500
 
@@ -49,14 +52,24 @@ export class Leases {
     clearTimeout(this.#timer)
   }
 
-  /** Tells that these arrived; to be called before the first request of any of them is made. */
-  async begin(claims: readonly Claimed[]): Promise<void> {
-    const leases = claims.flatMap((claim) => this.#held.get(keyOf(claim.lane, claim.id, claim.fence)) ?? [])
-    const telling = this.#renewAll(leases).catch(() => {
-      // The claim loop reports the outage; told again with the next renewal.
-      for (const lease of leases) lease.renewedAt = Number.NEGATIVE_INFINITY
-    })
-    if (this.#queue.isCongested) await telling
+  /**
+   * Tells that these arrived, again where Redis is away, until it has answered or their work was aborted.
+   * @returns those whose requests may be made; the others are not held any more
+   */
+  async begin(claims: readonly Claimed[]): Promise<ReadonlySet<Claimed>> {
+    const leaseOf = (claim: Claimed) => this.#held.get(keyOf(claim.lane, claim.id, claim.fence))
+    for (;;) {
+      for (const claim of claims) if (leaseOf(claim)?.stopper.aborted) this.drop(claim)
+      const leases = claims.flatMap((claim) => leaseOf(claim) ?? [])
+      if (leases.length === 0) return new Set()
+      try {
+        await this.#renewAll(leases)
+        return new Set(claims.filter((claim) => leaseOf(claim)?.stopper.aborted === false))
+      } catch {
+        // The claim loop reports the outage.
+        await sleep(TELL_AGAIN_MS)
+      }
+    }
   }
 
   /** @returns what aborts the work when the lease is lost */
