@@ -215,7 +215,7 @@ export async function createPartitions(session: Session): Promise<number> {
 }
 
 /** What to say of a schema that a newer program made. */
-export function newerSchema(schema: string, found: number, known: number): string {
+function newerSchema(schema: string, found: number, known: number): string {
   return (
     `El esquema de auditoría «${schema}» es de la versión ${found} y este programa conoce hasta la ${known}: ` +
     'lo creó un resthooks más nuevo. Actualice este programa, o use otro esquema (REST_HOOKS_DB_SCHEMA).'

@@ -64,7 +64,7 @@ export async function rejectedDeliveries(session: Session): Promise<{ messageId:
 }
 
 /** The event as JSON of ASCII alone; bytes as `{"base64": …}`. */
-export function eventJson(event: AuditEvent): string {
+function eventJson(event: AuditEvent): string {
   try {
     return asciiJson(event)
   } catch (error) {

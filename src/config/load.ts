@@ -82,7 +82,7 @@ export function loadWorkerConfig(options: LoadOptions = {}, before: Config | nul
   const isGone = (was: string | null, is: string | null, among: readonly string[]) =>
     was !== null && was !== is && (is === null || among.indexOf(is) > among.indexOf(was))
   // A file that is there and cannot be read, or of which nothing is left, was told.
-  if (ini === null && problems.count > 0) problems.throwIfAny()
+  if (ini === null) problems.throwIfAny()
   if (before && isGone(before.files.ini, ini, places)) problems.add({ file: before.files.ini, line: null }, gone)
   else if (before && isGone(before.files.env, env, placesOf(where.env(ini)))) {
     problems.add({ file: before.files.env, line: null }, gone)
