@@ -9,6 +9,9 @@ import { writeSync } from 'node:fs'
 import type Table from 'cli-table3'
 import { EXIT_CODES, systemReason } from '../errors.ts'
 import { Secrets, visible } from '../model/secrets.ts'
+import { localTime } from '../model/words.ts'
+
+export { count, duration, localTime } from '../model/words.ts'
 
 let secrets = new Secrets()
 
@@ -207,41 +210,4 @@ export function text(value: unknown): string {
   if (typeof value === 'boolean') return value ? 'sí' : 'no'
   if (Array.isArray(value)) return value.map(text).join(', ')
   return oneLine(typeof value === 'object' ? JSON.stringify(value) : String(value))
-}
-
-/** `1 error`, `22 errores` */
-export function count(amount: number, one: string, many: string): string {
-  return `${amount} ${amount === 1 ? one : many}`
-}
-
-/** `2026-11-24 17:00:00.123 -03:00`, in the zone of the machine (TZ). */
-export function localTime(date: Date): string {
-  const offset = -date.getTimezoneOffset()
-  const zone = `${offset < 0 ? '-' : '+'}${two(Math.abs(offset) / 60)}:${two(Math.abs(offset) % 60)}`
-  const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`
-  const time = `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`
-  return `${day} ${time}.${String(date.getMilliseconds()).padStart(3, '0')} ${zone}`
-}
-
-function two(number: number): string {
-  return String(Math.floor(number)).padStart(2, '0')
-}
-
-/** `1,5 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`: two units at most. */
-export function duration(ms: number): string {
-  if (ms < 1000) return `${Math.round(ms)} ms`
-  if (ms < 60_000) return `${(ms / 1000).toLocaleString('es-AR', { maximumFractionDigits: 1 })} s`
-  const seconds = Math.round(ms / 1000)
-  const units: [number, string][] = [
-    [Math.floor(seconds / 86_400), 'd'],
-    [Math.floor(seconds / 3600) % 24, 'h'],
-    [Math.floor(seconds / 60) % 60, 'min'],
-    [seconds % 60, 's'],
-  ]
-  const first = units.findIndex(([amount]) => amount > 0)
-  return units
-    .slice(first, first + 2)
-    .filter(([amount]) => amount > 0)
-    .map(([amount, unit]) => `${amount} ${unit}`)
-    .join(' ')
 }

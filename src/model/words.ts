@@ -1,0 +1,55 @@
+/** Instants and amounts as a person reads them, in the zone of the machine: the same words on a screen, in the log and on the page. */
+
+/** `1 error`, `22 errores` */
+export function count(amount: number, one: string, many: string): string {
+  return `${amount} ${amount === 1 ? one : many}`
+}
+
+/** `3.120` */
+export function amount(count: number): string {
+  return Math.round(count).toLocaleString('es-AR')
+}
+
+/** `2026-11-24 17:00:00.123 -03:00`, in the zone of the machine (TZ). */
+export function localTime(date: Date): string {
+  const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`
+  const time = `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`
+  return `${day} ${time}.${String(date.getMilliseconds()).padStart(3, '0')} ${zoneOf(date)}`
+}
+
+/** `-03:00` */
+export function zoneOf(date: Date): string {
+  const offset = -date.getTimezoneOffset()
+  return `${offset < 0 ? '-' : '+'}${two(Math.abs(offset) / 60)}:${two(Math.abs(offset) % 60)}`
+}
+
+function two(number: number): string {
+  return String(Math.floor(number)).padStart(2, '0')
+}
+
+/** As short as it can be understood at `now`: `08:36:10` the same day, `26/11 08:36:10` the same year, else `26/11/2026 08:36:10`. */
+export function shortTime(date: Date, now = new Date()): string {
+  const time = `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`
+  if (date.toDateString() === now.toDateString()) return time
+  const day = `${two(date.getDate())}/${two(date.getMonth() + 1)}`
+  return date.getFullYear() === now.getFullYear() ? `${day} ${time}` : `${day}/${date.getFullYear()} ${time}`
+}
+
+/** `1,5 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`: two units at most. */
+export function duration(ms: number): string {
+  if (ms < 1000) return `${Math.round(ms)} ms`
+  if (ms < 60_000) return `${(ms / 1000).toLocaleString('es-AR', { maximumFractionDigits: 1 })} s`
+  const seconds = Math.round(ms / 1000)
+  const units: [number, string][] = [
+    [Math.floor(seconds / 86_400), 'd'],
+    [Math.floor(seconds / 3600) % 24, 'h'],
+    [Math.floor(seconds / 60) % 60, 'min'],
+    [seconds % 60, 's'],
+  ]
+  const first = units.findIndex(([amount]) => amount > 0)
+  return units
+    .slice(first, first + 2)
+    .filter(([amount]) => amount > 0)
+    .map(([amount, unit]) => `${amount} ${unit}`)
+    .join(' ')
+}
