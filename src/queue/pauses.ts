@@ -1,15 +1,26 @@
-/** Listeners on hold: by a person, or by a 410 (Gone). Kept in Redis, so that every worker obeys at once. */
+/**
+ * Listeners on hold: by a person, or by a 410 (Gone). Kept in Redis, so that every worker obeys at once.
+ *
+ * A pause is written `until reason`, as versions before this one read it, and after another blank what only people look at, as
+ * JSON: who paused it and since when.
+ */
+import { type Author, authorName, currentAuthor } from '../model/author.ts'
 import type { Queue } from './queue.ts'
 
-interface Pause {
+export interface Pause {
   /** Null: until somebody resumes it. */
   readonly until: Date | null
   /** `410` when the listener itself said that it is gone, else `manual`. */
   readonly reason: string
+  /** Redis time; null: a script or a version before this one wrote it, without saying. */
+  readonly since: Date | null
+  /** `root@vm`; null where it is not known. */
+  readonly by: string | null
 }
 
 /**
  * @param rule `this` replaces the pauses that there are, `longest` leaves those that last as long or longer, and 410's
+ * @param by   who asked for it
  * @returns those that were left as they are
  */
 export async function pause(
@@ -17,9 +28,11 @@ export async function pause(
   listeners: readonly string[],
   until: Date | null,
   rule: 'this' | 'longest' = 'this',
+  by: Author = currentAuthor(),
 ): Promise<Map<string, Pause>> {
   const { redis, keys } = queue
-  const wanted = `${until?.getTime() ?? 0} manual`
+  const about = JSON.stringify({ v: 1, desde: await queue.now(), quien: authorName(by) })
+  const wanted = `${until?.getTime() ?? 0} manual ${about}`
   const left = new Map<string, Pause>()
   let replaced = listeners
   if (rule === 'longest' && listeners.length > 0) {
@@ -53,13 +66,29 @@ export async function resume(queue: Queue, listeners: readonly string[]): Promis
 }
 
 export async function pauses(queue: Queue): Promise<Map<string, Pause>> {
-  const all = await queue.redis.hgetall(queue.keys.paused)
-  return new Map(
-    Object.entries(all).map(([name, text]) => {
-      const [until = '', reason = 'manual'] = text.split(' ')
-      // What this version does not understand is a pause all the same, as the scripts take it.
-      if (!/^\d+$/.test(until)) return [name, { until: null, reason: text }]
-      return [name, { until: Number(until) === 0 ? null : new Date(Number(until)), reason }]
-    }),
-  )
+  return parsePauses(await queue.redis.hgetall(queue.keys.paused))
+}
+
+/** @param held the hash as it is in Redis */
+export function parsePauses(held: Readonly<Record<string, string>>): Map<string, Pause> {
+  return new Map(Object.entries(held).map(([name, text]) => [name, parsePause(text)]))
+}
+
+function parsePause(text: string): Pause {
+  const [, until = '', reason = 'manual', about = ''] = /^(\d+)(?: (\S+))?(?: (\{.*\}))?/s.exec(text) ?? []
+  // What this version does not understand is a pause all the same, as the scripts take it.
+  if (until === '') return { until: null, reason: text, since: null, by: null }
+  return { until: Number(until) === 0 ? null : new Date(Number(until)), reason, ...parseAbout(about) }
+}
+
+function parseAbout(text: string): Pick<Pause, 'since' | 'by'> {
+  try {
+    const { desde, quien } = JSON.parse(text) as { desde?: unknown; quien?: unknown }
+    return {
+      since: typeof desde === 'number' ? new Date(desde) : null,
+      by: typeof quien === 'string' ? quien : null,
+    }
+  } catch {
+    return { since: null, by: null }
+  }
 }
