@@ -15,7 +15,8 @@ const LEVELS = [
   ['delivery', 'queue', 'audit'],
   ['worker'],
   ['recovery', 'checks'],
-  ['commands', 'panel'],
+  ['panel'],
+  ['commands'],
 ]
 
 interface Source {
@@ -28,11 +29,11 @@ interface Source {
 }
 
 async function sources(): Promise<Source[]> {
-  const names = (await readdir(join(root, 'src'), { recursive: true })).filter((name) => name.endsWith('.ts'))
+  const names = (await readdir(join(root, 'src'), { recursive: true })).filter((name) => /\.tsx?$/.test(name))
   return Promise.all(
     names.map(async (name) => {
       const text = await readFile(join(root, 'src', name), 'utf8')
-      const targets = [...text.matchAll(/(?:\bfrom |\bimport |\bimport\()'(\.[^']+\.ts)'/g)]
+      const targets = [...text.matchAll(/(?:\bfrom |\bimport |\bimport\()'(\.[^']+\.tsx?)'/g)]
       const imports = targets.map(([, target]) => posix.join(posix.dirname(name), target!))
       return { name, folder: name.includes('/') ? name.split('/')[0]! : '', text, imports }
     }),

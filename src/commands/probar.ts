@@ -5,6 +5,7 @@ import type { ProbeReport } from '../delivery/probe.ts'
 import { OperationFailed, UsageError } from '../errors.ts'
 import { newId } from '../id.ts'
 import type { Message } from '../model/message.ts'
+import { bodyLines, bodyText, contentTypeOf, phaseText } from '../model/wire-text.ts'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
 import { requireListener } from './select.ts'
@@ -17,7 +18,6 @@ import {
   requestProblems,
   requireJson,
 } from './send-message.ts'
-import { bodyLines, bodyText, contentTypeOf, phaseText } from './wire-text.ts'
 
 interface ProbarOptions extends RequestOptions {
   readonly evento: string

@@ -1,12 +1,12 @@
 /** `ver ID`: one message with its whole timeline. */
 import type { Command } from 'commander'
 import type { AttemptColumns, CallbackColumns, MessageColumns, Timeline } from '../audit/queries.ts'
-import { maskUrl } from '../delivery/mask.ts'
+import { withheld } from '../delivery/mask.ts'
 import { OperationFailed } from '../errors.ts'
-import { isSecretHeader, MASK, type Secrets, visible } from '../model/secrets.ts'
+import { visible } from '../model/secrets.ts'
+import { bodyLines, bodyText, contentTypeOf, phaseText } from '../model/wire-text.ts'
 import type { Context } from './context.ts'
 import { duration, json, line, localTime, oneLine, tableText } from './print.ts'
-import { bodyLines, bodyText, contentTypeOf, phaseText } from './wire-text.ts'
 
 export function ver(program: Command, context: Context): void {
   program
@@ -23,17 +23,6 @@ export function ver(program: Command, context: Context): void {
       if (options.json) return json(documentOf(shown))
       for (const each of await timelineLines(id, shown)) line(each)
     })
-}
-
-/** What the message itself carries is kept for `reenviar`, and not shown: neither here nor where an answer repeats it. */
-function withheld(message: MessageColumns, secrets: Secrets): MessageColumns {
-  const cabeceras: Record<string, string> = {}
-  for (const [name, value] of Object.entries(message.cabeceras)) {
-    const isSecret = isSecretHeader(name)
-    if (isSecret) secrets.add(value)
-    cabeceras[name] = isSecret ? MASK : value
-  }
-  return { ...message, cabeceras, ruta: message.ruta && maskUrl(message.ruta) }
 }
 
 async function unknownMessage(id: string, context: Context): Promise<OperationFailed> {

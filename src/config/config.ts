@@ -6,7 +6,7 @@
 import type { Millis } from '../model/message.ts'
 import type { Secrets } from '../model/secrets.ts'
 import type { AuthPlace, CallbackTarget } from './listener-kinds.ts'
-import type { AUDIT, DELIVERY, REDIS, REQUEST, Values, WORKERS } from './settings.ts'
+import type { AUDIT, DELIVERY, PANEL, REDIS, REQUEST, USER, Values, WORKERS } from './settings.ts'
 
 export interface Config {
   readonly instancia: string
@@ -21,6 +21,9 @@ export interface Config {
   readonly defaultStrategy: RetryStrategy
   /** By name, in the order of the file; inactive ones included. */
   readonly listeners: ReadonlyMap<string, ListenerConfig>
+  readonly panel: PanelConfig
+  /** Of the panel, by name. */
+  readonly users: ReadonlyMap<string, UserConfig>
   /** Where each value came from, keyed `section.key` (`redis_config.host`), for `verificar`. */
   readonly origins: ReadonlyMap<string, Source>
   /** Every secret of the files, by value: nothing is written or shown that did not pass them. */
@@ -58,6 +61,8 @@ export type RedisConfig = Values<typeof REDIS> & {
 }
 export type AuditConfig = Values<typeof AUDIT>
 export type WorkersConfig = Values<typeof WORKERS>
+export type PanelConfig = Values<typeof PANEL>
+export type UserConfig = Values<typeof USER>
 export type LogLevel = WorkersConfig['level']
 
 /** Settings that are parts of one value. */

@@ -4,6 +4,7 @@
  * The checks are valibot's; the words are ours, because one sentence that says what is accepted helps more than the
  * name of the step that failed.
  */
+import { isIP } from 'node:net'
 import * as v from 'valibot'
 import { checkHeader } from '../model/http.ts'
 import type { Bytes, Millis } from '../model/message.ts'
@@ -229,13 +230,53 @@ export const hostPorts: Kind<readonly HostPort[]> = list('servidor:puerto, separ
 
 /** A bare port listens on this machine alone. */
 export const listenAddress: Kind<HostPort> = kind(
-  'servidor:puerto (127.0.0.1:9464), o nada para no publicarlas',
+  'servidor:puerto (127.0.0.1:9464)',
   v.pipe(
     trimmed,
     v.transform((value) => (/^\d{1,5}$/.test(value) ? `127.0.0.1:${value}` : value)),
     hostPortSchema,
   ),
   { show: showHostPort },
+)
+
+/** `resthooks.uni.edu.ar`, `panel:8443`: what may stand in a Host header. */
+export const serverNames: Kind<readonly string[]> = list(
+  'nombres de servidor separados por comas, con su puerto donde lo hay (resthooks.uni.edu.ar)',
+  v.pipe(trimmed, v.toLowerCase(), v.regex(/^(?:\[[0-9a-f:.]+\]|[\p{L}\p{N}_.-]{1,253})(?::\d{1,5})?$/u)),
+  { least: 1, most: 64 },
+)
+
+export const address: Kind<string> = kind(
+  'una dirección IP (127.0.0.1)',
+  v.pipe(
+    trimmed,
+    v.transform(bare),
+    v.check((value) => isIP(value) !== 0),
+  ),
+)
+
+/** Without the slash at its end. */
+export const pathPrefix: Kind<string> = kind(
+  'una ruta que empieza con / (/resthooks), o nada',
+  v.pipe(
+    trimmed,
+    v.regex(/^(?:\/[\w.~-]+)*\/?$/),
+    v.transform((value) => value.replace(/\/$/, '')),
+  ),
+)
+
+export const headerName: Kind<string> = kind(
+  'el nombre de una cabecera HTTP',
+  v.pipe(
+    trimmed,
+    v.check((value) => checkHeader(value, 'x') === null),
+  ),
+)
+
+/** As `resthooks panel --clave` makes it: cost, block size, parallelism, salt and hash of scrypt. */
+export const passwordEntry: Kind<string> = kind(
+  'lo que imprime «resthooks panel --clave» (scrypt:16384:8:5:…)',
+  v.pipe(trimmed, v.regex(/^scrypt:\d{4,7}:\d{1,2}:\d{1,2}:[\w-]{16,64}:[\w-]{32,128}$/)),
 )
 
 /** Postgres folds unquoted names and keeps 63 bytes; `pg_` is its own. */

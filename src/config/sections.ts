@@ -21,11 +21,23 @@ import {
   withVariables,
 } from './layers.ts'
 import { listenerConfig, type Surroundings, type Target } from './listener.ts'
-import { AUDIT, NAMED_SECTIONS, REDIS, ROOT, type Section, SINGLE_SECTIONS, STRATEGY, WORKERS } from './settings.ts'
+import {
+  AUDIT,
+  NAMED_SECTIONS,
+  PANEL,
+  REDIS,
+  ROOT,
+  type Section,
+  SINGLE_SECTIONS,
+  STRATEGY,
+  USER,
+  WORKERS,
+} from './settings.ts'
 
-type Sections = Pick<Config, 'redis' | 'audit' | 'workers' | 'defaultStrategy' | 'listeners'>
+type Sections = Pick<Config, 'redis' | 'audit' | 'workers' | 'defaultStrategy' | 'listeners' | 'panel' | 'users'>
 
-const LISTENER_NAME = /^[\p{L}\p{N}_.-]{1,64}$/u
+/** Of a listener, and of a user of the panel. */
+const NAME = /^[\p{L}\p{N}_.-]{1,64}$/u
 
 export function sectionsConfig(context: Context, where: Locations, ini: IniFile | null): Sections {
   const found = sortSections(context, ini)
@@ -66,21 +78,31 @@ export function sectionsConfig(context: Context, where: Locations, ini: IniFile 
     workers: values(lookup(found.single.get('workers'), 'workers'), WORKERS),
     defaultStrategy,
     listeners,
+    // Of nobody's concern but the page's: `send` and the workers go on with what is wrong here.
+    panel: context.problems.about('panel', () => values(lookup(found.single.get('panel'), 'panel'), PANEL)),
+    users: new Map(
+      [...found.named.usuario].map(([name, section]) => [
+        name,
+        context.problems.about('panel', () => values(lookup(section, section.name), USER)),
+      ]),
+    ),
   }
 }
 
 interface Found {
   readonly single: ReadonlyMap<string, IniSection>
-  readonly named: Readonly<Record<'reintentos' | 'cliente' | 'listener', ReadonlyMap<string, IniSection>>>
+  readonly named: Readonly<Record<'reintentos' | 'cliente' | 'listener' | 'usuario', ReadonlyMap<string, IniSection>>>
 }
 
 /** Each section to its kind; repeated, misspelt and nameless ones are reported. */
 function sortSections(context: Context, ini: IniFile | null): Found {
   const single = new Map<string, IniSection>()
-  const named = { reintentos: new Map(), cliente: new Map(), listener: new Map() } as Record<
-    keyof Found['named'],
-    Map<string, IniSection>
-  >
+  const named: Record<keyof Found['named'], Map<string, IniSection>> = {
+    reintentos: new Map(),
+    cliente: new Map(),
+    listener: new Map(),
+    usuario: new Map(),
+  }
   for (const section of ini?.sections ?? []) {
     const position = { file: ini!.path, line: section.line, section: section.name }
     if (section.name === '') {
@@ -97,10 +119,10 @@ function sortSections(context: Context, ini: IniFile | null): Found {
       context.problems.add(position, unknownSection(section.name, type, name))
       continue
     }
-    if (type === 'listener' && name !== null && !LISTENER_NAME.test(name)) {
+    if ((type === 'listener' || type === 'usuario') && name !== null && !NAME.test(name)) {
       context.problems.add(
         position,
-        'el nombre de un listener lleva letras, números, «_», «.» y «-», sin blancos, hasta 64.',
+        `el nombre de un ${type} lleva letras, números, «_», «.» y «-», sin blancos, hasta 64.`,
       )
       continue
     }
@@ -132,7 +154,7 @@ function unknownSection(full: string, type: string, name: string | null): string
   }
   const known = [...Object.keys(SINGLE_SECTIONS), ...Object.keys(NAMED_SECTIONS)]
   const accepted =
-    '[redis_config] [auditoria] [workers] [reintentos] [reintentos NOMBRE] [cliente NOMBRE] [listener NOMBRE]'
+    '[redis_config] [auditoria] [workers] [panel] [reintentos] [reintentos NOMBRE] [cliente NOMBRE] [listener NOMBRE] [usuario NOMBRE]'
   return `sección desconocida.${suggestion(type, known)} Se aceptan: ${accepted}.`
 }
 

@@ -302,17 +302,57 @@ export const DELIVERY = {
   auditar_respuesta: row('auditResponse', is.boolean, true, 'si el de la respuesta queda en la auditoría'),
 }
 
+export const ROLES = ['lectura', 'operacion', 'administracion'] as const
+
+/** The web page. */
+export const PANEL = {
+  direccion: row(
+    'address',
+    is.listenAddress,
+    { host: '127.0.0.1', port: 8580 },
+    'servidor:puerto; fuera de esta máquina pide usuarios con clave, o un proxy',
+  ),
+  prefijo: row('prefix', is.pathPrefix, '', 'la ruta con que la publica un proxy: /resthooks'),
+  nombres: row(
+    'names',
+    is.serverNames,
+    [],
+    'con qué nombres se llega a ella, además de direccion: resthooks.uni.edu.ar',
+  ),
+  proxy: row('proxy', is.address, null, 'la IP del proxy que dice quién entró; vacío = ninguno'),
+  cabecera_usuario: row('userHeader', is.headerName, 'X-Remote-User', 'la cabecera con que lo dice'),
+}
+
+/** Who may use it. */
+export const USER = {
+  clave: row(
+    'password',
+    secret(is.passwordEntry),
+    null,
+    'la hace: resthooks panel --clave; sin ella entra sólo por el proxy',
+  ),
+  rol: row(
+    'role',
+    word(ROLES),
+    'lectura',
+    'lectura: mira; operacion: además reenvía, pausa, reanuda y prueba; administracion: además descarta',
+  ),
+  ver_cuerpos: row('bodies', is.boolean, true, '0: no ve lo que dicen los mensajes y las respuestas'),
+}
+
 /** Sections without a name, and those of which there can be many. */
 export const SINGLE_SECTIONS: Readonly<Record<string, Section>> = {
   redis_config: REDIS,
   auditoria: AUDIT,
   workers: WORKERS,
   reintentos: STRATEGY,
+  panel: PANEL,
 }
 export const NAMED_SECTIONS: Readonly<Record<string, Section>> = {
   reintentos: STRATEGY,
   cliente: CLIENT,
   listener: { ...REQUEST, ...CONNECTION, ...DELIVERY },
+  usuario: USER,
 }
 
 export const OWN_VARIABLES: readonly string[] = [

@@ -6,8 +6,9 @@
  * value are replaced besides, wherever they stand (`model/secrets.ts`).
  */
 import type { AttemptRecord } from '../audit/event.ts'
+import type { MessageColumns } from '../audit/timeline.ts'
 import { newId } from '../id.ts'
-import { isSecretParameter, MASK, type Secrets, withoutUserInfo } from '../model/secrets.ts'
+import { isSecretHeader, isSecretParameter, MASK, type Secrets, withoutUserInfo } from '../model/secrets.ts'
 import type { Credentials } from './auth/auth.ts'
 import type { Exchanged } from './exchange.ts'
 import type { BuiltRequest } from './request.ts'
@@ -181,4 +182,15 @@ function hideValues(headers: Values, secrets: Secrets): Record<string, string | 
 export function withQuery(target: string, query: string | null): string {
   if (query === null) return target
   return `${target}${target.includes('?') ? '&' : '?'}${query}`
+}
+
+/** What the message itself carries is kept for `reenviar`, and not shown: neither here nor where an answer repeats it. */
+export function withheld(message: MessageColumns, secrets: Secrets): MessageColumns {
+  const cabeceras: Record<string, string> = {}
+  for (const [name, value] of Object.entries(message.cabeceras)) {
+    const isSecret = isSecretHeader(name)
+    if (isSecret) secrets.add(value)
+    cabeceras[name] = isSecret ? MASK : value
+  }
+  return { ...message, cabeceras, ruta: message.ruta && maskUrl(message.ruta) }
 }

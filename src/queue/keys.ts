@@ -52,6 +52,10 @@ export interface Keys {
   readonly maintenance: string
   /** Which worker did the last night's purge, for less than a day. */
   readonly purge: string
+  /** HASH hash of a session's id → who it is (JSON), of the panel. */
+  readonly sessions: string
+  /** ZSET hash of a session's id → when it was last used, ms. */
+  readonly sessionsSeen: string
   /** Channel: there is something to do (a hint). */
   readonly wake: string
   /** ZSET of callbacks whose listener has its share of the callback lane in use: `listener~id`. */
@@ -82,6 +86,8 @@ export const SHARED_KINDS = {
   workers: 'hash',
   maintenance: 'string',
   purge: 'string',
+  sessions: 'hash',
+  sessionsSeen: 'zset',
 } as const satisfies Partial<Record<keyof Keys, Kind>>
 
 export const LANE_KINDS: Readonly<Record<keyof LaneKeys, Kind>> = {
@@ -120,6 +126,8 @@ export function keysOf(instancia: string, proyecto: string): Keys {
     workers: `${prefix}workers`,
     maintenance: `${prefix}mantenimiento`,
     purge: `${prefix}purga`,
+    sessions: `${prefix}panel_sesiones`,
+    sessionsSeen: `${prefix}panel_vistas`,
     wake: `${prefix}aviso`,
     callbacksAside: `${prefix}callbacks_apartados`,
     messagePrefix: `${prefix}mensaje:`,

@@ -1,5 +1,5 @@
 /** `ver ID`: everything about one message, for people and for programs. */
-import { bodyLines } from '../../src/commands/wire-text.ts'
+import { bodyLines } from '../../src/model/wire-text.ts'
 import { attempt, attemptEvent, callbackEvent, message, messageEvent, NOON, state } from '../audit/scenery.ts'
 import { expect, test, type World } from '../support/world.ts'
 import { writeAudit } from './audit-world.ts'

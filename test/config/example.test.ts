@@ -69,7 +69,7 @@ test('a setting that is a secret has a name by which it is hidden', () => {
 test('the values behind «;» are the defaults', () => {
   // Those that are examples of a value, not the default.
   const examples =
-    /^;(?:password|ca|sentinelas|sentinela_maestro|version|cert_file|key_file|cert_pwd|ca_cert|secreto|cabeceras\[\]) =/
+    /^;(?:(?:password|ca|sentinelas|sentinela_maestro|version|cert_file|key_file|cert_pwd|ca_cert|secreto|cabeceras\[\]) =|clave = scrypt)/
   const uncommented = ini
     .split('\n')
     .map((line) => (/^;[a-z_[\]]+ =/.test(line) && !examples.test(line) ? line.slice(1) : line))

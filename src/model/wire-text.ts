@@ -1,6 +1,6 @@
 /** What went over the wire, for people: bodies (text as text, JSON indented, the rest as a hex dump), and the names of the phases. */
 import { isUtf8 } from 'node:buffer'
-import { visible } from '../model/secrets.ts'
+import { visible } from './secrets.ts'
 
 /** Indenting more than this is of no use to anybody. */
 const LARGEST_INDENTED = 1024 * 1024
