@@ -2,8 +2,9 @@
  * Bundles `src/` into `dist/`: the program as one ESM entry and lazy chunks, and `send` once more as a single file with V8's
  * code cache beside it, because it is started over and over.
  */
+import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync } from 'node:fs'
+import { existsSync, realpathSync } from 'node:fs'
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -32,7 +33,7 @@ export async function build() {
     legalComments: 'none',
     loader: { '.lua': 'text' },
   }
-  const define = { __VERSION__: JSON.stringify(version) }
+  const define = { __VERSION__: JSON.stringify(version), __COMMIT__: JSON.stringify(commit()) }
   const program = await bundle({
     ...common,
     write: false,
@@ -77,6 +78,24 @@ export async function build() {
   const cache = cacheFile(sendSource)
   if (!existsSync(cache)) await warm()
   return [...outputFiles.map(({ path }) => path), cache]
+}
+
+/** `git archive` writes the commit here (.gitattributes): a tar ball of the sources has no repository to ask. */
+const ARCHIVED = '$Format:%h$'
+
+/** The commit that is built, for `--version`; with `-dirty` where files differ from it, empty where nobody knows. */
+export function commit() {
+  if (!ARCHIVED.startsWith('$')) return ARCHIVED
+  try {
+    const git = (/** @type {string[]} */ ...args) =>
+      execFileSync('git', ['-C', root, ...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
+    // Unpacked inside another project's repository, that one's commit is not ours.
+    if (realpathSync(git('rev-parse', '--show-toplevel')) !== realpathSync(root)) return ''
+    return git('describe', '--always', '--dirty', '--exclude=*')
+  } catch {
+    // No git, or no repository.
+    return ''
+  }
 }
 
 /**

@@ -33,7 +33,7 @@ class LongestFirst extends BaseSequencer {
 }
 
 export default defineConfig({
-  define: { __VERSION__: JSON.stringify(manifest.version) },
+  define: { __VERSION__: JSON.stringify(manifest.version), __COMMIT__: '""' },
   plugins: [
     {
       name: 'lua-as-text',

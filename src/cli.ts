@@ -25,7 +25,7 @@ export async function main(given: readonly string[], commands: Commands): Promis
   const context = new Context()
   const program = speakSpanish(new Command('resthooks'))
     .description('Mensajes REST entre sistemas SIU: cola en Redis, entrega con reintentos, auditoría en Postgres')
-    .version(__VERSION__, '-V, --version', 'muestra la versión')
+    .version(__COMMIT__ === '' ? __VERSION__ : `${__VERSION__} (${__COMMIT__})`, '-V, --version', 'muestra la versión')
     .exitOverride()
   try {
     if (given.some((word) => word.includes('\uFFFD'))) refuseBrokenBytes(given)

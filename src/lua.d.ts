@@ -5,3 +5,6 @@ declare module '*.lua' {
 
 /** The version of package.json, put in by the build. */
 declare const __VERSION__: string
+
+/** The commit that was built, put in by the build; empty where it was not known. */
+declare const __COMMIT__: string

@@ -2,12 +2,18 @@
  * The program under test: a copy of the build, so that a build during a run of minutes does not change it half-way, and
  * how its processes are started. Whatever the suite starts, ends with it: also on Ctrl-C, also after a failure.
  */
-import { execFileSync } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { type CliOptions, type CliResult, copyProgram, runProgram, spawnProgram, type Worker } from '../support/cli.ts'
+import {
+  type CliOptions,
+  type CliResult,
+  copyProgram,
+  runProgram,
+  spawnProgram,
+  unpackReleaseBefore,
+  type Worker,
+} from '../support/cli.ts'
 
 export interface Program {
   run(args: readonly string[], options?: CliOptions): Promise<CliResult>
@@ -26,13 +32,7 @@ export async function thisRelease(): Promise<Program> {
 /** The release before this one, as it was shipped. */
 export async function releaseBefore(): Promise<Program> {
   const folder = await ownFolder()
-  execFileSync('tar', [
-    '-xzf',
-    fileURLToPath(new URL('../fixtures/resthooks-0.1.0.tar.gz', import.meta.url)),
-    '-C',
-    folder,
-    '--strip-components=1',
-  ])
+  unpackReleaseBefore(folder)
   return programIn(folder)
 }
 

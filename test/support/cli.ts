@@ -1,5 +1,5 @@
 /** Runs the built program as a user does: another process, its own environment, exit code and streams. */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { cp } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -14,6 +14,13 @@ export async function copyProgram(folder: string): Promise<string> {
   for (const part of ['bin', 'dist', 'sql', 'package.json']) {
     await cp(join(ROOT, part), join(folder, part), { recursive: true })
   }
+  return join(folder, 'bin/resthooks')
+}
+
+/** The release before this one, as it was shipped. @returns the path of its executable */
+export function unpackReleaseBefore(folder: string): string {
+  const archive = join(ROOT, 'test/fixtures/resthooks-0.1.0.tar.gz')
+  execFileSync('tar', ['-xzf', archive, '-C', folder, '--strip-components=1'])
   return join(folder, 'bin/resthooks')
 }
 

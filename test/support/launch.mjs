@@ -36,7 +36,7 @@ export async function launch(program, others = []) {
       packages: 'external',
       loader: { '.lua': 'text' },
       sourcemap: 'inline',
-      define: { __VERSION__: '"pruebas"' },
+      define: { __VERSION__: '"pruebas"', __COMMIT__: '""' },
       plugins: [sourceUrl],
     }),
   ])
