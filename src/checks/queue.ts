@@ -1,6 +1,6 @@
 /** What is stuck in the queue: entries nobody understands, listeners nobody serves, audit that does not leave, workers. */
 import type { Config } from '../config/config.ts'
-import { formatSize } from '../config/quantities.ts'
+import { formatSize } from '../model/quantities.ts'
 import { auditGroupExists } from '../queue/audit-stream.ts'
 import { type Backlog, bytesLimit, type Depths, readBacklog, readDepths } from '../queue/depths.ts'
 import { decodeEnvelope } from '../queue/envelope.ts'

@@ -3,7 +3,7 @@
  * away, its role, its memory, its clock.
  */
 import type { Config } from '../config/config.ts'
-import { formatSize } from '../config/quantities.ts'
+import { formatSize } from '../model/quantities.ts'
 import type { Queue } from '../queue/queue.ts'
 import { readServer, type ServerFacts } from '../queue/redis.ts'
 import { aviso, checkClock, error, type Finding, ok } from './finding.ts'

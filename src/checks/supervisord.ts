@@ -6,9 +6,9 @@ import picomatch from 'picomatch'
 import type { WorkersConfig } from '../config/config.ts'
 import { parseIni } from '../config/ini.ts'
 import { Problems } from '../config/problems.ts'
-import { formatDuration } from '../config/quantities.ts'
 import { systemReason } from '../errors.ts'
 import type { Millis } from '../model/message.ts'
+import { formatDuration } from '../model/quantities.ts'
 import { aviso, error, type Finding, ok } from './finding.ts'
 
 /** Where Debian, Red Hat and people put it. */

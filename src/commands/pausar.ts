@@ -1,7 +1,7 @@
 /** `pausar`: holds a listener's queued and new deliveries. */
 import type { Command } from 'commander'
+import { parseInstant, rangeText } from '../model/instant.ts'
 import type { Context } from './context.ts'
-import { parseInstant, rangeText } from './instant.ts'
 import * as print from './print.ts'
 import { selectListeners } from './select.ts'
 

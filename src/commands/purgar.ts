@@ -3,8 +3,8 @@ import type { Command } from 'commander'
 import type { Purged } from '../audit/purge.ts'
 import type { Config } from '../config/config.ts'
 import { UsageError } from '../errors.ts'
+import { parseInstant } from '../model/instant.ts'
 import type { Context } from './context.ts'
-import { parseInstant } from './instant.ts'
 import * as print from './print.ts'
 
 interface Options {

@@ -7,10 +7,10 @@ import type { DeliveryStateName } from '../audit/event.ts'
 import type { DeliveryFilters } from '../audit/queries.ts'
 import type { ListenerConfig } from '../config/config.ts'
 import { UsageError } from '../errors.ts'
+import { parseInstant, rangeText } from '../model/instant.ts'
 import { suggestion } from '../model/nearest.ts'
 import type { Tally } from '../recovery/maintenance.ts'
 import type { Selection } from '../recovery/selection.ts'
-import { parseInstant, rangeText } from './instant.ts'
 import * as print from './print.ts'
 
 /** @throws UsageError when none is named, or one that is not configured */

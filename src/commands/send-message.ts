@@ -169,7 +169,7 @@ export function dueAfter(now: number, delay: Millis): Date {
 
 /** @throws UsageError when the text is not a duration, or one beyond ten years */
 export async function durationOption(option: string, text: string): Promise<number> {
-  const { parseDelay } = await import('../config/quantities.ts')
+  const { parseDelay } = await import('../model/quantities.ts')
   const duration = parseDelay(text)
   if (duration === null) {
     throw new UsageError(`${option} ${text}: no es una duración (500ms, 5s, 10m, 2h, hasta 3650d)`)

@@ -1,8 +1,8 @@
 /** `simular`: when a listener's failing delivery is tried again, and when it is given up. */
 import type { Command } from 'commander'
 import { UsageError } from '../errors.ts'
+import { parseInstant } from '../model/instant.ts'
 import type { Context } from './context.ts'
-import { parseInstant } from './instant.ts'
 import * as print from './print.ts'
 import { requireListener } from './select.ts'
 

@@ -8,7 +8,7 @@ import { isIP } from 'node:net'
 import * as v from 'valibot'
 import { checkHeader } from '../model/http.ts'
 import type { Bytes, Millis } from '../model/message.ts'
-import { formatDuration, formatSize, parseDuration, parseSize } from './quantities.ts'
+import { formatDuration, formatSize, parseDuration, parseSize } from '../model/quantities.ts'
 
 export type Read<T> =
   | { readonly ok: true; readonly value: T }

@@ -12,8 +12,8 @@ import {
   METHODS,
 } from '../model/http.ts'
 import type { Millis } from '../model/message.ts'
+import { formatDuration } from '../model/quantities.ts'
 import { type Kind, kind, list, orEmpty, type Read } from './kinds.ts'
-import { formatDuration } from './quantities.ts'
 
 const trimmed = v.pipe(v.string(), v.trim())
 

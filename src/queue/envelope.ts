@@ -9,8 +9,8 @@
 
 import { isUtf8 } from 'node:buffer'
 import { type ParseError, parse } from 'jsonc-parser'
-import { parseDelay } from '../config/quantities.ts'
 import type { Message, Millis } from '../model/message.ts'
+import { parseDelay } from '../model/quantities.ts'
 import { DATOS, hasControl } from './envelope-write.ts'
 
 /**

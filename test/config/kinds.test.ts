@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { splitArguments } from '../../src/config/listener-kinds.ts'
-import { formatDuration, formatSize, parseDuration, parseSize } from '../../src/config/quantities.ts'
+import { formatDuration, formatSize, parseDuration, parseSize } from '../../src/model/quantities.ts'
 
 test.each([
   ['500ms', 500],

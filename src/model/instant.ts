@@ -1,10 +1,10 @@
 /**
- * Instants as people type them, one grammar for every option that takes one: `hoy`, `ayer`, `2h`, `08:30`, `24/11/2026`,
- * `2026-11-24 10:00`, ISO 8601. Without a zone of their own they are in the machine's.
+ * Instants as people type them, one grammar for every option, field of the page and listing that takes one: `hoy`, `ayer`, `2h`,
+ * `08:30`, `24/11/2026`, `2026-11-24 10:00`, ISO 8601. Without a zone of their own they are in the machine's.
  */
-import { parseDuration } from '../config/quantities.ts'
 import { UsageError } from '../errors.ts'
-import { localTime } from './print.ts'
+import { parseDuration } from './quantities.ts'
+import { localTime } from './words.ts'
 
 const TIME = String.raw`(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,3})\d*)?)?`
 const ZONE = String.raw`\s*(Z|[+-]\d{2}(?::?\d{2})?)?`

@@ -5,7 +5,7 @@
  * is decided here.
  */
 import parse from 'parse-duration'
-import type { Bytes, Millis } from '../model/message.ts'
+import type { Bytes, Millis } from './message.ts'
 
 const DURATION = /^(?:\d{1,15}(?:\.\d{1,6})?|(?:\d{1,15}(?:\.\d{1,6})?\s*(?:ms|s|m|h|d)\s*)+)$/i
 const SIZE = /^(\d{1,15}(?:\.\d{1,6})?)\s*([kmg]?)(?:i?b)?$/i

@@ -1,7 +1,7 @@
 /** `--desde` and `--hasta` as people type them. */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import type { Edge } from '../../src/commands/instant.ts'
-import { parseInstant, rangeText } from '../../src/commands/instant.ts'
+import type { Edge } from '../../src/model/instant.ts'
+import { parseInstant, rangeText } from '../../src/model/instant.ts'
 
 const NOW = new Date('2026-11-24T20:00:00Z')
 const at = (text: string, edge: Edge = 'start') => parseInstant(text, '--desde', edge, NOW).toISOString()
