@@ -338,7 +338,8 @@ export class AuditReader {
   }
 }
 
-function entryOf(streamId: string, fields: readonly Buffer[]): AuditEntry {
+/** One entry of the stream, as XRANGE gives it. */
+export function entryOf(streamId: string, fields: readonly Buffer[]): AuditEntry {
   let size = 0
   for (const field of fields) size += field.length
   try {
