@@ -8,6 +8,7 @@ import { openDatabase, type Scope, type Session } from './database.ts'
 import { type DatabaseHealth, readHealth } from './health.ts'
 import { type DeliveryFilters, type DeliveryListing, listDeliveries, type Place } from './listing.ts'
 import { appliedVersion } from './migrate.ts'
+import { type Overview, type OverviewQuestion, readOverview } from './overview.ts'
 import { rejectedDeliveries } from './rejected.ts'
 import { readDeliveries, readMessages, type StoredDelivery, type StoredMessage } from './stored.ts'
 import { readTimeline, type Timeline } from './timeline.ts'
@@ -24,6 +25,7 @@ import {
 
 export type { DatabaseHealth } from './health.ts'
 export type { DeliveryFilters, DeliveryListing, Place } from './listing.ts'
+export type { Overview } from './overview.ts'
 export type { StoredDelivery, StoredMessage } from './stored.ts'
 export type { AttemptColumns, CallbackColumns, DeliveryColumns, MessageColumns, Timeline } from './timeline.ts'
 export type { MissedFilters, MissedMessage, Owed, Wanted } from './unfinished.ts'
@@ -40,6 +42,8 @@ export interface AuditReader {
   missed(filters: MissedFilters, order?: 'newest' | 'oldest'): AsyncGenerator<MissedMessage>
   /** How many messages without any came since then, ten thousand at most. */
   unheardCount(since: Date): Promise<number>
+  /** What the audit knows of how the project is doing, in one query. */
+  overview(question: OverviewQuestion): Promise<Overview>
   /** What changes from now on, each time it is asked. */
   changes(filters: DeliveryFilters): Promise<ChangeFeed>
   /** Deliveries that did not succeed (yet), by listener and state. */
@@ -130,6 +134,7 @@ export function openAuditReader(config: AuditConfig, scope: Scope): AuditReader 
     schemaVersion: () => ask(appliedVersion),
     tryWrite: () => ask(write, true),
     missed: (filters, order) => readMissed(ask, filters, order),
+    overview: (question) => ask((session) => readOverview(session, question)),
     unheardCount: (since) => ask((session) => countUnheard(session, since)),
     health: async () => {
       const facts = await ask(readHealth)

@@ -113,7 +113,7 @@ export interface MissedMessage {
 const MOST_COUNTED = 10_000
 
 /** Of a message `m`: dispatched, and to nobody. The words of the index `mensaje_sin_listener`. */
-function unheardSql(session: Session): string {
+export function unheardSql(session: Session): string {
   return `m.listeners = 0 AND NOT EXISTS (SELECT FROM ${session.table('entrega')} e WHERE e.mensaje_id = m.id
             AND e.instancia = m.instancia AND e.proyecto = m.proyecto)`
 }

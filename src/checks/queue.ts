@@ -2,10 +2,11 @@
 import type { Config } from '../config/config.ts'
 import { formatSize } from '../model/quantities.ts'
 import { auditGroupExists } from '../queue/audit-stream.ts'
-import { type Backlog, bytesLimit, type Depths, readBacklog, readDepths } from '../queue/depths.ts'
+import { type Backlog, bytesLimit, readBacklog } from '../queue/backlog.ts'
+import { type Depths, readDepths } from '../queue/depths.ts'
 import { decodeEnvelope } from '../queue/envelope.ts'
 import type { Peeked, Queue } from '../queue/queue.ts'
-import { configurationHash, isAlive, otherConfigurations, readWorkers, type WorkerInfo } from '../queue/workers.ts'
+import { configurationHash, isAlive, otherConfigurations, type WorkerInfo } from '../queue/workers.ts'
 import { aviso, error, type Finding, ok } from './finding.ts'
 
 interface QueueFacts {
@@ -25,16 +26,15 @@ interface QueueFacts {
 const INVALID_SHOWN = 5
 
 export async function readQueue(queue: Queue, config: Config, version: string): Promise<QueueFacts> {
-  const [depths, workers, invalid, backlog, group] = await Promise.all([
+  const [depths, invalid, backlog, group] = await Promise.all([
     readDepths(queue, config.listeners.keys()),
-    readWorkers(queue),
     queue.peek(queue.keys.inboxInvalid, 0, INVALID_SHOWN - 1),
     readBacklog(queue),
     auditGroupExists(queue),
   ])
   return {
     depths,
-    workers: workers.filter((worker) => isAlive(worker, depths.fecha.getTime())),
+    workers: depths.workers.filter((worker) => isAlive(worker, depths.fecha.getTime())),
     invalidReasons: invalid.map(whyInvalid),
     groupExists: group,
     backlog,

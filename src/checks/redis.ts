@@ -11,7 +11,7 @@ import { aviso, checkClock, error, type Finding, ok } from './finding.ts'
 /** `INFO`, by field. */
 type RedisInfo = ReadonlyMap<string, string>
 
-interface RedisFacts extends Omit<ServerFacts, 'info'> {
+export interface RedisFacts extends Omit<ServerFacts, 'info'> {
   readonly info: RedisInfo
   readonly sentinels: number
 }

@@ -5,7 +5,7 @@
  */
 import type { Config, ListenerConfig } from '../config/config.ts'
 import { amount, shortTime } from '../model/words.ts'
-import { readBacklog, type StopReason, whyStopped } from '../queue/depths.ts'
+import { readBacklog, type StopReason, whyStopped } from '../queue/backlog.ts'
 import { type Pause, pauses } from '../queue/pauses.ts'
 import type { Queue } from '../queue/queue.ts'
 import {

@@ -28,8 +28,6 @@ export interface Dialing {
   readonly context: () => SecureContext
   /** Last TLS session, to resume. */
   session: Buffer | undefined
-  /** Of the server's certificate as last seen, ms since epoch. */
-  certificateEndsAt?: number
 }
 
 /** What was reached, filled in on the way, so that a failure still tells how far it came. */
@@ -180,12 +178,7 @@ function handshake(tcp: Socket, endpoint: Endpoint, dialing: Dialing, signal: Ab
     socket.on('session', (session) => {
       dialing.session = session
     })
-    const secured = () => {
-      const endsAt = Date.parse(socket.getPeerCertificate().valid_to)
-      if (!Number.isNaN(endsAt)) dialing.certificateEndsAt = endsAt
-      resolve(socket)
-    }
-    settle(socket, 'secureConnect', signal, secured, (error) => {
+    settle(socket, 'secureConnect', signal, resolve, (error) => {
       dialing.session = undefined
       reject(error)
     })

@@ -1,14 +1,17 @@
 /**
- * How full the queue is, what `estado` shows; and how much audit waits for Postgres, and when that is too much: deliveries then
- * stop, before what they leave behind fills Redis. Only reads.
+ * How full the queue is, and what is known of each listener: what `estado`, the page, `verificar` and /metrics show. Only
+ * reads, in two round trips at most, whose cost depends neither on how much waits nor, within reason, on how many listeners
+ * there are.
  */
 import { decodeTime, isValid } from 'ulid'
-import type { AuditConfig } from '../config/config.ts'
-import type { Bytes } from '../model/message.ts'
+import { type Continuity, parseContinuity } from './continuity.ts'
 import { decodeEnvelope } from './envelope.ts'
 import { CALLBACK_LANE, LANE_KINDS, type LaneKeys, SHARED_KINDS } from './keys.ts'
-import { pauses } from './pauses.ts'
-import type { Queue } from './queue.ts'
+import { type Pause, parsePauses } from './pauses.ts'
+import { laneKeyList, type Queue } from './queue.ts'
+import { scriptsOf } from './scripts.ts'
+import { parseSituations, type Situation } from './situation.ts'
+import { parseWorkers, type WorkerInfo } from './workers.ts'
 
 export interface LaneDepth {
   readonly listener: string
@@ -25,6 +28,16 @@ export interface LaneDepth {
   readonly corte: string
 }
 
+/** The same, with all that is known of it. */
+export interface Lane extends LaneDepth {
+  /** Message at the front of the retries: in strict order it holds the others up. */
+  readonly primer_reintento: string | null
+  readonly pausa: Pause | null
+  /** An open breaker lets a trial through then. */
+  readonly corte_hasta: Date | null
+  readonly situacion: Situation | null
+}
+
 interface MistypedKey {
   readonly clave: string
   readonly tipo: string
@@ -39,20 +52,29 @@ export interface Depths {
   readonly en_despacho: number
   readonly demoradas: number
   readonly auditoria_pendiente: number
+  /** Of the oldest event that Postgres has not taken. */
+  readonly auditoria_atraso_ms: number | null
   /** Of the oldest entry of the inbox. */
   readonly mas_antigua_ms: number | null
-  readonly listeners: readonly LaneDepth[]
-  readonly callbacks: LaneDepth
+  readonly listeners: readonly Lane[]
+  readonly callbacks: Lane
   /** Keys that somebody made something else of: nothing that needs them goes on. */
   readonly claves_rotas: readonly MistypedKey[]
   /** Redis time. */
   readonly fecha: Date
+  /** All that are known, dead ones too. */
+  readonly workers: readonly WorkerInfo[]
+  readonly continuidad: Continuity
 }
+
+/** Lanes of one script call: about a millisecond. */
+const LANES_AT_ONCE = 100
 
 /** @param configured names that are listed even when nothing waits for them */
 export async function readDepths(queue: Queue, configured: Iterable<string>): Promise<Depths> {
   const { redis, keys } = queue
-  const [now, inbox, invalid, dispatching, fanOut, delayed, audit, oldest, seen, held, aside] = await Promise.all([
+  const first = [CALLBACK_LANE, ...new Set(configured)]
+  const asked = Promise.all([
     queue.now(),
     orMistyped(redis.llen(keys.inbox), 0),
     orMistyped(redis.llen(keys.inboxInvalid), 0),
@@ -60,45 +82,62 @@ export async function readDepths(queue: Queue, configured: Iterable<string>): Pr
     orMistyped(redis.exists(keys.fanOut), 0),
     orMistyped(redis.zcard(keys.delayed), 0),
     orMistyped(redis.xlen(keys.audit), 0),
+    orMistyped(redis.xrange(keys.audit, '-', '+', 'COUNT', 1), []),
     orMistyped(queue.peek(keys.inbox, -1, -1), []),
     orMistyped(redis.smembers(keys.listeners), []),
-    orMistyped(pauses(queue), new Map()),
+    orMistyped(redis.hgetall(keys.paused), {}),
+    orMistyped(redis.hgetall(keys.situation), {}),
+    orMistyped(redis.hvals(keys.workers), []),
     orMistyped(redis.zcard(keys.callbacksAside), 0),
+    orMistyped(redis.get(keys.continuity), null),
+    redis.exists(keys.fence, keys.listeners),
+    mistypedShared(queue),
   ])
-  const names = [...new Set([...configured, ...seen])].sort()
-  const lane = (name: string) => laneDepth(queue, name, now, held)
-  const [callbacks, ...listeners] = await Promise.all([lane(CALLBACK_LANE), ...names.map(lane)])
+  const [shared, known] = await Promise.all([asked, surveyLanes(queue, first)])
+  const [
+    now,
+    inbox,
+    invalid,
+    dispatching,
+    fanOut,
+    delayed,
+    audit,
+    unwritten,
+    oldest,
+    seen,
+    held,
+    saw,
+    workers,
+    aside,
+    continuity,
+    worked,
+    brokenShared,
+  ] = shared
+  const others = seen.filter((name) => !known.has(name))
+  for (const [name, lane] of await surveyLanes(queue, others)) known.set(name, lane)
+
+  const about = { pauses: parsePauses(held), situations: parseSituations(saw), now }
+  const foreign = await agesOfForeign(queue, [...known.values()], now)
+  const [callbacks, ...listeners] = [
+    CALLBACK_LANE,
+    ...[...known.keys()].filter((name) => name !== CALLBACK_LANE).sort(),
+  ].map((name) => describeLane(name, known.get(name)!, foreign, about))
+  const brokenLanes = [...known].filter(([, { broken }]) => broken).map(([name]) => mistypedOf(queue, name))
   return {
     entrada: inbox,
     entrada_invalida: invalid,
     en_despacho: dispatching + fanOut,
     demoradas: delayed,
     auditoria_pendiente: audit,
+    auditoria_atraso_ms: unwritten[0] ? Math.max(0, now - Number.parseInt(unwritten[0][0], 10)) : null,
     mas_antigua_ms: oldest[0] ? ageOf(oldest[0].raw, now) : null,
     listeners,
     callbacks: { ...callbacks!, en_cola: callbacks!.en_cola + aside },
-    claves_rotas: await mistypedKeys(queue, [CALLBACK_LANE, ...names]),
+    claves_rotas: [...brokenShared, ...(await Promise.all(brokenLanes)).flat()],
     fecha: new Date(now),
+    workers: parseWorkers(workers),
+    continuidad: parseContinuity(continuity, worked > 0),
   }
-}
-
-/** Only reads, so that what is wrong can be shown beside what is not. */
-async function mistypedKeys({ redis, keys }: Queue, names: readonly string[]): Promise<MistypedKey[]> {
-  const all = Object.entries(SHARED_KINDS).map(([name, kind]) => ({
-    clave: keys[name as keyof typeof SHARED_KINDS],
-    kind,
-    listener: null as string | null,
-  }))
-  for (const listener of names) {
-    const of = keys.lane(listener)
-    for (const [name, kind] of Object.entries(LANE_KINDS))
-      all.push({ clave: of[name as keyof LaneKeys], kind, listener })
-  }
-  const types = await Promise.all(all.map(({ clave }) => redis.type(clave)))
-  return all.flatMap(({ clave, kind, listener }, i) => {
-    const tipo = types[i]!
-    return tipo === kind || tipo === 'none' ? [] : [{ clave, tipo, debe_ser: kind, listener }]
-  })
 }
 
 /** What a key of another type holds is nobody's: it is told by `claves_rotas`. */
@@ -109,46 +148,101 @@ function orMistyped<T>(answer: Promise<T>, nothing: T): Promise<T> {
   })
 }
 
-const BREAKER: Readonly<Record<string, string>> = { open: 'abierto', half: 'a prueba', closed: 'no' }
+interface Surveyed {
+  readonly waiting: number
+  readonly inFlight: number
+  readonly retries: number
+  readonly failed: number
+  /** Message at the front of the queue, and of the retries. */
+  readonly head: string
+  readonly firstRetry: string
+  readonly firstDue: number
+  readonly breaker: string
+  readonly breakerUntil: number
+  readonly broken: boolean
+}
 
-async function laneDepth(
-  queue: Queue,
-  name: string,
-  now: number,
-  held: Awaited<ReturnType<typeof pauses>>,
-): Promise<LaneDepth> {
-  const { redis } = queue
-  const lane: LaneKeys = queue.lane(name)
-  const [waiting, front, inFlight, retries, first, failed, head, breaker] = await Promise.all([
-    orMistyped(redis.llen(lane.queue), 0),
-    orMistyped(redis.llen(lane.front), 0),
-    orMistyped(redis.zcard(lane.inFlight), 0),
-    orMistyped(redis.zcard(lane.retries), 0),
-    orMistyped(redis.zrange(lane.retries, '0', '0', 'WITHSCORES'), []),
-    orMistyped(redis.zcard(lane.failed), 0),
-    orMistyped(redis.lindex(lane.queue, 0), null),
-    orMistyped(redis.hget(lane.breaker, 'state'), null),
-  ])
-  const pause = held.get(name)
+const EMPTY: Surveyed = {
+  ...{ waiting: 0, inFlight: 0, retries: 0, failed: 0, head: '', firstRetry: '', firstDue: 0 },
+  ...{ breaker: '', breakerUntil: 0, broken: false },
+}
+
+async function surveyLanes(queue: Queue, names: readonly string[]): Promise<Map<string, Surveyed>> {
+  const parts: (readonly string[])[] = []
+  for (let i = 0; i < names.length; i += LANES_AT_ONCE) parts.push(names.slice(i, i + LANES_AT_ONCE))
+  const answers = await Promise.all(
+    parts.map((part) => {
+      const keys = part.flatMap((name) => laneKeyList(queue.lane(name)))
+      return scriptsOf(queue.redis).survey(keys.length, ...keys) as Promise<(readonly (number | Buffer)[])[]>
+    }),
+  )
+  const found = answers.flat()
+  return new Map(names.map((name, at) => [name, surveyed(found[at]!)]))
+}
+
+function surveyed(answer: readonly (number | Buffer)[]): Surveyed {
+  if (answer.length === 0) return EMPTY
+  const [queue, front, inFlight, retries, failed] = answer as number[]
+  const [head, firstRetry, firstDue, breaker, breakerUntil, wrong] = answer.slice(5).map(String)
   return {
-    listener: name,
-    en_cola: waiting + front,
-    en_curso: inFlight,
-    reintentos: retries,
-    proximo_reintento: first[1] ? new Date(Number(first[1])) : null,
-    fallidas: failed,
-    mas_antigua_ms: head ? await ageOfMessage(queue, head, now) : null,
-    pausado:
-      !pause || (pause.until && pause.until.getTime() <= now) ? 'no' : (pause.until?.toISOString() ?? pause.reason),
-    corte: BREAKER[breaker ?? 'closed'] ?? 'no',
+    waiting: queue! + front!,
+    inFlight: inFlight!,
+    retries: retries!,
+    failed: failed!,
+    head: head!,
+    firstRetry: firstRetry!,
+    firstDue: Number(firstDue),
+    breaker: breaker!,
+    breakerUntil: Number(breakerUntil),
+    broken: wrong !== '',
   }
 }
 
-async function ageOfMessage(queue: Queue, id: string, now: number): Promise<number | null> {
-  // Our own ids tell their time; a foreign one's message does.
-  if (isValid(id)) return Math.max(0, now - decodeTime(id))
-  const raw = await queue.redis.getBuffer(queue.keys.messagePrefix + id)
-  return raw ? ageOf(raw, now) : null
+const BREAKER: Readonly<Record<string, string>> = { open: 'abierto', half: 'a prueba', closed: 'no' }
+
+function describeLane(
+  name: string,
+  lane: Surveyed,
+  foreign: ReadonlyMap<string, number | null>,
+  about: { pauses: ReadonlyMap<string, Pause>; situations: ReadonlyMap<string, Situation>; now: number },
+): Lane {
+  const { now } = about
+  const held = about.pauses.get(name)
+  const pausa = held && !(held.until && held.until.getTime() <= now) ? held : null
+  const { waiting, inFlight, retries, failed, head, firstRetry, firstDue, breaker, breakerUntil } = lane
+  return {
+    listener: name,
+    en_cola: waiting,
+    en_curso: inFlight,
+    reintentos: retries,
+    proximo_reintento: firstDue ? new Date(firstDue) : null,
+    fallidas: failed,
+    mas_antigua_ms: head ? (ageOfOwn(head, now) ?? foreign.get(head) ?? null) : null,
+    pausado: pausa === null ? 'no' : (pausa.until?.toISOString() ?? pausa.reason),
+    corte: BREAKER[breaker] ?? 'no',
+    primer_reintento: firstRetry || null,
+    pausa,
+    corte_hasta: breaker === 'open' && breakerUntil ? new Date(breakerUntil) : null,
+    situacion: about.situations.get(name) ?? null,
+  }
+}
+
+/** Our own ids tell their time. */
+function ageOfOwn(id: string, now: number): number | null {
+  return isValid(id) ? Math.max(0, now - decodeTime(id)) : null
+}
+
+/** Of those with another id the message tells it. */
+async function agesOfForeign(
+  queue: Queue,
+  lanes: readonly Surveyed[],
+  now: number,
+): Promise<Map<string, number | null>> {
+  const ids = lanes.map(({ head }) => head).filter((id) => id !== '' && !isValid(id))
+  const raws = await Promise.all(
+    ids.map((id) => orMistyped(queue.redis.getBuffer(queue.keys.messagePrefix + id), null)),
+  )
+  return new Map(ids.map((id, at) => [id, raws[at] ? ageOf(raws[at], now) : null]))
 }
 
 /** Null where the entry does not tell when it was made or taken. */
@@ -164,64 +258,34 @@ function ageOf(raw: Buffer, now: number): number | null {
 
 const UNKNOWN = new Date(Number.NaN)
 
-export interface Backlog {
-  /** Events that wait. */
-  readonly events: number
-  /** What they take of Redis's memory, and what all of it takes; null: Redis does not let this user ask. */
-  readonly bytes: Bytes | null
-  readonly used: Bytes | null
-  /** 0: no limit, or none that this user may know. */
-  readonly maxMemory: Bytes
+function mistypedShared(queue: Queue): Promise<MistypedKey[]> {
+  const kinds = Object.entries(SHARED_KINDS) as [keyof typeof SHARED_KINDS, string][]
+  return mistyped(
+    queue,
+    kinds.map(([name, kind]) => [queue.keys[name], kind]),
+    null,
+  )
 }
 
-export type StopReason = 'max_pendientes' | 'max_pendientes_bytes' | 'memoria'
-
-/** Half of a smaller memory would be no room at all. */
-const LEAST_ROOM: Bytes = 1024 ** 2
-/** Once stopped, this share of a limit is waited for: one event more or less is no reason to start and stop. */
-const ENOUGH = 0.9
-
-export async function readBacklog({ redis, keys }: Queue): Promise<Backlog> {
-  const [events, bytes, memory] = await Promise.all([
-    redis.xlen(keys.audit),
-    allowed(redis.memory('USAGE', keys.audit) as Promise<number | null>),
-    allowed(redis.info('memory')),
-  ])
-  const field = (name: string) => Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(memory ?? '')?.[1] ?? Number.NaN)
-  const [used, maxMemory] = [field('used_memory'), field('maxmemory')]
-  return { events, bytes, used: Number.isNaN(used) ? null : used, maxMemory: maxMemory || 0 }
+function mistypedOf(queue: Queue, listener: string): Promise<MistypedKey[]> {
+  const of = queue.lane(listener)
+  const kinds = Object.entries(LANE_KINDS) as [keyof LaneKeys, string][]
+  return mistyped(
+    queue,
+    kinds.map(([name, kind]) => [of[name], kind]),
+    listener,
+  )
 }
 
-/** `max_pendientes_bytes`, or half of what Redis may take; 0: no limit. */
-export function bytesLimit({ maxPendingBytes }: Pick<AuditConfig, 'maxPendingBytes'>, maxMemory: Bytes): Bytes {
-  if (maxPendingBytes > 0) return maxPendingBytes
-  return maxMemory > 0 ? Math.max(LEAST_ROOM, Math.floor(maxMemory / 2)) : 0
-}
-
-/**
- * Why no more is taken, null: it is. With full memory workers go on, as that is what frees it; not so while Postgres is away
- * and each delivery leaves more behind than it took.
- * @param stopped nothing is taken at present
- */
-export function whyStopped(
-  { events, bytes, used, maxMemory }: Backlog,
-  limits: Pick<AuditConfig, 'maxPending' | 'maxPendingBytes'>,
-  { away, stopped }: { away: boolean; stopped: boolean },
-): StopReason | null {
-  const beyond = (value: number | null, limit: number) =>
-    limit > 0 && value !== null && value > limit * (stopped ? ENOUGH : 1)
-  if (events === 0) return null
-  if (beyond(events, limits.maxPending)) return 'max_pendientes'
-  if (beyond(bytes, bytesLimit(limits, maxMemory))) return 'max_pendientes_bytes'
-  return away && beyond(used, maxMemory) ? 'memoria' : null
-}
-
-/** Null where the user of this connection may not ask. */
-async function allowed<T>(answer: Promise<T>): Promise<T | null> {
-  try {
-    return await answer
-  } catch (error) {
-    if (/^NOPERM|unknown command/.test((error as Error).message)) return null
-    throw error
-  }
+/** Only reads, so that what is wrong can be shown beside what is not. */
+async function mistyped(
+  { redis }: Queue,
+  keys: readonly (readonly [string, string])[],
+  listener: string | null,
+): Promise<MistypedKey[]> {
+  const types = await Promise.all(keys.map(([key]) => redis.type(key)))
+  return keys.flatMap(([clave, debe_ser], i) => {
+    const tipo = types[i]!
+    return tipo === debe_ser || tipo === 'none' ? [] : [{ clave, tipo, debe_ser, listener }]
+  })
 }

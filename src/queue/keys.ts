@@ -48,12 +48,14 @@ export interface Keys {
   readonly audit: string
   /** HASH worker → its last sign of life (JSON). */
   readonly workers: string
+  /** HASH listener → what is remembered of it (JSON): newest success, newest failure and since when, its breaker's cause. */
+  readonly situation: string
+  /** STRING (JSON): since when Redis holds all that it should; made by workers, gone where Redis lost its data. */
+  readonly continuity: string
   /** Who holds the maintenance lock (JSON), with a life of its own: `recuperar`, `reenviar` and `descartar` take turns. */
   readonly maintenance: string
   /** Which worker did the last night's purge, for less than a day. */
   readonly purge: string
-  /** When the last purge of the audit ended well, ms since epoch. */
-  readonly purged: string
   /** HASH hash of a session's id → who it is (JSON), of the panel. */
   readonly sessions: string
   /** ZSET hash of a session's id → when it was last used, ms. */
@@ -86,9 +88,10 @@ export const SHARED_KINDS = {
   callbacksAside: 'zset',
   audit: 'stream',
   workers: 'hash',
+  situation: 'hash',
+  continuity: 'string',
   maintenance: 'string',
   purge: 'string',
-  purged: 'string',
   sessions: 'hash',
   sessionsSeen: 'zset',
 } as const satisfies Partial<Record<keyof Keys, Kind>>
@@ -127,9 +130,10 @@ export function keysOf(instancia: string, proyecto: string): Keys {
     paused: `${prefix}pausas`,
     audit: `${prefix}auditoria`,
     workers: `${prefix}workers`,
+    situation: `${prefix}situacion`,
+    continuity: `${prefix}continuidad`,
     maintenance: `${prefix}mantenimiento`,
     purge: `${prefix}purga`,
-    purged: `${prefix}purga_hecha`,
     sessions: `${prefix}panel_sesiones`,
     sessionsSeen: `${prefix}panel_vistas`,
     wake: `${prefix}aviso`,

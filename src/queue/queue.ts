@@ -327,7 +327,17 @@ export class Queue {
   }
 }
 
-function laneKeyList({ queue, inFlight, deliveries, retries, failed, breaker, rate, front }: LaneKeys): string[] {
+/** A lane's keys in the order in which the scripts take them. */
+export function laneKeyList({
+  queue,
+  inFlight,
+  deliveries,
+  retries,
+  failed,
+  breaker,
+  rate,
+  front,
+}: LaneKeys): string[] {
   return [queue, inFlight, deliveries, retries, failed, breaker, rate, front]
 }
 

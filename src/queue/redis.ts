@@ -114,17 +114,21 @@ export interface ServerFacts {
 }
 
 export async function readServer(redis: Redis): Promise<ServerFacts> {
-  const before = Date.now()
-  const [seconds, micros] = await redis.time()
-  const here = (before + Date.now()) / 2
-  return {
-    info: await redis.info(),
-    fsync: await redis.config('GET', 'appendfsync').then(
+  const [skew, info, fsync] = await Promise.all([
+    readSkew(redis),
+    redis.info(),
+    redis.config('GET', 'appendfsync').then(
       (answer) => (answer as string[])[1] ?? null,
       () => null,
     ),
-    skew: Number(seconds) * 1000 + Number(micros) / 1000 - here,
-  }
+  ])
+  return { info, fsync, skew }
+}
+
+async function readSkew(redis: Redis): Promise<number> {
+  const before = Date.now()
+  const [seconds, micros] = await redis.time()
+  return Number(seconds) * 1000 + Number(micros) / 1000 - (before + Date.now()) / 2
 }
 
 /** Why a connection is away: its commands say no more than that it is. */

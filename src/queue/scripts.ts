@@ -11,7 +11,6 @@ import discard from './lua/discard.lua'
 import dispatch from './lua/dispatch.lua'
 import enqueueOnce from './lua/enqueue-once.lua'
 import forgetConsumer from './lua/forget-consumer.lua'
-import gauge from './lua/gauge.lua'
 import heartbeat from './lua/heartbeat.lua'
 import hold from './lua/hold.lua'
 import join from './lua/join.lua'
@@ -19,10 +18,12 @@ import look from './lua/look.lua'
 import peek from './lua/peek.lua'
 import pour from './lua/pour.lua'
 import release from './lua/release.lua'
+import remember from './lua/remember.lua'
 import renew from './lua/renew.lua'
 import restore from './lua/restore.lua'
 import settle from './lua/settle.lua'
 import sift from './lua/sift.lua'
+import survey from './lua/survey.lua'
 import take from './lua/take.lua'
 
 type Argument = string | number | Buffer
@@ -40,7 +41,6 @@ const SOURCES = {
   acknowledge,
   heartbeat,
   forgetConsumer,
-  gauge,
   hold,
   join,
   look,
@@ -50,6 +50,8 @@ const SOURCES = {
   sift,
   peek,
   pour,
+  remember,
+  survey,
 }
 
 export type Scripts = Readonly<Record<keyof typeof SOURCES, Script>>

@@ -6,7 +6,8 @@ import { AUDIT_GROUP } from './audit-stream.ts'
 import type { Queue } from './queue.ts'
 import { scriptsOf } from './scripts.ts'
 
-/** Without a heartbeat for this long a worker counts as dead. */
+/** Without a heartbeat for this long a worker counts as late, and as dead. */
+const LATE_AFTER: Millis = 7_000
 const DEAD_AFTER: Millis = 15_000
 /** And is forgotten after this. */
 const FORGET_AFTER: Millis = 3_600_000
@@ -29,6 +30,10 @@ export interface WorkerInfo extends LoadedConfig {
   /** Redis time of the last heartbeat, ms since epoch. */
   readonly visto: number
   readonly en_curso: number
+  /** The same by listener, the most first; a version before this one does not say. */
+  readonly en_curso_por?: Readonly<Record<string, number>>
+  /** Audit entries of dead workers that are this one's now, and when the last came, ms since epoch. */
+  readonly heredado?: { readonly filas: number; readonly cuando: number } | null
 }
 
 interface HeartbeatAnswer {
@@ -42,11 +47,19 @@ interface HeartbeatAnswer {
   readonly differing: readonly WorkerInfo[]
 }
 
-/** Gives a sign of life, and forgets those who have given none for an hour. */
-export async function writeHeartbeat(queue: Queue, own: Omit<WorkerInfo, 'visto'>): Promise<HeartbeatAnswer> {
-  const { workers, audit } = queue.keys
-  const args = [workers, audit, own.worker, JSON.stringify(own), AUDIT_GROUP]
-  const answer = await scriptsOf(queue.redis).heartbeat(2, ...args)
+/**
+ * Gives a sign of life, and forgets those who have given none for an hour.
+ * @param again this worker has given one before
+ */
+export async function writeHeartbeat(
+  queue: Queue,
+  own: Omit<WorkerInfo, 'visto'>,
+  again: boolean,
+): Promise<HeartbeatAnswer> {
+  const { workers, audit, continuity, fence, listeners } = queue.keys
+  const keys = [workers, audit, continuity, fence, listeners]
+  const args = [own.worker, JSON.stringify(own), AUDIT_GROUP, again ? 1 : 0]
+  const answer = await scriptsOf(queue.redis).heartbeat(keys.length, ...keys, ...args)
   const [now, readers, flat] = answer as [number, Buffer[], Buffer[]]
   const known = parseWorkers(flat.filter((_, i) => i % 2 === 1).map(String))
   const forgotten = known.filter(({ visto }) => now - visto > FORGET_AFTER).map(({ worker }) => worker)
@@ -64,6 +77,11 @@ export async function writeHeartbeat(queue: Queue, own: Omit<WorkerInfo, 'visto'
 /** @param now Redis time */
 export function isAlive({ visto }: Pick<WorkerInfo, 'visto'>, now: number): boolean {
   return now - visto <= DEAD_AFTER
+}
+
+/** It lives, and should have given a sign of life by now. @param now Redis time */
+export function isLate({ visto }: Pick<WorkerInfo, 'visto'>, now: number): boolean {
+  return now - visto > LATE_AFTER && now - visto <= DEAD_AFTER
 }
 
 /** Every worker that is known, dead ones too. */
@@ -103,7 +121,8 @@ export function configurationHash({ active, defaultStrategy, listeners }: Config
   return scryptSync(JSON.stringify([active, defaultStrategy, sorted]), 'resthooks', 8).toString('hex')
 }
 
-function parseWorkers(texts: readonly string[]): WorkerInfo[] {
+/** @param texts signs of life as they are in Redis */
+export function parseWorkers(texts: readonly string[]): WorkerInfo[] {
   return texts.flatMap((text) => {
     try {
       const info = JSON.parse(text) as WorkerInfo | null

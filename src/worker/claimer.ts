@@ -65,6 +65,13 @@ export class Claimer extends Loop {
     return next
   }
 
+  /** What runs by lane, the fullest first; of very many lanes those. */
+  runningBy(): Readonly<Record<string, number>> {
+    const busy = [...this.lanes.values()].filter(({ running }) => running > 0)
+    const fullest = busy.sort((a, b) => b.running - a.running).slice(0, LANES_AT_ONCE)
+    return Object.fromEntries(fullest.map(({ spec, running }) => [spec.name, running]))
+  }
+
   /**
    * One claim for the lanes that have a free slot and may have work, the longest unserved first.
    *

@@ -4,6 +4,7 @@ import type { LoadedConfig } from '../queue/workers.ts'
 import type { Logger } from './log.ts'
 import type { Metrics } from './metrics.ts'
 import type { BrokenLanes, Outage } from './outage.ts'
+import type { Sightings } from './sightings.ts'
 
 export interface WorkerContext {
   /** `host:pid:random`: who made an attempt, and whose audit entries are whose. */
@@ -20,6 +21,10 @@ export interface WorkerContext {
   loaded(): LoadedConfig
   /** Requests and callbacks under way. */
   inFlight(): number
+  /** The same by lane, the fullest first. */
+  inFlightBy(): Readonly<Record<string, number>>
+  /** What is seen of the listeners. */
+  readonly sightings: Sightings
   /** Where attempts are counted; undefined: nobody asks. */
   metrics(): Metrics | undefined
   /** Redis's clock, ms since epoch, as far as it is known here. */

@@ -5,7 +5,7 @@
 import { hostname } from 'node:os'
 import type { Millis } from '../model/message.ts'
 import { AuditReader } from '../queue/audit-stream.ts'
-import { type Backlog, bytesLimit, readBacklog, type StopReason, whyStopped } from '../queue/depths.ts'
+import { type Backlog, bytesLimit, readBacklog, type StopReason, whyStopped } from '../queue/backlog.ts'
 import type { Queue } from '../queue/queue.ts'
 import { redisTrouble } from '../queue/redis.ts'
 import { forgetWorkers, type WorkerInfo, writeHeartbeat } from '../queue/workers.ts'
@@ -35,6 +35,9 @@ export class Heartbeat {
   readonly #events: HeartbeatEvents
   readonly #startedAt = Date.now()
   readonly #woken = new Signal()
+  /** A heartbeat of this worker arrived. */
+  #beaten = false
+  #inherited: WorkerInfo['heredado'] = null
   #toldBlind = false
   /** Workers with another configuration, as of the last heartbeat, and those that were told of. */
   #differing = ''
@@ -48,6 +51,7 @@ export class Heartbeat {
     this.#queue = queue
     this.#context = context
     this.#events = events
+    context.sightings.whenUrgent(() => void this.#tellSightings())
   }
 
   /** Resolves after the first heartbeat and the first look at the audit. */
@@ -70,10 +74,16 @@ export class Heartbeat {
 
   async #tick(): Promise<void> {
     try {
-      const { now, alive, deadReaders, differing } = await writeHeartbeat(this.#queue, this.#description())
+      const { now, alive, deadReaders, differing } = await writeHeartbeat(
+        this.#queue,
+        this.#description(),
+        this.#beaten,
+      )
+      this.#beaten = true
       this.#events.clock(now)
       if (deadReaders) await this.#inherit(alive)
       this.#watchConfigurations(differing)
+      await this.#context.sightings.tell(this.#queue)
       this.#context.redisOutage.worked(this)
     } catch (error) {
       this.#context.redisOutage.failed(redisTrouble(error, this.#context.config().redis), this)
@@ -81,8 +91,17 @@ export class Heartbeat {
     if (!this.#stopped) this.#timer = setTimeout(() => void this.#tick(), HEARTBEAT_MS)
   }
 
-  /** Takes this worker off the list. */
+  async #tellSightings(): Promise<void> {
+    try {
+      await this.#context.sightings.tell(this.#queue)
+    } catch {
+      // With the next heartbeat, which tells what is wrong with Redis.
+    }
+  }
+
+  /** Tells what was seen last, and takes this worker off the list. */
   async sayGoodbye(): Promise<void> {
+    await this.#tellSightings()
     await forgetWorkers(this.#queue, [this.#context.worker])
   }
 
@@ -92,8 +111,10 @@ export class Heartbeat {
       host: hostname(),
       pid: process.pid,
       version: this.#context.version,
-      desde: this.#startedAt,
+      desde: Math.round(this.#startedAt + this.#context.now() - Date.now()),
       en_curso: this.#context.inFlight(),
+      en_curso_por: this.#context.inFlightBy(),
+      heredado: this.#inherited ?? null,
       ...this.#context.loaded(),
     }
   }
@@ -121,7 +142,9 @@ export class Heartbeat {
       this.#events.inherited()
       throw error
     })
-    if (taken > 0) this.#events.inherited()
+    if (taken === 0) return
+    this.#inherited = { filas: (this.#inherited?.filas ?? 0) + taken, cuando: Math.round(this.#context.now()) }
+    this.#events.inherited()
   }
 
   /** One that was seen at two heartbeats: while a new configuration is put in force everywhere, workers differ for a moment. */

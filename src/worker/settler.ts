@@ -95,6 +95,7 @@ export class Settler {
       const applied = await this.#queue.settle(batch, (lane, change) => {
         const cause = batch.findLast((each) => each.lane.name === lane && each.health === 'ko')
         logBreaker(this.#context.log, lane, change, cause?.reason ?? '')
+        if (change !== 'reopened') this.#context.sightings.breaker(lane, change === 'opened')
       })
       batch.forEach((settlement, i) => {
         const result = applied[i]

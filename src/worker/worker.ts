@@ -31,8 +31,8 @@ import { startNightlyPurge } from './nightly-purge.ts'
 import { BrokenLanes, EXHAUSTED, Outage } from './outage.ts'
 import { Settler } from './settler.ts'
 import { shutDown, untilQuiet, type WorkerParts } from './shutdown.ts'
+import { Sightings } from './sightings.ts'
 import { StatusServer } from './status-server.ts'
-import { Watchdog } from './watchdog.ts'
 
 interface WorkerOptions {
   readonly config: Config
@@ -53,7 +53,6 @@ export class Worker {
   readonly #connections: Connections
   readonly #parts: WorkerParts
   readonly #poller: Poller
-  readonly #watchdog: Watchdog
   readonly #status: StatusServer
   #config: Config
   #loaded: LoadedConfig
@@ -76,6 +75,11 @@ export class Worker {
       config: () => this.#config,
       loaded: () => this.#loaded,
       inFlight: () => this.#parts.leases.size,
+      inFlightBy: () => this.#parts.claimer.runningBy(),
+      sightings: new Sightings(
+        () => context.now(),
+        (text) => this.#config.secrets.hide(text),
+      ),
       metrics: () => this.#status.metrics,
       now: () => Date.now() + this.#clockOffset,
     }
@@ -110,18 +114,8 @@ export class Worker {
       ...events,
       seen: (what) => this.#seen(what),
     })
-    const loops = () => {
-      const now = performance.now()
-      return { dispatch: now - dispatcher.turnedAt, claim: now - claimer.turnedAt, poll: now - this.#poller.turnedAt }
-    }
-    const able = () => ({
-      open: claimer.open,
-      freeSlots: this.#config.workers.concurrency - claimer.running,
-      lanes: claimer.lanes,
-    })
-    this.#watchdog = new Watchdog(queue, context, able, loops)
-    const observed = { watchdog: this.#watchdog, loops, isStopping: () => this.#stopping }
-    this.#status = new StatusServer(context, observed)
+    const loopAge = () => performance.now() - Math.min(dispatcher.turnedAt, claimer.turnedAt)
+    this.#status = new StatusServer(queue, context, loopAge)
     claimer.lanes.set(CALLBACK_LANE, new Lane(new CallbackExecutor(context)))
     for (const listener of this.#config.listeners.values()) this.#openLane(listener)
   }
@@ -167,7 +161,6 @@ export class Worker {
       try {
         await shutDown(this.#parts, once)
       } finally {
-        this.#watchdog.stop()
         await this.#status.close()
         await this.#disconnect()
         log.info({}, 'worker detenido')
@@ -214,8 +207,8 @@ export class Worker {
       if (!sameSettings(before.listeners.get(listener.name), listener)) this.#openLane(listener)
     }
     if (connectsOtherwise) this.#connections.change(before.redis, config.redis, this.#options.log)
-    // The server asks Redis and Postgres with connections of its own.
-    const served = ({ workers, redis, audit }: Config) => [workers.metrics, workers.metrics && [redis, audit]]
+    // The server asks Postgres for /salud, with a connection of its own.
+    const served = ({ workers, audit }: Config) => [workers.metrics, workers.metrics && audit]
     if (!this.#options.once && !sameSettings(served(before), served(config))) void this.#status.open()
     audit.configure()
     this.#setOpen()

@@ -25,28 +25,27 @@ test('counts what waits, what is retried and what failed, and names the workers 
   for (const name of ['caido', 'terco', 'lento']) expect(plain.stdout).toContain(name)
 })
 
-test('says what it does not know, and forgets a listener that is gone and holds nothing', async ({ world }) => {
+test('a listener that is gone and holds nothing is forgotten; without Postgres the rest is shown, and the code is 4', async ({
+  world,
+}) => {
   await world.createSchema()
   await world.listener(() => ({ status: 200 }), { nombre: 'actual', eventos: 'a' })
   // Names that ever had a delivery: one that is out of the file and has nothing left, one that has.
   await world.redis.sadd(world.keys.listeners, 'breve', 'debe')
   await world.redis.rpush(world.keys.lane('debe').queue, '01M8BSYY317RCX9E4FH99V2VBT')
-  // As the PHP recipe does: neither an id nor an instant of its own.
-  await world.push('{"evento":"a","datos":1}')
-  const { stdout } = await world.cli(['estado'])
-  expect(stdout).toContain('no dice desde cuándo')
-  expect(stdout).not.toContain('hace 0 ms')
+  const { stdout } = await world.cli(['estado', '--todos'])
+  expect(stdout).toMatch(
+    /^MAL · 1 listener y 1 cosa más piden atención · espera 1 entrega · Redis y auditoría coinciden$/m,
+  )
+  expect(stdout).toMatch(/! debe +ya no está en resthooks.ini/)
   expect(stdout).toContain('actual')
-  expect(stdout).toContain('debe')
   expect(stdout).not.toContain('breve')
-  expect(stdout).toMatch(/^Postgres +ok$/m)
-  await world.cli(['pausar', 'actual', '--hasta', '2099-01-02'])
-  expect((await world.cli(['estado'])).stdout).toMatch(/ hasta 2099-01-03 00:00:00\.000 [+-]\d\d:\d\d +no$/m)
+  expect(stdout).toMatch(/^ Postgres +\d+ ms, auditoría al día$/m)
 
   const away = await world.cli(['estado'], { env: { REST_HOOKS_DB_PORT: String(await freePort()) } })
   expect(away.code).toBe(4)
-  expect(away.stdout).toMatch(/^entrada +1/m)
-  expect(away.stdout).toMatch(/^Postgres +Auditoría en Postgres 127/m)
+  expect(away.stdout).toMatch(/^MAL · .* · Postgres no responde$/m)
+  expect(away.stdout).toMatch(/✘ Postgres +Auditoría en Postgres \(?127/)
 })
 
 test('--vigilar outlives a restart of Redis', async ({ world }) => {
@@ -58,10 +57,10 @@ test('--vigilar outlives a restart of Redis', async ({ world }) => {
   const watching = spawnProgram(process.execPath, [BIN, 'estado', '--vigilar'], { env: world.environment })
   onTestFinished(() => watching.kill('SIGKILL'))
   const shows = (text: string) => watching.output.split(text).length - 1
-  await until(() => shows('workers vivos') > 0)
+  await until(() => shows('MAL · ') > 0)
   await redis.kill()
   await until(() => shows('Se sigue intentando') > 0)
-  const before = shows('workers vivos')
+  const before = shows('MAL · ')
   await redis.start()
-  await until(() => shows('workers vivos') > before)
+  await until(() => shows('MAL · ') > before)
 })

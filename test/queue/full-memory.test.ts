@@ -2,7 +2,7 @@ import { connect, createServer } from 'node:net'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, inject } from 'vitest'
 import { AuditReader } from '../../src/queue/audit-stream.ts'
-import { readBacklog, whyStopped } from '../../src/queue/depths.ts'
+import { readBacklog, whyStopped } from '../../src/queue/backlog.ts'
 import { dispatch, take } from '../../src/queue/inbox.ts'
 import { Queue } from '../../src/queue/queue.ts'
 import { writeHeartbeat } from '../../src/queue/workers.ts'
@@ -76,7 +76,7 @@ test('workers are alive, and take over the audit of the dead, so that it can be 
   await new AuditReader(queue, 'muerto').fresh(10)
   const own = { worker: 'vivo', host: 'h', pid: 1, version: '1', desde: Date.now(), en_curso: 0 }
   await full(async () => {
-    const { alive } = await writeHeartbeat(queue, own)
+    const { alive } = await writeHeartbeat(queue, own, false)
     expect([...alive]).toEqual(['vivo'])
     const reader = new AuditReader(queue, 'vivo')
     expect(await reader.inherit(alive)).toBe(1)

@@ -7,6 +7,7 @@ import { Queue } from '../../../src/queue/queue.ts'
 import type { WorkerContext } from '../../../src/worker/context.ts'
 import { Dispatcher } from '../../../src/worker/dispatcher.ts'
 import { BrokenLanes, Outage } from '../../../src/worker/outage.ts'
+import { Sightings } from '../../../src/worker/sightings.ts'
 import { until } from '../../support/until.ts'
 import { oneListener } from '../contenders.ts'
 import { Installation } from '../installation.ts'
@@ -121,6 +122,8 @@ export async function addWaiting(bench: Bench, installation: Installation, count
     config: () => config,
     loaded: () => ({}),
     inFlight: () => 0,
+    inFlightBy: () => ({}),
+    sightings: new Sightings(Date.now, String),
     metrics: () => undefined,
     now: () => Date.now(),
   }

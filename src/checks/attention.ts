@@ -1,0 +1,286 @@
+/**
+ * How the project is doing: a verdict, what needs attention with its cause, and the figures beside it. The one place where
+ * that is gathered and judged; `estado`, `estado --comprobar`, the page and `ver` say what this says.
+ *
+ * Redis is asked in two round trips at most, whatever waits there; Postgres in one query.
+ */
+import type { AuditReader, Overview } from '../audit/queries.ts'
+import type { Config } from '../config/config.ts'
+import { ResthooksError, Unavailable } from '../errors.ts'
+import { amount, count } from '../model/words.ts'
+import { readBacklog } from '../queue/backlog.ts'
+import { type Depths, type Lane, readDepths } from '../queue/depths.ts'
+import type { Queue } from '../queue/queue.ts'
+import { isAlive, isLate, otherConfigurations, type WorkerInfo } from '../queue/workers.ts'
+import { healthyOf, listenerProblem, type Problem } from './listener-problem.ts'
+import { checkRedis, type RedisFacts, readRedis } from './redis.ts'
+import { shortName, systemProblems, UNHEARD_DAYS, waitingIn } from './system-problems.ts'
+
+export type { Problem, Severity } from './listener-problem.ts'
+
+export type Verdict = 'bien' | 'atencion' | 'mal'
+
+/** What `estado --json` prints, and the page shows. */
+export interface Attention extends Omit<Depths, 'listeners' | 'workers'> {
+  /** Of this document. */
+  readonly formato: 2
+  readonly version: string
+  readonly instancia: string
+  readonly proyecto: string
+  readonly resthooks_activo: boolean
+  readonly veredicto: Verdict
+  /** The most urgent first. */
+  readonly problemas: readonly Problem[]
+  /** Active listeners that neither wait nor fail. */
+  readonly al_dia: readonly string[]
+  /** Deliveries and messages that are not done. */
+  readonly esperan: number
+  /** Deliveries that the audit knows as unfinished and Redis does not hold; null: that is not known. */
+  readonly faltan: number | null
+  /** `ok`, or why it could not be asked. */
+  readonly postgres: string
+  /** What its answer took. */
+  readonly postgres_ms: number | null
+  /** Messages of the last days that no listener got; null: the audit could not be asked. */
+  readonly sin_listener: number | null
+  readonly auditoria_rechazada: number | null
+  readonly redis: RedisState
+  readonly workers: readonly WorkerState[]
+  readonly listeners: readonly ListenerState[]
+}
+
+export interface RedisState {
+  readonly memoria: number
+  /** 0: no limit of its own. */
+  readonly memoria_maxima: number
+  readonly memoria_maquina: number
+  /** `everysec`, `always`, `no`; null: not allowed to ask. */
+  readonly appendfsync: string | null
+  readonly aof: boolean
+}
+
+export interface ListenerState extends Lane {
+  /** It is active in the files at hand. */
+  readonly configurado: boolean
+}
+
+export interface WorkerState extends Omit<WorkerInfo, 'desde' | 'visto' | 'heredado'> {
+  /** `host:pid` */
+  readonly nombre: string
+  readonly vivo: boolean
+  readonly estado: 'vivo' | 'atrasado' | 'muerto'
+  readonly desde: Date
+  readonly visto: Date
+  /** Its configuration is another than that of most. */
+  readonly distinta: boolean
+  readonly heredado: { readonly filas: number; readonly cuando: Date } | null
+}
+
+interface Sources {
+  readonly config: Config
+  readonly queue: Queue
+  readonly audit: () => Promise<AuditReader>
+  /** Of this program. */
+  readonly version: string
+}
+
+export interface Answer {
+  readonly attention: Attention
+  /** What kept Postgres from being asked. */
+  readonly trouble: ResthooksError | null
+}
+
+/** @throws whatever Redis answers */
+export async function readAttention({ config, queue, audit, version }: Sources): Promise<Answer> {
+  const early = audit()
+  early.catch(() => {})
+  const [depths, backlog, server] = await Promise.all([
+    readDepths(queue, config.listeners.keys()),
+    readBacklog(queue),
+    readRedis(queue, config),
+  ])
+  const answer = await readAudit(early, depths)
+  const missing = answer.overview === null ? null : await missingIn(queue, config, depths, answer.overview)
+  return { attention: judge({ config, depths, backlog, server, version, missing, ...answer }), trouble: answer.trouble }
+}
+
+interface AuditAnswer {
+  readonly overview: Overview | null
+  readonly trouble: ResthooksError | null
+  readonly took: number | null
+}
+
+const AUDIT_PATIENCE_MS = 3_000
+/** Counting more than these would cost more than it tells. */
+const MOST_COMPARED = 200_000
+
+async function readAudit(opening: Promise<AuditReader>, depths: Depths): Promise<AuditAnswer> {
+  const late = new Promise<never>((_, reject) => {
+    const error = new Unavailable(`Postgres no respondió en ${AUDIT_PATIENCE_MS / 1000} s: vea «resthooks verificar».`)
+    setTimeout(reject, AUDIT_PATIENCE_MS, error).unref()
+  })
+  const { continuidad, fecha } = depths
+  const question = {
+    unheardSince: new Date(fecha.getTime() - UNHEARD_DAYS * 86_400_000),
+    unfinishedBefore: continuidad.kind === 'lost' && continuidad.since !== null ? new Date(continuidad.since) : null,
+    mostUnfinished: held(depths) > MOST_COMPARED ? 0 : MOST_COMPARED * 5,
+  }
+  const began = performance.now()
+  try {
+    const overview = await Promise.race([opening.then((reader) => reader.overview(question)), late])
+    return { overview, trouble: null, took: Math.round(performance.now() - began) }
+  } catch (error) {
+    if (!(error instanceof ResthooksError)) throw error
+    return { overview: null, trouble: error, took: null }
+  }
+}
+
+/** Deliveries that Redis holds. */
+function held({ listeners }: Depths): number {
+  return listeners.reduce((sum, { en_cola, en_curso, reintentos }) => sum + en_cola + en_curso + reintentos, 0)
+}
+
+/**
+ * How many unfinished deliveries of the audit Redis does not hold. Where Redis lost all that it had at a known time, those of the
+ * time before; else the difference, but for what moves: what Postgres has not been told yet, and what came in between.
+ */
+async function missingIn(
+  queue: Queue,
+  config: Config,
+  before: Depths,
+  { unfinished }: Overview,
+): Promise<number | null> {
+  if (before.continuidad.kind === 'lost' && before.continuidad.since !== null) return unfinished
+  if (held(before) > MOST_COMPARED) return null
+  if (unfinished <= held(before)) return 0
+  const after = await readDepths(queue, config.listeners.keys())
+  const moving = Math.abs(held(after) - held(before)) + after.auditoria_pendiente + before.auditoria_pendiente
+  const missing = unfinished - Math.max(held(before), held(after))
+  return missing > moving + before.en_despacho + after.en_despacho ? missing : 0
+}
+
+interface Facts extends AuditAnswer {
+  readonly config: Config
+  readonly depths: Depths
+  readonly backlog: Awaited<ReturnType<typeof readBacklog>>
+  readonly server: RedisFacts
+  readonly version: string
+  readonly missing: number | null
+}
+
+/** Pure. */
+function judge({ config, depths, backlog, server, version, missing, overview, trouble, took }: Facts): Attention {
+  const now = depths.fecha.getTime()
+  const { listeners, workers, ...rest } = depths
+  const broken = new Map(depths.claves_rotas.map((key) => [key.listener, key]))
+  const ofListeners = listeners.flatMap((lane) => {
+    return listenerProblem(lane, config.listeners.get(lane.listener), now, broken.get(lane.listener)) ?? []
+  })
+  const system = systemProblems({
+    ...{ config, depths, backlog, overview, missing, now },
+    redis: checkRedis(server),
+    trouble: trouble?.message ?? null,
+  })
+  const problemas = [...system, ...ofListeners].sort((a, b) => urgency(b) - urgency(a))
+  const shown = listeners
+    .map((lane) => ({ ...lane, configurado: config.listeners.get(lane.listener)?.active === true }))
+    // One that was taken out of the file is shown for as long as it holds something.
+    .filter((lane) => config.listeners.has(lane.listener) || holds(lane))
+  return {
+    formato: 2,
+    version,
+    instancia: config.instancia,
+    proyecto: config.proyecto,
+    resthooks_activo: config.active,
+    veredicto: verdictOf(problemas),
+    problemas,
+    al_dia: healthyOf(listeners, ofListeners, config),
+    esperan: waitingIn(depths),
+    faltan: missing,
+    postgres: trouble?.message ?? 'ok',
+    postgres_ms: took,
+    sin_listener: overview?.unheard.reduce((sum, { cantidad }) => sum + cantidad, 0) ?? null,
+    auditoria_rechazada: overview?.rejected ?? null,
+    redis: redisState(server),
+    ...rest,
+    workers: workerStates(workers, now),
+    listeners: shown,
+  }
+}
+
+const URGENCY: Readonly<Record<Problem['gravedad'], number>> = { mal: 2, atencion: 1, nota: 0 }
+
+/** What is everybody's comes before what is one listener's. */
+function urgency({ gravedad, listener }: Problem): number {
+  return URGENCY[gravedad] * 2 + (listener === null ? 1 : 0)
+}
+
+export function verdictOf(problems: readonly Problem[]): Verdict {
+  if (problems.some(({ gravedad }) => gravedad === 'mal')) return 'mal'
+  return problems.some(({ gravedad }) => gravedad === 'atencion') ? 'atencion' : 'bien'
+}
+
+function holds({ en_cola, en_curso, reintentos, fallidas }: Lane): boolean {
+  return en_cola + en_curso + reintentos + fallidas > 0
+}
+
+function redisState({ info, fsync }: RedisFacts): RedisState {
+  const figure = (name: string) => Number(info.get(name) ?? 0)
+  return {
+    memoria: figure('used_memory'),
+    memoria_maxima: figure('maxmemory'),
+    memoria_maquina: figure('total_system_memory'),
+    appendfsync: fsync,
+    aof: info.get('aof_enabled') === '1',
+  }
+}
+
+function workerStates(workers: readonly WorkerInfo[], now: number): WorkerState[] {
+  const alive = workers.filter((worker) => isAlive(worker, now))
+  // Of two halves that differ, the larger one is taken to be right.
+  const strangers = alive.filter((worker) => otherConfigurations(alive, worker).length * 2 > alive.length)
+  const oldest = [...alive].sort((a, b) => a.desde - b.desde)[0]
+  const unlike = strangers.length > 0 || !oldest ? strangers : otherConfigurations(alive, oldest)
+  return workers
+    .map((worker) => ({
+      ...worker,
+      nombre: shortName(worker),
+      vivo: isAlive(worker, now),
+      estado: !isAlive(worker, now)
+        ? ('muerto' as const)
+        : isLate(worker, now)
+          ? ('atrasado' as const)
+          : ('vivo' as const),
+      desde: new Date(worker.desde),
+      visto: new Date(worker.visto),
+      distinta: unlike.includes(worker),
+      heredado: worker.heredado ? { filas: worker.heredado.filas, cuando: new Date(worker.heredado.cuando) } : null,
+    }))
+    .sort((a, b) => a.nombre.localeCompare(b.nombre))
+}
+
+const WORDS: Readonly<Record<Verdict, string>> = { bien: 'BIEN', atencion: 'ATENCIÓN', mal: 'MAL' }
+
+/** `MAL · 6 listeners piden atención · esperan 67.535 entregas · Redis y auditoría coinciden` */
+export function summaryOf({ veredicto, problemas, esperan, faltan, postgres }: Attention): string {
+  const listeners = new Set(problemas.flatMap(({ listener }) => listener ?? [])).size
+  const others = problemas.filter(({ listener, gravedad }) => listener === null && gravedad !== 'nota').length
+  const asks = [
+    ...(listeners > 0 ? [`${count(listeners, 'listener', 'listeners')}`] : []),
+    ...(others > 0 ? [`${count(others, 'cosa más', 'cosas más')}`] : []),
+  ].join(' y ')
+  const agree =
+    faltan === null
+      ? postgres === 'ok'
+        ? 'Redis y auditoría sin comparar'
+        : 'Postgres no responde'
+      : faltan > 0
+        ? `faltan ${amount(faltan)}: resthooks recuperar`
+        : 'Redis y auditoría coinciden'
+  return [
+    WORDS[veredicto],
+    asks === '' ? 'nada pide atención' : `${asks} ${listeners + others === 1 ? 'pide' : 'piden'} atención`,
+    esperan === 0 ? 'no espera nada' : esperan === 1 ? 'espera 1 entrega' : `esperan ${amount(esperan)} entregas`,
+    agree,
+  ].join(' · ')
+}
