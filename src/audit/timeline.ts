@@ -1,6 +1,13 @@
 /** One message with everything that happened to it: what `ver` and the panel show. */
 import type { Session } from './database.ts'
-import type { DeliveryStateName } from './event.ts'
+import type {
+  AttemptEvent,
+  AuditEvent,
+  CallbackEvent,
+  DeliveryState,
+  DeliveryStateName,
+  MessageEvent,
+} from './event.ts'
 
 /** A row of `mensaje`, as it was sent. */
 export interface MessageColumns {
@@ -121,4 +128,134 @@ export async function readTimeline(session: Session, id: string) {
   const message = kept ? asSent(kept) : null
   const timeline: Timeline = { message, deliveries, attempts, callbacks }
   return message || deliveries.length || attempts.length || callbacks.length ? timeline : null
+}
+
+/**
+ * The same with what Postgres does not know yet. Pure.
+ * @param known  null: Postgres knows nothing of it, or could not be asked
+ * @param events of this message, in order, as they wait in the stream
+ */
+export function withPending(
+  known: Timeline | null,
+  events: readonly AuditEvent[],
+  owner: Pick<MessageColumns, 'instancia' | 'proyecto'>,
+): Timeline | null {
+  if (events.length === 0) return known
+  let message = known?.message ?? null
+  const deliveries = new Map(known?.deliveries.map((delivery) => [delivery.listener, delivery]))
+  const attempts = new Map(known?.attempts.map((attempt) => [`${attempt.id} ${attempt.pedido}`, attempt]))
+  const callbacks = new Map(known?.callbacks.map((callback) => [`${callback.id} ${callback.intento}`, callback]))
+  for (const event of events) {
+    switch (event.type) {
+      case 'message':
+        if (message === null || message.listeners === null || message.recibido.getTime() < event.receivedAt)
+          message = pendingMessage(event, owner)
+        for (const listener of event.listeners ?? []) {
+          const before = deliveries.get(listener)
+          if (before && before.creado.getTime() >= event.at) continue
+          const state = { messageId: event.message.id, listener, state: 'pendiente', attempts: 0 } as const
+          deliveries.set(listener, pendingDelivery({ ...state, nextAttemptAt: null, reason: null }, event.at, before))
+        }
+        break
+      case 'attempt':
+        if (event.replaces !== null) attempts.delete(`${event.replaces} 1`)
+        attempts.set(`${event.attempt.id} ${event.attempt.request}`, pendingAttempt(event))
+        if (event.state) put(event.state, event.at)
+        break
+      case 'state':
+        put(event.state, event.at)
+        break
+      case 'callback':
+        callbacks.set(`${event.callback.id} ${event.callback.attempt}`, pendingCallback(event))
+    }
+  }
+  function put(state: DeliveryState, at: number) {
+    const before = deliveries.get(state.listener)
+    if (!before || before.actualizado.getTime() <= at)
+      deliveries.set(state.listener, pendingDelivery(state, at, before))
+  }
+  return {
+    message,
+    deliveries: [...deliveries.values()],
+    attempts: [...attempts.values()].sort((a, b) => a.inicio.getTime() - b.inicio.getTime() || a.pedido - b.pedido),
+    callbacks: [...callbacks.values()],
+  }
+}
+
+function pendingMessage(
+  { message, receivedAt, listeners, keepBody }: MessageEvent,
+  owner: Pick<MessageColumns, 'instancia' | 'proyecto'>,
+): MessageColumns {
+  return {
+    ...owner,
+    id: message.id,
+    evento: message.event,
+    metodo: message.method,
+    ruta: message.path,
+    cabeceras: message.headers,
+    tipo_contenido: message.contentType,
+    cuerpo: keepBody ? message.body : null,
+    clave: message.key,
+    origen: message.origin,
+    listeners: listeners?.length ?? null,
+    creado: message.createdAt,
+    recibido: new Date(receivedAt),
+    no_antes_de: message.notBefore,
+    solo_listener: message.onlyListener,
+    profundidad: message.depth,
+  }
+}
+
+function pendingDelivery(
+  { listener, state, attempts, nextAttemptAt, reason }: Omit<DeliveryState, 'version'>,
+  at: number,
+  before: DeliveryColumns | undefined,
+): DeliveryColumns {
+  return {
+    listener,
+    estado: state,
+    intentos: attempts,
+    proximo_intento: nextAttemptAt === null ? null : new Date(nextAttemptAt),
+    motivo: reason,
+    creado: before?.creado ?? new Date(at),
+    actualizado: new Date(at),
+  }
+}
+
+function pendingAttempt({ attempt }: AttemptEvent): AttemptColumns {
+  return {
+    id: attempt.id,
+    listener: attempt.listener,
+    numero: attempt.number,
+    pedido: attempt.request,
+    inicio: new Date(attempt.startedAt),
+    duracion_ms: attempt.durationMs,
+    fases: attempt.phases,
+    metodo: attempt.method,
+    url: attempt.url,
+    ip: attempt.ip,
+    pedido_cabeceras: attempt.requestHeaders,
+    http_estado: attempt.status,
+    respuesta_cabeceras: attempt.responseHeaders,
+    respuesta_cuerpo: attempt.responseBody,
+    respuesta_truncada: attempt.responseTruncated,
+    error: attempt.error,
+    error_detalle: attempt.errorDetail,
+    resultado: attempt.result,
+    proximo_intento: attempt.nextAttemptAt === null ? null : new Date(attempt.nextAttemptAt),
+    worker: attempt.worker,
+  }
+}
+
+function pendingCallback({ callback, at }: CallbackEvent): CallbackColumns {
+  return {
+    id: callback.id,
+    listener: callback.listener,
+    tipo: callback.type,
+    destino: callback.target,
+    intento: callback.attempt,
+    resultado: callback.result,
+    detalle: callback.detail,
+    fecha: new Date(at),
+  }
 }

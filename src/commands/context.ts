@@ -1,6 +1,6 @@
 /**
  * What a command may ask for: the configuration, the queue, the audit reader. Each is opened when first asked for, so
- * that `send` never loads Postgres and `ver` never loads Redis, and all are closed when the command ends.
+ * that `send` never loads Postgres and `ver` loads Redis only for what has not ended, and all are closed when the command ends.
  */
 import type { Command } from 'commander'
 import type { AuditBackend } from '../audit/backend.ts'

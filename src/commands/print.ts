@@ -130,13 +130,28 @@ export function isInteractive(): boolean {
   return process.stdout.isTTY === true && !process.env.NO_COLOR
 }
 
-/** Columns that a screen or a page has: of the terminal, else `COLUMNS`, else what fits an e-mail. */
+const [DEFAULT_WIDTH, NARROWEST] = [100, 40]
+
+/** How many characters a line of a screen may have: the terminal's, `COLUMNS` where there is none, else a hundred. */
 export function width(): number {
-  const told = process.stdout.columns || Number(process.env.COLUMNS)
-  return Number.isInteger(told) && told > 0 ? Math.max(40, told) : DEFAULT_WIDTH
+  const asked = process.stdout.columns ?? Number(process.env.COLUMNS)
+  return asked > 0 ? Math.max(NARROWEST, asked) : DEFAULT_WIDTH
 }
 
-const DEFAULT_WIDTH = 100
+/** Lines of at most so many characters, broken at blanks where there are any. @param text what was cleaned (`oneLine`) */
+export function wrap(text: string, most: number): string[] {
+  const lines: string[] = []
+  let line = ''
+  for (let word of text.split(' ')) {
+    if (line !== '' && line.length + 1 + word.length > most) {
+      lines.push(line)
+      line = ''
+    }
+    for (; word.length > most; word = word.slice(most)) lines.push(word.slice(0, most))
+    line = line === '' ? word : `${line} ${word}`
+  }
+  return line === '' && lines.length > 0 ? lines : [...lines, line]
+}
 
 /**
  * Rows as a table whose columns are keys of the rows. Nothing is cut: the lines are as wide as their content.

@@ -27,12 +27,13 @@ export function purgar(program: Command, context: Context): void {
       const before = limitOf(config, options.antesDe)
       const simulate = options.simulacro === true
       const queue = await context.queue()
-      const [{ purge }, { forgetOldFailures }] = await Promise.all([
+      const [{ purge }, { forgetOldFailures, notePurge }] = await Promise.all([
         import('../audit/purge.ts'),
         import('../queue/maintenance.ts'),
       ])
       const purged = await purge(config.audit, config, { before, simulate })
       const fallidas = await forgetOldFailures(queue, config.listeners.keys(), before, simulate)
+      if (!simulate) await notePurge(queue)
       if (options.json) print.json({ simulacro: simulate, antes_de: before, ...purged, fallidas_en_redis: fallidas })
       else await show(purged, fallidas, before, simulate)
     })

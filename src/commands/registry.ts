@@ -2,6 +2,7 @@
 import type { Commands } from '../cli.ts'
 
 export const COMMANDS: Commands = {
+  iniciar: async () => (await import('./iniciar.ts')).iniciar,
   'crear-base': async () => (await import('./crear-base.ts')).crearBase,
   'iniciar-workers': async () => (await import('./iniciar-workers.ts')).iniciarWorkers,
   send: async () => (await import('./send.ts')).send,

@@ -142,7 +142,7 @@ export const WORKERS = {
     'metrics',
     is.listenAddress,
     null,
-    'servidor:puerto de /metrics y /salud (127.0.0.1:9464); vacío = no se publican',
+    'servidor:puerto de /metrics, /salud y /listo (127.0.0.1:9464); vacío = no se publican',
   ),
   nivel: row(
     'level',

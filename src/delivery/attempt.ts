@@ -86,6 +86,11 @@ export class Deliverer {
     }
   }
 
+  /** Of the listener's certificate, ms since epoch; undefined: none was seen yet. */
+  get certificateEndsAt(): number | undefined {
+    return this.#dialing.certificateEndsAt
+  }
+
   /** Closes idle sockets now and the busy ones at their end. */
   async close(): Promise<void> {
     await Promise.all([this.#own.close(), ...[...this.#others].map((sockets) => sockets.close())])

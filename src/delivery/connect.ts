@@ -28,6 +28,8 @@ export interface Dialing {
   readonly context: () => SecureContext
   /** Last TLS session, to resume. */
   session: Buffer | undefined
+  /** Of the server's certificate as last seen, ms since epoch. */
+  certificateEndsAt?: number
 }
 
 /** What was reached, filled in on the way, so that a failure still tells how far it came. */
@@ -178,7 +180,12 @@ function handshake(tcp: Socket, endpoint: Endpoint, dialing: Dialing, signal: Ab
     socket.on('session', (session) => {
       dialing.session = session
     })
-    settle(socket, 'secureConnect', signal, resolve, (error) => {
+    const secured = () => {
+      const endsAt = Date.parse(socket.getPeerCertificate().valid_to)
+      if (!Number.isNaN(endsAt)) dialing.certificateEndsAt = endsAt
+      resolve(socket)
+    }
+    settle(socket, 'secureConnect', signal, secured, (error) => {
       dialing.session = undefined
       reject(error)
     })

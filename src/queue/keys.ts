@@ -56,6 +56,8 @@ export interface Keys {
   readonly maintenance: string
   /** Which worker did the last night's purge, for less than a day. */
   readonly purge: string
+  /** When the last purge of the audit ended well, ms since epoch. */
+  readonly purged: string
   /** HASH hash of a session's id → who it is (JSON), of the panel. */
   readonly sessions: string
   /** ZSET hash of a session's id → when it was last used, ms. */
@@ -92,6 +94,7 @@ export const SHARED_KINDS = {
   continuity: 'string',
   maintenance: 'string',
   purge: 'string',
+  purged: 'string',
   sessions: 'hash',
   sessionsSeen: 'zset',
 } as const satisfies Partial<Record<keyof Keys, Kind>>
@@ -134,6 +137,7 @@ export function keysOf(instancia: string, proyecto: string): Keys {
     continuity: `${prefix}continuidad`,
     maintenance: `${prefix}mantenimiento`,
     purge: `${prefix}purga`,
+    purged: `${prefix}purga_hecha`,
     sessions: `${prefix}panel_sesiones`,
     sessionsSeen: `${prefix}panel_vistas`,
     wake: `${prefix}aviso`,

@@ -330,6 +330,11 @@ export async function takePurge({ redis, keys }: Queue, worker: string, seconds:
   return (await redis.set(keys.purge, worker, 'EX', seconds, 'NX')) === 'OK'
 }
 
+/** A purge has ended well: for whoever watches that there is one. */
+export async function notePurge(queue: Queue): Promise<void> {
+  await queue.redis.set(queue.keys.purged, await queue.now())
+}
+
 /**
  * Forgets the failed deliveries, which Redis keeps for `estado` alone, of before `before`: they go with the audit's own rows.
  * @param simulate count only

@@ -11,6 +11,7 @@ import discard from './lua/discard.lua'
 import dispatch from './lua/dispatch.lua'
 import enqueueOnce from './lua/enqueue-once.lua'
 import forgetConsumer from './lua/forget-consumer.lua'
+import gauge from './lua/gauge.lua'
 import heartbeat from './lua/heartbeat.lua'
 import hold from './lua/hold.lua'
 import join from './lua/join.lua'
@@ -41,6 +42,7 @@ const SOURCES = {
   acknowledge,
   heartbeat,
   forgetConsumer,
+  gauge,
   hold,
   join,
   look,

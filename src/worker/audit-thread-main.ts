@@ -53,6 +53,7 @@ const writer = new AuditWriter(new AuditReader(queue, worker), current, {
   // The deliveries' own connection may do well while this one does not.
   redisOutage: new Outage(log, 'Redis (para la auditoría)'),
   asleep: () => tell({ kind: 'asleep' }),
+  wrote: (rows) => tell({ kind: 'wrote', rows }),
   away: (away) => tell({ kind: 'backend', away }),
 })
 

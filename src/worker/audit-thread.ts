@@ -34,6 +34,7 @@ export type ToThread =
 
 export type FromThread =
   | { readonly kind: 'asleep' }
+  | { readonly kind: 'wrote'; readonly rows: number }
   | { readonly kind: 'backend'; readonly away: boolean }
   /** Postgres refuses the credentials. */
   | { readonly kind: 'refused' }
@@ -69,6 +70,7 @@ export class AuditThread {
     const thread = new Thread(join(packageRoot(), 'dist', 'audit-thread.js'), { workerData: this.#data() })
     thread.on('message', (message: FromThread) => {
       if (message.kind === 'asleep') this.#asleep = true
+      if (message.kind === 'wrote') this.#context.metrics()?.audited(message.rows)
       if (message.kind === 'refused') this.#refused()
       if (message.kind !== 'backend') return
       this.away = message.away

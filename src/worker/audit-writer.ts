@@ -31,6 +31,8 @@ export interface AuditWriterOptions {
   readonly redisOutage: Outage
   /** Called before each sleep: from now on it is worth its cost to wake it. */
   readonly asleep: () => void
+  /** The backend has taken so many. */
+  readonly wrote: (rows: number) => void
   /** Called when the backend goes away, and when it is back. */
   readonly away: (away: boolean) => void
 }
@@ -150,6 +152,7 @@ export class AuditWriter {
     if (strange.length > 0) await this.#backend.setAside(strange)
     this.worked()
     this.wrote = true
+    this.#options.wrote(events.length)
     if (strange.length > 0) {
       this.#options.log.error(
         { cantidad: strange.length, primera: strange[0]!.streamId, motivo: strange[0]!.why },

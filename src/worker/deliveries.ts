@@ -27,16 +27,6 @@ export class DeliveryExecutor implements Executor {
 
   async execute(claimed: Claimed, signal: StopSignal): Promise<Settlement> {
     const startedAt = performance.now()
-    const settlement = await this.#attempt(claimed, signal)
-    this.#context.metrics()?.attempt(this.#listener.name, settlement.verdict, performance.now() - startedAt)
-    return settlement
-  }
-
-  close(): Promise<void> {
-    return this.#deliverer.close()
-  }
-
-  async #attempt(claimed: Claimed, signal: StopSignal): Promise<Settlement> {
     const number = claimed.number + 1
     // The audit's times are Redis's: this machine's clock may say something else.
     const toRedisTime = this.#context.now() - Date.now()
@@ -69,7 +59,19 @@ export class DeliveryExecutor implements Executor {
     if (result.outcome.kind === 'unable') {
       await waitForDescriptors(this.#context.descriptors, result.outcome.reason, signal)
     } else this.#context.descriptors.worked()
-    return this.#settlement(claimed, number, message, result, signal.aborted, toRedisTime)
+    const settlement = this.#settlement(claimed, number, message, result, signal.aborted, toRedisTime)
+    this.#context.metrics()?.attempted(this.#listener.name, {
+      verdict: settlement.verdict,
+      duration: performance.now() - startedAt,
+      last: result.requests.at(-1),
+      age: this.#context.now() - bornAt(message),
+      certificateEndsAt: this.#deliverer.certificateEndsAt,
+    })
+    return settlement
+  }
+
+  close(): Promise<void> {
+    return this.#deliverer.close()
   }
 
   #settlement(
@@ -134,13 +136,11 @@ export class DeliveryExecutor implements Executor {
 
   #verdict(claimed: Claimed, message: Message, outcome: Outcome): { verdict: Verdict; delay: number; reason: string } {
     const now = this.#context.now()
-    // A message that was held back on purpose starts to age when it is due.
-    const born = Math.max(message.createdAt.getTime(), message.notBefore?.getTime() ?? 0)
     const decision = decide(
       outcome,
       claimed.made + 1,
       this.#listener.strategy,
-      born,
+      bornAt(message),
       now,
       Math.random,
       claimed.number + 1,
@@ -158,6 +158,11 @@ export class DeliveryExecutor implements Executor {
         }
     }
   }
+}
+
+/** A message that was held back on purpose starts to age when it is due. */
+function bornAt({ createdAt, notBefore }: Message): number {
+  return Math.max(createdAt.getTime(), notBefore?.getTime() ?? 0)
 }
 
 const RESULTS: Readonly<Record<Verdict, AttemptRecord['result']>> = {

@@ -66,7 +66,8 @@ export class Dispatcher extends Loop<DispatchEvents> {
     if (taken.fence === 0)
       return { moved: 0, more: taken.tooLarge > 0 && taken.left > 0, nextAt: taken.nextAt, now: taken.now }
 
-    const items = taken.envelopes.map((raw) => this.#decide(raw, taken, listeners))
+    const first = { count: 0 }
+    const items = taken.envelopes.map((raw) => this.#decide(raw, taken, listeners, first))
     const answering = dispatch(this.#queue, taken, items)
     this.events.sent(listeners)
     const answer = await answering
@@ -90,6 +91,7 @@ export class Dispatcher extends Loop<DispatchEvents> {
         'mensajes con el id de otro que aún se entrega: están en entrada_invalida',
       )
     }
+    this.context.metrics()?.accepted(Math.max(0, first.count - answer.duplicates - unexpected))
     return {
       // More steps than envelopes: what another dispatcher had left was handed out.
       moved: Math.max(items.length, answer.steps),
@@ -111,9 +113,11 @@ export class Dispatcher extends Loop<DispatchEvents> {
     if (!pass.more) await this.sleep(pass.nextAt, SOONEST, LONGEST_SLEEP)
   }
 
-  #decide(raw: Buffer, taken: Taken, reached: Set<string>): DispatchItem {
+  /** @param first counts those that were not taken before, to wait for their `demora` */
+  #decide(raw: Buffer, taken: Taken, reached: Set<string>, first: { count: number }): DispatchItem {
     try {
       const { message, delay, receivedAt } = decodeEnvelope(raw, newId, new Date(taken.now))
+      if (receivedAt === null) first.count += 1
       const received = receivedAt ?? taken.now
       const notBefore = message.notBefore?.getTime() ?? (delay === null ? null : taken.now + delay)
       if (notBefore !== null && notBefore > taken.now) {

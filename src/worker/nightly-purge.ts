@@ -4,7 +4,7 @@
  */
 import { purge } from '../audit/purge.ts'
 import type { Millis } from '../model/message.ts'
-import { forgetOldFailures, takePurge } from '../queue/maintenance.ts'
+import { forgetOldFailures, notePurge, takePurge } from '../queue/maintenance.ts'
 import type { Queue } from '../queue/queue.ts'
 import type { WorkerContext } from './context.ts'
 
@@ -47,6 +47,7 @@ async function purgeIfNight(queue: Queue, context: WorkerContext, signal: AbortS
     const before = new Date(now.getTime() - audit.retention)
     const purged = await purge(audit, { instancia, proyecto }, { before, simulate: false, signal })
     const failures = await forgetOldFailures(queue, listeners.keys(), before, false)
+    await notePurge(queue)
     context.log.info({ antes_de: before, ...purged, fallidas_en_redis: failures }, 'purga nocturna hecha')
   } catch (error) {
     if (signal.aborted) return

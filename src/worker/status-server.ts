@@ -1,6 +1,7 @@
 /**
- * The worker's own small HTTP server, where `metricas` says: /metrics for Prometheus, /salud for load balancers, Nagios and
- * people. It serves nothing but figures, and its trouble never touches a delivery.
+ * The worker's own small HTTP server, where `metricas` says: /metrics for Prometheus; /salud (alive) and /listo (can work) for
+ * containers, load balancers and people. It serves nothing but figures, with connections of its own to Redis and Postgres, and
+ * its trouble never touches a delivery.
  */
 import { createServer, type Server, type ServerResponse } from 'node:http'
 import { isIP } from 'node:net'
@@ -9,20 +10,30 @@ import { openAuditReader } from '../audit/queries.ts'
 import type { Config } from '../config/config.ts'
 import { systemReason } from '../errors.ts'
 import type { Millis } from '../model/message.ts'
-import type { Queue } from '../queue/queue.ts'
-import { ping } from '../queue/redis.ts'
+import { tryRedisWrite } from '../queue/gauges.ts'
+import { Queue } from '../queue/queue.ts'
+import { connectForever, redisTrouble } from '../queue/redis.ts'
+import { untilReady } from './connections.ts'
 import type { WorkerContext } from './context.ts'
 import type { Metrics } from './metrics.ts'
 import { atMost } from './waiting.ts'
+import type { Watchdog } from './watchdog.ts'
 
+/** Of /salud: whether it is alive. Restarting the worker helps one that is not, and nothing else. */
 interface Health {
   readonly estado: 'ok' | 'mal'
   readonly worker: string
   readonly version: string
-  readonly redis: Part
-  readonly postgres: Part
-  /** The worker's own loops; `hace_ms`: since the slower one last turned. */
+  /** The worker's own loops, and its watchdog; `hace_ms`: since the slowest one last turned. */
   readonly ciclo: Part & { readonly hace_ms: number }
+}
+
+/** Of /listo: whether it can work. */
+interface Readiness extends Health {
+  readonly redis: Part
+  readonly configuracion: Part
+  /** Only told: without Postgres deliveries go on, and their audit waits. */
+  readonly postgres: Part
 }
 
 interface Part {
@@ -43,15 +54,21 @@ const LIMITS = {
 const FOREIGN = `Ese nombre no es de este servidor: pregunte por su dirección IP, por ${hostname()} o por el de «metricas».\n`
 /** Several workers on one machine (`procesos`, supervisord's `numprocs`) have one setting: each takes the next free port. */
 const NEIGHBOURS = 63
-/** Of Redis and of Postgres, when they are asked for /salud. */
+/** Of Redis and of Postgres, when they are asked for /listo. */
 const PATIENCE_MS: Millis = 3_000
-/** A loop that waits for Redis turns at least this often. */
-const STILL_MS: Millis = 30_000
+const PATHS = 'Hay /metrics, /salud (vive) y /listo (puede trabajar).\n'
+
+/** What is told of the worker besides its configuration. */
+interface Observed {
+  readonly watchdog: Watchdog
+  /** ms since each of its loops last turned. */
+  loops(): Readonly<Record<string, Millis>>
+  isStopping(): boolean
+}
 
 export class StatusServer {
-  readonly #queue: Queue
   readonly #context: WorkerContext
-  readonly #loopAge: () => Millis
+  readonly #observed: Observed
   /** What counts the attempts, once something is published. */
   metrics: Metrics | undefined
   #close: (() => Promise<void>) | undefined
@@ -59,11 +76,9 @@ export class StatusServer {
   /** One change at a time. */
   #changing: Promise<void> = Promise.resolve()
 
-  /** @param loopAge ms since both of the worker's loops have turned */
-  constructor(queue: Queue, context: WorkerContext, loopAge: () => Millis) {
-    this.#queue = queue
+  constructor(context: WorkerContext, observed: Observed) {
     this.#context = context
-    this.#loopAge = loopAge
+    this.#observed = observed
   }
 
   /** Where the configuration in force says, and nowhere when it says nothing. A port that is taken stops no delivery. */
@@ -92,65 +107,116 @@ export class StatusServer {
 
   /** @throws when no port can be had */
   async #serve(where: Where): Promise<void> {
-    const { audit, instancia, proyecto } = this.#context.config()
-    this.metrics ??= (await import('./metrics.ts')).createMetrics(this.#context.version)
+    const { redis, audit, instancia, proyecto } = this.#context.config()
+    const build = { version: this.#context.version, commit: __COMMIT__ }
+    this.metrics ??= (await import('./metrics.ts')).createMetrics(build, () => this.#context.config().listeners)
     const queries = openAuditReader(audit, { instancia, proyecto })
+    const queue = new Queue(
+      connectForever(redis, () => {}, 'metricas'),
+      instancia,
+      proyecto,
+    )
+    const connected = untilReady(queue.redis)
+    const asked: Asked = { queue, connected, tryPostgres: () => queries.tryWrite() }
     const server = createServer(LIMITS, (request, response) => {
       const path = request.url?.split('?')[0]
       if (!isOurName(request.headers.host, where.host))
         return answer(response, 421, 'text/plain; charset=utf-8', FOREIGN)
       if (request.method !== 'GET' && request.method !== 'HEAD') answer(response, 405, 'text/plain', '')
-      else if (path === '/metrics') void this.#showMetrics(response)
-      else if (path === '/salud') void this.#showHealth(response, () => queries.tryWrite())
-      else answer(response, 404, 'text/plain; charset=utf-8', 'Hay /metrics y /salud.\n')
+      else if (path === '/metrics') void this.#showMetrics(response, asked)
+      else if (path === '/salud') show(response, this.#health())
+      else if (path === '/listo') void this.#readiness(asked).then((readiness) => show(response, readiness))
+      else answer(response, 404, 'text/plain; charset=utf-8', PATHS)
     })
     server.maxConnections = CONNECTIONS
     server.timeout = SLOW_MS
+    const close = async () => {
+      queue.redis.disconnect()
+      await queries.close()
+    }
     try {
       const port = await listen(server, where)
-      this.#context.log.info({ servidor: `${where.host}:${port}` }, 'métricas en /metrics, salud en /salud')
+      this.#context.log.info({ servidor: `${where.host}:${port}` }, 'métricas en /metrics, salud en /salud y /listo')
     } catch (error) {
-      await queries.close()
+      await close()
       throw error
     }
+    this.#observed.watchdog.start()
     this.#close = async () => {
       server.close()
       server.closeAllConnections()
-      await queries.close()
+      await close()
     }
   }
 
-  async #showMetrics(response: ServerResponse): Promise<void> {
+  async #showMetrics(response: ServerResponse, { queue, connected, tryPostgres }: Asked): Promise<void> {
     const metrics = this.metrics!
     try {
-      const text = await metrics.render(this.#queue, this.#context.config().listeners.keys(), this.#context.inFlight())
+      await connected
+      const text = await metrics.render({
+        queue,
+        config: this.#context.config(),
+        configHash: this.#context.loaded().configuracion ?? '',
+        inFlight: this.#context.inFlight(),
+        loops: this.#observed.loops(),
+        askPostgres: tryPostgres,
+      })
       answer(response, 200, metrics.contentType, text)
     } catch (error) {
       answer(response, 500, 'text/plain; charset=utf-8', `${(error as Error).message}\n`)
     }
   }
 
-  /** @param tryWrite a server that only reads answers everything else */
-  async #showHealth(response: ServerResponse, tryWrite: () => Promise<void>): Promise<void> {
-    const { worker, version, config } = this.#context
-    const [redis, postgres] = await Promise.all([partOf(ping(this.#queue.redis)), partOf(tryWrite())])
-    const age = Math.round(this.#loopAge())
-    const turns = age <= Math.max(STILL_MS, config().workers.poll * 3)
-    const ciclo = { ok: turns, detalle: turns ? null : 'el worker está detenido o sobrecargado', hace_ms: age }
-    const estado = redis.ok && postgres.ok && turns ? 'ok' : 'mal'
-    const health: Health = { estado, worker, version, redis, postgres, ciclo }
-    answer(response, estado === 'ok' ? 200 : 503, 'application/json', `${JSON.stringify(health)}\n`)
+  #health(): Health {
+    const { worker, version } = this.#context
+    const { age, trouble } = this.#observed.watchdog.state
+    return { estado: trouble === null ? 'ok' : 'mal', worker, version, ciclo: { ...partOf(trouble), hace_ms: age } }
+  }
+
+  async #readiness({ queue, connected, tryPostgres }: Asked): Promise<Readiness> {
+    const health = this.#health()
+    const { redis: place } = this.#context.config()
+    const writable = connected.then(() => tryRedisWrite(queue))
+    const [redis, postgres] = await Promise.all([
+      partAsked(writable, (error) => redisTrouble(error, place).message),
+      // A server that only reads answers everything else.
+      partAsked(tryPostgres(), (error) => error.message),
+    ])
+    const rejected = this.#context.loaded().configuracion_rechazada ?? null
+    const configuracion = partOf(
+      rejected && `no se pudo usar la nueva y sigue en vigor la anterior: ${rejected.motivo}`,
+    )
+    const ciclo = this.#observed.isStopping() ? { ...partOf('se está deteniendo'), hace_ms: 0 } : health.ciclo
+    const estado = redis.ok && configuracion.ok && ciclo.ok ? 'ok' : 'mal'
+    return { ...health, estado, ciclo, redis, configuracion, postgres }
   }
 }
 
-async function partOf(work: Promise<unknown>): Promise<Part> {
+/** The server's own connections. */
+interface Asked {
+  readonly queue: Queue
+  /** The first of them was made, or took too long. */
+  readonly connected: Promise<void>
+  tryPostgres(): Promise<void>
+}
+
+function show(response: ServerResponse, health: Health): void {
+  answer(response, health.estado === 'ok' ? 200 : 503, 'application/json', `${JSON.stringify(health)}\n`)
+}
+
+/** @param trouble null: all is well */
+function partOf(trouble: string | null): Part {
+  return { ok: trouble === null, detalle: trouble }
+}
+
+async function partAsked(work: Promise<unknown>, say: (error: Error) => string): Promise<Part> {
   try {
     await atMost(PATIENCE_MS, work, () => {
       throw new Error(`no respondió en ${PATIENCE_MS} ms`)
     })
-    return { ok: true, detalle: null }
+    return partOf(null)
   } catch (error) {
-    return { ok: false, detalle: (error as Error).message }
+    return partOf(say(error as Error))
   }
 }
 

@@ -33,6 +33,7 @@ import { Settler } from './settler.ts'
 import { shutDown, untilQuiet, type WorkerParts } from './shutdown.ts'
 import { Sightings } from './sightings.ts'
 import { StatusServer } from './status-server.ts'
+import { Watchdog } from './watchdog.ts'
 
 interface WorkerOptions {
   readonly config: Config
@@ -53,6 +54,7 @@ export class Worker {
   readonly #connections: Connections
   readonly #parts: WorkerParts
   readonly #poller: Poller
+  readonly #watchdog: Watchdog
   readonly #status: StatusServer
   #config: Config
   #loaded: LoadedConfig
@@ -114,8 +116,18 @@ export class Worker {
       ...events,
       seen: (what) => this.#seen(what),
     })
-    const loopAge = () => performance.now() - Math.min(dispatcher.turnedAt, claimer.turnedAt)
-    this.#status = new StatusServer(queue, context, loopAge)
+    const loops = () => {
+      const now = performance.now()
+      return { dispatch: now - dispatcher.turnedAt, claim: now - claimer.turnedAt, poll: now - this.#poller.turnedAt }
+    }
+    const able = () => ({
+      open: claimer.open,
+      freeSlots: this.#config.workers.concurrency - claimer.running,
+      lanes: claimer.lanes,
+    })
+    this.#watchdog = new Watchdog(queue, context, able, loops)
+    const observed = { watchdog: this.#watchdog, loops, isStopping: () => this.#stopping }
+    this.#status = new StatusServer(context, observed)
     claimer.lanes.set(CALLBACK_LANE, new Lane(new CallbackExecutor(context)))
     for (const listener of this.#config.listeners.values()) this.#openLane(listener)
   }
@@ -161,6 +173,7 @@ export class Worker {
       try {
         await shutDown(this.#parts, once)
       } finally {
+        this.#watchdog.stop()
         await this.#status.close()
         await this.#disconnect()
         log.info({}, 'worker detenido')
@@ -207,8 +220,8 @@ export class Worker {
       if (!sameSettings(before.listeners.get(listener.name), listener)) this.#openLane(listener)
     }
     if (connectsOtherwise) this.#connections.change(before.redis, config.redis, this.#options.log)
-    // The server asks Postgres for /salud, with a connection of its own.
-    const served = ({ workers, audit }: Config) => [workers.metrics, workers.metrics && audit]
+    // The server asks Redis and Postgres with connections of its own.
+    const served = ({ workers, redis, audit }: Config) => [workers.metrics, workers.metrics && [redis, audit]]
     if (!this.#options.once && !sameSettings(served(before), served(config))) void this.#status.open()
     audit.configure()
     this.#setOpen()

@@ -1,7 +1,7 @@
 /** The contenders of the rows that measure deliveries a second, each made the same way: warm up, load, go, count. */
 
 import type { IniSections } from '../support/config-files.ts'
-import { type Drained, drain, Pace } from './drain.ts'
+import { allCpu, type Drained, drain, measureWarm, ownCpu } from './drain.ts'
 import { Installation } from './installation.ts'
 import type { BareConfiguration } from './peers/bare-undici.ts'
 import { addJobs, jobsOf, openQueue } from './peers/bullmq.ts'
@@ -14,9 +14,9 @@ import type { Bench } from './scene.ts'
 
 const REQUEST_TIMEOUT_MS = 30_000
 
-/** What every delivery rate gives: `rate` per second, and the CPU of one delivery in µs. */
-function readingsOf({ seconds, ownCpu, allCpu, count }: Drained & { readonly count: number }): Readings {
-  return { rate: count / seconds, ownCpu, allCpu }
+/** What every delivery rate gives: `rate` per second, and the CPU of one delivery in µs, in all and by where it was spent. */
+function readingsOf(count: number, { seconds, cpu }: Drained): Readings {
+  return { rate: count / seconds, ownCpu: ownCpu(cpu), allCpu: allCpu(cpu), ...cpu }
 }
 
 export interface OwnSetting {
@@ -57,16 +57,16 @@ export interface RateSetting extends OwnSetting {
 
 /** resthooks itself: deliveries a second with this configuration. */
 export function ownRate(bench: Bench, { eventOf, fanOut = 1, ...setting }: RateSetting): Promise<Contender> {
-  const pace = new Pace(bench.options.seconds)
   return ownContender(bench, setting, async (installation, pid) => {
-    const work = async (messages: number) => {
-      await installation.stage(messages, eventOf)
+    const work = async (count: number) => {
+      await installation.stage(count / fanOut, eventOf)
       const go = () => installation.release()
-      return drain(bench, { count: messages * fanOut, pid, go, audited: () => installation.finalAttempts() })
+      return drain(bench, { count, pid, go, audited: () => installation.finalAttempts() })
     }
-    const measured = await pace.measure(work, () => installation.audited())
+    const count = Math.ceil(bench.options.messages / fanOut) * fanOut
+    const measured = await measureWarm(count, setting.processes ?? 1, work, () => installation.audited())
     await installation.audited()
-    return readingsOf({ ...measured, count: measured.count * fanOut })
+    return readingsOf(count, measured)
   })
 }
 
@@ -135,14 +135,14 @@ export async function bullmqContender(
 
 /** BullMQ + undici + an audit: deliveries a second. */
 export function bullmqRate(bench: Bench, mode: AuditMode, who: string): Promise<Contender> {
-  const pace = new Pace(bench.options.seconds)
+  const { messages } = bench.options
   const name = `entregas_${mode.replaceAll(' ', '_')}`
   return bullmqContender(bench, { who, name, mode }, async ({ queue, worker, audited }) => {
     const work = async (count: number) => {
       await addJobs(queue, jobsOf(count, bench.nginx.url))
       return drain(bench, { count, pid: worker.pid, go: () => worker.ask('go'), audited })
     }
-    return readingsOf(await pace.measure(work, () => worker.ask('hold')))
+    return readingsOf(messages, await measureWarm(messages, 1, work, () => worker.ask('hold')))
   })
 }
 
@@ -150,7 +150,7 @@ export function bullmqRate(bench: Bench, mode: AuditMode, who: string): Promise<
 export async function graphileRate(bench: Bench, who: string): Promise<Contender> {
   const [jobSchema, auditSchema] = ['par_graphile_trabajos', 'par_graphile']
   await createPeerAudit(bench.sql, auditSchema)
-  const pace = new Pace(bench.options.seconds)
+  const { messages } = bench.options
   /** Loads jobs in a transaction that stays open; the function returned commits it, and all become visible at once. */
   const load = async (count: number) => {
     const jobs = jobsOf(count, bench.nginx.url)
@@ -183,7 +183,7 @@ export async function graphileRate(bench: Bench, who: string): Promise<Contender
           const go = await load(count)
           return drain(bench, { count, pid: worker.pid, go, audited: () => peerRows(bench, auditSchema) })
         }
-        return readingsOf(await pace.measure(measured))
+        return readingsOf(messages, await measureWarm(messages, 1, measured))
       } finally {
         await worker.stop()
       }
@@ -195,8 +195,22 @@ export async function graphileRate(bench: Bench, who: string): Promise<Contender
 }
 
 /** Bare undici to the same nginx. */
-export async function bareRate(bench: Bench, who: string): Promise<Contender> {
-  const pace = new Pace(bench.options.seconds)
+export function bareRate(bench: Bench, who: string): Contender {
+  const { messages } = bench.options
+  return bareContender(bench, who, async (program) => {
+    const measured = (count: number) =>
+      drain(bench, { count, pid: program.pid, go: () => program.ask('post', count), audited: null })
+    return readingsOf(messages, await measureWarm(messages, 1, measured))
+  })
+}
+
+/** A program with nothing but undici, which `measure` asks to `post` so many; in every round a fresh one. */
+export function bareContender(
+  bench: Bench,
+  who: string,
+  measure: (program: Program) => Promise<Readings>,
+  end: () => Promise<void> = async () => {},
+): Contender {
   return {
     who,
     role: 'limit',
@@ -205,13 +219,12 @@ export async function bareRate(bench: Bench, who: string): Promise<Contender> {
       const configuration: BareConfiguration = { origin: bench.nginx.url, connections: bench.options.concurrency }
       const program = await startProgram('bare-undici', configuration)
       try {
-        const measured = (count: number) =>
-          drain(bench, { count, pid: program.pid, go: () => program.ask('post', count), audited: null })
-        return readingsOf(await pace.measure(measured))
+        return await measure(program)
       } finally {
         await program.stop()
       }
     },
+    end,
   }
 }
 

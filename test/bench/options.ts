@@ -7,7 +7,9 @@ export interface Options {
   /** Only the contenders whose name contains this; null = all. */
   readonly only: string | null
   readonly rounds: number
-  /** About how long one measurement of a rate takes. */
+  /** Deliveries of one measurement of `entregas` and `escala`. */
+  readonly messages: number
+  /** About how long one measurement of another rate takes. */
   readonly seconds: number
   /** HTTP requests in flight, of every contender. */
   readonly concurrency: number
@@ -25,6 +27,8 @@ export interface Options {
 
 const FULL = { seconds: 4, batchLines: 200_000, waiting: [1_000, 100_000, 1_000_000], attempts: 10_000_000 }
 const QUICK = { seconds: 1.5, batchLines: 20_000, waiting: [1_000, 20_000, 100_000], attempts: 100_000 }
+/** Warm figures need it also in a quick look. */
+const MESSAGES = 60_000
 /** With fewer rounds than this a median says little. */
 const FULL_ROUNDS = 5
 
@@ -39,8 +43,14 @@ export function readOptions(args: readonly string[], known: readonly string[]): 
     .option('--rondas <n>', 'rondas de cada medición', integer, FULL_ROUNDS)
     .option('--quien <texto>', 'sólo los programas cuyo nombre contiene este texto (resthooks, BullMQ, límite…)')
     .option(
+      '--mensajes <n>',
+      'entregas de cada medición de «entregas» y «escala», sin el calentamiento',
+      size,
+      MESSAGES,
+    )
+    .option(
       '--segundos <n>',
-      `duración aproximada de cada medición de velocidad (${FULL.seconds}; rápida: ${QUICK.seconds})`,
+      `duración aproximada de las demás mediciones de velocidad (${FULL.seconds}; rápida: ${QUICK.seconds})`,
       positive,
     )
     .option('--concurrencia <n>', 'pedidos HTTP en curso, en todos los programas', integer, 100)
@@ -58,6 +68,7 @@ export function readOptions(args: readonly string[], known: readonly string[]): 
     rows: given.filas,
     only: given.quien ?? null,
     rounds: given.rondas,
+    messages: given.mensajes,
     seconds: given.segundos ?? sized.seconds,
     concurrency: given.concurrencia,
     batchLines: given.lineas ?? sized.batchLines,

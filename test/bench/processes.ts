@@ -80,6 +80,40 @@ export const hasProc = process.platform === 'linux'
 
 /** CPU time of a process and all its descendants so far, in ms (resolution 10 ms); also of children that ended. */
 export function cpuOfTree(pid: number): number {
+  return familyOf(pid).reduce((sum, { ticks }) => sum + ticks * TICK_MS, 0)
+}
+
+/** CPU of the threads of Node processes so far, in ms. */
+export interface ThreadTimes {
+  /** Where JavaScript runs. */
+  readonly main: number
+  /** V8's helpers (parallel collection, compiling), and what else Node starts before it runs a program. */
+  readonly helpers: number
+  /** Threads started later: worker threads and libuv's pool. */
+  readonly later: number
+}
+
+/**
+ * The threads of a Node process and of all its descendants. Node names them only from version 22 on, but always starts the
+ * same ones first: main, delayed tasks, the pool of V8 (`--v8-pool-size`, 4), the one that waits for SIGUSR1.
+ */
+export function threadTimes(pid: number): ThreadTimes {
+  const times = { main: 0, helpers: 0, later: 0 }
+  for (const { pid: each } of familyOf(pid)) {
+    const tasks = readdirSync(`/proc/${each}/task`).map(Number)
+    tasks.sort((a, b) => a - b)
+    for (const [index, task] of tasks.entries()) {
+      const ms = Number(readFileSync(`/proc/${each}/task/${task}/schedstat`, 'utf8').split(' ')[0]) / 1e6
+      times[index === 0 ? 'main' : index <= STARTED_BY_NODE ? 'helpers' : 'later'] += ms
+    }
+  }
+  return times
+}
+
+const STARTED_BY_NODE = 6
+
+/** A process and all its descendants that run. */
+function familyOf(pid: number): { pid: number; ticks: number }[] {
   const stats = allStats()
   const family = new Set([pid])
   let grown = true
@@ -92,7 +126,7 @@ export function cpuOfTree(pid: number): number {
       }
     }
   }
-  return stats.filter((stat) => family.has(stat.pid)).reduce((sum, { ticks }) => sum + ticks * TICK_MS, 0)
+  return stats.filter((stat) => family.has(stat.pid))
 }
 
 export interface ProcessReading {

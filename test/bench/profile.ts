@@ -8,7 +8,7 @@ import { SourceMap } from 'node:module'
 import { basename, dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { oneListener } from './contenders.ts'
-import { drain } from './drain.ts'
+import { allCpu, drain, ownCpu } from './drain.ts'
 import { Installation } from './installation.ts'
 import type { Bench } from './scene.ts'
 
@@ -51,7 +51,7 @@ export async function profileWorker(bench: Bench, heading: readonly string[]): P
     ...heading,
     '',
     `${count} entregas en ${drained.seconds.toFixed(2)} s: ${Math.round(count / drained.seconds)}/s (con el perfilador andando)`,
-    `CPU por entrega: worker ${Math.round(drained.ownCpu)} µs; con Redis, Postgres y nginx ${Math.round(drained.allCpu)} µs`,
+    `CPU por entrega: worker ${Math.round(ownCpu(drained.cpu))} µs; con Redis, Postgres y nginx ${Math.round(allCpu(drained.cpu))} µs`,
     '',
     ...(await selfTimes(profile, dirname(dirname(bench.program)))),
     '',

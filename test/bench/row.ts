@@ -48,6 +48,8 @@ export type Goal =
       readonly who: string
       /** A contender, or whichever peer is the best: the highest or the lowest. */
       readonly to: string | { readonly peers: 'highest' | 'lowest' }
+      /** Another line of theirs, where it is not the same one. */
+      readonly toLine?: Pick<Line, 'key' | 'label'>
     } & ({ readonly least: number } | { readonly most: number }))
 
 /** The samples of every round: line → contender → one value a round. */
@@ -88,19 +90,18 @@ export function percentile(values: readonly number[], share: number): number {
 
 /** Whether a goal is met by the medians. */
 export function judge(goal: Goal, samples: Samples, contenders: readonly Pick<Contender, 'who' | 'role'>[]): Verdict {
-  const line = samples.get(goal.line)
-  const medianOf = (who: string) => {
-    const values = line?.get(who)
+  const medianIn = (line: string) => (who: string) => {
+    const values = samples.get(line)?.get(who)
     return values && values.length > 0 ? median(values) : null
   }
-  const own = medianOf(goal.who)
+  const own = medianIn(goal.line)(goal.who)
   if (goal.kind === 'at most') {
     return { goal, text: `≤ ${decimal(goal.value)}`, value: own, met: own === null ? null : own <= goal.value }
   }
-  const reference = referenceOf(goal.to, medianOf, contenders)
+  const reference = referenceOf(goal.to, medianIn(goal.toLine?.key ?? goal.line), contenders)
   const bound = 'least' in goal ? `≥ ${decimal(goal.least)}` : `≤ ${decimal(goal.most)}`
   const name = typeof goal.to === 'string' ? goal.to : 'el mejor par'
-  const text = `${bound} × ${name}`
+  const text = `${bound} × ${name}${goal.toLine ? `, ${goal.toLine.label}` : ''}`
   if (own === null || !reference || reference.value === 0) return { goal, text, value: null, met: null }
   const value = own / reference.value
   return { goal, text, value, met: 'least' in goal ? value >= goal.least : value <= goal.most }

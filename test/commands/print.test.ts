@@ -1,7 +1,7 @@
 /** Results as a person sees them. */
 import CliTable from 'cli-table3'
 import { afterEach, describe, expect, test } from 'vitest'
-import { tableText } from '../../src/commands/print.ts'
+import { tableText, wrap } from '../../src/commands/print.ts'
 
 const terminal = process.stdout.isTTY
 afterEach(() => {
@@ -37,4 +37,14 @@ describe('a table of more rows than one drawing', () => {
       .join('\n')
     expect(await tableText(rows, ['evento', 'motivo'], isTTY)).toBe(expected)
   })
+})
+
+test.each([
+  ['', 5, ['']],
+  ['uno dos tres', 7, ['uno dos', 'tres']],
+  ['uno dos tres', 12, ['uno dos tres']],
+  ['abcdefghij k', 4, ['abcd', 'efgh', 'ij k']],
+  ['uno abcdefgh', 4, ['uno', 'abcd', 'efgh']],
+])('«%s» in lines of %i', (text, most, lines) => {
+  expect(wrap(text, most)).toEqual(lines)
 })

@@ -1,11 +1,15 @@
 /** `ver ID`: everything about one message, for people and for programs. */
+import { describe } from 'vitest'
+import type { MessageReport } from '../../src/checks/message-report.ts'
+import { screen } from '../../src/commands/ver-screen.ts'
 import { bodyLines } from '../../src/model/wire-text.ts'
 import { attempt, attemptEvent, callbackEvent, message, messageEvent, NOON, state } from '../audit/scenery.ts'
+import { until } from '../support/until.ts'
 import { expect, test, type World } from '../support/world.ts'
 import { writeAudit } from './audit-world.ts'
 
-async function ver(world: World, id: string) {
-  const run = await world.cli(['ver', id])
+async function ver(world: World, id: string, ...more: string[]) {
+  const run = await world.cli(['ver', id, ...more], { env: { COLUMNS: '200' } })
   expect(run).toMatchObject({ code: 0, stderr: '' })
   return run.stdout
 }
@@ -30,31 +34,23 @@ test('tells the story in order, with phases, headers, errors and callbacks, in l
     attemptEvent(attempt(sent.id, 'compras', { number: 2, startedAt: NOON + 60_000 }), state(sent.id, 'compras', 2)),
     callbackEvent(sent.id, 'compras'),
   ])
-  const text = await ver(world, sent.id)
+  const text = await ver(world, sent.id, '--todo')
   const parts = [
-    `Mensaje ${sent.id}`,
-    'proveedor.alta',
+    `Mensaje ${sent.id} · proveedor.alta`,
+    '1 entregada',
     // TZ of the tests is Buenos Aires.
-    '2026-11-15 09:00:00.000 -03:00',
-    'servidor1 php',
-    'pedido-7',
+    '15/11 08:59:59.000 -03:00 por servidor1 (php)',
+    '8 bytes JSON, sha256 ',
+    'id=7',
+    'clave=pedido-7 · PUT proveedores/7 · con demora, hasta 15/11 09:00:00.000 -03:00',
     'X-A: b',
-    'application/json, 8 bytes',
     '"id": 7',
-    'Entregas',
-    'exitosa',
+    '✔ compras',
     'Historia',
-    'intento 1',
-    '→ timeout',
-    '(30 s)',
-    'se reintentará',
-    'no respondió en 30 s',
-    'on_success',
-    'exec:/opt/siu/avisar.sh --ok',
-    'salida 0',
-    'intento 2',
-    '→ 200',
-    'éxito',
+    'intento 1   timeout   30 s  ▕████████████',
+    'no respondió en 30 s → se reintentará',
+    'on_success  exec:/opt/siu/avisar.sh --ok: éxito · salida 0',
+    'intento 2   200      42 ms  ▕█',
     'conexión 3 ms',
     '10.1.2.3',
     'authorization: ***',
@@ -84,14 +80,17 @@ test('a request that only leads to the next one of its attempt is told as that, 
     step(3, 503, { nextAttemptAt: NOON + 60_000 }),
     attemptEvent(attempt(sent.id, 'compras', { number: 2, startedAt: NOON + 60_000 }), state(sent.id, 'compras', 2)),
   ])
-  const results = (await ver(world, sent.id))
-    .match(/→ \d{3} .*/g)!
-    .map((line) => line.replace(/^→ (\d+) .*\) {2}/, '$1 '))
+  const results = (await ver(world, sent.id)).match(/(?<=intento \d|pedido \d) +\d{3} .*/g)!.map((line) =>
+    line
+      .trim()
+      .replace(/^(\d+) .*[█▒░] */, '$1 ')
+      .trim(),
+  )
   expect(results).toEqual([
     '401 desafío: se contesta en el pedido siguiente',
     '307 se sigue la redirección',
-    '503 se reintentará',
-    '200 éxito',
+    '503 «hecho» → se reintentará',
+    '200',
   ])
 })
 
@@ -117,16 +116,16 @@ test('JSON is indented without touching what is in it; text, bytes and nothing a
     ...sent.map((each) => messageEvent(each, [])),
     messageEvent(message({ id: 'oculto' }), [], { keepBody: false }),
   ])
-  expect(await ver(world, 'numbers')).toContain(
+  expect(await ver(world, 'numbers', '--todo')).toContain(
     '    {\n      "n": 12345678901234567890,\n      "n": 1.50,\n      "t": "\\u00f1"\n    }\n',
   )
-  expect(await ver(world, 'text')).toContain('    línea 1\n    línea 2\\u001b[31m rojo\n')
-  expect(await ver(world, 'latin1')).toContain('    señal\n')
-  const dump = await ver(world, 'bytes')
+  expect(await ver(world, 'text', '--todo')).toContain('    línea 1\n    línea 2\\u001b[31m rojo\n')
+  expect(await ver(world, 'latin1', '--todo')).toContain('    señal\n')
+  const dump = await ver(world, 'bytes', '--todo')
   expect(dump).toContain('    00000040  40 41 42 43 44 45 46 47 48 49 4a 4b 4c 4d 4e 4f  @ABCDEFGHIJKLMNO\n')
   expect(dump).toMatch(/y 44 bytes más\n.*base64, con --json/)
-  expect(await ver(world, 'broken')).toContain('    {"a":\n')
-  expect(await ver(world, 'nothing')).toContain('0 bytes\n    (vacío)\n')
+  expect(await ver(world, 'broken', '--todo')).toContain('    {"a":\n')
+  expect(await ver(world, 'nothing', '--todo')).toMatch(/cuerpo {4}0 bytes(.*\n)+ {4}\(vacío\)\n/)
   expect(await ver(world, 'oculto')).toContain('auditar_cuerpo = 0')
 })
 
@@ -154,7 +153,7 @@ test('says what a message without deliveries waits for', async ({ world }) => {
     messageEvent(message({ id: 'nadie' }), []),
     { type: 'state', at: NOON, state: state('temprano', 'a', 1) },
   ])
-  expect(await ver(world, 'demorado')).toMatch(/hasta 2026-11-15.*\n(.*\n)*.*corre su demora/)
+  expect(await ver(world, 'demorado')).toMatch(/con demora, hasta 15\/11.*\n(.*\n)*.*corre su demora/)
   expect(await ver(world, 'nadie')).toContain('Ningún listener recibe este evento')
   expect(await ver(world, 'temprano')).toContain('su contenido no está en la auditoría')
 })
@@ -164,7 +163,7 @@ test('an id that nobody knows: where it may be, on stderr, exit 1', async ({ wor
   for (const more of [[], ['--json']]) {
     const run = await world.cli(['ver', 'NOEXISTE', ...more])
     expect(run).toMatchObject({ code: 1, stdout: '' })
-    expect(run.stderr).toMatch(/NOEXISTE.*en la cola.*estado/)
+    expect(run.stderr).toMatch(/NOEXISTE.*purgar.*estado/)
   }
 })
 
@@ -200,4 +199,182 @@ test('a body nested deeper than anybody reads is shown as it came, not indented 
   const text = `${'['.repeat(5_000)}"]{\\"["${']'.repeat(5_000)}`
   expect(await bodyLines(Buffer.from(text), 'application/json')).toEqual([text])
   expect(await bodyLines(Buffer.from('{"a":["[[[{{{"]}'), null)).toHaveLength(5)
+})
+
+describe('the screen', () => {
+  const at = (t: string) => new Date(`2026-11-26T${t}`)
+  const attempted = (more: object) => ({
+    id: 'x',
+    listener: 'mapuche',
+    numero: 1,
+    pedido: 1,
+    inicio: at('08:30:56.998'),
+    duracion_ms: 8,
+    fases: { dns: 1, conexion: 1, primer_byte: 5 },
+    metodo: 'POST',
+    url: 'https://mapuche.example/rest/legajos',
+    ip: '10.1.2.3',
+    pedido_cabeceras: { 'webhook-id': 'x' },
+    http_estado: 422,
+    respuesta_cabeceras: { 'content-type': 'text/plain' },
+    respuesta_cuerpo: Buffer.from('legajo inexistente'),
+    respuesta_truncada: false,
+    error: null,
+    error_detalle: null,
+    resultado: 'fallo',
+    proximo_intento: null,
+    worker: 'vm:4231:abc',
+    ...more,
+  })
+  const delivery = (listener: string, estado: string, intentos: number, more: object = {}) => ({
+    listener,
+    estado,
+    intentos,
+    proximo_intento: null,
+    motivo: null,
+    creado: at('08:30:56.800'),
+    actualizado: at('08:30:57'),
+    ...more,
+  })
+  const ID = '01M8BSYY317RCX9E4FH99V2VBT'
+  const report = {
+    pending: 0,
+    troubles: [],
+    undispatched: null,
+    waiting: new Map([
+      [
+        'rectorado',
+        {
+          motivo:
+            'corte abierto desde las 08:27:41: su certificado venció; próxima prueba a las 08:36:10. Delante: 3.120',
+          que_hacer: 'resthooks probar rectorado',
+        },
+      ],
+    ]),
+    timeline: {
+      message: {
+        id: ID,
+        instancia: 'produccion',
+        proyecto: 'pilaga',
+        evento: 'pago.emitido',
+        metodo: null,
+        ruta: null,
+        cabeceras: {},
+        tipo_contenido: 'application/json',
+        cuerpo: Buffer.from(
+          JSON.stringify({ id: 999, expediente: 'EXP-159996/2026', detalle: { a: 1 }, importe: 12.5, token: 'abc' }),
+        ),
+        clave: null,
+        origen: 'siu@vm resthooks send',
+        listeners: 4,
+        creado: at('08:30:56.737'),
+        recibido: at('08:30:56.801'),
+        no_antes_de: null,
+        solo_listener: null,
+        profundidad: 0,
+      },
+      deliveries: [
+        delivery('contable', 'exitosa', 1),
+        delivery('kolla', 'exitosa', 1),
+        delivery('mapuche', 'exitosa', 2),
+        delivery('rectorado', 'pendiente', 0),
+      ],
+      attempts: [
+        attempted({
+          listener: 'contable',
+          http_estado: 200,
+          resultado: 'exito',
+          duracion_ms: 95,
+          fases: { dns: 2, conexion: 10, tls: 20, primer_byte: 50 },
+          inicio: at('08:30:56.990'),
+        }),
+        attempted({}),
+        attempted({
+          listener: 'kolla',
+          http_estado: 201,
+          resultado: 'exito',
+          duracion_ms: 31,
+          fases: { primer_byte: 30 },
+        }),
+        attempted({
+          numero: 2,
+          http_estado: 200,
+          resultado: 'exito',
+          duracion_ms: 14,
+          inicio: at('08:35:51.091'),
+          fases: { dns: 1, conexion: 3, primer_byte: 10 },
+        }),
+      ],
+      callbacks: [
+        {
+          id: 'c',
+          listener: 'mapuche',
+          tipo: 'on_failure',
+          destino: 'exec:/opt/siu/avisar.sh',
+          intento: 1,
+          resultado: 'exito',
+          detalle: 'salida 0',
+          fecha: at('08:30:57.100'),
+        },
+      ],
+    },
+  } as unknown as MessageReport
+
+  const drawn = async (width: number) => screen(ID, report, { width, now: at('08:35:58'), all: false })
+
+  test('at a hundred columns', async () => {
+    expect((await drawn(100)).join('\n').replaceAll(/ -\d\d:\d\d/g, ' -03:00')).toMatchInlineSnapshot(`
+      "Mensaje 01M8BSYY317RCX9E4FH99V2VBT · pago.emitido                             3 entregadas, 1 espera
+       enviado   26/11 08:30:56.737 +00:00 por siu@vm (resthooks send)   tomado +64 ms, primer pedido por
+                 vm:4231
+       cuerpo    88 bytes JSON, sha256 ebecd5…6d9d   id=999   expediente=EXP-159996/2026   importe=12.5
+                 token=***   (--cuerpo)
+       listener     estado     intentos  último                 por qué / qué sigue
+       ✔ contable   entregada         1  200 en 95 ms 08:30:56
+       ✔ kolla      entregada         1  201 en 31 ms 08:30:56
+       ✔ mapuche    entregada         2  200 en 14 ms 08:35:51
+       … rectorado  espera            0  -                      corte abierto desde las 08:27:41: su
+                                                                certificado venció; próxima prueba a las
+                                                                08:36:10. Delante: 3.120 → resthooks
+                                                                probar rectorado
+       Historia (--todo: cabeceras y cuerpos)          0        50    100 ms
+       08:30:56.990  contable  intento 1   200  95 ms  ▕░░▒▒▒▒█████████████
+       08:30:56.998  mapuche   intento 1   422   8 ms  ▕░█                   «legajo inexistente» → no se
+                                                                             reintenta
+       08:30:56.998  kolla     intento 1   201  31 ms  ▕██████
+       08:30:57.100  mapuche   on_failure  exec:/opt/siu/avisar.sh: éxito · salida 0
+       08:35:51.091  mapuche   intento 2   200  14 ms  ▕░██"
+    `)
+  })
+
+  test.each([60, 80, 200])('at %i columns no line is longer, and nothing is missing', async (width) => {
+    const lines = await drawn(width)
+    expect(lines.filter((line) => line.length > width)).toEqual([])
+    const words = (text: readonly string[]) =>
+      text
+        .join(' ')
+        .match(/[\w.:…«»✔✘]+/g)!
+        .filter((word) => !/^(25|50|100|ms|0)$/.test(word))
+    expect(words(lines).sort()).toEqual(words(await drawn(400)).sort())
+  })
+})
+
+test('what waits in Redis is told as well: where, why, and what Postgres does not know yet', async ({ world }) => {
+  await world.createSchema()
+  const listener = await world.listener(() => ({ status: 200 }), { nombre: 'compras' })
+  const id = await world.send('compra.alta', { total: 1 })
+  expect(await ver(world, id)).toMatch(
+    /espera\n.*\n *Todavía en la entrada: no hay ningún worker en marcha. → resthooks iniciar-workers/,
+  )
+  await world.cli(['pausar', 'compras'])
+  await world.worker()
+  const waiting = await until(async () => {
+    const text = await ver(world, id)
+    return text.includes('… compras') && text
+  })
+  expect(waiting).toMatch(/compra.alta +1 espera\n/)
+  expect(waiting).toMatch(
+    /… compras +espera +0 +- +pausado por \S+@\S+ desde las [\d:]+, sin fin → resthooks reanudar compras/,
+  )
+  expect(listener.requests).toHaveLength(0)
 })

@@ -132,6 +132,8 @@ const OUTAGES: readonly (readonly [readonly string[], number | null, number | nu
   [['crear-base'], null, null, 4],
   [['probar', 'a'], null, null, null],
   [['simular', 'a'], null, null, null],
+  // What `verificar` finds at its end is told by that one.
+  [['iniciar', '--si'], null, null, null],
 ]
 
 /** Commands that are shown what is no Redis at all: a wrong configuration. */

@@ -30,6 +30,7 @@ function writerOf(queue: Queue, to = backend): AuditWriter {
     outage,
     refused: nothing,
     asleep: nothing,
+    wrote: nothing,
     away: nothing,
   }
   return new AuditWriter(new AuditReader(queue, 'w'), to, scene)

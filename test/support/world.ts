@@ -37,6 +37,8 @@ export interface World {
   listener(script: Script, settings?: { nombre?: string } & Record<string, IniValue>): Promise<ScriptedListener>
   /** Merges settings into a section of resthooks.ini ('' = above the sections) and writes the file. */
   set(section: string, settings: Record<string, IniValue>): Promise<void>
+  /** Takes a section out of resthooks.ini, and writes the file. */
+  unset(section: string): Promise<void>
   /** Merges variables into instalador.env and writes the file. */
   setEnv(variables: Record<string, string>): Promise<void>
   /** The environment in which the program finds this world. */
@@ -157,6 +159,10 @@ async function createWorld(encoding?: Encoding): Promise<{ world: World; end: ()
     },
     set: async (section, settings) => {
       sections[section] = { ...sections[section], ...settings }
+      await writeFile(ini, iniText(sections))
+    },
+    unset: async (section) => {
+      delete sections[section]
       await writeFile(ini, iniText(sections))
     },
     setEnv: async (more) => {

@@ -1,10 +1,12 @@
-/** /metrics and /salud of a worker, as Prometheus and a load balancer see them. */
+/** /metrics, /salud and /listo of a worker, as Prometheus, a container and a load balancer see them. */
 import { once } from 'node:events'
+import { readFile, writeFile } from 'node:fs/promises'
 import { get as httpGet } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { isOurName } from '../../src/worker/status-server.ts'
 import { BIN, spawnProgram } from '../support/cli.ts'
 import { freePort } from '../support/ports.ts'
+import { startRedis } from '../support/redis-server.ts'
 import { until } from '../support/until.ts'
 import { expect, test } from '../support/world.ts'
 
@@ -19,39 +21,76 @@ function value(text: string, series: string): number | null {
   return line === undefined ? null : Number(line.slice(series.length + 1))
 }
 
-test('attempts, durations and depths are told by listener', async ({ world }) => {
+test('attempts, durations and depths are told by listener; a removed listener takes its series along', async ({
+  world,
+}) => {
   const port = await freePort()
   await world.set('workers', { metricas: `127.0.0.1:${port}` })
   await world.set('reintentos', { esperas: '1h' })
   await world.listener(() => ({ status: 200 }), { nombre: 'bien' })
   await world.listener(() => ({ status: 503 }), { nombre: 'mal' })
   await world.listener(() => ({ status: 422 }), { nombre: 'nunca' })
+  await world.set('listener quieto', { url: 'http://127.0.0.1:1', eventos: 'otro' })
   const worker = await world.worker()
   await worker.logged('métricas')
   await world.push('esto no es JSON')
+  await world.push({ id: 'ajeno', evento: 'x{listener="inventado"}', datos: 1 })
   await world.send('x', { n: 1 })
-  await until(async () => {
-    const { text, type, status } = await get(port, '/metrics')
-    expect([status, type]).toEqual([200, expect.stringContaining('text/plain')])
-    return (
-      value(text, 'resthooks_intentos_total{listener="bien",resultado="exito"}') === 1 &&
-      value(text, 'resthooks_intentos_total{listener="mal",resultado="reintento"}') === 1 &&
-      value(text, 'resthooks_intentos_total{listener="nunca",resultado="fallo"}') === 1 &&
-      value(text, 'resthooks_intento_segundos_count{listener="mal"}') === 1 &&
-      value(text, 'resthooks_entregas{listener="mal",estado="reintentos"}') === 1 &&
-      value(text, 'resthooks_entregas{listener="nunca",estado="fallidas"}') === 1 &&
-      value(text, 'resthooks_entrada{lista="entrada_invalida"}') === 1 &&
-      value(text, 'resthooks_auditoria_pendiente') === 0 &&
-      value(text, 'resthooks_workers_vivos') === 1 &&
-      value(text, 'resthooks_redis_disponible') === 1
-    )
-  })
+  await world.send('x', { n: 2 }, ['--demora', '1s', '--listener', 'bien'])
+  const told = async (series: Record<string, number>) => {
+    const { text } = await get(port, '/metrics')
+    return Object.entries(series).every(([name, wanted]) => value(text, `resthooks_${name}`) === wanted)
+  }
+  await until(() =>
+    told({
+      'attempts_total{listener="bien",outcome="success",class="2xx"}': 3,
+      'attempts_total{listener="mal",outcome="retry",class="5xx"}': 2,
+      'attempts_total{listener="nunca",outcome="failure",class="4xx"}': 2,
+      'attempts_total{listener="quieto",outcome="failure",class="timeout"}': 0,
+      'attempt_duration_seconds_count{listener="mal"}': 2,
+      'delivery_latency_seconds_count{listener="bien"}': 3,
+      'delivery_latency_seconds_count{listener="quieto"}': 0,
+      // One with a `demora` is taken once, though it lies there twice.
+      messages_accepted_total: 3,
+      'queue_deliveries{listener="mal",state="retrying"}': 2,
+      'queue_deliveries{listener="nunca",state="failed"}': 2,
+      'queue_oldest_overdue_seconds{listener="quieto"}': 0,
+      'listener_paused{listener="quieto"}': 0,
+      'breaker_open{listener="quieto"}': 0,
+      inbox_messages: 0,
+      delayed_messages: 0,
+      invalid_entries: 1,
+      audit_backlog_rows: 0,
+      workers_alive: 1,
+      redis_up: 1,
+      postgres_up: 1,
+    }),
+  )
+  const { text, type } = await get(port, '/metrics')
+  expect(type).toContain('text/plain')
+  expect(text).not.toContain('inventado')
+  expect(text).toMatch(/^resthooks_build_info\{version="[\d.]+",commit="[\w-]*",config_hash="[0-9a-f]{16}"\} 1$/m)
+  expect(value(text, 'resthooks_audit_rows_written_total')).toBeGreaterThan(8)
+  expect(value(text, 'resthooks_loop_last_turn_timestamp_seconds{loop="claim"}')! * 1000).toBeGreaterThan(
+    Date.now() - 60_000,
+  )
   expect(await get(port, '/otra')).toMatchObject({ status: 404 })
+
+  expect((await world.cli(['purgar', '--antes-de', '30d'])).code).toBe(0)
+  await world.cli(['pausar', 'nunca'])
+  await world.set('listener mal', { url: 'http://127.0.0.1:1', activo: 0 })
+  await world.unset('listener quieto')
+  await until(async () => !(await get(port, '/metrics')).text.includes('"quieto"'))
+  const after = (await get(port, '/metrics')).text
+  expect(value(after, 'resthooks_listener_paused{listener="nunca"}')).toBe(1)
+  expect(value(after, 'resthooks_last_purge_timestamp_seconds')! * 1000).toBeGreaterThan(Date.now() - 60_000)
+  expect(value(after, 'resthooks_attempts_total{listener="bien",outcome="success",class="2xx"}')).toBe(3)
+  expect(after.match(/^resthooks_build_info/gm)).toHaveLength(1)
   worker.kill('SIGTERM')
   expect(await worker.waitExit()).toEqual({ code: 0, signal: null })
 })
 
-test('a database that is read-only for a while is no good, and once it is not, every row arrives and all is well', async ({
+test('a database that is read-only for a while is told, and once it is not, every row arrives and all is well', async ({
   world,
 }) => {
   const port = await freePort()
@@ -64,45 +103,83 @@ test('a database that is read-only for a while is no good, and once it is not, e
     await world.listener(() => ({ status: 200 }))
     await (await world.worker()).logged('métricas')
     await world.settled(await world.send('x', { n: 1 }))
-    expect((await get(port, '/salud')).status).toBe(200)
+    const postgres = async () => JSON.parse((await get(port, '/listo')).text).postgres
+    expect(await postgres()).toEqual({ ok: true, detalle: null })
 
     await world.sql.unsafe(`ALTER ROLE ${role} SET default_transaction_read_only = on`)
     await world.sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = ${role}`
-    await until(async () => (await get(port, '/salud')).text.includes('solo lectura'))
+    await until(async () => (await postgres()).detalle?.includes('solo lectura'))
+    expect(value((await get(port, '/metrics')).text, 'resthooks_postgres_up')).toBe(0)
     const id = await world.send('x', { n: 2 })
     await world.sql.unsafe(`ALTER ROLE ${role} RESET default_transaction_read_only`)
     await world.settled(id)
-    await until(async () => (await get(port, '/salud')).status === 200)
+    await until(async () => (await postgres()).ok)
   } finally {
     await world.sql.unsafe(`DROP OWNED BY ${role}; DROP ROLE ${role}`)
   }
 })
 
-test('/salud is 200 while all is well, and 503 with the reason when Postgres cannot be asked', async ({ world }) => {
+test('/salud says that it lives, /listo that it can work; what a person should know besides is told', async ({
+  world,
+}) => {
   const port = await freePort()
-  await world.set('workers', { metricas: `127.0.0.1:${port}` })
-  const worker = await world.worker()
-  await worker.logged('métricas')
-  const well = await get(port, '/salud')
-  expect(well).toMatchObject({ status: 200, type: 'application/json' })
-  expect(JSON.parse(well.text)).toMatchObject({
-    estado: 'ok',
-    redis: { ok: true },
-    postgres: { ok: true },
-    ciclo: { ok: true, hace_ms: expect.any(Number) },
-  })
-  worker.kill('SIGTERM')
-  await worker.waitExit()
-  await world.setEnv({ REST_HOOKS_DB_PORT: '1' })
-  const without = await world.worker()
-  await without.logged('métricas')
-  const ill = await get(port, '/salud')
-  expect(ill.status).toBe(503)
-  expect(JSON.parse(ill.text)).toMatchObject({
-    estado: 'mal',
-    redis: { ok: true },
-    postgres: { ok: false, detalle: expect.stringContaining('Postgres') },
-  })
+  const server = await startRedis()
+  try {
+    await world.setEnv({ REST_HOOKS_REDIS_PORT: String(server.port), REST_HOOKS_DB_PORT: '1' })
+    await world.set('workers', { metricas: `127.0.0.1:${port}` })
+    const worker = await world.worker()
+    await worker.logged('métricas')
+    const salud = async () => {
+      const { status, text } = await get(port, '/salud')
+      return { status, ...JSON.parse(text) }
+    }
+    const listo = async () => {
+      const { status, text } = await get(port, '/listo')
+      return { status, ...JSON.parse(text) }
+    }
+    expect(await get(port, '/salud')).toMatchObject({ type: 'application/json' })
+    const lives = { status: 200, estado: 'ok', ciclo: { ok: true, hace_ms: expect.any(Number) } }
+    expect(await salud()).toMatchObject(lives)
+    // Deliveries go on without Postgres.
+    expect(await listo()).toMatchObject({
+      ...lives,
+      redis: { ok: true },
+      configuracion: { ok: true },
+      postgres: { ok: false, detalle: expect.stringContaining('Postgres') },
+    })
+
+    const good = await readFile(world.ini, 'utf8')
+    await writeFile(world.ini, `${good}\n[nada]\n`)
+    await until(async () => (await listo()).status === 503)
+    expect(await listo()).toMatchObject({
+      estado: 'mal',
+      redis: { ok: true },
+      configuracion: { ok: false, detalle: expect.stringContaining('nada') },
+    })
+    expect(await salud()).toMatchObject(lives)
+    await writeFile(world.ini, good)
+    await until(async () => (await listo()).status === 200)
+
+    expect((await get(port, '/metrics')).text).toContain('resthooks_workers_alive 1')
+    await server.kill('SIGKILL')
+    expect(await listo()).toMatchObject({
+      status: 503,
+      redis: { ok: false, detalle: expect.stringContaining('Redis (') },
+      configuracion: { ok: true },
+    })
+    // A restart of the worker would bring no Redis back.
+    expect(await salud()).toMatchObject(lives)
+    const { text } = await get(port, '/metrics')
+    expect(value(text, 'resthooks_redis_up')).toBe(0)
+    expect(text).not.toMatch(/^resthooks_(workers_alive|queue_deliveries|inbox_messages|breaker_open)/m)
+    await server.start()
+    await until(async () => (await listo()).status === 200)
+    expect((await get(port, '/metrics')).text).toMatch(/^resthooks_workers_alive /m)
+    worker.kill('SIGKILL')
+    await worker.waitExit()
+  } finally {
+    await server.stop()
+  }
 })
 
 test('several workers take a port each, and a reload moves them', async ({ world }) => {

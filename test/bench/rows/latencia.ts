@@ -35,7 +35,7 @@ export const latencia: Row = {
         [
           { kind: 'at most', line: `${load}50`, who: OWN, value: 3 },
           { kind: 'ratio', line: `${load}50`, who: OWN, to: PEER, most: 1 },
-          { kind: 'at most', line: `${load}99`, who: OWN, value: 20 },
+          { kind: 'at most', line: `${load}99`, who: OWN, value: load === 'idle' ? 20 : 10 },
           { kind: 'ratio', line: `${load}99`, who: OWN, to: PEER, most: 1 },
         ] as const,
     ),

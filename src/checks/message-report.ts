@@ -1,0 +1,77 @@
+/**
+ * All there is to know of one message: what the audit has of it, what of that still waits in Redis, and why its deliveries wait.
+ * Apart, as `ver` and the page ask the same.
+ */
+import type { AuditReader, Timeline } from '../audit/queries.ts'
+import { withPending } from '../audit/timeline.ts'
+import type { Config } from '../config/config.ts'
+import type { ResthooksError } from '../errors.ts'
+import type { Queue } from '../queue/queue.ts'
+import { pendingEvents } from '../queue/whereabouts.ts'
+import { type Waiting, whyDeliveriesWait, whyMessageWaits } from './waiting.ts'
+
+export interface MessageReport {
+  /** Null: neither the audit nor its stream knows anything of it. */
+  readonly timeline: Timeline | null
+  /** By listener, of the deliveries that have not ended; those that are missing could not be asked about. */
+  readonly waiting: ReadonlyMap<string, Waiting>
+  /** Of a message that is in nobody's queue yet. */
+  readonly undispatched: Waiting | null
+  /** Events that Postgres does not have yet. */
+  readonly pending: number
+  /** Of Redis and Postgres, when they could not be asked. */
+  readonly troubles: readonly ResthooksError[]
+}
+
+interface Sources {
+  readonly config: Config
+  readonly audit: () => Promise<AuditReader>
+  readonly queue: () => Promise<Queue>
+  /** What was thrown, for a person; null: it is a bug. */
+  readonly explain: (error: unknown) => Promise<ResthooksError | null>
+}
+
+/** Redis is asked only where the audit does not tell the end. */
+export async function messageReport(id: string, { config, audit, queue, explain }: Sources): Promise<MessageReport> {
+  const troubles: ResthooksError[] = []
+  const orTrouble = async <T>(asked: () => Promise<T>): Promise<T | null> => {
+    try {
+      return await asked()
+    } catch (error) {
+      const trouble = await explain(error)
+      if (trouble === null) throw error
+      troubles.push(trouble)
+      return null
+    }
+  }
+  const known = await orTrouble(async () => (await audit()).message(id))
+  const report = { timeline: known, waiting: new Map(), undispatched: null, pending: 0, troubles }
+  if (troubles.length === 0 && isFinished(known)) return report
+  const asked = await orTrouble(async () => {
+    const redis = await queue()
+    const { events } = await pendingEvents(redis, id)
+    const timeline = withPending(known, events, config)
+    const isUndispatched = timeline === null || timeline.message?.listeners == null
+    const undispatched = isUndispatched ? await whyMessageWaits(redis, config, id) : null
+    return {
+      timeline: timeline ?? (undispatched && NOTHING_YET),
+      pending: events.length,
+      waiting: await whyDeliveriesWait(redis, config, id, unfinished(timeline)),
+      undispatched,
+    }
+  })
+  return { ...report, ...asked }
+}
+
+const NOTHING_YET: Timeline = { message: null, deliveries: [], attempts: [], callbacks: [] }
+
+function isFinished(timeline: Timeline | null): boolean {
+  const { message, deliveries } = timeline ?? { message: null, deliveries: [] }
+  if (message === null || message.listeners === null) return false
+  return deliveries.length >= message.listeners && unfinished(timeline).length === 0
+}
+
+function unfinished(timeline: Timeline | null): string[] {
+  const open = timeline?.deliveries.filter(({ estado }) => estado === 'pendiente' || estado === 'reintentando') ?? []
+  return open.map(({ listener }) => listener)
+}

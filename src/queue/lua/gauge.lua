@@ -1,0 +1,65 @@
+-- gauge: how full the queues are and what waits longest in them, for /metrics and the health checks. Only reads.
+-- KEYS 1 inbox LIST  2 invalid LIST  3 dispatching LIST  4 fan-out LIST  5 delayed ZSET  6 audit STREAM  7 paused HASH
+--      8 callbacks put aside ZSET
+--      then seven for each lane: queue LIST, its front LIST, in flight ZSET, deliveries HASH, retries ZSET, failed ZSET, breaker HASH
+-- ARGV 1 message key prefix, then the name of each lane
+-- →    { now, inbox, invalid, dispatching, fan-out, delayed, first due of the delayed ms, audit events, stream id of the first,
+--        callbacks put aside },
+--      then for each lane { waiting, in flight, retries, failed, pause, breaker state, first retry, its due ms, first lease, its
+--        end ms, first in line, its version, its no_antes_de, its creado, 1 when a key is of another type }; '' = none
+--
+-- A key that somebody made something else of counts as empty: `claim` tells of it, and the other figures are wanted all the same.
+local prefix = ARGV[1]
+local wrong
+local function ask(nothing, ...)
+  local answer = redis.pcall(...)
+  if type(answer) == 'table' and answer.err then
+    wrong = 1
+    return nothing
+  end
+  return answer or nothing
+end
+
+-- The first of a ZSET, and its score.
+local function first_of(key)
+  local found = ask({}, 'ZRANGE', key, 0, 0, 'WITHSCORES')
+  return found[1] or '', found[2] or ''
+end
+
+-- When a message that was never claimed might begin to wait: an envelope has it before its `datos`, or at its very end.
+local function stamps_of(id)
+  local head = ask('', 'GETRANGE', prefix .. id, 0, 1023)
+  local datos = string.find(head, ',"datos":', 1, true)
+  if datos then head = string.sub(head, 1, datos) end
+  local late = string.match(ask('', 'GETRANGE', prefix .. id, -200, -1), '"no_antes_de":"([^"]+)","recibido":%d+}$')
+  return late or string.match(head, '"no_antes_de":"([^"]+)"') or '', string.match(head, '"creado":"([^"]+)"') or ''
+end
+
+local function lane(k, name)
+  local queue, front, in_flight, deliveries, retries, failed, breaker =
+    KEYS[k], KEYS[k + 1], KEYS[k + 2], KEYS[k + 3], KEYS[k + 4], KEYS[k + 5], KEYS[k + 6]
+  wrong = 0
+  local waiting = ask(0, 'LLEN', queue) + ask(0, 'LLEN', front)
+  local retry, due = first_of(retries)
+  local lease, ends = first_of(in_flight)
+  local id, version, not_before, created = '', 0, '', ''
+  if waiting > 0 then
+    id = ask(false, 'LINDEX', front, 0) or ask('', 'LINDEX', queue, 0)
+    local _
+    _, _, _, version = parse_state(ask(nil, 'HGET', deliveries, id))
+    if version == 0 then not_before, created = stamps_of(id) end
+  end
+  return {
+    waiting, ask(0, 'ZCARD', in_flight), ask(0, 'ZCARD', retries), ask(0, 'ZCARD', failed), ask('', 'HGET', KEYS[7], name),
+    ask('', 'HGET', breaker, 'state'), retry, due, lease, ends, id, string.format('%d', version), not_before, created, wrong,
+  }
+end
+
+local _, due = first_of(KEYS[5])
+local oldest = ask({}, 'XRANGE', KEYS[6], '-', '+', 'COUNT', 1)[1]
+local answer = { {
+  clock(), ask(0, 'LLEN', KEYS[1]), ask(0, 'LLEN', KEYS[2]), ask(0, 'LLEN', KEYS[3]), ask(0, 'EXISTS', KEYS[4]), ask(0, 'ZCARD', KEYS[5]),
+  due, ask(0, 'XLEN', KEYS[6]), oldest and oldest[1] or '', ask(0, 'ZCARD', KEYS[8]),
+} }
+for i = 0, (#KEYS - 8) / 7 - 1 do answer[#answer + 1] = lane(9 + i * 7, ARGV[2 + i]) end
+return answer
