@@ -8,6 +8,7 @@ import { existsSync, realpathSync } from 'node:fs'
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { brotliCompressSync, constants, gzipSync } from 'node:zlib'
 import { build as bundle } from 'esbuild'
 import { cacheFile } from './bin/fast.cjs'
 import { warm } from './bin/warm.cjs'
@@ -65,7 +66,7 @@ export async function build() {
   })
   const sendSource = send.outputFiles.map(({ text }) => `${text}//${hashOf(text)}\n`).join('')
   const sendFiles = send.outputFiles.map(({ path }) => ({ path, contents: Buffer.from(sendSource) }))
-  const outputFiles = [...program.outputFiles, ...sendFiles]
+  const outputFiles = [...program.outputFiles, ...sendFiles, ...(await page())]
   // The entries last: they must never name a chunk that is not there yet.
   const isEntry = (/** @type {{ path: string }} */ { path }) => Number(!path.startsWith(`${root}dist/chunks/`))
   for (const { path, contents } of outputFiles.toSorted((a, b) => isEntry(a) - isEntry(b))) {
@@ -96,6 +97,51 @@ export function commit() {
     // No git, or no repository.
     return ''
   }
+}
+
+/**
+ * The panel's browser part: every file named after what is in it, so that a browser keeps it for good, and compressed here, so
+ * that the server does it for nobody. In `index.html`, which names them, `%BASE%` is where the page lies.
+ * @returns {Promise<{ path: string, contents: Buffer }[]>}
+ */
+async function page() {
+  const { outputFiles, metafile } = await bundle({
+    absWorkingDir: root,
+    write: false,
+    metafile: true,
+    outdir: 'dist/panel',
+    entryPoints: { app: 'src/panel/page/main.tsx', estilo: 'src/panel/page/style.css' },
+    entryNames: '[name]-[hash]',
+    chunkNames: '[name]-[hash]',
+    bundle: true,
+    splitting: true,
+    format: 'esm',
+    platform: 'browser',
+    target: ['chrome111', 'firefox111', 'safari16'],
+    minify: true,
+    legalComments: 'none',
+    jsx: 'automatic',
+    jsxImportSource: 'preact',
+  })
+  const named = (/** @type {string} */ entry) => {
+    const found = Object.entries(metafile.outputs).find(([, each]) => each.entryPoint === `src/panel/page/${entry}`)
+    if (!found) throw new Error(`esbuild made nothing of ${entry}`)
+    return found[0].slice('dist/panel/'.length)
+  }
+  const template = await readFile(`${root}src/panel/page/index.html`, 'utf8')
+  const index = template.replace('%APP%', named('main.tsx')).replace('%ESTILO%', named('style.css'))
+  const icon = await readFile(`${root}src/panel/page/icono.svg`)
+  const files = [
+    ...outputFiles.map(({ path, contents }) => ({ path, contents: Buffer.from(contents) })),
+    { path: `${root}dist/panel/icono.svg`, contents: icon },
+  ]
+  const best = { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } }
+  return [
+    ...files,
+    ...files.map(({ path, contents }) => ({ path: `${path}.gz`, contents: gzipSync(contents, { level: 9 }) })),
+    ...files.map(({ path, contents }) => ({ path: `${path}.br`, contents: brotliCompressSync(contents, best) })),
+    { path: `${root}dist/panel/index.html`, contents: Buffer.from(index) },
+  ]
 }
 
 /**

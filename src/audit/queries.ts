@@ -77,9 +77,13 @@ const OVERLAP: Millis = 5_000
 /** The events' times are Redis's, whose clock may be behind Postgres': following starts this long ago, silently. */
 const SKEW: Millis = 60_000
 
-/** Connects when first asked. */
-export function openAuditReader(config: AuditConfig, scope: Scope): AuditReader {
-  const database = openDatabase(config, scope, { connections: 2, readOnly: true })
+/**
+ * Connects when first asked.
+ * @param statement how long one may take, where a person waits for it
+ */
+export function openAuditReader(config: AuditConfig, scope: Scope, statement?: Millis): AuditReader {
+  const limits = statement === undefined ? { connections: 2 } : { connections: 4, statement }
+  const database = openDatabase(config, scope, { ...limits, readOnly: true })
   const ask = async <T>(work: (session: Session) => Promise<T>, writing = false): Promise<T> => {
     try {
       return await database.transaction(work, writing)

@@ -17,5 +17,6 @@ export const COMMANDS: Commands = {
   reenviar: async () => (await import('./reenviar.ts')).reenviar,
   descartar: async () => (await import('./descartar.ts')).descartar,
   purgar: async () => (await import('./purgar.ts')).purgar,
+  panel: async () => (await import('./panel.ts')).panel,
   recuperar: async () => (await import('./recuperar.ts')).recuperar,
 }

@@ -189,7 +189,8 @@ export function withheld(message: MessageColumns, secrets: Secrets): MessageColu
   const cabeceras: Record<string, string> = {}
   for (const [name, value] of Object.entries(message.cabeceras)) {
     const isSecret = isSecretHeader(name)
-    if (isSecret) secrets.add(value)
+    // Bounded: the page shows one message after the other for as long as it runs.
+    if (isSecret) secrets.addToken(value)
     cabeceras[name] = isSecret ? MASK : value
   }
   return { ...message, cabeceras, ruta: message.ruta && maskUrl(message.ruta) }

@@ -30,11 +30,12 @@ export function bodyText(body: Buffer, contentType: string | null): string | nul
 export async function bodyLines(body: Buffer, contentType: string | null): Promise<string[]> {
   if (body.length === 0) return ['(vacío)']
   const text = bodyText(body, contentType)
-  if (text === null) return hexDump(body)
+  if (text === null) return [...hexDump(body, DUMPED), '(binario: entero, en base64, con --json)']
   return visible(await indented(text)).split('\n')
 }
 
-async function indented(text: string): Promise<string> {
+/** Where it is JSON; to the letter otherwise. */
+export async function indented(text: string): Promise<string> {
   if (text.length > LARGEST_INDENTED || !/^\s*[[{]/.test(text) || isDeep(text)) return text
   try {
     JSON.parse(text)
@@ -55,16 +56,16 @@ function isDeep(text: string): boolean {
   return false
 }
 
-function hexDump(body: Buffer): string[] {
+/** @param most bytes of it */
+export function hexDump(body: Buffer, most: number): string[] {
   const lines: string[] = []
-  for (let offset = 0; offset < Math.min(body.length, DUMPED); offset += 16) {
-    const row = body.subarray(offset, Math.min(offset + 16, DUMPED))
+  for (let offset = 0; offset < Math.min(body.length, most); offset += 16) {
+    const row = body.subarray(offset, Math.min(offset + 16, most))
     const bytes = [...row].map((byte) => hex(byte, 2)).join(' ')
     const letters = row.toString('latin1').replace(/[^\x20-\x7e]/g, '.')
     lines.push(`${hex(offset, 8)}  ${bytes.padEnd(47)}  ${letters}`)
   }
-  if (body.length > DUMPED) lines.push(`… y ${body.length - DUMPED} bytes más`)
-  lines.push('(binario: entero, en base64, con --json)')
+  if (body.length > most) lines.push(`… y ${body.length - most} bytes más`)
   return lines
 }
 

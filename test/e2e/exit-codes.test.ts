@@ -130,6 +130,8 @@ const OUTAGES: readonly (readonly [readonly string[], number | null, number | nu
   [['recuperar'], 4, 4, 4],
   [['purgar', '--antes-de', '90d'], 4, 0, 4],
   [['crear-base'], null, null, 4],
+  // The page itself waits for both.
+  [['panel', '--cerrar-sesiones'], 4, 0, null],
   [['probar', 'a'], null, null, null],
   [['simular', 'a'], null, null, null],
   // What `verificar` finds at its end is told by that one.

@@ -1,0 +1,250 @@
+/** What the page asks about messages and deliveries, answered from the commands' queries. */
+import type { AttemptColumns, DeliveryListing, MessageColumns, Timeline } from '../audit/queries.ts'
+import { placeOf } from '../audit/queries.ts'
+import { whyDeliveriesWait, whyMessageWaits } from '../checks/waiting.ts'
+import { withheld } from '../delivery/mask.ts'
+import type { Secrets } from '../model/secrets.ts'
+import { contentTypeOf, phaseText } from '../model/wire-text.ts'
+import { amount, count, duration } from '../model/words.ts'
+import type { Viewer } from './access.ts'
+import { cursorOf, readCursor, readSearch, searchSentence } from './search.ts'
+import { clean, curlOf, shownBody, shownBytes, shownHeaders } from './shown.ts'
+import type { Sources } from './sources.ts'
+import type { Attempt, Delivery, Exchange, Listing, Message, Row } from './wire.ts'
+
+const PAGE = 50
+
+/** One page of a search, newest first. */
+export async function listing(sources: Sources, q: string, after: string | undefined): Promise<Listing> {
+  const { audit, config } = sources
+  const search = readSearch(q, [...config.listeners.keys()])
+  const place = after === undefined ? undefined : readCursor(after)
+  // One more than shown, to know whether there are more.
+  const found = await audit.deliveries(search.filters, { limit: PAGE + 1, after: place })
+  const shown = found.slice(0, PAGE)
+  return {
+    chips: search.chips.map((chip) => ({ ...chip, valor: clean(chip.valor, config.secrets) })),
+    buscado: clean(searchSentence(search), config.secrets),
+    porOmision: search.byDefault,
+    filas: shown.map((row) => rowOf(row, config.secrets)),
+    siguiente: found.length > PAGE ? cursorOf(placeOf(shown.at(-1)!, 'creado')) : null,
+  }
+}
+
+export function rowOf(row: DeliveryListing, secrets: Secrets): Row {
+  return {
+    id: row.mensaje_id,
+    evento: clean(row.evento ?? '', secrets),
+    listener: clean(row.listener, secrets),
+    estado: row.estado,
+    intentos: row.intentos,
+    creado: row.creado.toISOString(),
+    actualizado: row.actualizado.toISOString(),
+    proximo: row.proximo_intento?.toISOString() ?? null,
+    motivo: clean(row.motivo ?? '', secrets),
+  }
+}
+
+/** Null: the audit knows nothing of it. */
+export async function message(sources: Sources, viewer: Viewer, id: string): Promise<Message | null> {
+  const timeline = await sources.audit.message(id)
+  if (timeline === null) return null
+  const { secrets } = sources.config
+  const sent = timeline.message && withheld(timeline.message, secrets)
+  const waits = await whyWaiting(sources, id, timeline)
+  const entregas = timeline.deliveries.map((delivery): Delivery => {
+    const attempts = timeline.attempts.filter(({ listener }) => listener === delivery.listener)
+    const last = attempts.at(-1)
+    return {
+      listener: clean(delivery.listener, secrets),
+      estado: delivery.estado,
+      intentos: delivery.intentos,
+      proximo: delivery.proximo_intento?.toISOString() ?? null,
+      actualizado: delivery.actualizado.toISOString(),
+      frase: clean(outcome(delivery.estado, delivery.intentos, delivery.motivo, last), secrets),
+      espera: clean(waits.deliveries.get(delivery.listener) ?? '', secrets) || null,
+      pedidos: attempts.map((attempt) => attemptOf(attempt, secrets)),
+      callbacks: timeline.callbacks
+        .filter(({ listener }) => listener === delivery.listener)
+        .map(({ fecha, tipo, destino, resultado, detalle, intento }) => ({
+          fecha: fecha.toISOString(),
+          texto: clean(
+            `${tipo} ${destino}${intento > 1 ? ` (intento ${intento})` : ''}${detalle ? `: ${detalle}` : ''}`,
+            secrets,
+          ),
+          bien: resultado === 'exito',
+        })),
+    }
+  })
+  return {
+    id: clean(id, secrets),
+    evento: clean(sent?.evento ?? '', secrets),
+    resumen: clean(summary(entregas, sent, waits.message), secrets),
+    datos: factsOf(sent, secrets),
+    creado: sent?.creado.toISOString() ?? null,
+    cabeceras: shownHeaders(sent?.cabeceras ?? null, secrets),
+    cuerpo: sent && (await shownBody(sent.cuerpo, sent.tipo_contenido, secrets, viewer.cuerpos)),
+    entregas,
+  }
+}
+
+/** Without Redis the rest is worth seeing all the same: that it is away is told on top of the page. */
+async function whyWaiting({ queue, config, explain }: Sources, id: string, { message, deliveries }: Timeline) {
+  const unfinished = deliveries
+    .filter(({ estado }) => estado === 'pendiente' || estado === 'reintentando')
+    .map(({ listener }) => listener)
+  try {
+    const [each, whole] = await Promise.all([
+      unfinished.length === 0 ? new Map() : whyDeliveriesWait(queue, config, id, unfinished),
+      deliveries.length === 0 && message?.listeners !== 0 ? whyMessageWaits(queue, config, id) : null,
+    ])
+    return {
+      deliveries: new Map([...each].map(([name, { motivo }]) => [name, motivo as string])),
+      message: whole?.motivo ?? null,
+    }
+  } catch (error) {
+    if (explain(error) === null) throw error
+    return { deliveries: new Map<string, string>(), message: null }
+  }
+}
+
+function outcome(
+  state: Delivery['estado'],
+  made: number,
+  reason: string | null,
+  last: AttemptColumns | undefined,
+): string {
+  const answer = last === undefined ? '' : last.http_estado === null ? (last.error ?? '') : String(last.http_estado)
+  const tries = made > 1 ? `, ${count(made, 'intento', 'intentos')}` : ''
+  switch (state) {
+    case 'exitosa':
+      return `entregada: ${answer || 'aceptada'}${last ? ` en ${duration(last.duracion_ms)}` : ''}${tries}`
+    case 'fallida':
+      return `falló: ${reason ?? answer}${tries}`
+    case 'descartada':
+      return `descartada${reason ? `: ${reason}` : ''}`
+    case 'reintentando':
+      return `espera un reintento: ${reason ?? answer}${tries}`
+    case 'pendiente':
+      return made === 0 ? 'espera' : `espera${tries}`
+  }
+}
+
+const ENDS: readonly (readonly [readonly Delivery['estado'][], string, string])[] = [
+  [['exitosa'], 'entregada', 'entregadas'],
+  [['fallida'], 'fallida', 'fallidas'],
+  [['pendiente', 'reintentando'], 'espera', 'esperan'],
+  [['descartada'], 'descartada', 'descartadas'],
+]
+
+function summary(deliveries: readonly Delivery[], sent: MessageColumns | null, waits: string | null): string {
+  if (deliveries.length === 0) {
+    if (waits !== null) return waits
+    if (sent === null) return 'su contenido no está en la auditoría: todavía no se escribió, o fue rechazado'
+    return sent.listeners === null ? 'todavía corre su demora' : 'ningún listener recibe este evento'
+  }
+  return ENDS.flatMap(([states, one, many]) => {
+    const found = deliveries.filter(({ estado }) => states.includes(estado)).length
+    return found === 0 ? [] : [`${amount(found)} ${found === 1 ? one : many}`]
+  }).join(' · ')
+}
+
+function factsOf(message: MessageColumns | null, secrets: Secrets): [string, string][] {
+  if (message === null) return []
+  const facts: [string, string | null][] = [
+    ['por', message.origen],
+    ['clave', message.clave],
+    ['método', message.metodo],
+    ['ruta', message.ruta],
+    ['sólo para', message.solo_listener],
+    ['con demora hasta', message.no_antes_de?.toISOString() ?? null],
+    ['proviene de', message.profundidad > 0 ? `un callback (nivel ${message.profundidad})` : null],
+    ['repetido', (message.veces ?? 1) > 1 ? `${message.veces} mensajes con este id; éste es el último` : null],
+  ]
+  return facts.flatMap(([name, value]) => (value ? [[name, clean(value, secrets)] as [string, string]] : []))
+}
+
+const RESULTS = { exito: 'aceptado', reintento: 'se reintenta', fallo: 'no se reintenta' } as const
+
+function attemptOf(attempt: AttemptColumns, secrets: Secrets): Attempt {
+  const { total: _, ...phases } = attempt.fases ?? {}
+  const said =
+    attempt.http_estado === null
+      ? `${attempt.error ?? 'sin respuesta'}${attempt.error_detalle ? `: ${attempt.error_detalle}` : ''}`
+      : `${attempt.http_estado}`
+  return {
+    id: attempt.id,
+    numero: attempt.numero,
+    pedido: attempt.pedido,
+    inicio: attempt.inicio.toISOString(),
+    duracion: attempt.duracion_ms,
+    fases: Object.entries(phases).map(([name, ms]) => [phaseText(name), ms] as const),
+    http: attempt.http_estado,
+    resultado: attempt.resultado,
+    frase: clean(`${said} → ${RESULTS[attempt.resultado]}`, secrets),
+    worker: clean(attempt.worker, secrets),
+  }
+}
+
+/** One request and its answer, whole. */
+export async function exchange(
+  sources: Sources,
+  viewer: Viewer,
+  id: string,
+  request: string,
+): Promise<Exchange | null> {
+  const found = await attemptWithMessage(sources, id, request)
+  if (found === null) return null
+  const { attempt, body, type } = found
+  const { secrets } = sources.config
+  const headers = shownHeaders(attempt.pedido_cabeceras, secrets)
+  const url = clean(attempt.url, secrets)
+  return {
+    linea: `${clean(attempt.metodo, secrets)} ${url}`,
+    pedidoCabeceras: headers,
+    pedidoCuerpo: await shownBody(body, type, secrets, viewer.cuerpos),
+    http: attempt.http_estado,
+    respuestaCabeceras: shownHeaders(attempt.respuesta_cabeceras, secrets),
+    respuestaCuerpo: await shownBody(
+      attempt.respuesta_cuerpo,
+      contentTypeOf(attempt.respuesta_cabeceras),
+      secrets,
+      viewer.cuerpos,
+    ),
+    truncada: attempt.respuesta_truncada,
+    error: attempt.error === null ? null : clean(`${attempt.error}: ${attempt.error_detalle ?? ''}`, secrets),
+    ip: attempt.ip,
+    curl: clean(
+      curlOf({ metodo: attempt.metodo, url, cabeceras: headers, body: viewer.cuerpos ? body : null, type }),
+      secrets,
+    ),
+  }
+}
+
+/** A request for a token is none of the message's, and its body is secret. */
+async function attemptWithMessage({ audit, config }: Sources, id: string, request: string) {
+  const timeline = await audit.message(id)
+  const attempt = timeline?.attempts.find((each) => each.id === request)
+  if (!timeline || !attempt) return null
+  const sent = timeline.message && withheld(timeline.message, config.secrets)
+  const names = Object.keys(attempt.pedido_cabeceras).map((name) => name.toLowerCase())
+  const carries = names.includes('webhook-id')
+  const type = contentTypeOf(attempt.pedido_cabeceras) ?? sent?.tipo_contenido ?? null
+  return { attempt, body: carries ? (sent?.cuerpo ?? null) : null, type }
+}
+
+/** The bytes of a message's body, or of one answer's (`request`), without secrets; null: there are none. */
+export async function bytesOf(sources: Sources, id: string, request: string | undefined): Promise<Buffer | null> {
+  const { secrets } = sources.config
+  const timeline = await sources.audit.message(id)
+  if (timeline?.message) withheld(timeline.message, secrets)
+  const body =
+    request === undefined
+      ? timeline?.message?.cuerpo
+      : timeline?.attempts.find((each) => each.id === request)?.respuesta_cuerpo
+  return body ? secrets.hideBytes(body) : null
+}
+
+export function dumpOf(bytes: Buffer, secrets: Secrets): string {
+  return shownBytes(bytes, secrets)
+}

@@ -1,0 +1,197 @@
+/**
+ * The page's server: every address, who may ask it, and what becomes of a failure.
+ *
+ * The document, its script and its style are the same for everybody and need no session; all that is known of messages comes
+ * from `/api/…`, which needs one.
+ */
+import { createServer, type Server } from 'node:http'
+import { serve } from '@hono/node-server'
+import { type Context, Hono } from 'hono'
+import { bodyLimit } from 'hono/body-limit'
+import type { Config } from '../config/config.ts'
+import type { LoadOptions } from '../config/files.ts'
+import { ConfigError, OperationFailed, type ResthooksError, systemReason, UsageError } from '../errors.ts'
+import { ping } from '../queue/redis.ts'
+import { Access, doorsOf, may, type Viewer } from './access.ts'
+import { PageFiles } from './files.ts'
+import { guard, literalOf, refuse } from './guard.ts'
+import { bytesOf, dumpOf, exchange, listing, message } from './messages.ts'
+import { Sources } from './sources.ts'
+import { ACTIONS, type Action, type SessionInfo } from './wire.ts'
+
+export interface PanelOptions {
+  readonly config: Config
+  readonly files: LoadOptions
+  /** What is in force after a change of the files. */
+  readonly load: () => Config
+  /** Told to whoever runs it. */
+  readonly note: (text: string) => void
+  readonly version: string
+}
+
+export interface Panel {
+  readonly url: string
+  close(): Promise<void>
+}
+
+type Env = { Variables: { viewer: Viewer } }
+
+/** Of a request's body: nothing that a person types is longer. */
+const LARGEST = 64 * 1024
+/** Whoever sends slower, or holds more open, is no browser that somebody sits at. */
+const LIMITS = { headersTimeout: 10_000, requestTimeout: 30_000, keepAliveTimeout: 30_000, maxHeaderSize: 16 * 1024 }
+const CONNECTIONS = 512
+
+/**
+ * @throws ConfigError where others could reach it and nobody would be asked who he is
+ * @throws OperationFailed where it cannot listen
+ */
+export async function openPanel(options: PanelOptions): Promise<Panel> {
+  const { config, note } = options
+  const { address, prefix } = config.panel
+  if (doorsOf(config).length === 0) {
+    throw new ConfigError(
+      `La página atendería en ${literalOf(address.host)}:${address.port}, donde llegan otros, y no hay quien pueda entrar: ` +
+        'defina un [usuario NOMBRE] con su clave (resthooks panel --clave), o el proxy que dice quién entró ([panel] proxy).',
+    )
+  }
+  const url = `http://${literalOf(address.host)}:${address.port}${prefix}/`
+  const sources = new Sources(config, options.files, options.load, note)
+  const tellKey = (key: string) => note(`Para entrar (una sola vez): ${url}entrar#llave=${key}`)
+  // After the port is ours.
+  let waiting: string | null = ''
+  const access = new Access(sources, (key) => {
+    if (waiting === null) tellKey(key)
+    else waiting = key
+  })
+  const app = appOf(sources, access, options)
+  const server = serve({
+    fetch: app.fetch,
+    overrideGlobalObjects: false,
+    createServer,
+    serverOptions: LIMITS,
+    hostname: address.host,
+    port: address.port,
+  }) as Server
+  server.maxConnections = CONNECTIONS
+  const close = async () => {
+    server.close()
+    server.closeAllConnections()
+    await sources.close()
+  }
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject)
+      if (server.listening) resolve()
+      else server.once('listening', resolve)
+    })
+  } catch (error) {
+    await close()
+    throw new OperationFailed(
+      `No se puede atender en ${literalOf(address.host)}:${address.port}: ${systemReason(error) ?? (error as Error).message}.`,
+    )
+  }
+  server.on('error', (error) => note(error.message))
+  note(`Página en ${url} (Ctrl-C termina)`)
+  const first = waiting
+  waiting = null
+  if (first) tellKey(first)
+  return { url, close }
+}
+
+function appOf(sources: Sources, access: Access, { note, version }: PanelOptions) {
+  const { prefix } = sources.config.panel
+  const files = new PageFiles()
+  const app = new Hono<Env>().basePath(prefix)
+  app.use(guard(() => sources.config))
+  app.onError((error, c) => answerError(error, c, sources, note))
+
+  app.get('/salud', (c) => health(c, sources))
+  app.get('/archivos/:nombre', (c) => files.answer(c, c.req.param('nombre')) ?? refuse(c, 404, 'No hay tal archivo.'))
+
+  const api = new Hono<Env>()
+  api.use(bodyLimit({ maxSize: LARGEST, onError: (c) => refuse(c, 413, 'El pedido es demasiado largo.') }))
+  api.post('/entrar', (c) => access.enter(c))
+  api.post('/salir', (c) => access.leave(c))
+  api.use(async (c, next) => {
+    const viewer = await access.viewer(c)
+    if (viewer === null) return c.json(access.doors(c), 401)
+    c.set('viewer', viewer)
+    await next()
+    return undefined
+  })
+  api.get('/sesion', (c) => c.json(sessionInfo(c.var.viewer, sources.config, version)))
+  api.get('/mensajes', async (c) => c.json(await listing(sources, c.req.query('q') ?? '', c.req.query('despues'))))
+  api.get('/mensajes/:id', async (c) => {
+    const found = await message(sources, c.var.viewer, c.req.param('id'))
+    return found ? c.json(found) : refuse(c, 404, UNKNOWN)
+  })
+  api.get('/mensajes/:id/pedidos/:pedido', async (c) => {
+    const found = await exchange(sources, c.var.viewer, c.req.param('id'), c.req.param('pedido'))
+    return found ? c.json(found) : refuse(c, 404, UNKNOWN)
+  })
+  api.get('/mensajes/:id/cuerpo', async (c) => {
+    if (!c.var.viewer.cuerpos) return refuse(c, 403, NO_BODIES)
+    const bytes = await bytesOf(sources, c.req.param('id'), c.req.query('pedido'))
+    if (bytes === null) return refuse(c, 404, UNKNOWN)
+    if (c.req.query('como') === 'bytes') return c.json({ texto: dumpOf(bytes, sources.config.secrets) })
+    // Whatever it holds, a browser keeps it and does not open it.
+    c.header('content-type', 'application/octet-stream')
+    c.header('content-disposition', `attachment; filename="${c.req.param('id').replace(/[^\w.-]/g, '_')}.bin"`)
+    return c.body(new Uint8Array(bytes))
+  })
+  api.all('*', (c) => refuse(c, 404, 'No hay tal pedido.'))
+  app.route('/api', api)
+
+  app.get('*', (c) => files.index(c, prefix))
+  return app
+}
+
+const UNKNOWN = 'La auditoría no tiene ese mensaje: puede no haberse escrito todavía, o haberlo borrado la purga.'
+const NO_BODIES = 'Su usuario no ve lo que dicen los mensajes (ver_cuerpos = 0).'
+
+function sessionInfo(viewer: Viewer, config: Config, version: string): SessionInfo {
+  const { usuario, rol, cuerpos, entrada } = viewer
+  const puede = (Object.keys(ACTIONS) as Action[]).filter((action) => may(viewer, action))
+  const { instancia, proyecto } = config
+  return {
+    usuario,
+    rol,
+    puede,
+    cuerpos,
+    entrada,
+    instancia,
+    proyecto,
+    version,
+    listeners: [...config.listeners.keys()],
+  }
+}
+
+async function health(c: Context, sources: Sources) {
+  const works = (work: Promise<unknown>) =>
+    work.then(
+      () => ({ ok: true }),
+      () => ({ ok: false }),
+    )
+  const [redis, postgres] = await Promise.all([works(ping(sources.queue.redis)), works(sources.audit.schemaVersion())])
+  const estado = redis.ok && postgres.ok ? 'ok' : 'mal'
+  return c.json({ estado, redis, postgres }, estado === 'ok' ? 200 : 503)
+}
+
+/** What a person is told; a bug is told to whoever runs the page, too. */
+function answerError(error: Error, c: Context, sources: Sources, note: (text: string) => void): Response {
+  const { secrets } = sources.config
+  const known = sources.explain(error)
+  if (known === null) {
+    note(`error interno, por favor infórmelo: ${error.stack ?? error.message}`)
+    return refuse(c, 500, 'Error interno: quien administra la página lo ve en su terminal.')
+  }
+  const text = secrets.hide(known.message)
+  if (known instanceof UsageError) return refuse(c, 422, text)
+  if (known instanceof OperationFailed) return refuse(c, 409, text)
+  return refuse(c, 503, text, whoIsAway(known))
+}
+
+function whoIsAway({ message }: ResthooksError) {
+  return { falta: /^Redis\b/.test(message) ? ('redis' as const) : ('postgres' as const) }
+}

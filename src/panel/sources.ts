@@ -1,0 +1,75 @@
+/**
+ * What the page answers from: the configuration in force, the queue, the audit. It outlives an outage of each, and follows the
+ * files: a user who was taken out of resthooks.ini is out a moment later.
+ */
+import { type AuditReader, openAuditReader } from '../audit/queries.ts'
+import type { Config } from '../config/config.ts'
+import type { LoadOptions } from '../config/files.ts'
+import { ConfigWatcher } from '../config/watch.ts'
+import { ResthooksError } from '../errors.ts'
+import type { Millis } from '../model/message.ts'
+import { Queue } from '../queue/queue.ts'
+import { causeOf, connectForever, isRedisError, isRedisOutage, reconnectWith, redisTrouble } from '../queue/redis.ts'
+
+/** Of one statement: a person waits, and the database has others to serve. */
+const STATEMENT: Millis = 3_000
+
+export class Sources {
+  readonly queue: Queue
+  #config: Config
+  #audit: AuditReader
+  readonly #watcher: ConfigWatcher
+
+  /**
+   * @param load what is in force after a change of the files
+   * @param note told to whoever runs the page
+   */
+  constructor(config: Config, files: LoadOptions, load: () => Config, note: (text: string) => void) {
+    this.#config = config
+    const { instancia, proyecto } = config
+    this.queue = new Queue(
+      connectForever(config.redis, () => {}, 'panel'),
+      instancia,
+      proyecto,
+    )
+    this.#audit = openAuditReader(config.audit, { instancia, proyecto }, STATEMENT)
+    this.#watcher = new ConfigWatcher(config, files, load, (reread) => {
+      if ('config' in reread) this.#change(reread.config)
+      else note(`La configuración nueva no se puede usar: sigue en vigor la anterior. ${reread.error.message}`)
+    })
+  }
+
+  get config(): Config {
+    return this.#config
+  }
+
+  get audit(): AuditReader {
+    return this.#audit
+  }
+
+  #change(config: Config): void {
+    const before = this.#config
+    // What was rotated away may still stand in an answer.
+    config.secrets.include(before.secrets)
+    this.#config = config
+    reconnectWith(this.queue.redis, before.redis, config.redis)
+    if (JSON.stringify(before.audit) === JSON.stringify(config.audit)) return
+    const { audit, instancia, proyecto } = config
+    const old = this.#audit
+    this.#audit = openAuditReader(audit, { instancia, proyecto }, STATEMENT)
+    void old.close()
+  }
+
+  /** What a failure means for a person; null: it is a bug. */
+  explain(error: unknown): ResthooksError | null {
+    if (error instanceof ResthooksError) return error
+    const cause = causeOf(error, this.queue.redis)
+    return isRedisError(error) || isRedisOutage(error) ? redisTrouble(cause, this.#config.redis) : null
+  }
+
+  async close(): Promise<void> {
+    this.#watcher.close()
+    this.queue.redis.disconnect()
+    await this.#audit.close()
+  }
+}

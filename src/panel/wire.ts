@@ -1,0 +1,153 @@
+/**
+ * What the page's server and its browser part say to each other: JSON of `/api/…`. Instants are ISO 8601; whatever came from
+ * outside has passed the cleaner, and is text.
+ */
+
+export type Role = 'lectura' | 'operacion' | 'administracion'
+
+/** What can be done here, each from that role on. */
+export const ACTIONS = {
+  reenviar: 'operacion',
+  pausar: 'operacion',
+  reanudar: 'operacion',
+  probar: 'operacion',
+  descartar: 'administracion',
+} as const satisfies Readonly<Record<string, Role>>
+export type Action = keyof typeof ACTIONS
+
+export interface Refusal {
+  /** A sentence. */
+  readonly error: string
+  /** What does not answer: told on top of whatever is shown. */
+  readonly falta?: 'redis' | 'postgres'
+  /** Ms until it makes sense to try again. */
+  readonly espera?: number
+}
+
+/** `GET api/sesion`; 401 with `Entrada` where nobody is logged in. */
+export interface SessionInfo {
+  readonly usuario: string
+  readonly rol: Role
+  readonly puede: readonly Action[]
+  readonly cuerpos: boolean
+  /** How it was let in: of a proxy's there is no way out but the proxy's own. */
+  readonly entrada: 'llave' | 'clave' | 'proxy'
+  readonly instancia: string
+  readonly proyecto: string
+  readonly version: string
+  readonly listeners: readonly string[]
+}
+
+/** Beside the sentence of a 401: by which door one gets in. */
+export interface Doors extends Refusal {
+  readonly puertas: readonly ('llave' | 'clave' | 'proxy')[]
+}
+
+export type State = 'pendiente' | 'reintentando' | 'exitosa' | 'fallida' | 'descartada'
+
+export interface Row {
+  readonly id: string
+  readonly evento: string
+  readonly listener: string
+  readonly estado: State
+  readonly intentos: number
+  readonly creado: string
+  readonly actualizado: string
+  readonly proximo: string | null
+  readonly motivo: string
+}
+
+/** One condition of a search, as a chip; `palabra`: how it stands in the box. */
+export interface Chip {
+  readonly nombre: string
+  readonly valor: string
+  readonly palabra: string
+}
+
+/** `GET api/mensajes?q=…&despues=…` */
+export interface Listing {
+  readonly chips: readonly Chip[]
+  /** What was asked for, in a sentence: of an empty result too. */
+  readonly buscado: string
+  /** The range was not asked for: the last 24 hours. */
+  readonly porOmision: boolean
+  readonly filas: readonly Row[]
+  /** Of the next page; null: this is the last. */
+  readonly siguiente: string | null
+}
+
+/** `GET api/cantidad?q=…` */
+export interface Count {
+  readonly cantidad: number
+  /** There are at least as many. */
+  readonly alMenos: boolean
+}
+
+export interface Body {
+  readonly bytes: number
+  readonly tipo: string
+  readonly sha256: string
+  /** Indented without touching what is in it; null: no text, or not for this role. */
+  readonly texto: string | null
+  /** The text goes on: it can be downloaded. */
+  readonly cortado: boolean
+  readonly oculto: boolean
+}
+
+export type Pairs = readonly (readonly [name: string, value: string])[]
+
+export interface Attempt {
+  readonly id: string
+  readonly numero: number
+  readonly pedido: number
+  readonly inicio: string
+  readonly duracion: number
+  /** How long each phase took, in order; the rest of `duracion` is the rest of the answer. */
+  readonly fases: readonly (readonly [name: string, ms: number])[]
+  readonly http: number | null
+  readonly resultado: 'exito' | 'reintento' | 'fallo'
+  /** In a sentence. */
+  readonly frase: string
+  readonly worker: string
+}
+
+export interface Delivery {
+  readonly listener: string
+  readonly estado: State
+  readonly intentos: number
+  readonly proximo: string | null
+  readonly actualizado: string
+  /** The outcome. */
+  readonly frase: string
+  /** Why it waits; null: it does not, or Redis does not answer. */
+  readonly espera: string | null
+  readonly pedidos: readonly Attempt[]
+  readonly callbacks: readonly { readonly fecha: string; readonly texto: string; readonly bien: boolean }[]
+}
+
+/** `GET api/mensajes/ID` */
+export interface Message {
+  readonly id: string
+  readonly evento: string
+  readonly resumen: string
+  /** Name and value, in the order in which they are told. */
+  readonly datos: Pairs
+  readonly creado: string | null
+  readonly cabeceras: Pairs
+  readonly cuerpo: Body | null
+  readonly entregas: readonly Delivery[]
+}
+
+/** `GET api/mensajes/ID/pedidos/PEDIDO` */
+export interface Exchange {
+  readonly linea: string
+  readonly pedidoCabeceras: Pairs
+  readonly pedidoCuerpo: Body | null
+  readonly http: number | null
+  readonly respuestaCabeceras: Pairs
+  readonly respuestaCuerpo: Body | null
+  readonly truncada: boolean
+  readonly error: string | null
+  readonly ip: string | null
+  readonly curl: string
+}
