@@ -13,8 +13,8 @@
 /** How one column is made of a row. */
 export interface Column<Row> {
   readonly name: string
-  /** `instant`: milliseconds since epoch, stored as timestamptz; `jsonb`: its text. */
-  readonly type: 'text' | 'int2' | 'int4' | 'int8' | 'bool' | 'jsonb' | 'bytea' | 'instant'
+  /** `instant`: milliseconds since epoch, stored as timestamptz; `jsonb`: its text; `counts`: an array of int8, as its literal. */
+  readonly type: 'text' | 'int2' | 'int4' | 'int8' | 'bool' | 'jsonb' | 'bytea' | 'instant' | 'counts'
   readonly of: (row: Row) => Value
 }
 
@@ -31,6 +31,7 @@ const SENT_AS: Partial<Record<Column<never>['type'], { readonly type: string; re
   instant: { type: 'float8', as: 'to_timestamp($ / 1000.0)' },
   // A third shorter than the hexadecimal of bytea's own text form, and nothing in it to escape.
   bytea: { type: 'text', as: `decode($, 'base64')` },
+  counts: { type: 'text', as: '$::int8[]' },
 }
 
 /** `INSERT INTO table (…) SELECT … FROM unnest($1::text[], …) AS sent (…)`, to be followed by `ON CONFLICT`. */
@@ -119,6 +120,8 @@ function field<Row>(bytes: GrowingBuffer, { type, of }: Column<Row>, row: Row) {
       return bytes.text(textual(value))
     case 'jsonb':
       return bytes.jsonb(textual(value))
+    case 'counts':
+      throw new Unencodable('an array is inserted, not copied')
     case 'bytea':
       return bytes.sized(value as Buffer)
     case 'bool':

@@ -7,7 +7,7 @@
  */
 import type { Message } from '../model/message.ts'
 
-export type AuditEvent = MessageEvent | AttemptEvent | StateEvent | CallbackEvent
+export type AuditEvent = MessageEvent | AttemptEvent | StateEvent | CallbackEvent | ActionEvent
 
 /** A message was taken from the queue. `listeners` is null while its `demora` runs, and comes again when that ends. */
 export interface MessageEvent {
@@ -33,11 +33,21 @@ export interface AttemptEvent {
   readonly replaces: string | null
 }
 
+/** `error` of a row that stands for an outcome that did not come. */
+export const WITHOUT_OUTCOME = 'sin_resultado'
+
 /** A delivery changed without a request: lease expired for good, discarded, sent again, its listener removed… */
 export interface StateEvent {
   readonly type: 'state'
   readonly at: number
   readonly state: DeliveryState
+}
+
+/** A person did something: told when it begins (`count` 0), and again when it has ended. */
+export interface ActionEvent {
+  readonly type: 'action'
+  readonly at: number
+  readonly action: ActionRecord
 }
 
 /** A callback ran once. */
@@ -59,6 +69,8 @@ export interface DeliveryState {
   readonly nextAttemptAt: number | null
   readonly reason: string | null
   readonly version: number
+  /** Id of the action that changed it; null: no person did. */
+  readonly action: string | null
 }
 
 /** One row of `intento`. */
@@ -66,6 +78,8 @@ export interface AttemptRecord {
   /** ULID made by whoever made the request. */
   readonly id: string
   readonly messageId: string
+  /** Of its message; null where its writer did not say. */
+  readonly event: string | null
   readonly listener: string
   readonly number: number
   /** 1, 2, … within one attempt: a digest challenge, a redirect and a request repeated on a fresh socket are requests of their own. */
@@ -105,4 +119,19 @@ export interface CallbackRecord {
   readonly attempt: number
   readonly result: 'exito' | 'reintento' | 'fallo'
   readonly detail: string | null
+}
+
+/** One row of `accion`. */
+export interface ActionRecord {
+  /** ULID made by whoever does it. */
+  readonly id: string
+  /** The user, and the machine. */
+  readonly who: string
+  readonly host: string
+  /** The command line as it was typed, or what the page was asked; without secrets. */
+  readonly order: string
+  /** What was selected; null where it speaks for itself. */
+  readonly filter: string | null
+  /** Deliveries that it touched. */
+  readonly count: number
 }

@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import type { AuditConfig } from '../config/config.ts'
 import { ConfigError } from '../errors.ts'
 import { packageRoot } from '../folders.ts'
+import type { Millis } from '../model/message.ts'
 import { type Database, identifier, openDatabase, repeated, type Session } from './database.ts'
 import { closeFunctions, grantedRoles, grants, missingRights, type RoleKind, type RoleNames } from './rights.ts'
 import { postgresTrouble, sqlState } from './trouble.ts'
@@ -61,19 +62,26 @@ export function migrationScript(schema: string, roles: RoleNames, known = migrat
     `SELECT ${identifier(schema)}.crear_particiones();`,
     ...named(roles).map(([kind, role]) => grants(identifier(schema), identifier(role), kind).join('\n')),
     'COMMIT;',
-    ...(fillsEvents(known)
-      ? [
-          '-- Las entregas que ya estaban reciben su evento: con muchas tarda minutos. Se puede cortar y repetir.',
-          `SELECT ${identifier(schema)}.completar_eventos();`,
-        ]
+    ...(latestVersion(known) >= 7
+      ? ['-- Lo que ya estaba recibe lo nuevo: con muchas filas tarda minutos. Se puede cortar y repetir.']
       : []),
+    ...completions(known).map(({ name }) => `SELECT ${identifier(schema)}.${name}();`),
     '',
   ].join('\n\n')
 }
 
-/** Of a schema that has `completar_eventos`. */
-function fillsEvents(known: readonly Migration[]): boolean {
-  return latestVersion(known) >= 7
+/**
+ * What goes over the rows of years, in transactions of about a second each: functions, and the arguments of a page of theirs. Each
+ * returns where the next page begins (`$1` of it), NULL once all is done.
+ */
+const COMPLETIONS = [
+  { name: 'completar_eventos', since: 7, page: '$1, 20000' },
+  { name: 'completar_resumen', since: 10, page: `interval '1 day'` },
+  { name: 'completar_indices', since: 11, page: 'false' },
+]
+
+function completions(known: readonly Migration[]) {
+  return COMPLETIONS.filter(({ since }) => since <= latestVersion(known))
 }
 
 /** A condition that plain SQL has, so that the script is good for any client, not for psql alone. */
@@ -111,9 +119,6 @@ export interface MigrateOptions {
   readonly onFilling?: () => void
 }
 
-/** Deliveries that get their event in one transaction: about a second. */
-const FILLED_AT_ONCE = 20_000
-
 /**
  * Brings the schema to this program's version, makes the partitions of this month and the next two, and grants what the roles
  * need; those that had it before an upgrade get what the upgrade added.
@@ -125,7 +130,7 @@ export async function migrate(config: AuditConfig, options: MigrateOptions = {})
   const database = openDatabase(config, null, { connections: 1, statement: 0, lock: 60_000 })
   try {
     const result = await database.transaction((session) => apply(session, config, options))
-    if (fillsEvents(options.known ?? migrations())) await fillEvents(database, options.onFilling)
+    await complete(database, options.known ?? migrations(), options.onFilling)
     return result
   } catch (error) {
     throw explain(error, config)
@@ -134,19 +139,27 @@ export async function migrate(config: AuditConfig, options: MigrateOptions = {})
   }
 }
 
-async function fillEvents(database: Database, onFilling = () => {}): Promise<void> {
-  for (let after: string | null = ''; after !== null; ) {
-    const from: string = after
-    after = await repeated(() =>
-      database.transaction(async (session) => {
-        const [row] = await session.query<{ last: string | null }>(
-          `SELECT ${session.table('completar_eventos')}($1, $2) AS last`,
-          [from, FILLED_AT_ONCE],
+const A_MOMENT: Millis = 1_000
+
+async function complete(database: Database, known: readonly Migration[], onFilling = () => {}): Promise<void> {
+  const timer = setTimeout(onFilling, A_MOMENT)
+  try {
+    for (const { name, page } of completions(known)) {
+      for (let after: string | null = ''; after !== null; ) {
+        const from: string = after
+        after = await repeated(() =>
+          database.transaction(async (session) => {
+            const [row] = await session.query<{ last: string | null }>(
+              `SELECT ${session.table(name)}(${page})::text AS last`,
+              page.includes('$1') ? [from] : [],
+            )
+            return row!.last
+          }),
         )
-        return row!.last
-      }),
-    )
-    if (from === '' && after !== null) onFilling()
+      }
+    }
+  } finally {
+    clearTimeout(timer)
   }
 }
 

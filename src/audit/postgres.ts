@@ -10,13 +10,14 @@ import type { AuditConfig } from '../config/config.ts'
 import type { Millis } from '../model/message.ts'
 import { parts } from '../model/parts.ts'
 import type { AuditBackend } from './backend.ts'
-import { copyInto, encodeRows, insertParameters, Unencodable } from './columns.ts'
+import { arrayLiteral, copyInto, encodeRows, insertParameters, Unencodable } from './columns.ts'
 import { type Database, openDatabase, repeated, type Scope, type Session } from './database.ts'
-import { textRules } from './encoding.ts'
-import type { AttemptEvent, AuditEvent } from './event.ts'
+import { original, textRules } from './encoding.ts'
+import { type AttemptEvent, type AttemptRecord, type AuditEvent, WITHOUT_OUTCOME } from './event.ts'
 import { createPartitions, olderSchema } from './migrate.ts'
 import { keepRejected, keepStrange } from './rejected.ts'
-import { rowsOf } from './rows.ts'
+import { type AttemptRow, rowsOf } from './rows.ts'
+import { type Counted, countedSince, writeSummary } from './summary.ts'
 import { type TableWriter, tableWriters } from './tables.ts'
 import {
   isContentRefusal,
@@ -67,10 +68,13 @@ function createWriter(database: Database): AuditBackend['write'] {
   let overtaken = 0
   // Asked until it is so: the schema may be upgraded at any time.
   let withEvent = false
+  let countsAll = false
   const attempt: Attempt = (events, way) =>
     database.transaction(async (session) => {
       withEvent ||= await knowsEvents(session)
-      await writeBatch(session, events, way, withEvent)
+      const since = countsAll ? Number.NEGATIVE_INFINITY : await countedSince(session)
+      await writeBatch(session, events, way, { withEvent, countsSince: since })
+      countsAll = since === Number.NEGATIVE_INFINITY
     })
   return async (events) => {
     if (events.length === 0) return
@@ -137,24 +141,86 @@ async function writeAlone(attempt: Attempt, database: Database, event: AuditEven
 /** `copy` what is new and insert the rest; the same but insert every delivery; `insert` all; insert all as `plain` ASCII. */
 type Way = 'copy' | 'overtaken' | 'insert' | 'plain'
 
-async function writeBatch(session: Session, events: readonly AuditEvent[], way: Way, withEvent: boolean) {
+interface SchemaState {
+  readonly withEvent: boolean
+  /** Attempts that began since then are counted with the batch (ms since epoch); null: none. */
+  readonly countsSince: number | null
+}
+
+async function writeBatch(
+  session: Session,
+  events: readonly AuditEvent[],
+  way: Way,
+  { withEvent, countsSince }: SchemaState,
+) {
   const rules = textRules(session.encoding, way === 'plain')
-  const { messages, deliveries, attempts, callbacks } = rowsOf(events, rules)
+  const { messages, deliveries, attempts, callbacks, actions } = rowsOf(events, rules)
   const exact = messages.some((row) => row.exact !== null)
-  const writers = tableWriters(session, rules, { exact, withEvent })
+  const withAction = deliveries.some(({ action }) => action !== null)
+  const writers = tableWriters(session, rules, { exact, withEvent, withAction })
   const lost = lostAttempts(events)
   if (lost) await lockLostAttempts(session)
   const copying = way === 'copy' || way === 'overtaken'
   const rows = async <Row>(writer: TableWriter<Row>, all: readonly Row[], isNew: (row: Row) => boolean) => {
     if (copying) await copyRows(session, writer, all.filter(isNew))
-    await insertRows(session, writer, copying ? all.filter((row) => !isNew(row)) : all)
+    return insertRows(session, writer, copying ? all.filter((row) => !isNew(row)) : all)
   }
   // Always in this order, for every writer and for crear_particiones: nobody waits in a circle.
   await rows(writers.messages, messages, ({ isNew }) => isNew)
   await rows(writers.deliveries, deliveries, ({ isNew }) => isNew && way === 'copy')
-  await rows(writers.attempts, attempts, () => lost === null)
+  const copied = copying && lost === null
+  const inserted = await rows(writers.attempts, attempts, () => copied)
   await rows(writers.callbacks, callbacks, () => false)
-  if (lost) await removeReplaced(session, lost)
+  await rows(writers.actions, actions, () => false)
+  const removed = lost ? await removeReplaced(session, lost) : []
+  if (countsSince === null) return
+  const added = copied ? attempts : attempts.filter(isAmong(inserted as InsertedAttempt[]))
+  await writeSummary(session, await countedOf(session, added, removed, countsSince))
+}
+
+interface InsertedAttempt {
+  readonly mensaje_id: string
+  readonly id: string
+  readonly pedido: number
+}
+
+function isAmong(inserted: readonly InsertedAttempt[]): (row: AttemptRow) => boolean {
+  const keys = new Set(inserted.map(({ mensaje_id, id, pedido }) => `${mensaje_id}\0${id}\0${pedido}`))
+  return ({ key }) => keys.has(key.slice(0, key.lastIndexOf('\0')))
+}
+
+/** What these rows are for `resumen_hora`; the event of those that do not say it is their delivery's. */
+async function countedOf(
+  session: Session,
+  added: readonly AttemptRow[],
+  removed: readonly RemovedAttempt[],
+  since: number,
+): Promise<Counted[]> {
+  const { key } = session.rules
+  const all = [
+    ...added.flatMap(({ attempt, event, attemptMs }) => {
+      const { messageId, listener, number, result, startedAt } = attempt
+      if (attemptMs === null) return []
+      return [{ messageId, listener, number, result, startedAt, event, ms: attemptMs, times: 1 as const }]
+    }),
+    ...removed.map((row) => ({ ...row, event: null, times: -1 as const })),
+  ].filter(({ startedAt }) => startedAt >= since)
+  const unknown = all.filter(({ event }) => event === null)
+  if (unknown.length === 0) return all as Counted[]
+  const found = await session.query<{ mensaje_id: string; listener: string; evento: string | null }>(
+    `SELECT e.mensaje_id, e.listener, e.evento FROM unnest($3::text[], $4::text[]) AS asked (mensaje_id, listener)
+       JOIN ${session.table('entrega')} e USING (mensaje_id, listener) WHERE e.instancia = $1 AND e.proyecto = $2`,
+    [
+      ...session.owner,
+      arrayLiteral(unknown.map(({ messageId }) => key(messageId))),
+      arrayLiteral(unknown.map(({ listener }) => key(listener))),
+    ],
+  )
+  const events = new Map(found.map(({ mensaje_id, listener, evento }) => [`${mensaje_id}\0${listener}`, evento]))
+  return all.map((each) => ({
+    ...each,
+    event: each.event ?? events.get(`${key(each.messageId)}\0${key(each.listener)}`) ?? '',
+  }))
 }
 
 async function copyRows<Row>(
@@ -171,14 +237,13 @@ async function insertRows<Row>(
   session: Session,
   { columns, constants, insert, size }: TableWriter<Row>,
   rows: readonly Row[],
-) {
+): Promise<object[]> {
+  const returned: object[] = []
   for (const part of parts(rows, ROWS_A_STATEMENT, BYTES_A_STATEMENT, size)) {
-    await session.query(insert, insertParameters(columns, constants, part))
+    returned.push(...(await session.query(insert, insertParameters(columns, constants, part))))
   }
+  return returned
 }
-
-/** `error` of a row that stands for an outcome that did not come. */
-const WITHOUT_OUTCOME = 'sin_resultado'
 
 interface LostAttempts {
   /** Ids of rows that an outcome in this batch replaces, each with its message. */
@@ -208,23 +273,29 @@ async function lockLostAttempts(session: Session): Promise<void> {
 }
 
 /** Once the rows are written: removes those that stand for an outcome that is there. */
-async function removeReplaced(session: Session, { replaced, standing }: LostAttempts): Promise<void> {
+async function removeReplaced(session: Session, { replaced, standing }: LostAttempts): Promise<RemovedAttempt[]> {
   const table = session.table('intento')
   const { key } = session.rules
-  for (const [messageId, id] of replaced) {
-    await session.query(`DELETE FROM ${table} WHERE instancia = $1 AND proyecto = $2 AND mensaje_id = $3 AND id = $4`, [
-      ...session.owner,
-      key(messageId),
-      key(id),
-    ])
+  const removed: RemovedAttempt[] = []
+  const remove = async (messageId: string, condition: string, ...parameters: string[]) => {
+    const rows = await session.query<RemovedAttempt>(
+      `DELETE FROM ${table} WHERE instancia = $1 AND proyecto = $2 AND mensaje_id = $3 AND id = $4 ${condition}
+       RETURNING listener, numero AS number, resultado AS result, duracion_ms AS ms,
+                 round(extract(epoch FROM inicio) * 1000)::float8 AS "startedAt"`,
+      [...session.owner, key(messageId), ...parameters.map(key)],
+    )
+    for (const row of rows) removed.push({ ...row, messageId, listener: original(row.listener) })
   }
+  for (const [messageId, id] of replaced) await remove(messageId, '', id)
   for (const { attempt } of standing) {
     const { messageId, id, listener, number } = attempt
-    await session.query(
-      `DELETE FROM ${table} WHERE instancia = $1 AND proyecto = $2 AND mensaje_id = $3 AND id = $4 AND EXISTS (
-         SELECT FROM ${table} told WHERE told.instancia = $1 AND told.proyecto = $2 AND told.mensaje_id = $3
-            AND told.listener = $5 AND told.numero = $6::int AND told.id <> $4)`,
-      [...session.owner, ...[messageId, id, listener].map(key), String(number)],
-    )
+    const told = `AND EXISTS (SELECT FROM ${table} told WHERE told.instancia = $1 AND told.proyecto = $2
+      AND told.mensaje_id = $3 AND told.listener = $5 AND told.numero = $6::int AND told.id <> $4)`
+    await remove(messageId, told, id, listener, String(number))
   }
+  return removed
+}
+
+interface RemovedAttempt extends Pick<AttemptRecord, 'messageId' | 'listener' | 'number' | 'result' | 'startedAt'> {
+  readonly ms: number
 }

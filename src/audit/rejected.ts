@@ -94,6 +94,8 @@ function idsOf(event: AuditEvent): Record<string, string> {
       return { id: event.attempt.id, messageId: event.attempt.messageId, listener: event.attempt.listener }
     case 'state':
       return { messageId: event.state.messageId, listener: event.state.listener }
+    case 'action':
+      return { id: event.action.id }
     case 'callback':
       return { id: event.callback.id, messageId: event.callback.messageId, listener: event.callback.listener }
   }

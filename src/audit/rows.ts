@@ -8,6 +8,8 @@
 import type { Message } from '../model/message.ts'
 import { exactValues, type TextRules } from './encoding.ts'
 import type {
+  ActionRecord,
+  AttemptEvent,
   AttemptRecord,
   AuditEvent,
   CallbackRecord,
@@ -15,6 +17,7 @@ import type {
   DeliveryStateName,
   MessageEvent,
 } from './event.ts'
+import { WITHOUT_OUTCOME } from './event.ts'
 
 /** A row of `mensaje`. */
 export interface MessageRow {
@@ -41,6 +44,8 @@ export interface DeliveryRow {
   readonly attempts: number
   readonly nextAttemptAt: number | null
   readonly reason: string | null
+  /** Id of the last action that touched it. */
+  readonly action: string | null
   /** ms since epoch of the earliest event, and of the one with the highest version. */
   readonly createdAt: number
   readonly updatedAt: number
@@ -53,6 +58,18 @@ export interface DeliveryRow {
 export interface AttemptRow {
   readonly key: string
   readonly attempt: AttemptRecord
+  /** Its message's; null: neither the attempt nor this batch says. */
+  readonly event: string | null
+  /** Of the last request of an attempt, how long all of them took; null: another request follows. */
+  readonly attemptMs: number | null
+}
+
+/** A row of `accion`. */
+export interface ActionRow {
+  readonly key: string
+  readonly action: ActionRecord
+  /** ms since epoch of when it began. */
+  readonly at: number
 }
 
 /** A row of `callback`. */
@@ -68,13 +85,18 @@ export interface Rows {
   readonly deliveries: readonly DeliveryRow[]
   readonly attempts: readonly AttemptRow[]
   readonly callbacks: readonly CallbackRow[]
+  readonly actions: readonly ActionRow[]
 }
 
-export function rowsOf(events: readonly AuditEvent[], rules: TextRules): Rows {
+export function rowsOf(batch: readonly AuditEvent[], rules: TextRules): Rows {
   const messages = new Map<string, MessageRow>()
   const deliveries = new Map<string, DeliveryRow>()
   const attempts = new Map<string, AttemptRow>()
   const callbacks = new Map<string, CallbackRow>()
+  const actions = new Map<string, ActionRow>()
+  const events = new Map<string, string>()
+  /** Of the attempt whose requests came last, by delivery: how long those before took. */
+  const spent = new Map<string, number>()
   const addState = (state: DeliveryState, at: number, event: string | null = null) => {
     const key = `${rules.key(state.messageId)}\0${rules.key(state.listener)}`
     const known = deliveries.get(key)
@@ -82,20 +104,28 @@ export function rowsOf(events: readonly AuditEvent[], rules: TextRules): Rows {
     deliveries.set(key, known ? merged(known, row) : row)
   }
 
-  for (const event of events) {
+  for (const event of batch) {
     switch (event.type) {
       case 'message': {
         const row = messageRow(event, `${rules.key(event.message.id)}\0${event.receivedAt}`, rules)
         const known = messages.get(row.key)
         if (!known || (known.listeners === null && row.listeners !== null)) messages.set(row.key, row)
         const { id, event: name } = event.message
+        events.set(id, name)
         for (const listener of event.listeners ?? []) addState(firstState(id, listener), event.at, name)
         break
       }
       case 'attempt': {
         const { attempt, state } = event
         const key = `${rules.key(attempt.messageId)}\0${rules.key(attempt.id)}\0${attempt.request}\0${attempt.startedAt}`
-        if (!attempts.has(key)) attempts.set(key, { key, attempt })
+        const delivery = `${attempt.messageId}\0${attempt.listener}`
+        const ms = attempt.durationMs + (attempt.request > 1 ? (spent.get(delivery) ?? 0) : 0)
+        const isLast = isLastRequest(event)
+        if (!isLast) spent.set(delivery, ms)
+        if (!attempts.has(key)) {
+          const name = attempt.event ?? events.get(attempt.messageId) ?? null
+          attempts.set(key, { key, attempt, event: name, attemptMs: isLast ? ms : null })
+        }
         if (state) addState(state, event.at)
         break
       }
@@ -108,6 +138,13 @@ export function rowsOf(events: readonly AuditEvent[], rules: TextRules): Rows {
         if (!callbacks.has(key)) callbacks.set(key, { key, callback, at: event.at })
         break
       }
+      case 'action': {
+        const { action, at } = event
+        const known = actions.get(action.id)
+        const row = { key: rules.key(action.id), action, at }
+        actions.set(action.id, known ? mergedAction(known, row) : row)
+        break
+      }
     }
   }
   return {
@@ -115,7 +152,19 @@ export function rowsOf(events: readonly AuditEvent[], rules: TextRules): Rows {
     deliveries: sorted(deliveries),
     attempts: sorted(attempts),
     callbacks: sorted(callbacks),
+    actions: sorted(actions),
   }
+}
+
+/** The script says with it what became of the delivery, or that it changed nothing; of the requests before it says nothing. */
+function isLastRequest({ state, replaces, attempt }: AttemptEvent): boolean {
+  return state !== null || replaces !== null || attempt.error === WITHOUT_OUTCOME
+}
+
+/** What is told at the end counts, and when it began. */
+function mergedAction(known: ActionRow, more: ActionRow): ActionRow {
+  const { action } = known.action.count > more.action.count ? known : more
+  return { ...known, action, at: Math.min(known.at, more.at) }
 }
 
 function messageRow(
@@ -150,12 +199,13 @@ function sentColumns({ id, event, method, path, headers, contentType, key, origi
 }
 
 function firstState(messageId: string, listener: string): DeliveryState {
-  return { messageId, listener, state: 'pendiente', attempts: 0, nextAttemptAt: null, reason: null, version: 0 }
+  const nothingYet = { attempts: 0, nextAttemptAt: null, reason: null, version: 0, action: null }
+  return { messageId, listener, state: 'pendiente', ...nothingYet }
 }
 
 function deliveryRow(
   key: string,
-  { messageId, listener, state, attempts, nextAttemptAt, reason, version }: DeliveryState,
+  { messageId, listener, state, attempts, nextAttemptAt, reason, version, action }: DeliveryState,
   at: number,
   event: string | null,
 ): DeliveryRow {
@@ -168,6 +218,7 @@ function deliveryRow(
     attempts,
     nextAttemptAt,
     reason,
+    action,
     createdAt: at,
     updatedAt: at,
     version,
@@ -190,6 +241,8 @@ function merged(known: DeliveryRow, more: DeliveryRow): DeliveryRow {
   return {
     ...newer,
     event: newer.event ?? older.event,
+    // Ids of actions are in the order of time.
+    action: (newer.action ?? '') > (older.action ?? '') ? newer.action : older.action,
     version: isNewer ? after : before,
     createdAt: Math.min(known.createdAt, more.createdAt),
     isNew: known.isNew || more.isNew,

@@ -20,7 +20,7 @@ export interface StoredMessage {
 }
 
 /** A delivery's row, and what its attempts say beyond it. */
-export interface StoredDelivery extends DeliveryState {
+export interface StoredDelivery extends Omit<DeliveryState, 'action'> {
   /** When the message was dispatched to this listener, ms since epoch of Redis's clock. */
   readonly createdAt: number
   /** The highest attempt number on record: of attempts whose outcome never reached the delivery too. */

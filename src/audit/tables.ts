@@ -5,7 +5,7 @@
 import { type Column, type Constant, insertInto } from './columns.ts'
 import type { Session } from './database.ts'
 import type { TextRules } from './encoding.ts'
-import type { AttemptRow, CallbackRow, DeliveryRow, MessageRow, Rows } from './rows.ts'
+import type { ActionRow, AttemptRow, CallbackRow, DeliveryRow, MessageRow, Rows } from './rows.ts'
 
 export interface TableWriter<Row> {
   /** Its name, with the schema. */
@@ -21,20 +21,26 @@ export interface TableWriter<Row> {
 export type TableWriters = { readonly [Table in keyof Rows]: TableWriter<Rows[Table][number]> }
 
 /**
- * The four writers of a session's schema and project, for text under `rules`.
+ * The writers of a session's schema and project, for text under `rules`.
  * @param exact some message has values that its columns do not hold: where none has, neither the cost nor the column is needed
  * @param withEvent deliveries have their `evento`: not so in a schema of before, which is completed when it is upgraded
+ * @param withAction some delivery was touched by an action: like `exact`
  */
 export function tableWriters(
   session: Session,
   rules: TextRules,
-  { exact, withEvent }: { readonly exact: boolean; readonly withEvent: boolean },
+  {
+    exact,
+    withEvent,
+    withAction,
+  }: { readonly exact: boolean; readonly withEvent: boolean; readonly withAction: boolean },
 ): TableWriters {
   return {
     messages: messageWriter(session, rules, exact),
-    deliveries: deliveryWriter(session, rules, withEvent),
+    deliveries: deliveryWriter(session, rules, withEvent, withAction),
     attempts: attemptWriter(session, rules),
     callbacks: callbackWriter(session, rules),
+    actions: actionWriter(session, rules),
   }
 }
 
@@ -77,7 +83,12 @@ function messageWriter(session: Session, rules: TextRules, exact: boolean): Tabl
   }
 }
 
-function deliveryWriter(session: Session, rules: TextRules, withEvent: boolean): TableWriter<DeliveryRow> {
+function deliveryWriter(
+  session: Session,
+  rules: TextRules,
+  withEvent: boolean,
+  withAction: boolean,
+): TableWriter<DeliveryRow> {
   const text = optional(rules.text)
   const columns: Column<DeliveryRow>[] = [
     { name: 'mensaje_id', type: 'text', of: ({ messageId }) => rules.key(messageId) },
@@ -90,6 +101,7 @@ function deliveryWriter(session: Session, rules: TextRules, withEvent: boolean):
     { name: 'actualizado', type: 'instant', of: ({ updatedAt }) => updatedAt },
     { name: 'version', type: 'int8', of: ({ version }) => version },
     ...(withEvent ? [{ name: 'evento', type: 'text', of: (row: DeliveryRow) => text(row.event) } as const] : []),
+    ...(withAction ? [{ name: 'accion', type: 'text', of: (row: DeliveryRow) => text(row.action) } as const] : []),
   ]
   // Of two beginnings of a delivery (version 0) the later one begins another round of it: see `merged` in rows.ts.
   const ms = (instant: string) => `round(extract(epoch FROM ${instant}) * 1000)::bigint`
@@ -108,7 +120,12 @@ function deliveryWriter(session: Session, rules: TextRules, withEvent: boolean):
     ]
     taken.push(`evento = coalesce(${newest}, ${other})`)
   }
-  const told = withEvent ? 'OR old.evento IS NULL AND excluded.evento IS NOT NULL' : ''
+  // Ids of actions are in the order of time; NULL is none, which greatest() passes over.
+  if (withAction) taken.push('accion = greatest(old.accion, excluded.accion)')
+  const told = [
+    withEvent ? 'OR old.evento IS NULL AND excluded.evento IS NOT NULL' : '',
+    withAction ? `OR coalesce(old.accion, '') < excluded.accion` : '',
+  ].join(' ')
   const constants = scopeConstants(session)
   const table = session.table('entrega')
   return {
@@ -156,7 +173,7 @@ function attemptWriter(session: Session, rules: TextRules): TableWriter<AttemptR
     table,
     columns,
     constants,
-    insert: `${insertInto(table, columns, constants)} ON CONFLICT DO NOTHING`,
+    insert: `${insertInto(table, columns, constants)} ON CONFLICT DO NOTHING RETURNING mensaje_id, id, pedido`,
     size: ({ attempt: { responseBody, errorDetail } }) =>
       1000 + (responseBody?.length ?? 0) * 2 + (errorDetail?.length ?? 0),
   }
@@ -182,6 +199,29 @@ function callbackWriter(session: Session, rules: TextRules): TableWriter<Callbac
     constants,
     insert: `${insertInto(table, columns, constants)} ON CONFLICT DO NOTHING`,
     size: ({ callback: { detail } }) => 300 + (detail?.length ?? 0),
+  }
+}
+
+function actionWriter(session: Session, rules: TextRules): TableWriter<ActionRow> {
+  const columns: Column<ActionRow>[] = [
+    { name: 'id', type: 'text', of: ({ action: { id } }) => rules.key(id) },
+    { name: 'fecha', type: 'instant', of: ({ at }) => at },
+    { name: 'quien', type: 'text', of: ({ action: { who } }) => rules.text(who) },
+    { name: 'equipo', type: 'text', of: ({ action: { host } }) => rules.text(host) },
+    { name: 'orden', type: 'text', of: ({ action: { order } }) => rules.text(order) },
+    { name: 'filtro', type: 'text', of: ({ action: { filter } }) => optional(rules.text)(filter) },
+    { name: 'cantidad', type: 'int8', of: ({ action: { count } }) => count },
+  ]
+  const constants = scopeConstants(session)
+  const table = session.table('accion')
+  return {
+    table,
+    columns,
+    constants,
+    // Its beginning and its end, in any order.
+    insert: `${insertInto(`${table} AS old`, columns, constants)} ON CONFLICT (instancia, proyecto, id)
+      DO UPDATE SET fecha = least(old.fecha, excluded.fecha), cantidad = greatest(old.cantidad, excluded.cantidad)`,
+    size: ({ action: { order, filter } }) => 300 + order.length + (filter?.length ?? 0),
   }
 }
 

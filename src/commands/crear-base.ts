@@ -37,7 +37,7 @@ El SQL mostrado otorga lo de un worker a --rol; sin él, al usuario de la config
         roles: { worker: rol, reader: rolLectura },
         onFilling: () =>
           note(
-            'Las entregas que ya estaban reciben su evento: con muchas tarda minutos, y los workers siguen. Se puede repetir.',
+            'Lo que ya estaba se completa: con muchas filas tarda minutos, y los workers siguen. Se puede cortar y repetir.',
           ),
       })
       const where = `Esquema «${audit.schema}» de la base «${audit.database}» (${audit.host}:${audit.port})`

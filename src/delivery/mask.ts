@@ -17,7 +17,7 @@ import type { TroubleReport } from './trouble.ts'
 /** One request as it went (or failed to go) on the wire: an `intento` row without what only the worker knows. */
 export type RequestRecord = Omit<
   AttemptRecord,
-  'messageId' | 'listener' | 'number' | 'result' | 'nextAttemptAt' | 'worker'
+  'messageId' | 'event' | 'listener' | 'number' | 'result' | 'nextAttemptAt' | 'worker'
 >
 
 /** Other people's tokens in an answer are as secret as ours. */

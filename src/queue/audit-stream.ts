@@ -2,7 +2,7 @@
  * How an audit event is written in the stream, by this program and by its scripts, and read back; and the reading end
  * of the stream, which is never trimmed by length: entries are handed out to one writer at a time and stay until they are acknowledged.
  *
- * An entry's one field is named by its type (m, a, s, c) and holds `at json`, a line feed, `decided`: Redis time in ms, what
+ * An entry's one field is named by its type (m, a, s, c, o) and holds `at json`, a line feed, `decided`: Redis time in ms, what
  * the writer knows as JSON, and what the script decided about the delivery (a, s): `state|version|attempts|next|reason`, or
  * `-id`: nothing, the lease was lost, and this attempt's own row replaces the one with that id. A message (m) has a second
  * field, `e`: its envelope. The JSON's `v` is the number of this format; it rises when those who read the one before would
@@ -12,7 +12,14 @@
  * decided or `e` the envelope. Whatever else there is, is not understood, and nobody throws it away.
  */
 import { isUtf8 } from 'node:buffer'
-import type { AttemptRecord, AuditEvent, CallbackRecord, DeliveryState, DeliveryStateName } from '../audit/event.ts'
+import type {
+  ActionRecord,
+  AttemptRecord,
+  AuditEvent,
+  CallbackRecord,
+  DeliveryState,
+  DeliveryStateName,
+} from '../audit/event.ts'
 import type { Bytes, Millis } from '../model/message.ts'
 import { decodeEnvelope } from './envelope.ts'
 import type { Queue } from './queue.ts'
@@ -30,7 +37,8 @@ export function writeDispatched({ id, listeners, keepBody, receivedAt }: Dispatc
 }
 
 /** What only the worker knows of a request. */
-interface AttemptContext extends Pick<AttemptRecord, 'messageId' | 'listener' | 'number' | 'result' | 'worker'> {
+interface AttemptContext
+  extends Pick<AttemptRecord, 'messageId' | 'event' | 'listener' | 'number' | 'result' | 'worker'> {
   /** False: the answer's body is not kept (`auditar_respuesta = 0`). */
   readonly keepResponse: boolean
   /** From the clock of this machine to Redis's, whose times all of the audit has. */
@@ -40,13 +48,14 @@ interface AttemptContext extends Pick<AttemptRecord, 'messageId' | 'listener' | 
 /** Field by field: a spread of the same objects took as long as the rest of the bookkeeping of a delivery. */
 export function writeAttempt(
   request: Omit<AttemptRecord, Exclude<keyof AttemptContext, 'keepResponse' | 'toRedisTime'> | 'nextAttemptAt'>,
-  { messageId, listener, number, result, worker, keepResponse, toRedisTime }: AttemptContext,
+  { messageId, event, listener, number, result, worker, keepResponse, toRedisTime }: AttemptContext,
 ): string {
   const body = keepResponse ? request.responseBody : null
   const text = body !== null && isUtf8(body)
   return JSON.stringify({
     id: request.id,
     messageId,
+    event,
     listener,
     number,
     request: request.request,
@@ -67,6 +76,15 @@ export function writeAttempt(
     body: text ? body.toString('utf8') : undefined,
     body64: body !== null && !text ? body.toString('base64') : undefined,
   })
+}
+
+/** What is told of a delivery whose state changed without a request. @param action of the person who changed it */
+export function writeState(messageId: string, listener: string, action: string | null): string {
+  return JSON.stringify({ m: messageId, l: listener, o: action ?? undefined })
+}
+
+export function writeAction(action: ActionRecord): string {
+  return JSON.stringify(action)
 }
 
 export function writeCallback(callback: CallbackRecord): string {
@@ -118,7 +136,7 @@ function eventOf(kind: string, time: string, source: string, decided: string, en
       return { type: 'message', at, receivedAt: json.r, message, listeners, keepBody: json.k === 1 }
     }
     case 'a': {
-      const state = stateOf(decided, json.messageId, json.listener)
+      const state = stateOf(decided, json.messageId, json.listener, null)
       const { body, body64 } = json
       // The parsed object itself becomes the record; what was only its spelling leaves no trace.
       json.body = undefined
@@ -129,10 +147,12 @@ function eventOf(kind: string, time: string, source: string, decided: string, en
       return { type: 'attempt', at, attempt: json, state, replaces: decided[0] === '-' ? decided.slice(1) : null }
     }
     case 's': {
-      const state = stateOf(decided, json.m, json.l)
+      const state = stateOf(decided, json.m, json.l, json.o)
       if (!state) throw new Error('un cambio de estado sin el estado')
       return { type: 'state', at, state }
     }
+    case 'o':
+      return { type: 'action', at, action: json }
     default:
       return { type: 'callback', at, callback: json }
   }
@@ -152,10 +172,11 @@ const SHAPES: Readonly<Record<string, Shape>> = {
   a: {
     texts: ['id', 'messageId', 'listener', 'method', 'url', 'result', 'worker'],
     numbers: ['number', 'request', 'startedAt', 'durationMs'],
-    maybeTexts: ['ip', 'error', 'errorDetail'],
+    maybeTexts: ['event', 'ip', 'error', 'errorDetail'],
     maybeNumbers: ['status'],
   },
-  s: { texts: ['m', 'l'] },
+  s: { texts: ['m', 'l'], maybeTexts: ['o'] },
+  o: { texts: ['id', 'who', 'host', 'order'], maybeTexts: ['filter'], numbers: ['count'] },
   c: {
     texts: ['id', 'messageId', 'listener', 'type', 'target', 'result'],
     numbers: ['attempt'],
@@ -180,7 +201,7 @@ function are(json: Record<string, unknown>, names: readonly string[] = [], kind:
   return true
 }
 
-function stateOf(text: string, messageId: string, listener: string): DeliveryState | null {
+function stateOf(text: string, messageId: string, listener: string, action: string | null): DeliveryState | null {
   if (text === '' || text[0] === '-') return null
   const [state, version, attempts, next, ...reason] = text.split('|')
   if (!(Number.parseInt(version!, 10) >= 0 && Number.parseInt(attempts!, 10) >= 0))
@@ -193,6 +214,7 @@ function stateOf(text: string, messageId: string, listener: string): DeliverySta
     attempts: Number(attempts),
     nextAttemptAt: next ? Number(next) : null,
     reason: reason.join('|') || null,
+    action,
   }
 }
 

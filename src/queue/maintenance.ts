@@ -8,9 +8,10 @@
 
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
+import type { ActionRecord } from '../audit/event.ts'
 import { OperationFailed } from '../errors.ts'
 import type { Millis } from '../model/message.ts'
-import { writeDispatched } from './audit-stream.ts'
+import { writeAction, writeDispatched, writeState } from './audit-stream.ts'
 import { CALLBACK_LANE, type LaneKeys } from './keys.ts'
 import type { Queue } from './queue.ts'
 import { type Scripts, scriptsOf } from './scripts.ts'
@@ -68,15 +69,39 @@ const DISCARD_RESULTS: readonly DiscardResult[] = ['other', 'done', 'running']
 const DISCARD_AT_ONCE = 200
 const SLICE = 400
 
+/**
+ * Tells the audit what a person does: when it begins, with `count` 0, and again when it has ended.
+ * Beside `QueueAdmin`, which also says so of each delivery, for what touches none.
+ */
+export async function tellAction(queue: Queue, action: ActionRecord): Promise<void> {
+  await scriptsOf(queue.redis).action(1, queue.keys.audit, writeAction(action))
+}
+
 export class QueueAdmin {
   readonly #queue: Queue
   readonly #scripts: Scripts
   readonly #lock: MaintenanceLock
+  #action: ActionRecord | null = null
 
   constructor(queue: Queue, lock: MaintenanceLock) {
     this.#queue = queue
     this.#scripts = scriptsOf(queue.redis)
     this.#lock = lock
+  }
+
+  /** What is changed from here on is told as done by this action. */
+  async began(action: ActionRecord): Promise<void> {
+    this.#action = action
+    await tellAction(this.#queue, action)
+  }
+
+  /** @param count deliveries that it touched */
+  async ended(count: number): Promise<void> {
+    if (this.#action) await tellAction(this.#queue, { ...this.#action, count })
+  }
+
+  #stateEvent(id: string, listener: string): string {
+    return writeState(id, listener, this.#action?.id ?? null)
   }
 
   /**
@@ -91,7 +116,7 @@ export class QueueAdmin {
     const args: (string | number | Buffer)[] = []
     for (const { id, envelope, others, items } of messages) {
       args.push(id, envelope, others, items.length)
-      for (const item of items) args.push(...itemArguments(id, item, lanes))
+      for (const item of items) args.push(...this.#itemArguments(id, item, lanes))
     }
     const callbacks = this.#queue.lane(CALLBACK_LANE)
     const shared = [maintenance, remaining, delayed, listeners, fence, audit, callbacks.queue, callbacks.retries]
@@ -139,7 +164,7 @@ export class QueueAdmin {
         const going = [...new Set(slice)].filter((id) => wanted.has(id))
         const args = going.flatMap((id) => {
           const { number, version } = wanted.get(id)!
-          return [id, number, version, stateEvent(id, listener)]
+          return [id, number, version, this.#stateEvent(id, listener)]
         })
         const head = [this.#lock.value, keys.messagePrefix, reason, SLICE, slice.at(-1)!]
         const [walked] = checked(
@@ -178,7 +203,7 @@ export class QueueAdmin {
       id,
       number,
       version,
-      stateEvent(id, listener),
+      this.#stateEvent(id, listener),
       kind === 'waiting' ? 'w' : 'x',
     ])
     const keys = [maintenance, remaining, audit, ...lanes.keys(this.#queue)]
@@ -197,10 +222,24 @@ export class QueueAdmin {
   async cancel(id: string, receivedAt: number, listeners: readonly string[], reason: string): Promise<boolean> {
     const { maintenance, delayed, audit, messagePrefix } = this.#queue.keys
     const dispatched = writeDispatched({ id, listeners, keepBody: true, receivedAt })
-    const states = listeners.map((listener) => stateEvent(id, listener))
+    const states = listeners.map((listener) => this.#stateEvent(id, listener))
     const args = [this.#lock.value, messagePrefix, id, dispatched, reason, ...states]
     const [code] = checked([await this.#scripts.cancel(3, maintenance, delayed, audit, ...args)])
     return code === 1
+  }
+
+  #itemArguments(id: string, item: RestoredItem, lanes: LaneNumbers): (string | number)[] {
+    if (item.kind === 'delayed') return ['d', 0, item.dueAt, 0, 0, 0, '', '', '']
+    const { listener, made, number, version } = item
+    const state = [made, number, version]
+    switch (item.kind) {
+      case 'lost':
+        return [item.dueAt === null ? 'q' : 'r', lanes.of(listener), item.dueAt ?? 0, ...state, '', '', '']
+      case 'again':
+        return ['e', lanes.of(listener), 0, ...state, this.#stateEvent(id, listener), item.reason, '']
+      case 'accepted':
+        return ['s', lanes.of(listener), 0, ...state, this.#stateEvent(id, listener), item.reason, item.callback ?? '']
+    }
   }
 
   /** Tells the workers that there is something to claim, and to dispatch. */
@@ -208,25 +247,6 @@ export class QueueAdmin {
     void this.#queue.wake('claim')
     void this.#queue.wake('dispatch')
   }
-}
-
-function itemArguments(id: string, item: RestoredItem, lanes: LaneNumbers): (string | number)[] {
-  if (item.kind === 'delayed') return ['d', 0, item.dueAt, 0, 0, 0, '', '', '']
-  const { listener, made, number, version } = item
-  const state = [made, number, version]
-  switch (item.kind) {
-    case 'lost':
-      return [item.dueAt === null ? 'q' : 'r', lanes.of(listener), item.dueAt ?? 0, ...state, '', '', '']
-    case 'again':
-      return ['e', lanes.of(listener), 0, ...state, stateEvent(id, listener), item.reason, '']
-    case 'accepted':
-      return ['s', lanes.of(listener), 0, ...state, stateEvent(id, listener), item.reason, item.callback ?? '']
-  }
-}
-
-/** What the scripts put into the `j` of a state event (`audit-stream.ts`). */
-function stateEvent(id: string, listener: string): string {
-  return JSON.stringify({ m: id, l: listener })
 }
 
 function checked(answer: unknown): number[] {

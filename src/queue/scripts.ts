@@ -4,6 +4,7 @@
  */
 import type { Redis } from 'ioredis'
 import acknowledge from './lua/acknowledge.lua'
+import action from './lua/action.lua'
 import cancel from './lua/cancel.lua'
 import claim from './lua/claim.lua'
 import common from './lua/common.lua'
@@ -40,6 +41,7 @@ const SOURCES = {
   release,
   enqueueOnce,
   acknowledge,
+  action,
   heartbeat,
   forgetConsumer,
   gauge,

@@ -93,6 +93,7 @@ export class DeliveryExecutor implements Executor {
       type: 'a' as const,
       json: writeAttempt(request, {
         messageId: claimed.id,
+        event: message.event,
         listener: this.#listener.name,
         number,
         result: i < requests.length - 1 ? 'reintento' : RESULTS[verdict],

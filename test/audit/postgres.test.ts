@@ -5,6 +5,7 @@ import type { AuditBackend } from '../../src/audit/backend.ts'
 import type { AuditEvent } from '../../src/audit/event.ts'
 import { createPostgresBackend } from '../../src/audit/postgres.ts'
 import {
+  actionEvent,
   attempt,
   attemptEvent,
   callbackEvent,
@@ -36,6 +37,8 @@ async function tables(connection: Sql = sql) {
     entrega: [...(await connection`SELECT * FROM entrega ORDER BY mensaje_id, listener`)],
     intento: [...(await connection`SELECT * FROM intento ORDER BY mensaje_id, id, pedido`)],
     callback: [...(await connection`SELECT * FROM callback ORDER BY mensaje_id, id, intento`)],
+    accion: [...(await connection`SELECT * FROM accion ORDER BY id`)],
+    resumen: [...(await connection`SELECT * FROM resumen_hora WHERE enviados <> 0 ORDER BY hora, listener, evento`)],
     rechazada: [...(await connection`SELECT huella, evento_json, sqlstate FROM auditoria_rechazada ORDER BY huella`)],
   }
 }
@@ -91,6 +94,7 @@ describe('a batch', () => {
           creado: new Date(NOON),
           actualizado: new Date(NOON + 542),
           version: '1',
+          accion: null,
         },
         {
           mensaje_id: sent.id,
@@ -104,6 +108,7 @@ describe('a batch', () => {
           creado: new Date(NOON),
           actualizado: new Date(NOON),
           version: '0',
+          accion: null,
         },
       ],
       intento: [
@@ -144,6 +149,19 @@ describe('a batch', () => {
           resultado: 'exito',
           detalle: 'salida 0',
           fecha: new Date(NOON + 5_001),
+        },
+      ],
+      accion: [],
+      resumen: [
+        {
+          ...SCOPE,
+          hora: new Date(NOON),
+          listener: 'a',
+          evento: 'proveedor.alta',
+          parte: 0,
+          ...{ enviados: '1', exitosos: '1', fallidos: '0', reintentos: '0' },
+          // 42 ms: up to 50.
+          duraciones: [...Array(11).fill('0'), '1'],
         },
       ],
       rechazada: [],
@@ -297,17 +315,21 @@ describe('a delivery', () => {
 })
 
 test('any order, any repetition and any cut into batches leave the same tables', async () => {
+  const named = { event: 'proveedor.alta' }
   const [one, two] = [message({ id: 'uno' }), message({ id: 'dos', notBefore: new Date(NOON + 1) })]
   const events: AuditEvent[] = [
     messageEvent(one, ['a', 'b']),
-    attemptEvent(attempt('uno', 'a', { id: 'i1', request: 1, status: 401 }), null),
+    attemptEvent(attempt('uno', 'a', { ...named, id: 'i1', request: 1, status: 401, durationMs: 0 }), null),
     attemptEvent(
-      attempt('uno', 'a', { id: 'i2', request: 2, result: 'reintento' }),
+      attempt('uno', 'a', { ...named, id: 'i2', request: 2, result: 'reintento' }),
       state('uno', 'a', 1, { state: 'reintentando' }),
     ),
-    attemptEvent(attempt('uno', 'a', { id: 'i3', number: 2 }), state('uno', 'a', 2)),
-    stateEvent(state('uno', 'b', 1, { state: 'descartada', reason: 'a pedido' })),
-    stateEvent(state('uno', 'b', 2, { state: 'pendiente' })),
+    attemptEvent(attempt('uno', 'a', { ...named, id: 'i3', number: 2 }), state('uno', 'a', 2)),
+    actionEvent('acción1', 0, NOON + 900),
+    stateEvent(state('uno', 'b', 1, { state: 'descartada', reason: 'a pedido', action: 'acción1' })),
+    actionEvent('acción1', 1, NOON + 1_100),
+    stateEvent(state('uno', 'b', 2, { state: 'pendiente', action: 'acción2' })),
+    stateEvent(state('uno', 'b', 3)),
     callbackEvent('uno', 'a', 1),
     callbackEvent('uno', 'a', 2),
     messageEvent(two, null),
@@ -319,6 +341,16 @@ test('any order, any repetition and any cut into batches leave the same tables',
   await backend.write(events)
   const expected = await tables()
   expect(expected.rechazada).toHaveLength(1)
+  expect(expected.entrega).toMatchObject([
+    { mensaje_id: 'dos', accion: null },
+    { listener: 'a', accion: null },
+    { listener: 'b', estado: 'exitosa', accion: 'acción2' },
+  ])
+  expect(expected.accion).toMatchObject([
+    { id: 'acción1', fecha: new Date(NOON + 900), quien: 'ana', equipo: 'servidor1', filtro: null, cantidad: '1' },
+  ])
+  const counts = { enviados: '2', exitosos: '1', fallidos: '0', reintentos: '1', parte: 0 }
+  expect(expected.resumen).toMatchObject([{ listener: 'a', evento: 'proveedor.alta', ...counts }])
 
   const disorder = fc.tuple(
     fc.shuffledSubarray(events, { minLength: events.length }),

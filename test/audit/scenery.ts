@@ -4,6 +4,7 @@ import postgres from 'postgres'
 import { ulid } from 'ulid'
 import { afterAll, beforeAll, inject } from 'vitest'
 import type {
+  ActionEvent,
   AttemptEvent,
   AttemptRecord,
   CallbackEvent,
@@ -71,7 +72,7 @@ export function sharedSchema() {
     await sql.end({ timeout: 1 })
   })
   const truncate = async () => {
-    await sql`TRUNCATE mensaje, entrega, intento, callback, auditoria_rechazada`
+    await sql`TRUNCATE mensaje, entrega, intento, callback, accion, resumen_hora, auditoria_rechazada`
   }
   return { config, sql, truncate }
 }
@@ -131,6 +132,7 @@ export function state(messageId: string, listener: string, version: number, chan
     attempts: version,
     nextAttemptAt: null,
     reason: null,
+    action: null,
     ...changes,
   } as const satisfies DeliveryState
 }
@@ -143,6 +145,7 @@ export function attempt(messageId: string, listener: string, changes: Partial<At
   return {
     id: ulid(),
     messageId,
+    event: null,
     listener,
     number: 1,
     request: 1,
@@ -185,4 +188,9 @@ export function callbackEvent(messageId: string, listener: string, attemptNumber
       detail: 'salida 0',
     },
   }
+}
+
+export function actionEvent(id: string, count: number, at: number): ActionEvent {
+  const action = { id, who: 'ana', host: 'servidor1', order: 'descartar --fallidas', filter: null, count }
+  return { type: 'action', at, action }
 }

@@ -4,6 +4,7 @@ import { createPostgresBackend } from '../../src/audit/postgres.ts'
 import type { RedisConfig } from '../../src/config/config.ts'
 import { Secrets } from '../../src/model/secrets.ts'
 import { AuditReader } from '../../src/queue/audit-stream.ts'
+import { QueueAdmin, takeMaintenanceLock } from '../../src/queue/maintenance.ts'
 import type { Queue } from '../../src/queue/queue.ts'
 import { AuditWriter } from '../../src/worker/audit-writer.ts'
 import { createLog } from '../../src/worker/log.ts'
@@ -156,4 +157,23 @@ test('an entry that somebody took out of the stream meanwhile is only acknowledg
   await writerOf(queue).drain(0)
   expect(await reader.pending(1)).toEqual([])
   expect((await tables()).aside).toEqual([])
+})
+
+test('what a person did is told twice, and which deliveries it touched', async ({ queue }) => {
+  const lock = await takeMaintenanceLock(queue, 'descartar', 0, () => {})
+  const admin = new QueueAdmin(queue, lock)
+  const action = { id: 'A1', who: 'ana', host: 'servidor1', order: 'descartar m1', filter: 'm1', count: 0 }
+  const item = { id: 'm1', listener: 'a', number: 1, version: 1, kind: 'ended' } as const
+  await admin.began(action)
+  await admin.discard([item], 'a mano')
+  await writerOf(queue).drain(0)
+  const kept = await sql`SELECT id, quien, equipo, orden, filtro, cantidad::int FROM accion`
+  expect(kept).toEqual([
+    { id: 'A1', quien: 'ana', equipo: 'servidor1', orden: 'descartar m1', filtro: 'm1', cantidad: 0 },
+  ])
+  await admin.ended(1)
+  await lock.release()
+  await writerOf(queue).drain(0)
+  expect(await sql`SELECT cantidad::int FROM accion`).toEqual([{ cantidad: 1 }])
+  expect(await sql`SELECT estado, accion FROM entrega`).toEqual([{ estado: 'descartada', accion: 'A1' }])
 })

@@ -202,6 +202,7 @@ function eventsOf(number: number): readonly [AuditEvent, AuditEvent] {
     attempts: 1,
     nextAttemptAt: null,
     reason: null,
+    action: null,
     version: 1,
   }
   return [
@@ -214,6 +215,7 @@ function attemptOf(messageId: string, listener: string, at: number) {
   return {
     id: ulid(),
     messageId,
+    event: null,
     listener,
     number: 1,
     request: 1,

@@ -1,0 +1,203 @@
+/**
+ * Attempts by hour, listener and event (`resumen_hora`): written with the batch that writes the attempts, in its transaction; and
+ * the rates and durations that are read from it.
+ *
+ * What counts is the rows that were really inserted: a batch that is repeated, halved or delivered twice counts once. An attempt of
+ * several requests counts with its last one. `010_resumen.sql` says how attempts of before come in, and those that a worker of the
+ * version before writes.
+ */
+import type { Millis } from '../model/message.ts'
+import { type Column, insertInto, insertParameters } from './columns.ts'
+import type { Parameter, Session } from './database.ts'
+import { original } from './encoding.ts'
+import type { AttemptRecord } from './event.ts'
+
+/** Up to how many ms each count of `duraciones` goes; the last one has all the rest. `limites_ms()` says the same. */
+export const DURATION_BOUNDS: readonly Millis[] = [
+  ...[1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 40, 50, 70, 100, 150, 200, 300, 400, 500, 700],
+  ...[1_000, 1_500, 2_000, 3_000, 4_000, 5_000, 7_000, 10_000, 15_000, 20_000, 30_000, 60_000],
+  ...[120_000, 300_000, 3_600_000],
+]
+
+const HOUR: Millis = 3_600_000
+
+/** What of an attempt counts; `times` -1: its row went. */
+export interface Counted extends Pick<AttemptRecord, 'listener' | 'number' | 'result' | 'startedAt'> {
+  readonly event: string
+  readonly ms: Millis
+  readonly times: 1 | -1
+}
+
+interface HourRow {
+  readonly key: string
+  /** ms since epoch. */
+  readonly hour: number
+  readonly listener: string
+  readonly event: string
+  sent: number
+  succeeded: number
+  failed: number
+  retries: number
+  readonly durations: number[]
+}
+
+/** Sorted by their key: two writers of the same hour wait for each other instead of dead-locking. */
+function hourRows(counted: Iterable<Counted>): HourRow[] {
+  const rows = new Map<string, HourRow>()
+  for (const { listener, event, startedAt, number, result, ms, times } of counted) {
+    const hour = Math.floor(startedAt / HOUR) * HOUR
+    const key = `${hour}\0${listener}\0${event}`
+    const row = rows.get(key) ?? emptyRow(key, hour, listener, event)
+    rows.set(key, row)
+    row.sent += times
+    if (result === 'exito') row.succeeded += times
+    if (result === 'fallo') row.failed += times
+    if (number > 1) row.retries += times
+    const place = placeOf(Math.round(ms))
+    while (row.durations.length <= place) row.durations.push(0)
+    row.durations[place]! += times
+  }
+  return [...rows.values()].sort((a, b) => (a.key < b.key ? -1 : 1))
+}
+
+function emptyRow(key: string, hour: number, listener: string, event: string): HourRow {
+  return { key, hour, listener, event, sent: 0, succeeded: 0, failed: 0, retries: 0, durations: [] }
+}
+
+function placeOf(ms: Millis): number {
+  let place = 0
+  while (place < DURATION_BOUNDS.length - 1 && ms > DURATION_BOUNDS[place]!) place++
+  return place
+}
+
+/** Adds to `resumen_hora`. Last in a transaction: its rows are those that all writers want. */
+export async function writeSummary(session: Session, counted: Iterable<Counted>): Promise<void> {
+  const rows = hourRows(counted)
+  if (rows.length === 0) return
+  const { key, text } = session.rules
+  const columns: Column<HourRow>[] = [
+    { name: 'hora', type: 'instant', of: ({ hour }) => hour },
+    { name: 'listener', type: 'text', of: ({ listener }) => key(listener) },
+    { name: 'evento', type: 'text', of: ({ event }) => text(event) },
+    { name: 'parte', type: 'int4', of: () => 0 },
+    { name: 'enviados', type: 'int8', of: ({ sent }) => sent },
+    { name: 'exitosos', type: 'int8', of: ({ succeeded }) => succeeded },
+    { name: 'fallidos', type: 'int8', of: ({ failed }) => failed },
+    { name: 'reintentos', type: 'int8', of: ({ retries }) => retries },
+    { name: 'duraciones', type: 'counts', of: ({ durations }) => `{${durations}}` },
+  ]
+  const [instancia, proyecto] = session.owner
+  const constants = [
+    { name: 'instancia', value: instancia },
+    { name: 'proyecto', value: proyecto },
+  ]
+  const added = ['enviados', 'exitosos', 'fallidos', 'reintentos'].map(
+    (name) => `${name} = old.${name} + excluded.${name}`,
+  )
+  await session.query(
+    `${insertInto(`${session.table('resumen_hora')} AS old`, columns, constants)}
+     ON CONFLICT (instancia, proyecto, hora, listener, evento, parte) DO UPDATE SET ${added},
+       duraciones = ${session.table('sumar_duraciones')}(old.duraciones, excluded.duraciones)`,
+    insertParameters(columns, constants, rows),
+  )
+}
+
+/**
+ * From when on a writer counts what it inserts, ms since epoch; null: this schema has no `resumen_hora` yet. Holds, until the
+ * transaction ends, whoever counts the attempts of before.
+ */
+export async function countedSince(session: Session): Promise<number | null> {
+  const [known] = await session.query<{ known: boolean }>('SELECT to_regclass($1) IS NOT NULL AS known', [
+    session.table('resumen_progreso'),
+  ])
+  if (!known!.known) {
+    // Whatever makes that table meanwhile counts these attempts by its trigger.
+    await session.query(`SELECT set_config('resthooks.resumen', '', true)`)
+    return null
+  }
+  await session.query(`SELECT pg_advisory_xact_lock_shared(hashtext('resthooks.resumen'), hashtext($1))`, [
+    session.schema,
+  ])
+  const [row] = await session.query<{ since: number }>(
+    `SELECT extract(epoch FROM desde)::float8 * 1000 AS since FROM ${session.table('resumen_progreso')}`,
+  )
+  return Number(row!.since)
+}
+
+/** Sums over `resumen_hora`, or over attempts. */
+export interface Rates {
+  readonly enviados: number
+  readonly exitosos: number
+  readonly fallidos: number
+  readonly reintentos: number
+  /** ms, at most; null where there was none. */
+  readonly p95: Millis | null
+}
+
+/** Of one listener, or (null) of all. */
+export interface ListenerRates extends Rates {
+  readonly listener: string | null
+}
+
+const COUNTS = ['enviados', 'exitosos', 'fallidos', 'reintentos']
+const NUMBERS = COUNTS.map((name) => `sum(${name})::float8 AS ${name}`)
+
+/** `percentil` of what is summed up. */
+function p95(session: Session): string {
+  const sums = DURATION_BOUNDS.map((_, place) => `sum(duraciones[${place + 1}])`)
+  return `${session.table('percentil')}(0.95, ARRAY[${sums}]) AS p95`
+}
+
+/**
+ * Of the hours that begin in [since, until): the sum of all listeners first, then one row a listener.
+ * @param since a full hour, or it begins with the next one
+ */
+export async function readRates(session: Session, since: Date, until?: Date): Promise<ListenerRates[]> {
+  const rows = await session.query<ListenerRates>(
+    `SELECT listener, ${NUMBERS}, ${p95(session)} FROM ${session.table('resumen_hora')}
+      WHERE instancia = $1 AND proyecto = $2 AND hora >= $3 AND hora < coalesce($4, 'infinity'::timestamptz)
+      GROUP BY GROUPING SETS ((), (listener)) HAVING sum(enviados) > 0 ORDER BY listener NULLS FIRST`,
+    [...session.owner, since, until ?? null],
+  )
+  return rows.map(named)
+}
+
+/** The same of the attempts themselves, for what is shorter than an hour. */
+export async function readRecentRates(session: Session, since: Date): Promise<ListenerRates[]> {
+  const rows = await session.query<ListenerRates>(
+    `SELECT listener, count(*)::float8 AS enviados, count(*) FILTER (WHERE resultado = 'exito')::float8 AS exitosos,
+            count(*) FILTER (WHERE resultado = 'fallo')::float8 AS fallidos,
+            count(*) FILTER (WHERE numero > 1)::float8 AS reintentos,
+            (percentile_disc(0.95) WITHIN GROUP (ORDER BY ms))::float8 AS p95
+       FROM (SELECT listener, numero, sum(duracion_ms) AS ms, (array_agg(resultado ORDER BY pedido DESC))[1] AS resultado
+               FROM ${session.table('intento')}
+              WHERE instancia = $1 AND proyecto = $2 AND inicio >= $3 GROUP BY mensaje_id, listener, numero) AS a
+      GROUP BY GROUPING SETS ((), (listener)) HAVING count(*) > 0 ORDER BY listener NULLS FIRST`,
+    [...session.owner, since],
+  )
+  return rows.map(named)
+}
+
+/** One row for each hour that had attempts, in the order of time. */
+export interface HourOfRates extends Rates {
+  readonly hora: Date
+}
+
+/** @param listener null: of all */
+export function readRatesByHour(
+  session: Session,
+  { since, until, listener }: { readonly since: Date; readonly until?: Date; readonly listener?: string | null },
+): Promise<HourOfRates[]> {
+  const parameters: Parameter[] = [...session.owner, since, until ?? null]
+  const only = listener == null ? '' : `AND listener = $${parameters.push(session.rules.key(listener))}`
+  return session.query<HourOfRates>(
+    `SELECT hora, ${NUMBERS}, ${p95(session)} FROM ${session.table('resumen_hora')}
+      WHERE instancia = $1 AND proyecto = $2 AND hora >= $3 AND hora < coalesce($4, 'infinity'::timestamptz) ${only}
+      GROUP BY hora HAVING sum(enviados) > 0 ORDER BY hora`,
+    parameters,
+  )
+}
+
+function named(row: ListenerRates): ListenerRates {
+  return row.listener === null ? row : { ...row, listener: original(row.listener) }
+}

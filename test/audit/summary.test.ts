@@ -1,0 +1,198 @@
+/** Attempts by hour: each is counted once, whoever wrote it and however often it came, and what is read from that. */
+import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { openDatabase } from '../../src/audit/database.ts'
+import type { AuditEvent } from '../../src/audit/event.ts'
+import { migrate, migrationScript, migrations } from '../../src/audit/migrate.ts'
+import { createPostgresBackend } from '../../src/audit/postgres.ts'
+import { DURATION_BOUNDS, readRates, readRatesByHour, readRecentRates } from '../../src/audit/summary.ts'
+import {
+  attempt,
+  attemptEvent,
+  auditConfig,
+  message,
+  messageEvent,
+  NOON,
+  SCOPE,
+  type Sql,
+  sharedSchema,
+  state,
+  withSql,
+} from './scenery.ts'
+
+const HOUR = 3_600_000
+
+const { config, sql, truncate } = sharedSchema()
+const backend = createPostgresBackend(config, SCOPE)
+const database = openDatabase(config, SCOPE, { connections: 1, readOnly: true })
+afterAll(() => Promise.all([backend.close(), database.close()]))
+beforeEach(truncate)
+
+/** What `resumen_hora` says, and what the attempts themselves say. */
+async function bothCounts(connection: Sql) {
+  const kept = await connection`
+    SELECT hora, listener, nullif(evento, '') AS evento, sum(enviados)::int AS enviados, sum(exitosos)::int AS exitosos,
+           sum(fallidos)::int AS fallidos, sum(reintentos)::int AS reintentos,
+           percentil(0.5, ARRAY(SELECT sum(h2.duraciones[n]) FROM resumen_hora h2, generate_series(1, 35) n
+                                 WHERE (h2.hora, h2.listener, h2.evento) = (h.hora, h.listener, h.evento)
+                                 GROUP BY n ORDER BY n)) AS p50
+      FROM resumen_hora h GROUP BY h.hora, h.listener, h.evento HAVING sum(enviados) <> 0 ORDER BY 1, 2, 3`
+  const told = await connection`
+    SELECT date_trunc('hour', inicio) AS hora, listener, evento, count(*)::int AS enviados,
+           count(*) FILTER (WHERE resultado = 'exito')::int AS exitosos,
+           count(*) FILTER (WHERE resultado = 'fallo')::int AS fallidos, count(*) FILTER (WHERE numero > 1)::int AS reintentos,
+           (limites_ms())[tramo(percentile_disc(0.5) WITHIN GROUP (ORDER BY ms))] AS p50
+      FROM (SELECT max(i.inicio) AS inicio, i.listener, e.evento, i.numero, sum(i.duracion_ms) AS ms,
+                   (array_agg(i.resultado ORDER BY i.pedido DESC))[1] AS resultado
+              FROM intento i LEFT JOIN entrega e USING (mensaje_id, listener)
+             GROUP BY i.mensaje_id, i.listener, e.evento, i.numero) a
+     GROUP BY 1, 2, 3 ORDER BY 1, 2, 3`
+  return { kept: [...kept], told: [...told] }
+}
+
+/** A message, and two attempts of it for each listener: a refused one, then a challenge and its answer. */
+function story(id: string, at: number): AuditEvent[] {
+  const event = `evento${at % 3}`
+  const made = (listener: string, startedAt: number, more: object) => ({
+    ...attempt(id, listener, { event }),
+    id: `${id}${listener}${startedAt}`,
+    startedAt,
+    ...more,
+  })
+  return [
+    messageEvent(message({ id, event }), ['a', 'b'], { at, receivedAt: at }),
+    ...['a', 'b'].flatMap((listener) => [
+      attemptEvent(
+        made(listener, at + 1, { number: 1, result: 'reintento', durationMs: 12 }),
+        state(id, listener, 1, { state: 'reintentando' }),
+      ),
+      attemptEvent(made(listener, at + 2, { number: 2, status: 401, result: 'reintento', durationMs: 30 }), null),
+      attemptEvent(made(listener, at + 3, { number: 2, request: 2, durationMs: 80 }), state(id, listener, 2)),
+    ]),
+  ]
+}
+
+test('an attempt counts once, in the hour of its last request, however its batch is cut, repeated or halved', async () => {
+  const events = [...story('m1', NOON), ...story('m2', NOON + 1), ...story('m3', NOON + HOUR - 2)]
+  const bad = attemptEvent(attempt('m1', 'a', { number: 3, status: 3e9 }), null)
+  const other = createPostgresBackend(config, SCOPE)
+  await Promise.all([backend.write([...events.slice(0, 9), bad]), other.write(events.slice(5, 16))])
+  await Promise.all([other.write(events), backend.write([...events.slice(3), bad])])
+  await other.close()
+  const { kept, told } = await bothCounts(sql)
+  expect(kept).toEqual(told)
+  expect(kept.map(({ enviados }) => enviados).reduce((a, b) => a + b)).toBe(12)
+  // The answer of the third message begins in the hour after its challenge.
+  expect(kept).toContainEqual(
+    expect.objectContaining({ hora: new Date(NOON + HOUR), enviados: 1, exitosos: 1, p50: 150 }),
+  )
+})
+
+test('the row that stood for an outcome counts until the outcome is there', async () => {
+  const lost = attempt('m1', 'a', { id: 'perdido', error: 'sin_resultado', result: 'reintento', durationMs: 5_000 })
+  const told = { ...attemptEvent(attempt('m1', 'a'), null), replaces: 'perdido' }
+  const standing = attemptEvent(lost, state('m1', 'a', 1, { state: 'pendiente' }))
+  const sent = messageEvent(message({ id: 'm1' }), ['a'])
+  for (const batches of [[[sent, standing], [told]], [[sent, told], [standing], [told]], [[sent, told, standing]]]) {
+    await truncate()
+    await backend.write(batches[0]!)
+    if (batches.length > 1) expect(await sql`SELECT sum(enviados)::int AS n FROM resumen_hora`).toEqual([{ n: 1 }])
+    for (const batch of batches.slice(1)) await backend.write(batch)
+    const { kept, told } = await bothCounts(sql)
+    expect(kept).toEqual(told)
+    expect(kept).toMatchObject([{ enviados: 1, exitosos: 1, p50: 50 }])
+  }
+})
+
+test('rates, of all and by listener, and hour by hour', async () => {
+  await backend.write([...story('m1', NOON), ...story('m2', NOON + 2 * HOUR)])
+  const read = <T>(work: Parameters<typeof database.transaction<T>>[0]) => database.transaction(work)
+  const counts = { enviados: 4, exitosos: 2, fallidos: 0, reintentos: 2, p95: 150 }
+  const half = { ...counts, enviados: 2, exitosos: 1, reintentos: 1 }
+  expect(await read((session) => readRates(session, new Date(NOON), new Date(NOON + HOUR)))).toEqual([
+    { listener: null, ...counts },
+    { listener: 'a', ...half },
+    { listener: 'b', ...half },
+  ])
+  expect(await read((session) => readRecentRates(session, new Date(NOON + HOUR)))).toEqual([
+    { listener: null, ...counts, p95: 110 },
+    { listener: 'a', ...half, p95: 110 },
+    { listener: 'b', ...half, p95: 110 },
+  ])
+  expect(await read((session) => readRatesByHour(session, { since: new Date(NOON) }))).toEqual([
+    { hora: new Date(NOON), ...counts },
+    { hora: new Date(NOON + 2 * HOUR), ...counts },
+  ])
+  expect(await read((session) => readRatesByHour(session, { since: new Date(NOON + HOUR), listener: 'a' }))).toEqual([
+    { hora: new Date(NOON + 2 * HOUR), ...half },
+  ])
+  expect(await read((session) => readRates(session, new Date(NOON + 5 * HOUR)))).toEqual([])
+  expect(await sql`SELECT limites_ms() AS limites`).toEqual([{ limites: [...DURATION_BOUNDS] }])
+})
+
+describe('an upgrade', () => {
+  const older = auditConfig()
+  afterEach(() => withSql(older, (own) => own.unsafe(`DROP SCHEMA IF EXISTS "${older.schema}" CASCADE`)))
+
+  test('counts what was there, and what workers of both versions write meanwhile, once', async () => {
+    const DAY = 24 * HOUR
+    const at = (days: number) => Date.now() - days * DAY
+    const writer = createPostgresBackend(older, SCOPE)
+    await withSql(older, async (own) => {
+      const scripts = [8, migrations().length].map((n) => migrationScript(older.schema, {}, migrations().slice(0, n)))
+      const completed = scripts[1]!.replace(/SELECT [^;]*\.completar_(resumen|indices)\(\);/g, '')
+      await own.unsafe(scripts[0]!)
+      // Everything before the table is there, in the way of then; a page's end is within the attempts of one message.
+      for (const [n, days] of [0, 0.5, 1, 1.5, 3, 70].entries()) await writer.write(story(`antes${n}`, at(days)))
+      await own.unsafe(completed)
+      expect(await own`SELECT count(*)::int AS n FROM resumen_hora`).toEqual([{ n: 0 }])
+
+      let n = 0
+      const both = async () => {
+        for (const days of [0, 2, 40]) {
+          await writer.write(story(`nuevo${n}`, at(days)))
+          await own.begin((tx) => asBefore(tx as unknown as Sql, `viejo${n}`, at(days)))
+          n++
+        }
+      }
+      await both()
+      for (let pages = 0, more = true; more; pages++) {
+        const [row] = await own<{ last: Date | null }[]>`SELECT completar_resumen('1 day') AS last`
+        more = row!.last !== null
+        if (pages < 4) await both()
+      }
+      await both()
+      const { kept, told } = await bothCounts(own)
+      expect(kept).toEqual(told)
+      expect(kept.reduce((sum, { enviados }) => sum + enviados, 0)).toBe(6 * 4 + n * 2 * 4)
+      expect(await own`SELECT completar_resumen() AS last`).toEqual([{ last: null }])
+    })
+    await writer.close()
+    await migrate(older)
+  })
+
+  /** As the version before writes: nothing is counted by it. The challenge and the answer in one command, or in two. */
+  async function asBefore(tx: Sql, id: string, at: number) {
+    const { instancia, proyecto } = SCOPE
+    await tx`INSERT INTO mensaje (id, instancia, proyecto, evento, cabeceras, creado, recibido)
+             VALUES (${id}, ${instancia}, ${proyecto}, 'viejo', '{}', ${new Date(at)}, ${new Date(at)})`
+    for (const listener of ['a', 'b']) {
+      await tx`INSERT INTO entrega (mensaje_id, listener, instancia, proyecto, estado, intentos, creado, actualizado, version)
+               VALUES (${id}, ${listener}, ${instancia}, ${proyecto}, 'exitosa', 2, ${new Date(at)}, ${new Date(at)}, 1)`
+      const row = (numero: number, pedido: number, resultado: string, duracion_ms: number) => ({
+        ...{ id: `${id}${listener}${numero}${pedido}`, mensaje_id: id, listener, instancia, proyecto, numero, pedido },
+        ...{ inicio: new Date(at + numero * 10 + pedido), duracion_ms, metodo: 'POST', url: 'http://x/' },
+        ...{ pedido_cabeceras: '{}', resultado, worker: 'w' },
+      })
+      const rows = [row(1, 1, 'fallo', 12), row(2, 1, 'reintento', 30), row(2, 2, 'exito', 80)]
+      if (listener === 'a') await tx`INSERT INTO intento ${tx(rows)}`
+      else for (const one of rows) await tx`INSERT INTO intento ${tx([one])}`
+      await tx`INSERT INTO intento ${tx(rows)} ON CONFLICT DO NOTHING`
+    }
+    // A row that stood for an outcome, and goes.
+    const lost = {
+      ...{ id: `${id}~`, mensaje_id: id, listener: 'a', instancia, proyecto, numero: 2, pedido: 1, worker: '' },
+    }
+    await tx`INSERT INTO intento ${tx({ ...lost, inicio: new Date(at), duracion_ms: 9, metodo: '', url: '', pedido_cabeceras: '{}', error: 'sin_resultado', resultado: 'reintento' })}`
+    await tx`DELETE FROM intento WHERE id = ${lost.id}`
+  }
+})
