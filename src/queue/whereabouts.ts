@@ -197,7 +197,7 @@ export async function pendingEvents(
   return { events, isWhole: false }
 }
 
-function messageOf(event: AuditEvent): string {
+function messageOf(event: AuditEvent): string | null {
   switch (event.type) {
     case 'message':
       return event.message.id
@@ -207,5 +207,7 @@ function messageOf(event: AuditEvent): string {
       return event.state.messageId
     case 'callback':
       return event.callback.messageId
+    case 'action':
+      return null
   }
 }
