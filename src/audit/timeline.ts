@@ -154,7 +154,10 @@ export function withPending(
           const before = deliveries.get(listener)
           if (before && before.creado.getTime() >= event.at) continue
           const state = { messageId: event.message.id, listener, state: 'pendiente', attempts: 0 } as const
-          deliveries.set(listener, pendingDelivery({ ...state, nextAttemptAt: null, reason: null }, event.at, before))
+          deliveries.set(
+            listener,
+            pendingDelivery({ ...state, nextAttemptAt: null, reason: null, action: null }, event.at, before),
+          )
         }
         break
       case 'attempt':
