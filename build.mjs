@@ -6,14 +6,20 @@ import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, realpathSync } from 'node:fs'
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib'
 import { build as bundle } from 'esbuild'
 import { cacheFile } from './bin/fast.cjs'
 import { warm } from './bin/warm.cjs'
+import { notice } from './packaging/notice.mjs'
 
 const root = fileURLToPath(new URL('.', import.meta.url))
+
+// `npm ci` runs this file first of all, and an older Node would fail somewhere in the middle of it: the program says so, and ends.
+const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
+if (major < 20 || (major === 20 && minor < 10)) createRequire(import.meta.url)('./bin/resthooks')
 
 /**
  * Files that did not change are not touched and the others are replaced in one step: a program that runs from `dist/`
@@ -31,8 +37,12 @@ export async function build() {
     // jsonc-parser's "main" hides its files from a bundler.
     mainFields: ['module', 'main'],
     target: 'node20',
+    // All of them stand in dist/NOTICE.
     legalComments: 'none',
+    metafile: true,
     loader: { '.lua': 'text' },
+    // cosmiconfig's own readers: every file that it finds for us has one of ours.
+    external: ['js-yaml', 'parse-json', 'import-fresh', 'typescript'],
   }
   const define = { __VERSION__: JSON.stringify(version), __COMMIT__: JSON.stringify(commit()) }
   const program = await bundle({
@@ -61,12 +71,13 @@ export async function build() {
     define: { ...define, 'import.meta.url': '__importMetaUrl' },
     banner: { js: 'const __importMetaUrl=require("node:url").pathToFileURL(__filename).href;' },
     plugins: [lateModules, fewCommands, plainSend],
-    // cosmiconfig's own readers: every file that it finds for us has one of ours.
-    external: ['js-yaml', 'parse-json', 'import-fresh', 'typescript'],
   })
   const sendSource = send.outputFiles.map(({ text }) => `${text}//${hashOf(text)}\n`).join('')
   const sendFiles = send.outputFiles.map(({ path }) => ({ path, contents: Buffer.from(sendSource) }))
-  const outputFiles = [...program.outputFiles, ...sendFiles, ...(await page())]
+  const panel = await page()
+  const inputs = [program, send, panel].flatMap(({ metafile }) => Object.keys(metafile?.inputs ?? {}))
+  const licences = { path: `${root}dist/NOTICE`, contents: Buffer.from(await notice(root, inputs)) }
+  const outputFiles = [...program.outputFiles, ...sendFiles, ...panel.outputFiles, licences]
   // The entries last: they must never name a chunk that is not there yet.
   const isEntry = (/** @type {{ path: string }} */ { path }) => Number(!path.startsWith(`${root}dist/chunks/`))
   for (const { path, contents } of outputFiles.toSorted((a, b) => isEntry(a) - isEntry(b))) {
@@ -102,7 +113,7 @@ export function commit() {
 /**
  * The panel's browser part: every file named after what is in it, so that a browser keeps it for good, and compressed here, so
  * that the server does it for nobody. In `index.html`, which names them, `%BASE%` is where the page lies.
- * @returns {Promise<{ path: string, contents: Buffer }[]>}
+ * @returns {Promise<{ outputFiles: { path: string, contents: Buffer }[], metafile: import('esbuild').Metafile }>}
  */
 async function page() {
   const { outputFiles, metafile } = await bundle({
@@ -136,12 +147,12 @@ async function page() {
     { path: `${root}dist/panel/icono.svg`, contents: icon },
   ]
   const best = { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } }
-  return [
-    ...files,
-    ...files.map(({ path, contents }) => ({ path: `${path}.gz`, contents: gzipSync(contents, { level: 9 }) })),
-    ...files.map(({ path, contents }) => ({ path: `${path}.br`, contents: brotliCompressSync(contents, best) })),
-    { path: `${root}dist/panel/index.html`, contents: Buffer.from(index) },
-  ]
+  const compressed = files.flatMap(({ path, contents }) => [
+    { path: `${path}.gz`, contents: gzipSync(contents, { level: 9 }) },
+    { path: `${path}.br`, contents: brotliCompressSync(contents, best) },
+  ])
+  const entry = { path: `${root}dist/panel/index.html`, contents: Buffer.from(index) }
+  return { outputFiles: [...files, ...compressed, entry], metafile }
 }
 
 /**
