@@ -350,12 +350,15 @@ describe('the screen', () => {
   test.each([60, 80, 200])('at %i columns no line is longer, and nothing is missing', async (width) => {
     const lines = await drawn(width)
     expect(lines.filter((line) => line.length > width)).toEqual([])
-    const words = (text: readonly string[]) =>
-      text
+    // What only one of them has room for: a heading, the ruler.
+    const words = (text: readonly string[]) => {
+      const found = text
         .join(' ')
+        .replace('por qué / qué sigue', '')
         .match(/[\w.:…«»✔✘]+/g)!
-        .filter((word) => !/^(25|50|100|ms|0)$/.test(word))
-    expect(words(lines).sort()).toEqual(words(await drawn(400)).sort())
+      return found.filter((word) => !/^(50|100|ms|0)$/.test(word)).sort()
+    }
+    expect(words(lines)).toEqual(words(await drawn(400)))
   })
 })
 
