@@ -3,11 +3,11 @@
  * `send --lote` and `probar`.
  */
 import { fstatSync, readFileSync, statSync } from 'node:fs'
-import { hostname } from 'node:os'
 import type { Command } from 'commander'
 import type { Config, ListenerConfig } from '../config/config.ts'
 import { authHeader } from '../config/listener.ts'
 import { OperationFailed, systemReason, Unavailable, UsageError } from '../errors.ts'
+import { authorName, currentAuthor } from '../model/author.ts'
 import { checkHeader, checkMessageHeaders, checkMethod, checkPath } from '../model/http.ts'
 import type { Bytes, Millis } from '../model/message.ts'
 import { isJsonType } from '../queue/envelope-write.ts'
@@ -154,9 +154,9 @@ export function isInactive(config: Config): boolean {
   return true
 }
 
-/** Host and program that sends, for the audit. */
+/** Who sends, where and with what, for the audit. */
 export function originOf(): string {
-  return `${hostname()} resthooks send`
+  return `${authorName(currentAuthor())} resthooks send`
 }
 
 /**

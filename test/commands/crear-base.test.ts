@@ -50,7 +50,7 @@ test('--mostrar-sql, run by an administrator, leaves a worker with the configure
     const id = await world.send('compra.alta', { n: 1 })
     await world.settled(id)
     await world.setEnv({ REST_HOOKS_DB_USERNAME: reader })
-    expect(await world.cli(['ver', id])).toMatchObject({ code: 0, stdout: expect.stringContaining('exitosa') })
+    expect(await world.cli(['ver', id])).toMatchObject({ code: 0, stdout: expect.stringContaining('1 entregada') })
     expect((await verdicts(world)).permisos).toMatchObject({
       resultado: 'error',
       detalle: expect.stringMatching(/INSERT mensaje.*EXECUTE purgar_particion/),

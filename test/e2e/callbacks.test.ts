@@ -161,8 +161,8 @@ test.concurrent('a callback that fails is retried by the default strategy; given
     { estado: 'exitosa', intentos: [{}] },
     { estado: 'exitosa', intentos: [{}] },
   ])
-  const view = (await world.cli(['ver', id])).stdout
-  expect(view).toContain('on_success (intento 3)')
+  const view = (await world.cli(['ver', id], { env: { COLUMNS: '300' } })).stdout
+  expect(view).toMatch(/on_success .*éxito \(intento 3\)/)
   expect(view).toContain(detail)
   expect((await world.cli(['estado'])).stdout).toMatch(/callbacks .*1 fallidos/)
   await worker.logged('un callback falló definitivamente')

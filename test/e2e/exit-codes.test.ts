@@ -122,7 +122,7 @@ const OUTAGES: readonly (readonly [readonly string[], number | null, number | nu
   [['iniciar-workers', '--una-vez'], null, null, 4],
   [['auditoria'], null, null, 4],
   [['auditoria', '--seguir'], null, null, 4],
-  [['ver', '01ARZ3NDEKTSV4RRFFQ69G5FAV'], null, null, 4],
+  [['ver', '01ARZ3NDEKTSV4RRFFQ69G5FAV'], 4, 1, 4],
   [['pausar', 'a'], 4, 4, null],
   [['reanudar', 'a'], 4, 4, null],
   [['reenviar', '--fallidas'], 4, 4, 4],

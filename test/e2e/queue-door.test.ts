@@ -101,7 +101,7 @@ test('an id that comes again once it has ended is another round: sent, and its s
   const [last] = await world.audit('orden-7')
   expect(last).toMatchObject({ motivo: null, intentos: [{ numero: 1 }, { numero: 1 }, { numero: 2 }] })
   const { stdout } = await world.cli(['ver', 'orden-7'])
-  expect(stdout).toContain('"n": 2')
+  expect(stdout).toContain('n=2')
   expect(stdout).toContain('2 mensajes con este id; éste es el último')
 })
 
