@@ -6,22 +6,16 @@
 import type { Config, ListenerConfig } from '../config/config.ts'
 import { amount, shortTime } from '../model/words.ts'
 import { readBacklog, type StopReason, whyStopped } from '../queue/backlog.ts'
-import { type Pause, pauses } from '../queue/pauses.ts'
+import { type Depths, type Lane, readDepths } from '../queue/depths.ts'
 import type { Queue } from '../queue/queue.ts'
-import {
-  type DeliveryPlace,
-  deliveryPlace,
-  type LaneState,
-  laneState,
-  type MessagePlace,
-  messagePlace,
-} from '../queue/whereabouts.ts'
-import { isAlive, readWorkers } from '../queue/workers.ts'
+import { type DeliveryPlace, deliveryPlace, type MessagePlace, messagePlace } from '../queue/whereabouts.ts'
+import { isAlive } from '../queue/workers.ts'
+import { type ListenerProblemKind, listenerProblem, type Problem, startsPerMs } from './listener-problem.ts'
 
 export interface Waiting {
-  /** A sentence without its end: `corte abierto; próxima prueba a las 08:36:10. Delante: 3.120`. */
+  /** A sentence without its end: `su certificado venció; próxima prueba a las 08:36:10. Delante: 3.120`. */
   readonly motivo: string
-  /** The command that helps; null: only waiting does. */
+  /** A command without `resthooks`, or where to look; null: only waiting helps. */
   readonly que_hacer: string | null
 }
 
@@ -37,12 +31,11 @@ interface Surroundings {
 
 export interface DeliveryFacts extends Surroundings {
   readonly id: string
-  readonly name: string
   readonly place: DeliveryPlace
-  readonly lane: LaneState
-  readonly pause: Pause | null
-  /** Null: it is not in the configuration at hand. */
-  readonly listener: Pick<ListenerConfig, 'active' | 'order' | 'rateLimit' | 'breaker'> | null
+  readonly lane: Lane
+  readonly broken: Depths['claves_rotas'][number] | undefined
+  /** Undefined: it is not in the configuration at hand. */
+  readonly listener: ListenerConfig | undefined
 }
 
 /** @param unfinished listeners whose delivery of the message has not ended, as far as the audit knows */
@@ -52,94 +45,85 @@ export async function whyDeliveriesWait(
   id: string,
   unfinished: readonly string[],
 ): Promise<Map<string, Waiting>> {
-  const [around, held] = await Promise.all([surroundings(queue, config), pauses(queue)])
   const waiting = new Map<string, Waiting>()
-  for (const name of unfinished) {
-    const [place, lane] = [await deliveryPlace(queue, id, name), await laneState(queue, name)]
-    const listener = config.listeners.get(name) ?? null
-    waiting.set(name, whyDeliveryWaits({ ...around, id, name, place, lane, pause: held.get(name) ?? null, listener }))
+  if (unfinished.length === 0) return waiting
+  const places = new Map<string, DeliveryPlace>()
+  for (const name of unfinished) places.set(name, await deliveryPlace(queue, id, name))
+  const depths = await readDepths(queue, unfinished)
+  const around = await surroundings(queue, config, depths)
+  for (const [name, place] of places) {
+    const lane = depths.listeners.find(({ listener }) => listener === name)!
+    const broken = depths.claves_rotas.find(({ listener }) => listener === name)
+    waiting.set(name, whyDeliveryWaits({ ...around, id, place, lane, broken, listener: config.listeners.get(name) }))
   }
   return waiting
 }
 
 /** Of a message that no listener has yet; null: Redis does not hold it. */
 export async function whyMessageWaits(queue: Queue, config: Config, id: string): Promise<Waiting | null> {
-  const [place, around] = [await messagePlace(queue, id), await surroundings(queue, config)]
-  return whyUndispatched(place, around)
+  const place = await messagePlace(queue, id)
+  return whyUndispatched(place, await surroundings(queue, config, await readDepths(queue, [])))
 }
 
-async function surroundings(queue: Queue, config: Config): Promise<Surroundings> {
-  const [now, workers, backlog] = await Promise.all([queue.now(), readWorkers(queue), readBacklog(queue)])
+async function surroundings(queue: Queue, config: Config, { fecha, workers }: Depths): Promise<Surroundings> {
   return {
-    now: new Date(now),
+    now: fecha,
     active: config.active,
-    workers: workers.filter((worker) => isAlive(worker, now)).length,
-    stopped: whyStopped(backlog, config.audit, { away: false, stopped: false }),
+    workers: workers.filter((worker) => isAlive(worker, fecha.getTime())).length,
+    stopped: whyStopped(await readBacklog(queue), config.audit, { away: false, stopped: false }),
   }
 }
 
 /** Pure. */
 export function whyDeliveryWaits(facts: DeliveryFacts): Waiting {
-  const { id, name, place, now } = facts
+  const { id, place, now, lane } = facts
   if (place.kind === 'running') return { motivo: 'se está entregando en este momento', que_hacer: null }
   if (place.kind === 'failed')
-    return { motivo: 'ya terminó: su final espera a que Postgres lo escriba', que_hacer: 'resthooks verificar' }
+    return { motivo: 'ya terminó: su final espera a que Postgres lo escriba', que_hacer: 'verificar' }
   if (place.kind === 'unknown') {
     const motivo = 'Redis no la tiene: terminó hace un instante, o Redis la perdió'
-    return { motivo, que_hacer: 'si sigue así: resthooks recuperar' }
+    return { motivo, que_hacer: 'si sigue así: recuperar' }
   }
   const ahead = place.kind === 'queued' && place.before > 0 ? `. Delante: ${amount(place.before)}` : ''
   const held = whyLaneIsHeld(facts) ?? whyNobodyWorks(facts)
   if (held !== null) return { ...held, motivo: `${held.motivo}${ahead}` }
   if (place.kind === 'retry') {
     const { dueAt } = place
-    return dueAt > now
-      ? {
-          motivo: `se reintenta ${atText(dueAt, now)}`,
-          que_hacer: `resthooks reenviar --ahora ${id} --listener ${name}`,
-        }
-      : { motivo: `su reintento toca desde ${sinceText(dueAt, now)}: espera un lugar libre`, que_hacer: null }
+    if (dueAt <= now)
+      return { motivo: `su reintento toca desde ${sinceText(dueAt, now)}: espera un lugar libre`, que_hacer: null }
+    const que_hacer = `reenviar --ahora ${id} --listener ${lane.listener}`
+    return { motivo: `se reintenta ${atText(dueAt, now)}`, que_hacer }
   }
-  return {
-    motivo: place.before === 0 ? 'es la próxima de la cola' : `espera su turno${rateText(facts, place.before)}${ahead}`,
-    que_hacer: null,
-  }
+  const motivo = place.before === 0 ? 'es la próxima de la cola' : `espera su turno${rateText(facts, place.before)}`
+  return { motivo: `${motivo}${ahead}`, que_hacer: null }
 }
 
-function whyLaneIsHeld({ id, name, lane, pause, listener, place, now }: DeliveryFacts): Waiting | null {
-  if (listener?.active !== true) {
-    const why = listener === null ? `«${name}» no está en resthooks.ini` : `«${name}» está inactivo (activo = 0)`
-    return {
-      motivo: `${why}: nadie la entrega`,
-      que_hacer: `vuelva a definirlo, o resthooks descartar ${id} --listener ${name}`,
-    }
-  }
-  if (pause !== null && (pause.until === null || pause.until > now))
-    return { motivo: pauseText(pause, now), que_hacer: `resthooks reanudar ${name}` }
-  if (listener.breaker !== null && lane.breaker.state === 'open') {
-    const { until } = lane.breaker
-    const next =
-      until !== null && until > now ? `próxima prueba ${atText(until, now)}` : 'la próxima entrega es la prueba'
-    return { motivo: `corte abierto: falla tanto que no se le envía; ${next}`, que_hacer: `resthooks probar ${name}` }
-  }
-  if (listener.order === 'estricto') {
-    const { runningId, nextRetry } = lane
-    if (runningId !== null && runningId !== id)
-      return { motivo: `orden estricto: antes se entrega ${runningId}`, que_hacer: null }
-    if (nextRetry !== null && nextRetry.id !== id) {
-      const motivo = `orden estricto: la frena ${nextRetry.id}, que se reintenta ${atText(nextRetry.dueAt, now)}`
-      return { motivo, que_hacer: `resthooks ver ${nextRetry.id}` }
-    }
-  }
-  if (listener.breaker !== null && lane.breaker.state === 'half' && place.kind === 'queued' && lane.running > 0)
-    return { motivo: 'corte a prueba: se le envía de a poco hasta que acepte', que_hacer: null }
+/** Those that hold every delivery of the listener up. */
+const HOLDING: ReadonlySet<ListenerProblemKind | string> = new Set<ListenerProblemKind>([
+  'clave_rota',
+  'sin_configurar',
+  '410',
+  'pausa',
+  'corte',
+  'estricto',
+])
+
+/** In the words of `estado`. */
+function whyLaneIsHeld({ id, lane, broken, listener, place, now }: DeliveryFacts): Waiting | null {
+  const problem = listenerProblem(lane, listener, now.getTime(), broken)
+  const isItself = problem?.clase === 'estricto' && lane.primer_reintento === id
+  if (problem !== null && HOLDING.has(problem.clase) && !isItself) return saidOf(problem, now)
+  if (listener?.order === 'estricto' && place.kind === 'queued' && lane.en_curso > 0)
+    return { motivo: 'orden estricto: antes termina la que se está entregando', que_hacer: null }
   return null
 }
 
-function pauseText({ until, reason, by, since }: Pause, now: Date): string {
-  const from = since === null ? '' : ` desde ${sinceText(since, now)}`
-  if (reason === '410') return `respondió 410 (ya no existe) y quedó pausado${from}`
-  return `pausado${by === null ? '' : ` por ${by}`}${from}, ${until === null ? 'sin fin' : `hasta ${sinceText(until, now)}`}`
+function saidOf({ clase, causa, desde, sigue, que_hacer }: Problem, now: Date): Waiting {
+  const from = desde === null ? '' : ` desde ${sinceText(desde, now)}`
+  const then = sigue === null ? '' : `; ${sigue.que} ${atText(sigue.cuando, now)}`
+  const motivo =
+    clase === 'corte' ? `corte abierto${from}: ${causa}${then}` : `${causa}${from === '' ? '' : `,${from}`}${then}`
+  return { motivo, que_hacer: que_hacer === '-' ? null : que_hacer }
 }
 
 /** `las 08:36:10`, `el 26/11 08:36:10` */
@@ -157,13 +141,13 @@ function atText(at: Date, now: Date): string {
 /** For all listeners alike. */
 function whyNobodyWorks({ active, workers, stopped }: Surroundings): Waiting | null {
   if (!active) return { motivo: 'resthooks_activo = 0: no se entrega nada', que_hacer: 'póngalo en 1' }
-  if (workers === 0) return { motivo: 'no hay ningún worker en marcha', que_hacer: 'resthooks iniciar-workers' }
+  if (workers === 0) return { motivo: 'no hay ningún worker en marcha', que_hacer: 'iniciar-workers' }
   if (stopped === 'memoria')
-    return { motivo: 'Redis no tiene más memoria: las entregas están detenidas', que_hacer: 'resthooks verificar' }
+    return { motivo: 'Redis no tiene más memoria: las entregas están detenidas', que_hacer: 'verificar' }
   if (stopped !== null)
     return {
       motivo: `la auditoría pendiente pasó ${stopped}: las entregas están detenidas`,
-      que_hacer: 'resthooks verificar',
+      que_hacer: 'verificar',
     }
   return null
 }
@@ -172,11 +156,9 @@ function whyNobodyWorks({ active, workers, stopped }: Surroundings): Waiting | n
 const NOTABLE_MS = 2_000
 
 function rateText({ listener, now }: DeliveryFacts, before: number): string {
-  const limit = listener?.rateLimit
-  if (!limit) return ''
-  const wait = (before * limit.per) / limit.count
-  if (wait < NOTABLE_MS) return ''
-  return ` al límite de ${amount(limit.count)} cada ${limit.per / 1000} s: le toca hacia ${sinceText(new Date(now.getTime() + wait), now)}`
+  if (!listener?.rateLimit) return ''
+  const wait = before / startsPerMs(listener.rateLimit)
+  return wait < NOTABLE_MS ? '' : ` por su límite: le toca hacia ${sinceText(new Date(now.getTime() + wait), now)}`
 }
 
 /** Pure. */

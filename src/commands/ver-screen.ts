@@ -193,7 +193,7 @@ function whyText(id: string, delivery: DeliveryColumns, { waiting }: MessageRepo
     case 'descartada':
       return motivo ?? ''
     case 'fallida':
-      return `${motivo ?? ''} → corregido: resthooks reenviar ${id} --listener ${listener}`.trim()
+      return `${motivo ?? ''} → corregido: reenviar ${id} --listener ${listener}`.trim()
     default: {
       const why = waiting.get(listener)
       const before = estado === 'reintentando' && motivo !== null ? `${motivo}: ` : ''

@@ -24,40 +24,6 @@ export type MessagePlace =
   | { readonly kind: 'delayed'; readonly dueAt: Date }
   | { readonly kind: 'unknown' }
 
-/** What decides whether a listener's lane moves, besides its configuration. */
-export interface LaneState {
-  readonly waiting: number
-  readonly running: number
-  /** The first one to be retried. */
-  readonly nextRetry: { readonly id: string; readonly dueAt: Date } | null
-  /** One that runs, of a lane that does one at a time. */
-  readonly runningId: string | null
-  readonly breaker: { readonly state: 'closed' | 'open' | 'half'; readonly until: Date | null }
-}
-
-export async function laneState(queue: Queue, listener: string): Promise<LaneState> {
-  const { redis } = queue
-  const lane = queue.lane(listener)
-  const [waiting, front, running, [runningId], [retryId, due], [state, until]] = await Promise.all([
-    redis.llen(lane.queue),
-    redis.llen(lane.front),
-    redis.zcard(lane.inFlight),
-    redis.zrange(lane.inFlight, '0', '0'),
-    redis.zrange(lane.retries, '0', '0', 'WITHSCORES'),
-    redis.hmget(lane.breaker, 'state', 'until'),
-  ])
-  return {
-    waiting: waiting + front,
-    running,
-    runningId: runningId ?? null,
-    nextRetry: retryId === undefined ? null : { id: retryId, dueAt: new Date(Number(due)) },
-    breaker: {
-      state: state === 'open' || state === 'half' ? state : 'closed',
-      until: state === 'open' && until ? new Date(Number(until)) : null,
-    },
-  }
-}
-
 /** Redis holds others up for about two milliseconds with so many. */
 const LOOKED_AT_ONCE = 100_000
 const PAGE = 5_000

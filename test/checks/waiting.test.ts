@@ -3,41 +3,59 @@ import { ulid } from 'ulid'
 import { describe, expect } from 'vitest'
 import { type DeliveryFacts, whyDeliveryWaits, whyUndispatched } from '../../src/checks/waiting.ts'
 import { newId } from '../../src/id.ts'
-import { deliveryPlace, laneState, messagePlace, pendingEvents } from '../../src/queue/whereabouts.ts'
+import type { Lane } from '../../src/queue/depths.ts'
+import { deliveryPlace, messagePlace, pendingEvents } from '../../src/queue/whereabouts.ts'
 import { dispatched, envelopeOf, laneOf, settlementOf, test } from '../queue/scene.ts'
 
 const NOW = new Date(2026, 10, 26, 8, 35)
 const at = (seconds: number) => new Date(NOW.getTime() + seconds * 1000)
 const around = { now: NOW, active: true, workers: 1, stopped: null } as const
-const lane = {
-  waiting: 5,
-  running: 0,
-  runningId: null,
-  nextRetry: null,
-  breaker: { state: 'closed', until: null },
-} as const
-const listener = { active: true, order: 'libre', rateLimit: null, breaker: { pause: 30_000 } } as NonNullable<
+const lane: Lane = {
+  listener: 'compras',
+  en_cola: 5,
+  en_curso: 0,
+  reintentos: 0,
+  proximo_reintento: null,
+  primer_reintento: null,
+  fallidas: 0,
+  mas_antigua_ms: null,
+  pausado: 'no',
+  pausa: null,
+  corte: 'no',
+  corte_hasta: null,
+  situacion: null,
+}
+const listener = { name: 'compras', active: true, order: 'libre', rateLimit: null } as NonNullable<
   DeliveryFacts['listener']
 >
+const strict = { ...listener, order: 'estricto' } as typeof listener
 const queued = { kind: 'queued', before: 3120 } as const
-const pause = { until: null, reason: 'manual', since: at(-60), by: 'root@vm' }
+const pausa = { until: null, reason: 'manual', since: at(-60), by: 'root@vm' }
+const expired = { codigo: 'tls', http: null, detalle: 'CERT_HAS_EXPIRED' }
+const situacion = {
+  exito: at(-9000).getTime(),
+  error: null,
+  desde: null,
+  fallas: 0,
+  corte: { desde: at(-60).getTime(), error: expired },
+}
 
 describe('a delivery waits because', () => {
   test.each<[string, Partial<DeliveryFacts>, string, string | null]>([
     ['it is next', { place: { kind: 'queued', before: 0 } }, 'es la próxima de la cola', null],
     ['of its turn', {}, 'espera su turno. Delante: 3.120', null],
-    ['it runs', { place: { kind: 'running' }, pause }, 'se está entregando en este momento', null],
+    ['it runs', { place: { kind: 'running' }, lane: { ...lane, pausa } }, 'se está entregando en este momento', null],
     [
       'of its retry',
       { place: { kind: 'retry', dueAt: at(70) } },
       'se reintenta a las 08:36:10',
-      'resthooks reenviar --ahora M --listener compras',
+      'reenviar --ahora M --listener compras',
     ],
     [
       'of a retry another day',
       { place: { kind: 'retry', dueAt: at(86_400) } },
       'se reintenta el 27/11 08:35:00',
-      'resthooks reenviar --ahora M --listener compras',
+      'reenviar --ahora M --listener compras',
     ],
     [
       'its retry found no slot',
@@ -47,63 +65,57 @@ describe('a delivery waits because', () => {
     ],
     [
       'somebody paused it',
-      { pause },
-      'pausado por root@vm desde las 08:34:00, sin fin. Delante: 3.120',
-      'resthooks reanudar compras',
+      { lane: { ...lane, pausa } },
+      'pausado por root@vm, sin fin, desde las 08:34:00. Delante: 3.120',
+      'reanudar compras',
     ],
     [
       'of a pause of the version before, with an end',
-      { pause: { ...pause, until: at(60), since: null, by: null } },
-      'pausado, hasta las 08:36:00. Delante: 3.120',
-      'resthooks reanudar compras',
-    ],
-    [
-      'of a pause that is over: its turn',
-      { pause: { ...pause, until: at(-1) } },
-      'espera su turno. Delante: 3.120',
-      null,
+      { lane: { ...lane, pausa: { ...pausa, until: at(60), since: null, by: null } } },
+      'pausado; se reanuda a las 08:36:00. Delante: 3.120',
+      'reanudar compras',
     ],
     [
       'of a 410',
-      { pause: { ...pause, reason: '410', by: null } },
-      'respondió 410 (ya no existe) y quedó pausado desde las 08:34:00. Delante: 3.120',
-      'resthooks reanudar compras',
+      { lane: { ...lane, pausa: { ...pausa, reason: '410', by: null } } },
+      '410: dice que ya no existe; quedó pausado, desde las 08:34:00. Delante: 3.120',
+      'su url; luego: reanudar compras',
     ],
     [
       'of the open breaker',
-      { lane: { ...lane, breaker: { state: 'open', until: at(70) } } },
-      'corte abierto: falla tanto que no se le envía; próxima prueba a las 08:36:10. Delante: 3.120',
-      'resthooks probar compras',
-    ],
-    [
-      'of the breaker on trial',
-      { lane: { ...lane, running: 1, breaker: { state: 'half', until: null } } },
-      'corte a prueba: se le envía de a poco hasta que acepte. Delante: 3.120',
-      null,
+      { lane: { ...lane, corte: 'abierto', corte_hasta: at(70), situacion } },
+      'corte abierto desde las 08:34:00: su certificado venció; próxima prueba a las 08:36:10. Delante: 3.120',
+      'avisar a quien administra ese servidor',
     ],
     [
       'of the head of a strict order',
-      { listener: { ...listener, order: 'estricto' }, lane: { ...lane, nextRetry: { id: 'A', dueAt: at(70) } } },
-      'orden estricto: la frena A, que se reintenta a las 08:36:10. Delante: 3.120',
-      'resthooks ver A',
+      { listener: strict, lane: { ...lane, primer_reintento: 'A', proximo_reintento: at(70) } },
+      'orden estricto: lo frena A; próximo intento a las 08:36:10. Delante: 3.120',
+      'ver A',
+    ],
+    [
+      'another one of a strict order runs',
+      { listener: strict, lane: { ...lane, en_curso: 1 } },
+      'orden estricto: antes termina la que se está entregando. Delante: 3.120',
+      null,
     ],
     [
       'it is itself that head',
       {
-        listener: { ...listener, order: 'estricto' },
+        listener: strict,
         place: { kind: 'retry', dueAt: at(70) },
-        lane: { ...lane, nextRetry: { id: 'M', dueAt: at(70) } },
+        lane: { ...lane, primer_reintento: 'M', proximo_reintento: at(70) },
       },
       'se reintenta a las 08:36:10',
-      'resthooks reenviar --ahora M --listener compras',
+      'reenviar --ahora M --listener compras',
     ],
     [
       'of the rate limit',
       { listener: { ...listener, rateLimit: { count: 20, per: 1000 } } },
-      'espera su turno al límite de 20 cada 1 s: le toca hacia las 08:37:36. Delante: 3.120',
+      'espera su turno por su límite: le toca hacia las 08:37:43. Delante: 3.120',
       null,
     ],
-    ['nobody works', { workers: 0 }, 'no hay ningún worker en marcha. Delante: 3.120', 'resthooks iniciar-workers'],
+    ['nobody works', { workers: 0 }, 'no hay ningún worker en marcha. Delante: 3.120', 'iniciar-workers'],
     [
       'it is switched off',
       { active: false },
@@ -114,22 +126,22 @@ describe('a delivery waits because', () => {
       'too much audit waits',
       { stopped: 'max_pendientes' },
       'la auditoría pendiente pasó max_pendientes: las entregas están detenidas. Delante: 3.120',
-      'resthooks verificar',
+      'verificar',
     ],
     [
       'its listener is gone',
-      { listener: null },
-      '«compras» no está en resthooks.ini: nadie la entrega. Delante: 3.120',
-      'vuelva a definirlo, o resthooks descartar M --listener compras',
+      { listener: undefined },
+      'ya no está en resthooks.ini, y algo espera. Delante: 3.120',
+      'definirlo, o: descartar --listener compras --estado pendiente,reintentando',
     ],
     [
       'Redis lost it',
       { place: { kind: 'unknown' } },
       'Redis no la tiene: terminó hace un instante, o Redis la perdió',
-      'si sigue así: resthooks recuperar',
+      'si sigue así: recuperar',
     ],
   ])('%s', (_, changes, motivo, que_hacer) => {
-    const facts = { ...around, id: 'M', name: 'compras', place: queued, lane, pause: null, listener, ...changes }
+    const facts = { ...around, id: 'M', place: queued, lane, broken: undefined, listener, ...changes }
     expect(whyDeliveryWaits(facts)).toEqual({ motivo, que_hacer })
   })
 
@@ -157,7 +169,6 @@ test('Redis tells where a message is on its way, and what is before it', async (
   const { lanes } = await queue.claim([{ lane: spec, n: 2 }], 60_000, 1e6)
   const [first, second] = lanes[0]!.items
   expect(await deliveryPlace(queue, ids[0]!, 'a')).toEqual({ kind: 'running' })
-  expect(await laneState(queue, 'a')).toMatchObject({ waiting: 3, running: 2, breaker: { state: 'closed' } })
   await queue.settle([
     settlementOf(spec, first!, 'retry', { delay: 60_000 }),
     settlementOf(spec, second!, 'failed', { reason: 'HTTP 422' }),
@@ -167,7 +178,6 @@ test('Redis tells where a message is on its way, and what is before it', async (
   expect(retry).toMatchObject({ kind: 'retry' })
   expect((retry as { dueAt: Date }).dueAt.getTime()).toBeGreaterThan(now + 30_000)
   expect(await deliveryPlace(queue, ids[1]!, 'a')).toEqual({ kind: 'failed' })
-  expect((await laneState(queue, 'a')).nextRetry?.id).toBe(ids[0])
   await queue.redis.zadd(queue.keys.delayed, now + 5000, 'demorado')
   expect(await messagePlace(queue, 'demorado')).toEqual({ kind: 'delayed', dueAt: new Date(now + 5000) })
 })

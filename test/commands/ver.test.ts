@@ -247,7 +247,7 @@ describe('the screen', () => {
         {
           motivo:
             'corte abierto desde las 08:27:41: su certificado venció; próxima prueba a las 08:36:10. Delante: 3.120',
-          que_hacer: 'resthooks probar rectorado',
+          que_hacer: 'probar rectorado',
         },
       ],
     ]),
@@ -335,8 +335,8 @@ describe('the screen', () => {
        ✔ mapuche    entregada         2  200 en 14 ms 08:35:51
        … rectorado  espera            0  -                      corte abierto desde las 08:27:41: su
                                                                 certificado venció; próxima prueba a las
-                                                                08:36:10. Delante: 3.120 → resthooks
-                                                                probar rectorado
+                                                                08:36:10. Delante: 3.120 → probar
+                                                                rectorado
        Historia (--todo: cabeceras y cuerpos)          0        50    100 ms
        08:30:56.990  contable  intento 1   200  95 ms  ▕░░▒▒▒▒█████████████
        08:30:56.998  mapuche   intento 1   422   8 ms  ▕░█                   «legajo inexistente» → no se
@@ -367,7 +367,7 @@ test('what waits in Redis is told as well: where, why, and what Postgres does no
   const listener = await world.listener(() => ({ status: 200 }), { nombre: 'compras' })
   const id = await world.send('compra.alta', { total: 1 })
   expect(await ver(world, id)).toMatch(
-    /espera\n.*\n *Todavía en la entrada: no hay ningún worker en marcha. → resthooks iniciar-workers/,
+    /espera\n.*\n *Todavía en la entrada: no hay ningún worker en marcha. → iniciar-workers/,
   )
   await world.cli(['pausar', 'compras'])
   await world.worker()
@@ -376,8 +376,6 @@ test('what waits in Redis is told as well: where, why, and what Postgres does no
     return text.includes('… compras') && text
   })
   expect(waiting).toMatch(/compra.alta +1 espera\n/)
-  expect(waiting).toMatch(
-    /… compras +espera +0 +- +pausado por \S+@\S+ desde las [\d:]+, sin fin → resthooks reanudar compras/,
-  )
+  expect(waiting).toMatch(/… compras +espera +0 +- +pausado por \S+@\S+, sin fin, desde las [\d:]+ → reanudar compras/)
   expect(listener.requests).toHaveLength(0)
 })
