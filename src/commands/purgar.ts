@@ -33,9 +33,9 @@ export function purgar(program: Command, context: Context): void {
       ])
       const purged = await purge(config.audit, config, { before, simulate })
       const fallidas = await forgetOldFailures(queue, config.listeners.keys(), before, simulate)
-      if (!simulate) await notePurge(queue)
       if (options.json) print.json({ simulacro: simulate, antes_de: before, ...purged, fallidas_en_redis: fallidas })
       else await show(purged, fallidas, before, simulate)
+      if (!simulate) await notePurge(queue)
     })
 }
 

@@ -16,6 +16,7 @@ export const COMMANDS: Commands = {
   verificar: async () => (await import('./verificar.ts')).verificar,
   reenviar: async () => (await import('./reenviar.ts')).reenviar,
   descartar: async () => (await import('./descartar.ts')).descartar,
+  salud: async () => (await import('./salud.ts')).salud,
   purgar: async () => (await import('./purgar.ts')).purgar,
   panel: async () => (await import('./panel.ts')).panel,
   recuperar: async () => (await import('./recuperar.ts')).recuperar,

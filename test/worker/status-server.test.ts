@@ -140,6 +140,12 @@ test('/salud says that it lives, /listo that it can work; what a person should k
     expect(await get(port, '/salud')).toMatchObject({ type: 'application/json' })
     const lives = { status: 200, estado: 'ok', ciclo: { ok: true, hace_ms: expect.any(Number) } }
     expect(await salud()).toMatchObject(lives)
+    const asked = (...args: string[]) => world.cli(['salud', ...args])
+    expect(await asked()).toEqual({ code: 0, stdout: `bien: http://127.0.0.1:${port}/salud\n`, stderr: '' })
+    expect(await asked('--url', `http://127.0.0.1:${port}`, '--listo', '--json')).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining('/listo'),
+    })
     // Deliveries go on without Postgres.
     expect(await listo()).toMatchObject({
       ...lives,
@@ -167,6 +173,11 @@ test('/salud says that it lives, /listo that it can work; what a person should k
       redis: { ok: false, detalle: expect.stringContaining('Redis (') },
       configuracion: { ok: true },
     })
+    expect(await asked('--listo')).toMatchObject({
+      code: 1,
+      stdout: expect.stringMatching(/^mal: .*\/listo: redis: Redis \(/),
+      stderr: 'resthooks: no está bien\n',
+    })
     // A restart of the worker would bring no Redis back.
     expect(await salud()).toMatchObject(lives)
     const { text } = await get(port, '/metrics')
@@ -177,6 +188,14 @@ test('/salud says that it lives, /listo that it can work; what a person should k
     expect((await get(port, '/metrics')).text).toMatch(/^resthooks_workers_alive /m)
     worker.kill('SIGKILL')
     await worker.waitExit()
+    await world.set('workers', { procesos: 2 })
+    const two = await asked()
+    expect(two).toMatchObject({ code: 1, stderr: expect.stringContaining('2 de 2') })
+    expect(two.stdout).toContain(`:${port + 1}/salud: nadie atiende ahí`)
+    expect(await asked('--panel')).toMatchObject({ code: 1, stdout: expect.stringContaining(':8580/salud') })
+    await world.set('workers', { metricas: '' })
+    expect(await asked()).toMatchObject({ code: 3, stderr: expect.stringContaining('metricas') })
+    expect(await asked('--url', '127.0.0.1:9464')).toMatchObject({ code: 2 })
   } finally {
     await server.stop()
   }
