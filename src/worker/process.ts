@@ -6,7 +6,8 @@ import { loadWorkerConfig } from '../config/load.ts'
 import { ConfigWatcher, type Reread } from '../config/watch.ts'
 import { LAUNCH_FOLDER } from '../folders.ts'
 import { createLog } from './log.ts'
-import { WORKING } from './supervisor.ts'
+import { ALIVE, IS_ALIVE, RELOADED, WORKING } from './supervisor.ts'
+import { Systemd } from './systemd.ts'
 import { Worker } from './worker.ts'
 
 /** Credentials are refused with every try: the files are read again less often than that. */
@@ -33,6 +34,7 @@ export async function runWorkerProcess({ files: named, once, over }: ProcessOpti
     config.workers.level,
   )
   for (const warning of config.warnings) log.warn({}, warning)
+  const systemd = Systemd.from(process.env, log)
   let refusedAt = Number.NEGATIVE_INFINITY
   const worker = new Worker({
     config,
@@ -56,9 +58,17 @@ export async function runWorkerProcess({ files: named, once, over }: ProcessOpti
     signals += 1
     if (signals > 1) process.exit(signal === 'SIGINT' ? 130 : 143)
     log.info({ senal: signal }, 'se recibió una señal: se termina lo que está en curso')
+    systemd?.stopping()
     worker.stop()
   }
+  const tell = (message: string) => process.send?.(message, undefined, undefined, () => {})
+  const status = () => `entrega a ${worker.config.listeners.size} listeners`
   const reload = (reread: Reread) => {
+    putInForce(reread)
+    systemd?.ready(status())
+    tell(RELOADED)
+  }
+  const putInForce = (reread: Reread) => {
     if ('error' in reread) {
       log.error({ motivo: reread.why, detalle: reread.error.message }, REFUSED)
       worker.refuse(reread.error.message)
@@ -75,15 +85,27 @@ export async function runWorkerProcess({ files: named, once, over }: ProcessOpti
   }
   const load = () => withOptions(loadWorkerConfig(files, worker.config), over)
   const watcher = once ? null : new ConfigWatcher(config, files, load, reload)
-  const hangup = () => watcher?.readNow('SIGHUP')
+  const hangup = () => {
+    systemd?.reloading()
+    watcher?.readNow('SIGHUP')
+  }
+  const asked = (message: unknown) => {
+    if (message === IS_ALIVE && worker.isAlive()) tell(ALIVE)
+  }
   process.on('SIGTERM', stop).on('SIGINT', stop).on('SIGHUP', hangup).on('disconnect', orphaned)
+  if (process.send) process.on('message', asked)
   // It may have ended before anybody listened.
   if (process.send && !process.connected) orphaned()
   try {
-    await worker.run(() => process.send?.(WORKING, undefined, undefined, () => {}))
+    await worker.run(() => {
+      systemd?.ready(status())
+      systemd?.watch(() => worker.isAlive())
+      tell(WORKING)
+    })
   } finally {
     watcher?.close()
     process.off('SIGTERM', stop).off('SIGINT', stop).off('SIGHUP', hangup).off('disconnect', orphaned)
+    process.off('message', asked)
   }
 }
 

@@ -9,6 +9,7 @@ import { ConfigError } from '../errors.ts'
 import { standInLaunchFolder } from '../folders.ts'
 import { Secrets } from '../model/secrets.ts'
 import { createLog } from './log.ts'
+import { Systemd } from './systemd.ts'
 import { Signal } from './waiting.ts'
 
 const RESTART_MS = 1_000
@@ -17,8 +18,12 @@ const MAX_RESTART_MS = 30_000
 const STEADY_MS = 60_000
 const CONFIG_EXIT = 3
 
-/** What a worker tells the process that started it, once it works. */
+/** What a worker tells the process that started it: once it works, when it has read its files again, when it was asked and is well. */
 export const WORKING = 'en marcha'
+export const RELOADED = 'recargada'
+export const ALIVE = 'vivo'
+/** And what it is asked. */
+export const IS_ALIVE = '¿vivo?'
 
 interface Ended {
   readonly code: number | null
@@ -34,23 +39,52 @@ interface Ended {
  */
 export async function superviseProcesses(count: number, level: LogLevel): Promise<void> {
   const log = createLog({ pid: process.pid }, new Secrets(), level)
+  const systemd = Systemd.from(process.env, log)
   const children = new Set<ChildProcess>()
+  /** Of them, those that work. */
+  const working = new Set<ChildProcess>()
+  /** Who is still to read its files again. */
+  const reloading = new Set<ChildProcess>()
+  /** Who has not answered yet whether it is well. */
+  const silent = new Set<ChildProcess>()
   const ends: Signal[] = []
   let stopping = false
   let worked = false
   let broken = false
 
+  const heard = (child: ChildProcess, message: unknown) => {
+    if (message === WORKING) {
+      worked = true
+      working.add(child)
+      if (working.size === count) systemd?.ready(`${count} procesos en marcha`)
+    } else if (message === ALIVE) silent.delete(child)
+    else if (message === RELOADED) reloaded(child)
+  }
+  const reloaded = (child: ChildProcess) => {
+    if (reloading.delete(child) && reloading.size === 0) systemd?.ready(`${working.size} procesos en marcha`)
+  }
+  const gone = (child: ChildProcess) => {
+    for (const some of [children, working, silent]) some.delete(child)
+    reloaded(child)
+  }
+  // One that hangs is not replaced here: systemd then starts all of them anew.
+  systemd?.watch(() => {
+    const answered = silent.size === 0
+    for (const child of working) {
+      silent.add(child)
+      if (child.connected) child.send(IS_ALIVE, () => {})
+    }
+    return answered
+  })
   const runOne = async (): Promise<Ended & { pid: number | undefined }> => {
     try {
       standInLaunchFolder()
       const args = [...process.execArgv, process.argv[1]!, ...withOneProcess(process.argv.slice(2))]
       const child = spawn(process.execPath, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
-      child.on('message', (message) => {
-        if (message === WORKING) worked = true
-      })
+      child.on('message', (message) => heard(child, message))
       children.add(child)
       const end = await ended(child)
-      children.delete(child)
+      gone(child)
       return { ...end, pid: child.pid }
     } catch (error) {
       // No memory or no descriptors for a process: it passes.
@@ -82,12 +116,16 @@ export async function superviseProcesses(count: number, level: LogLevel): Promis
     }
   }
   const stop = (signal: NodeJS.Signals) => {
+    if (!stopping) systemd?.stopping()
     stopping = true
     for (const child of children) child.kill(signal)
     for (const end of ends) end.notify()
   }
   const hangup = () => {
+    systemd?.reloading()
+    for (const child of working) reloading.add(child)
     for (const child of children) child.kill('SIGHUP')
+    if (reloading.size === 0) systemd?.ready(`${working.size} procesos en marcha`)
   }
   process.on('SIGTERM', stop).on('SIGINT', stop).on('SIGHUP', hangup)
   try {

@@ -189,6 +189,12 @@ export class Worker {
     for (const loop of this.#loops) loop.stop()
   }
 
+  /** Asked for the first time, it begins to look for what is left lying. */
+  isAlive(): boolean {
+    this.#watchdog.start()
+    return this.#watchdog.state.trouble === null
+  }
+
   /** What is in force. */
   get config(): Config {
     return this.#config

@@ -8,6 +8,10 @@ const PACKAGES: Readonly<Record<string, string>> = {
   apache2: 'apache2',
   php: 'php-cli',
   chromium: 'chromium',
+  promtool: 'prometheus',
+  prometheus: 'prometheus',
+  python3: 'python3',
+  'systemd-notify': 'systemd',
 }
 
 /** Absolute path of a program on the PATH or in sbin, or null. */
