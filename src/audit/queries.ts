@@ -27,7 +27,14 @@ export type { DatabaseHealth } from './health.ts'
 export type { DeliveryFilters, DeliveryListing, Place } from './listing.ts'
 export type { Overview } from './overview.ts'
 export type { StoredDelivery, StoredMessage } from './stored.ts'
-export type { AttemptColumns, CallbackColumns, DeliveryColumns, MessageColumns, Timeline } from './timeline.ts'
+export type {
+  ActionColumns,
+  AttemptColumns,
+  CallbackColumns,
+  DeliveryColumns,
+  MessageColumns,
+  Timeline,
+} from './timeline.ts'
 export type { MissedFilters, MissedMessage, Owed, Wanted } from './unfinished.ts'
 
 /** Every method throws what `postgresTrouble` makes of the database's trouble. */

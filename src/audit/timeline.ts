@@ -1,6 +1,7 @@
 /** One message with everything that happened to it: what `ver` and the panel show. */
 import type { Session } from './database.ts'
 import type {
+  ActionEvent,
   AttemptEvent,
   AuditEvent,
   CallbackEvent,
@@ -90,12 +91,24 @@ export interface CallbackColumns {
   readonly fecha: Date
 }
 
+/** A row of `accion`: what a person did last to a delivery. */
+export interface ActionColumns {
+  readonly listener: string
+  readonly id: string
+  readonly fecha: Date
+  readonly quien: string
+  readonly equipo: string
+  /** The command line. */
+  readonly orden: string
+}
+
 /** `message` is null when only its deliveries were audited so far, or its own row was refused. */
 export interface Timeline {
   readonly message: MessageColumns | null
   readonly deliveries: readonly DeliveryColumns[]
   readonly attempts: readonly AttemptColumns[]
   readonly callbacks: readonly CallbackColumns[]
+  readonly actions: readonly ActionColumns[]
 }
 
 /** Everything about one message, in time order; null when nothing at all is known of it. */
@@ -125,8 +138,20 @@ export async function readTimeline(session: Session, id: string) {
        ${from('callback')} ${ofMessage} ORDER BY fecha, intento, id`,
     parameters,
   )
+  // A schema of the version before has none.
+  const [known] = await session.query<{ known: boolean }>('SELECT to_regclass($1) IS NOT NULL AS known', [
+    session.table('accion'),
+  ])
+  const actions = known?.known
+    ? await session.query<ActionColumns>(
+        `SELECT e.listener, a.id, a.fecha, a.quien, a.equipo, a.orden ${from('entrega')} e
+           JOIN ${session.table('accion')} a ON a.instancia = $1 AND a.proyecto = $2 AND a.id = e.accion
+          WHERE e.instancia = $1 AND e.proyecto = $2 AND e.mensaje_id = $3 ORDER BY a.id, e.listener`,
+        parameters,
+      )
+    : []
   const message = kept ? asSent(kept) : null
-  const timeline: Timeline = { message, deliveries, attempts, callbacks }
+  const timeline: Timeline = { message, deliveries, attempts, callbacks, actions }
   return message || deliveries.length || attempts.length || callbacks.length ? timeline : null
 }
 
@@ -145,6 +170,8 @@ export function withPending(
   const deliveries = new Map(known?.deliveries.map((delivery) => [delivery.listener, delivery]))
   const attempts = new Map(known?.attempts.map((attempt) => [`${attempt.id} ${attempt.pedido}`, attempt]))
   const callbacks = new Map(known?.callbacks.map((callback) => [`${callback.id} ${callback.intento}`, callback]))
+  const actions = new Map(known?.actions.map((action) => [action.listener, action]))
+  const told = new Map(events.flatMap((event) => (event.type === 'action' ? [[event.action.id, event] as const] : [])))
   for (const event of events) {
     switch (event.type) {
       case 'message':
@@ -173,6 +200,8 @@ export function withPending(
     }
   }
   function put(state: DeliveryState, at: number) {
+    const action = told.get(state.action ?? '')
+    if (action) actions.set(state.listener, pendingAction(state.listener, action))
     const before = deliveries.get(state.listener)
     if (!before || before.actualizado.getTime() <= at)
       deliveries.set(state.listener, pendingDelivery(state, at, before))
@@ -182,6 +211,7 @@ export function withPending(
     deliveries: [...deliveries.values()],
     attempts: [...attempts.values()].sort((a, b) => a.inicio.getTime() - b.inicio.getTime() || a.pedido - b.pedido),
     callbacks: [...callbacks.values()],
+    actions: [...actions.values()],
   }
 }
 
@@ -261,4 +291,8 @@ function pendingCallback({ callback, at }: CallbackEvent): CallbackColumns {
     detalle: callback.detail,
     fecha: new Date(at),
   }
+}
+
+function pendingAction(listener: string, { action, at }: ActionEvent): ActionColumns {
+  return { listener, id: action.id, fecha: new Date(at), quien: action.who, equipo: action.host, orden: action.order }
 }

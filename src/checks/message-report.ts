@@ -63,7 +63,7 @@ export async function messageReport(id: string, { config, audit, queue, explain 
   return { ...report, ...asked }
 }
 
-const NOTHING_YET: Timeline = { message: null, deliveries: [], attempts: [], callbacks: [] }
+const NOTHING_YET: Timeline = { message: null, deliveries: [], attempts: [], callbacks: [], actions: [] }
 
 function isFinished(timeline: Timeline | null): boolean {
   const { message, deliveries } = timeline ?? { message: null, deliveries: [] }

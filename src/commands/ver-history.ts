@@ -2,7 +2,7 @@
  * The history of a message, for `ver`: a line for each thing that happened, attempts drawn to one scale of time. Apart from the rest of
  * that screen, which is about how things stand.
  */
-import type { AttemptColumns, CallbackColumns, Timeline } from '../audit/queries.ts'
+import type { ActionColumns, AttemptColumns, CallbackColumns, Timeline } from '../audit/queries.ts'
 import { visible } from '../model/secrets.ts'
 import { bodyLines, bodyText, contentTypeOf, phaseText } from '../model/wire-text.ts'
 import { amount, shortTime, zoneOf } from '../model/words.ts'
@@ -33,13 +33,14 @@ const BAR = 20
 const LEAST_NOTE = 24
 
 export async function historyLines(timeline: Timeline, options: ScreenOptions): Promise<string[]> {
-  const { attempts, callbacks } = timeline
-  if (attempts.length + callbacks.length === 0) return []
+  const { attempts, callbacks, actions } = timeline
+  if (attempts.length + callbacks.length + actions.length === 0) return []
   const longest = attempts.reduce((most, { duracion_ms }) => Math.max(most, duracion_ms), 1)
   const scale = scaleOf(longest)
   const happened: Happening[] = [
     ...attempts.map((attempt) => attemptHappening(attempt, attempts, scale, options)),
     ...callbacks.map((callback) => callbackHappening(callback)),
+    ...actionHappenings(actions),
   ].sort((a, b) => a.at.getTime() - b.at.getTime())
   const widest = (of: (row: Happening) => string, most: number) =>
     Math.min(
@@ -223,4 +224,30 @@ export function headerLines(
   return Object.entries(headers).flatMap(([name, value]) =>
     [value].flat().map((each) => `${' '.repeat(indent)}${label.padEnd(11 - indent)}${oneLine(`${name}: ${each}`)}`),
   )
+}
+
+const DEEDS: Readonly<Record<string, string>> = { reenviar: 'reenvío', descartar: 'descarte', recuperar: 'recuperado' }
+
+/** `root@vm` */
+export function authorText({ quien, equipo }: ActionColumns): string {
+  return oneLine(`${quien}@${equipo}`)
+}
+
+/** One line for all the deliveries of the message that it touched. */
+function actionHappenings(actions: readonly ActionColumns[]): Happening[] {
+  const first = [...new Map(actions.map((action) => [action.id, action])).values()]
+  return first.map((action) => {
+    const touched = actions.filter(({ id }) => id === action.id).map(({ listener }) => oneLine(listener))
+    const order = action.orden.replace(/^(?:\S*\/)?resthooks\s+/, '')
+    return {
+      at: action.fecha,
+      listener: touched.length === 1 ? touched[0]! : `${touched.length} listeners`,
+      what: DEEDS[order.split(' ')[0]!] ?? 'acción',
+      answer: '',
+      took: null,
+      bar: '',
+      note: `por ${authorText(action)}: «${oneLine(order)}»`,
+      more: () => (touched.length === 1 ? [] : [touched.join(', ')]),
+    }
+  })
 }

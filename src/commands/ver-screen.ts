@@ -9,7 +9,15 @@ import { isSecretParameter, MASK } from '../model/secrets.ts'
 import { bodyLines, bodyText } from '../model/wire-text.ts'
 import { amount, shortTime } from '../model/words.ts'
 import { count, duration, oneLine } from './print.ts'
-import { answerText, exactTime, headerLines, historyLines, type ScreenOptions, wrapped } from './ver-history.ts'
+import {
+  answerText,
+  authorText,
+  exactTime,
+  headerLines,
+  historyLines,
+  type ScreenOptions,
+  wrapped,
+} from './ver-history.ts'
 
 type Timeline = NonNullable<MessageReport['timeline']>
 
@@ -185,13 +193,15 @@ function lastText({ listener }: DeliveryColumns, { attempts }: Timeline, now: Da
   return `${answerText(last)} en ${duration(last.duracion_ms)} ${shortTime(last.inicio, now)}`
 }
 
-function whyText(id: string, delivery: DeliveryColumns, { waiting }: MessageReport, now: Date): string {
+function whyText(id: string, delivery: DeliveryColumns, { waiting, timeline }: MessageReport, now: Date): string {
   const { listener, estado, motivo, proximo_intento: next } = delivery
+  const action = timeline!.actions.find((each) => each.listener === listener)
+  const by = action ? ` por ${authorText(action)} ${shortTime(action.fecha, now)}` : ''
   switch (estado) {
     case 'exitosa':
-      return motivo ?? ''
+      return [motivo, by === '' ? null : `reenviada${by}`].filter(Boolean).join('; ')
     case 'descartada':
-      return motivo ?? ''
+      return [motivo, by === '' ? null : `descartada${by}`].filter(Boolean).join('; ')
     case 'fallida':
       return `${motivo ?? ''} → corregido: reenviar ${id} --listener ${listener}`.trim()
     default: {

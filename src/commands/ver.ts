@@ -71,7 +71,7 @@ async function writeBody(id: string, message: MessageColumns | null): Promise<vo
 
 /** The keys of `--json`, in Spanish as the columns; bodies as text where they are text, else in base64. */
 function documentOf({ timeline, waiting, undispatched, pending }: MessageReport) {
-  const { message, deliveries, attempts, callbacks } = timeline!
+  const { message, deliveries, attempts, callbacks, actions } = timeline!
   return {
     mensaje: message && withTextBody(message, 'cuerpo', message.tipo_contenido),
     espera: undispatched,
@@ -81,6 +81,7 @@ function documentOf({ timeline, waiting, undispatched, pending }: MessageReport)
       return withTextBody(attempt, 'respuesta_cuerpo', type)
     }),
     callbacks,
+    acciones: actions,
     auditoria_pendiente: pending,
   }
 }

@@ -3,7 +3,7 @@
  * each of them short, however long the lists are.
  */
 import { decodeTime, isValid } from 'ulid'
-import type { AuditEvent } from '../audit/event.ts'
+import type { ActionEvent, AuditEvent } from '../audit/event.ts'
 import { type AuditEntry, entryOf } from './audit-stream.ts'
 import { decodeEnvelope } from './envelope.ts'
 import { FIELD_END, type Queue } from './queue.ts'
@@ -139,12 +139,17 @@ const EVENTS_A_PAGE = 1_000
 /** A week without Postgres may have left millions: what happened last is looked for among so many. */
 const MOST_EVENTS = 300_000
 
-/** What is not in Postgres yet of what happened to a message, in order. `isWhole` false: there was more than is looked through. */
+/** What is not in Postgres yet of what happened to a message, in order, after who did it where a person did. `isWhole` false: there was more than is looked through. */
 export async function pendingEvents(
   { redis, keys }: Queue,
   id: string,
 ): Promise<{ events: readonly AuditEvent[]; isWhole: boolean }> {
   const events: AuditEvent[] = []
+  const actions: ActionEvent[] = []
+  const wholeStory = (isWhole: boolean) => {
+    const by = new Set(events.map((event) => (event.type === 'state' ? event.state.action : null)))
+    return { events: [...actions.filter(({ action }) => by.has(action.id)), ...events], isWhole }
+  }
   let from = isValid(id) ? String(Math.max(0, decodeTime(id) - CLOCKS_DIFFER_MS)) : '-'
   for (let seen = 0; seen < MOST_EVENTS; seen += EVENTS_A_PAGE) {
     const page = (await redis.xrangeBuffer(keys.audit, from, '+', 'COUNT', EVENTS_A_PAGE)) as unknown as [
@@ -152,18 +157,20 @@ export async function pendingEvents(
       Buffer[],
     ][]
     for (const [streamId, fields] of page) {
-      if (!fields.some((field) => field.includes(id))) continue
+      const isAction = fields[0]?.toString('latin1') === 'o'
+      if (!isAction && !fields.some((field) => field.includes(id))) continue
       const { event }: AuditEntry = entryOf(streamId.toString('latin1'), fields)
-      if (event !== null && messageOf(event) === id) events.push(event)
+      if (event?.type === 'action') actions.push(event)
+      else if (event !== null && messageOf(event) === id) events.push(event)
     }
     const last = page.at(-1)
-    if (!last || page.length < EVENTS_A_PAGE) return { events, isWhole: true }
+    if (!last || page.length < EVENTS_A_PAGE) return wholeStory(true)
     from = `(${last[0].toString('latin1')}`
   }
-  return { events, isWhole: false }
+  return wholeStory(false)
 }
 
-function messageOf(event: AuditEvent): string | null {
+function messageOf(event: Exclude<AuditEvent, ActionEvent>): string {
   switch (event.type) {
     case 'message':
       return event.message.id
@@ -173,7 +180,5 @@ function messageOf(event: AuditEvent): string | null {
       return event.state.messageId
     case 'callback':
       return event.callback.messageId
-    case 'action':
-      return null
   }
 }

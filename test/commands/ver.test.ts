@@ -2,6 +2,7 @@
 import { describe } from 'vitest'
 import type { MessageReport } from '../../src/checks/message-report.ts'
 import { screen } from '../../src/commands/ver-screen.ts'
+import { newId } from '../../src/id.ts'
 import { bodyLines } from '../../src/model/wire-text.ts'
 import { attempt, attemptEvent, callbackEvent, message, messageEvent, NOON, state } from '../audit/scenery.ts'
 import { until } from '../support/until.ts'
@@ -92,6 +93,35 @@ test('a request that only leads to the next one of its attempt is told as that, 
     '503 «hecho» → se reintentará',
     '200',
   ])
+})
+
+test('who discarded it, when and with what command is told, once for all the deliveries it touched', async ({
+  world,
+}) => {
+  const sent = message({ id: 'dado-de-baja' })
+  const action = {
+    id: newId(),
+    who: 'ana',
+    host: 'vm',
+    order: 'resthooks descartar --fallidas',
+    filter: null,
+    count: 2,
+  }
+  const given = (listener: string) => ({
+    type: 'state' as const,
+    at: NOON + 60_000,
+    state: { ...state(sent.id, listener, 1), state: 'descartada' as const, reason: 'descartada', action: action.id },
+  })
+  await writeAudit(world, [
+    messageEvent(sent, ['a', 'b']),
+    { type: 'action', at: NOON + 60_000, action },
+    given('a'),
+    given('b'),
+  ])
+  const text = await ver(world, sent.id, '--todo')
+  expect(text).toMatch(/2 descartadas\n/)
+  expect(text).toMatch(/- a +descartada +\d +- +descartada; descartada por ana@vm 15\/11 09:01:00/)
+  expect(text).toContain('09:01:00.000  2 listeners  descarte  por ana@vm: «descartar --fallidas»\n    a, b')
 })
 
 test('JSON is indented without touching what is in it; text, bytes and nothing are shown as what they are', async ({
@@ -305,6 +335,16 @@ describe('the screen', () => {
           fases: { dns: 1, conexion: 3, primer_byte: 10 },
         }),
       ],
+      actions: [
+        {
+          listener: 'mapuche',
+          id: 'A',
+          fecha: at('08:35:47.012'),
+          quien: 'root',
+          equipo: 'vm',
+          orden: 'resthooks reenviar --fallidas --listener mapuche',
+        },
+      ],
       callbacks: [
         {
           id: 'c',
@@ -332,7 +372,7 @@ describe('the screen', () => {
        listener     estado     intentos  último                 por qué / qué sigue
        ✔ contable   entregada         1  200 en 95 ms 08:30:56
        ✔ kolla      entregada         1  201 en 31 ms 08:30:56
-       ✔ mapuche    entregada         2  200 en 14 ms 08:35:51
+       ✔ mapuche    entregada         2  200 en 14 ms 08:35:51  reenviada por root@vm 08:35:47
        … rectorado  espera            0  -                      corte abierto desde las 08:27:41: su
                                                                 certificado venció; próxima prueba a las
                                                                 08:36:10. Delante: 3.120 → probar
@@ -343,6 +383,7 @@ describe('the screen', () => {
                                                                              reintenta
        08:30:56.998  kolla     intento 1   201  31 ms  ▕██████
        08:30:57.100  mapuche   on_failure  exec:/opt/siu/avisar.sh: éxito · salida 0
+       08:35:47.012  mapuche   reenvío  por root@vm: «reenviar --fallidas --listener mapuche»
        08:35:51.091  mapuche   intento 2   200  14 ms  ▕░██"
     `)
   })
