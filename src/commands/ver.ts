@@ -1,9 +1,11 @@
 /** `ver ID`: one message, how it stands with each listener and everything that happened to it. */
 import type { Command } from 'commander'
-import type { MessageColumns } from '../audit/queries.ts'
+import type { MessageColumns, Timeline } from '../audit/queries.ts'
 import type { MessageReport } from '../checks/message-report.ts'
 import { withheld } from '../delivery/mask.ts'
 import { OperationFailed, ResthooksError, UsageError } from '../errors.ts'
+import { suggestion } from '../model/nearest.ts'
+import type { Secrets } from '../model/secrets.ts'
 import { bodyLines, bodyText, contentTypeOf } from '../model/wire-text.ts'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
@@ -11,6 +13,7 @@ import * as print from './print.ts'
 interface Options {
   readonly todo?: boolean
   readonly cuerpo?: boolean
+  readonly evidencia?: string
   readonly json?: boolean
 }
 
@@ -21,9 +24,12 @@ export function ver(program: Command, context: Context): void {
     .argument('<id>', 'el id que devolvió send, o el de la columna mensaje_id de auditoria')
     .option('--todo', 'también las cabeceras y los cuerpos de cada pedido')
     .option('--cuerpo', 'sólo el cuerpo del mensaje, byte por byte')
+    .option('--evidencia <listener>', 'lo que se le envió y lo que contestó, con sus sha256, para entregar y firmar')
     .option('--json', 'un documento JSON, con los cuerpos completos')
     .action(async (id: string, options: Options) => {
-      if (options.cuerpo && (options.todo || options.json)) throw new UsageError('--cuerpo va solo')
+      if (options.cuerpo && (options.todo || options.json || options.evidencia))
+        throw new UsageError('--cuerpo va solo')
+      if (options.evidencia && options.todo) throw new UsageError('use --todo o --evidencia, no ambos')
       const config = await context.config()
       const { messageReport } = await import('../checks/message-report.ts')
       const report = await messageReport(id, {
@@ -39,7 +45,9 @@ export function ver(program: Command, context: Context): void {
         ...report,
         timeline: { ...timeline, message: timeline.message && withheld(timeline.message, config.secrets) },
       }
-      if (options.json) print.json(documentOf(shown))
+      if (options.evidencia !== undefined)
+        await showEvidence(id, shown.timeline, options.evidencia, config.secrets, options)
+      else if (options.json) print.json(documentOf(shown))
       else {
         const { screen } = await import('./ver-screen.ts')
         const lines = await screen(id, shown, { width: print.width(), now: new Date(), all: options.todo === true })
@@ -67,6 +75,22 @@ async function writeBody(id: string, message: MessageColumns | null): Promise<vo
   }
   if (process.stdout.isTTY) for (const each of await bodyLines(message.cuerpo, message.tipo_contenido)) print.line(each)
   else print.stdout().write(message.cuerpo)
+}
+
+/** @throws UsageError when the message has no delivery to it */
+async function showEvidence(id: string, timeline: Timeline, listener: string, secrets: Secrets, { json }: Options) {
+  const { evidenceOf, evidenceText } = await import('../audit/evidence.ts')
+  const evidence = evidenceOf(timeline, listener, { secrets, version: __VERSION__, now: new Date() })
+  if (evidence === null) {
+    const names = timeline.deliveries.map((delivery) => delivery.listener)
+    throw new UsageError(
+      timeline.message === null
+        ? `el contenido del mensaje ${id} todavía no está en la auditoría: no hay de qué dar evidencia.`
+        : `el mensaje ${id} no es para «${listener}»; es para: ${names.join(', ') || 'nadie'}.${suggestion(listener, names)}`,
+    )
+  }
+  if (json) print.json(evidence)
+  else print.line(await evidenceText(evidence))
 }
 
 /** The keys of `--json`, in Spanish as the columns; bodies as text where they are text, else in base64. */

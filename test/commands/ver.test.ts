@@ -1,4 +1,5 @@
 /** `ver ID`: everything about one message, for people and for programs. */
+import { createHash } from 'node:crypto'
 import { describe } from 'vitest'
 import type { MessageReport } from '../../src/checks/message-report.ts'
 import { screen } from '../../src/commands/ver-screen.ts'
@@ -186,6 +187,68 @@ test('says what a message without deliveries waits for', async ({ world }) => {
   expect(await ver(world, 'demorado')).toMatch(/con demora, hasta 15\/11.*\n(.*\n)*.*corre su demora/)
   expect(await ver(world, 'nadie')).toContain('Ningún listener recibe este evento')
   expect(await ver(world, 'temprano')).toContain('su contenido no está en la auditoría')
+})
+
+test('--evidencia: what one listener was sent and answered, for a program and for a person to sign; nothing of others, no secret', async ({
+  world,
+}) => {
+  const signed = {
+    nombre: 'compras',
+    secreto: 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw',
+    auth_tipo: 'bearer',
+    auth_token: 't0k3n-largo',
+  }
+  const listener = await world.listener((_, n) => ({ status: n < 2 ? 503 : 200, body: `recibido ñ ${n}` }), signed)
+  await world.listener(() => ({ status: 200, body: 'ajena' }), { nombre: 'otra', secreto: signed.secreto })
+  const id = await world.send('compra.alta', '{"total":12345678901234567890}')
+  await world.settled(id)
+
+  const run = await world.cli(['ver', id, '--evidencia', 'compras', '--json'])
+  expect(run).toMatchObject({ code: 0, stderr: '' })
+  const { evidencia, sha256 } = JSON.parse(run.stdout)
+  const hash = (data: string | Buffer) => createHash('sha256').update(data).digest('hex')
+  expect(hash(JSON.stringify(evidencia))).toBe(sha256)
+  expect(evidencia).toMatchObject({
+    listener: 'compras',
+    estado: 'exitosa',
+    mensaje: {
+      id,
+      enviado: expect.stringMatching(/^\d{4}-\d\d-\d\d .* -03:00$/),
+      cuerpo: { texto: '{"total":12345678901234567890}', sha256: hash(listener.requests[0]!.body) },
+    },
+    pedidos: [0, 1].map((n) => ({
+      intento: n + 1,
+      metodo: 'POST',
+      firma: listener.requests[n]!.headers['webhook-signature'],
+      cuerpo_sha256: hash(listener.requests[n]!.body),
+      respuesta: {
+        http_estado: n === 0 ? 503 : 200,
+        completa: true,
+        cuerpo: { sha256: hash(`recibido ñ ${n + 1}`), texto: `recibido ñ ${n + 1}` },
+      },
+    })),
+  })
+  expect(Buffer.from(evidencia.mensaje.cuerpo.base64, 'base64')).toEqual(listener.requests[0]!.body)
+
+  const text = (await world.cli(['ver', id, '--evidencia', 'compras'])).stdout
+  for (const part of [
+    'ENTREGADA',
+    id,
+    'PEDIDO 2 DE 2',
+    `webhook-signature: ${evidencia.pedidos[1].firma}`,
+    '< HTTP 503',
+    'recibido ñ 2',
+    sha256,
+    'Firma:  ',
+  ]) {
+    expect(text).toContain(part)
+  }
+  expect(text + run.stdout).not.toMatch(/ajena|otra|t0k3n-largo/)
+  expect(await world.cli(['ver', id, '--evidencia', 'compra'])).toMatchObject({
+    code: 2,
+    stderr: expect.stringMatching(/compras, otra.*¿Quiso decir «compras»\?/),
+  })
+  expect((await world.cli(['ver', id, '--cuerpo'])).stdout).toBe('{"total":12345678901234567890}')
 })
 
 test('an id that nobody knows: where it may be, on stderr, exit 1', async ({ world }) => {
