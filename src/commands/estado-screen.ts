@@ -5,6 +5,7 @@
 import type { Attention, ListenerState, Problem, WorkerState } from '../checks/attention.ts'
 import { summaryOf } from '../checks/attention.ts'
 import { amount, duration, localTime, shortTime, zoneOf } from '../model/words.ts'
+import { wrap } from './print.ts'
 
 /** What a line begins with is painted by what it means. */
 export type Tone = 'mal' | 'atencion' | 'nota' | 'bien' | 'titulo' | 'texto'
@@ -26,7 +27,7 @@ export function screenOf(attention: Attention, { width, all }: ScreenOptions): S
   const wide = width >= WIDE
   return [
     plain(headLine(attention), 'titulo'),
-    ...wrapped(summaryOf(attention), width, 0).map((text, at) =>
+    ...wrap(summaryOf(attention), width).map((text, at) =>
       at === 0
         ? { tone: attention.veredicto, mark: text.split(' ·')[0]!, text: text.slice(text.split(' ·')[0]!.length) }
         : plain(text),
@@ -130,7 +131,7 @@ function inColumns(rows: readonly Told[], who: number, width: number): ScreenLin
   )
   const remedy = Math.max(12, left - what)
   const draw = (cells: Omit<Told, 'tone'>, tone: Tone): ScreenLine[] => {
-    const [names, whats, remedies] = [wrapped(cells.who, who), wrapped(cells.what, what), wrapped(cells.remedy, remedy)]
+    const [names, whats, remedies] = [wrap(cells.who, who), wrap(cells.what, what), wrap(cells.remedy, remedy)]
     const height = Math.max(names.length, whats.length, remedies.length)
     return Array.from({ length: height }, (_, at) => {
       const text = [
@@ -149,13 +150,13 @@ function inColumns(rows: readonly Told[], who: number, width: number): ScreenLin
 function inPairs(rows: readonly Told[], who: number, width: number): ScreenLine[] {
   return rows.flatMap((row) => {
     const indent = 3 + who + 2
-    const first = wrapped(row.what, width - indent)
+    const first = wrap(row.what, width - indent)
     const details = [
       row.since && `desde ${row.since}`,
       row.waiting && `esperan ${row.waiting}`,
       row.remedy === '-' ? '' : `→ ${row.remedy}`,
     ].filter(Boolean)
-    const second = wrapped(details.join(' · '), width - 5)
+    const second = wrap(details.join(' · '), width - 5)
     return [
       ...first.map((text, at) => ({
         tone: row.tone,
@@ -276,17 +277,4 @@ function listenerTable(listeners: readonly ListenerState[], now: Date): Table {
       lane.corte,
     ]),
   ]
-}
-
-/** Words in lines of that width; a word that is longer stands alone. */
-export function wrapped(text: string, width: number, indent = 0): string[] {
-  const lines: string[] = []
-  let line = ''
-  for (const word of text.split(' ')) {
-    if (line !== '' && line.length + 1 + word.length > width) {
-      lines.push(line)
-      line = `${' '.repeat(indent)}${word}`
-    } else line = line === '' ? word : `${line} ${word}`
-  }
-  return [...lines, line]
 }

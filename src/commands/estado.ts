@@ -1,7 +1,7 @@
 /** `estado`: what is wrong, since when, why, and what to do; then the figures. */
 import type { Command } from 'commander'
-import type { Answer } from '../checks/attention.ts'
-import { ResthooksError, Unavailable } from '../errors.ts'
+import type { Answer, Attention } from '../checks/attention.ts'
+import { ConfigError, ResthooksError, UsageError } from '../errors.ts'
 import type { Context } from './context.ts'
 import type { ScreenLine } from './estado-screen.ts'
 import * as print from './print.ts'
@@ -10,26 +10,42 @@ interface Options {
   readonly todos?: boolean
   readonly vigilar?: boolean
   readonly json?: boolean
+  readonly comprobar?: boolean
+  readonly umbralEdad?: string
+  readonly umbralFallidas?: string
+  readonly umbralAuditoria?: string
 }
-
-const REFRESH_MS = 2_000
 
 export function estado(program: Command, context: Context): void {
   program
     .command('estado')
     .description('qué anda mal, desde cuándo, por qué y qué hacer; después, ritmo, workers, Redis y Postgres')
     .option('--todos', 'también la tabla de todos los listeners')
-    .option('--vigilar', 'se repite cada 2 segundos hasta Ctrl-C')
+    .option('--vigilar', 'se repite cada 2 segundos en su lugar, hasta Ctrl-C')
     .option('--json', 'un documento JSON')
+    .option(
+      '--comprobar',
+      'para monitoreo (Nagios, Icinga, Zabbix, cron): una línea con cifras, y termina con 0, 1, 2 o 3',
+    )
+    .option('--umbral-edad <aviso,crítico>', 'con --comprobar: edad de la entrega más antigua en cola (5m,15m)')
+    .option('--umbral-fallidas <aviso,crítico>', 'con --comprobar: fallidas sin reenviar ni descartar (1,10)')
+    .option('--umbral-auditoria <aviso,crítico>', 'con --comprobar: atraso de la auditoría en Postgres (10m,1h)')
+    .addHelpText(
+      'after',
+      '\nCada umbral es un rango de Nagios. --comprobar termina con 0 (bien), 1 (atención), 2 (mal, o Redis no responde) o 3 ' +
+        '(no se pudo saber). Sin --comprobar: 0, y 4 si Redis o Postgres no responden.\n\nEjemplos:\n' +
+        '  resthooks estado --todos\n' +
+        '  resthooks estado --vigilar\n' +
+        '  resthooks estado --comprobar --umbral-edad 5m,15m --umbral-fallidas 1,10',
+    )
     .action(async (options: Options) => {
-      if (options.vigilar) return watch(context, options)
+      if (options.comprobar) return check(context, options)
+      const unused = Object.keys(options).find((name) => name.startsWith('umbral'))
+      if (unused !== undefined) throw new UsageError('los umbrales son de --comprobar')
+      if (options.vigilar) return watchIt(context, options)
       const { attention, trouble } = await read(context)
       if (options.json) print.json(attention)
-      else {
-        const { screenOf } = await import('./estado-screen.ts')
-        const lines = screenOf(attention, { width: print.width(), all: options.todos === true })
-        for (const { mark, text, paint } of await painted(lines)) print.line(text, paint(mark))
-      }
+      else print.lines(await drawn(attention, options))
       // What Redis tells is worth seeing without Postgres; that one is away is no success all the same.
       if (trouble) throw new ResthooksError(trouble.code, 'no se pudo consultar a Postgres: falta lo que sólo él sabe.')
     })
@@ -44,34 +60,33 @@ async function read(context: Context): Promise<Answer> {
   return readAttention({ config, queue, audit: () => context.audit(), version: __VERSION__ })
 }
 
-/** Until Ctrl-C; an outage is said, and waited out. */
-async function watch(context: Context, options: Options): Promise<never> {
-  const { screenOf } = await import('./estado-screen.ts')
-  for (;;) {
-    try {
-      const { attention } = await read(context)
-      if (options.json) print.json(attention)
-      else {
-        if (print.isInteractive()) print.stdout().write('\u001b[H\u001b[2J')
-        const lines = screenOf(attention, { width: print.width(), all: options.todos === true })
-        for (const { mark, text, paint } of await painted(lines)) print.line(text, paint(mark))
-      }
-    } catch (error) {
-      const trouble = await context.explain(error)
-      if (!(trouble instanceof Unavailable)) throw error
-      print.note(`${trouble.message} Se sigue intentando.`)
-      await context.disconnect()
-    }
-    await new Promise((resolve) => setTimeout(resolve, REFRESH_MS))
-  }
+async function watchIt(context: Context, options: Options): Promise<never> {
+  const [{ watch }, draw] = await Promise.all([import('./estado-watch.ts'), drawer()])
+  const asJson = (attention: Attention) => [print.jsonText(attention)]
+  return watch(context, {
+    read: async () => (await read(context)).attention,
+    draw: options.json ? asJson : (attention) => draw(attention, options),
+  })
 }
 
-type Painted = ScreenLine & { readonly paint: (text: string) => string }
+async function drawn(attention: Attention, options: Options): Promise<readonly string[]> {
+  return (await drawer())(attention, options)
+}
 
-async function painted(lines: readonly ScreenLine[]): Promise<Painted[]> {
-  if (!print.isInteractive()) return lines.map((line) => ({ ...line, paint: String }))
+/** Draws without waiting for anything. */
+async function drawer(): Promise<(attention: Attention, options: Options) => readonly string[]> {
+  const { screenOf } = await import('./estado-screen.ts')
+  const paint = await painter()
+  return (attention, { todos }) =>
+    screenOf(attention, { width: print.width(), all: todos === true }).map(
+      ({ tone, mark, text }) => `${paint(tone, mark)}${print.oneLine(text)}`,
+    )
+}
+
+async function painter(): Promise<(tone: ScreenLine['tone'], text: string) => string> {
+  if (!print.isInteractive()) return (_, text) => text
   const { default: colors } = await import('picocolors')
-  const tones = {
+  const tones: Readonly<Record<ScreenLine['tone'], (text: string) => string>> = {
     mal: colors.red,
     atencion: colors.yellow,
     nota: colors.cyan,
@@ -79,5 +94,28 @@ async function painted(lines: readonly ScreenLine[]): Promise<Painted[]> {
     titulo: colors.bold,
     texto: String,
   }
-  return lines.map((line) => ({ ...line, paint: tones[line.tone] }))
+  return (tone, text) => tones[tone](text)
+}
+
+/** A monitor reads the line and the code, whatever happens. */
+async function check(context: Context, options: Options): Promise<void> {
+  const { parseThreshold, pluginAnswer, pluginFailure } = await import('../checks/plugin.ts')
+  const threshold = (text: string | undefined, option: string, unit: 'duration' | 'count') =>
+    text === undefined ? null : parseThreshold(text, option, unit)
+  let answer: ReturnType<typeof pluginFailure>
+  try {
+    const thresholds = {
+      edad: threshold(options.umbralEdad, '--umbral-edad', 'duration'),
+      fallidas: threshold(options.umbralFallidas, '--umbral-fallidas', 'count'),
+      auditoria: threshold(options.umbralAuditoria, '--umbral-auditoria', 'duration'),
+    }
+    answer = pluginAnswer((await read(context)).attention, thresholds)
+  } catch (error) {
+    const trouble = await context.explain(error)
+    if (trouble === null) throw error
+    const unknown = trouble instanceof ConfigError || trouble instanceof UsageError
+    answer = pluginFailure(unknown ? 3 : 2, trouble.message)
+  }
+  print.line(answer.line)
+  process.exitCode = answer.code
 }

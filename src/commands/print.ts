@@ -69,6 +69,11 @@ export function line(text = '', label = ''): void {
   stdout().write(`${label}${shown(text)}\n`)
 }
 
+/** Result lines that passed `oneLine`, painted or not. */
+export function lines(cleaned: readonly string[]): void {
+  stdout().write(cleaned.map((each) => `${each}\n`).join(''))
+}
+
 /** For the next program alone, to the letter: what it is made of is ours, and one word replaced would make it something else. */
 export function verbatim(text: string): void {
   stdout().write(`${text}\n`)
@@ -114,7 +119,12 @@ export function json(value: unknown): void {
 
 /** One JSON object on a line of its own. */
 export function jsonLine(value: unknown): void {
-  stdout().write(`${visible(JSON.stringify(value, jsonValue))}\n`)
+  stdout().write(`${jsonText(value)}\n`)
+}
+
+/** The same, without the end of the line. */
+export function jsonText(value: unknown): string {
+  return visible(JSON.stringify(value, jsonValue))
 }
 
 function jsonValue(this: unknown, key: string, value: unknown): unknown {

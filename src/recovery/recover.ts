@@ -1,6 +1,7 @@
 /** `recuperar`: what Redis lost comes back from the audit. */
 import type { Owed, StoredDelivery, StoredMessage } from '../audit/queries.ts'
 import { callbackJob } from '../model/callback-job.ts'
+import { markWhole } from '../queue/continuity.ts'
 import { stampEnvelope } from '../queue/envelope.ts'
 import { encodeEnvelope } from '../queue/envelope-write.ts'
 import { gatherLiveIds } from '../queue/live-ids.ts'
@@ -85,6 +86,8 @@ class Recoverer {
     }
     await batches.flush()
     this.#admin?.wake()
+    // What cannot be put back is told, and counts as missing until it is given up.
+    if (this.#admin) await markWhole(queue)
     return {
       listeners: this.#listeners,
       delayed: this.#delayed,
