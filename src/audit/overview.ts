@@ -2,7 +2,9 @@
  * What the audit knows of how a project is doing, in one query: `estado` asks every time, and a monitor every minute. Each part
  * is bounded, whatever the tables hold.
  */
+import type { Millis } from '../model/message.ts'
 import type { Session } from './database.ts'
+import { type ListenerRates, readRates, readRecentRates } from './summary.ts'
 import { unheardSql } from './unfinished.ts'
 
 export interface OverviewQuestion {
@@ -12,6 +14,8 @@ export interface OverviewQuestion {
   readonly unfinishedBefore: Date | null
   /** No more of them are counted than this. */
   readonly mostUnfinished: number
+  /** The clock that the attempts' times are of. */
+  readonly now: Date
 }
 
 export interface Overview {
@@ -20,6 +24,17 @@ export interface Overview {
   /** Rows of `auditoria_rechazada`. */
   readonly rejected: number
   readonly unfinished: number
+  /** Null: this schema does not count attempts by hour yet. */
+  readonly rates: OverviewRates | null
+}
+
+/** Of all listeners first (`listener` null), then of each. */
+export interface OverviewRates {
+  readonly recent: readonly ListenerRates[]
+  readonly hour: readonly ListenerRates[]
+  readonly day: readonly ListenerRates[]
+  /** What each is about, ms: an hour is counted from where one begins, and of very many attempts a shorter time is looked at. */
+  readonly spans: { readonly recent: Millis; readonly hour: Millis; readonly day: Millis }
 }
 
 export interface UnheardEvent {
@@ -31,10 +46,16 @@ export interface UnheardEvent {
 const MOST_UNHEARD = 10_000
 const EVENTS_SHOWN = 20
 
+const RECENT: Millis = 5 * 60_000
+const HOUR: Millis = 3_600_000
+/** Attempts that are looked at one by one. */
+const MOST_RECENT = 50_000
+
 interface Row {
   readonly unheard: { evento: string; cantidad: number; ultimo: string }[] | null
   readonly rejected: number
   readonly unfinished: number
+  readonly counted: boolean
 }
 
 export async function readOverview(session: Session, question: OverviewQuestion): Promise<Overview> {
@@ -53,14 +74,27 @@ export async function readOverview(session: Session, question: OverviewQuestion)
             (SELECT count(*)::float8 FROM ${session.table('auditoria_rechazada')}
               WHERE instancia = $1 AND proyecto = $2) AS rejected,
             (SELECT count(*)::float8 FROM (
-               (${unfinished('pendiente')}) UNION ALL (${unfinished('reintentando')})) AS waiting) AS unfinished`,
+               (${unfinished('pendiente')}) UNION ALL (${unfinished('reintentando')})) AS waiting) AS unfinished,
+            to_regclass('${session.table('resumen_hora')}') IS NOT NULL AS counted`,
     [...session.owner, unheardSince, ...(unfinishedBefore === null ? [] : [unfinishedBefore])],
   )
-  const { unheard, ...counts } = row!
+  const { unheard, rejected, unfinished: waiting, counted } = row!
   const events = (unheard ?? []).map(({ evento, cantidad, ultimo }) => ({
     evento,
     cantidad,
     ultimo: new Date(ultimo),
   }))
-  return { ...counts, unheard: events }
+  const rates = counted ? await readOverviewRates(session, question.now.getTime()) : null
+  return { unheard: events, rejected, unfinished: waiting, rates }
+}
+
+async function readOverviewRates(session: Session, now: number): Promise<OverviewRates> {
+  const begin = (ago: Millis) => Math.floor((now - ago) / HOUR) * HOUR
+  const [hourBegan, dayBegan] = [begin(HOUR), begin(23 * HOUR)]
+  const hour = await readRates(session, new Date(hourBegan))
+  const day = await readRates(session, new Date(dayBegan))
+  const perMs = (hour[0]?.enviados ?? 0) / (now - hourBegan)
+  const recentSpan = Math.min(RECENT, MOST_RECENT / perMs)
+  const recent = await readRecentRates(session, new Date(now - recentSpan))
+  return { recent, hour, day, spans: { recent: recentSpan, hour: now - hourBegan, day: now - dayBegan } }
 }

@@ -25,8 +25,9 @@ import {
 
 export type { DatabaseHealth } from './health.ts'
 export type { DeliveryFilters, DeliveryListing, Place } from './listing.ts'
-export type { Overview } from './overview.ts'
+export type { Overview, OverviewRates } from './overview.ts'
 export type { StoredDelivery, StoredMessage } from './stored.ts'
+export type { ListenerRates } from './summary.ts'
 export type {
   ActionColumns,
   AttemptColumns,

@@ -4,7 +4,7 @@
  *
  * Redis is asked in two round trips at most, whatever waits there; Postgres in one query.
  */
-import type { AuditReader, Overview } from '../audit/queries.ts'
+import type { AuditReader, ListenerRates, Overview, OverviewRates } from '../audit/queries.ts'
 import type { Config } from '../config/config.ts'
 import { ResthooksError, Unavailable } from '../errors.ts'
 import { amount, count } from '../model/words.ts'
@@ -44,9 +44,19 @@ export interface Attention extends Omit<Depths, 'listeners' | 'workers'> {
   /** Messages of the last days that no listener got; null: the audit could not be asked. */
   readonly sin_listener: number | null
   readonly auditoria_rechazada: number | null
+  /** Null: the audit could not be asked, or does not count attempts by hour yet. */
+  readonly ritmo: { readonly minutos_5: Rate; readonly hora: Rate; readonly dia: Rate } | null
   readonly redis: RedisState
   readonly workers: readonly WorkerState[]
   readonly listeners: readonly ListenerState[]
+}
+
+/** Of attempts. */
+export interface Rate {
+  readonly por_minuto: number
+  /** Which part of them failed, 0 to 1; null: there was none. */
+  readonly con_error: number | null
+  readonly p95_ms: number | null
 }
 
 export interface RedisState {
@@ -124,6 +134,7 @@ async function readAudit(opening: Promise<AuditReader>, depths: Depths): Promise
     unheardSince: new Date(fecha.getTime() - UNHEARD_DAYS * 86_400_000),
     unfinishedBefore: continuidad.kind === 'lost' && continuidad.since !== null ? new Date(continuidad.since) : null,
     mostUnfinished: held(depths) > MOST_COMPARED ? 0 : MOST_COMPARED * 5,
+    now: fecha,
   }
   const began = performance.now()
   try {
@@ -173,8 +184,10 @@ function judge({ config, depths, backlog, server, version, missing, overview, tr
   const now = depths.fecha.getTime()
   const { listeners, workers, ...rest } = depths
   const broken = new Map(depths.claves_rotas.map((key) => [key.listener, key]))
+  const errors = errorShares(overview?.rates ?? null)
   const ofListeners = listeners.flatMap((lane) => {
-    return listenerProblem(lane, config.listeners.get(lane.listener), now, broken.get(lane.listener)) ?? []
+    const beside = { broken: broken.get(lane.listener), errors: errors.get(lane.listener) }
+    return listenerProblem(lane, config.listeners.get(lane.listener), now, beside) ?? []
   })
   const system = systemProblems({
     ...{ config, depths, backlog, overview, missing, now },
@@ -201,10 +214,38 @@ function judge({ config, depths, backlog, server, version, missing, overview, tr
     postgres_ms: took,
     sin_listener: overview?.unheard.reduce((sum, { cantidad }) => sum + cantidad, 0) ?? null,
     auditoria_rechazada: overview?.rejected ?? null,
+    ritmo: ritmoOf(overview?.rates ?? null),
     redis: redisState(server),
     ...rest,
     workers: workerStates(workers, now),
     listeners: shown,
+  }
+}
+
+/** Fewer attempts tell nothing of a listener. */
+const ENOUGH = 10
+
+/** By listener, of its last minutes; of the last hour where these had few. */
+function errorShares(rates: OverviewRates | null): Map<string, number> {
+  const shares = new Map<string, number>()
+  for (const { listener, enviados, exitosos } of [...(rates?.hour ?? []), ...(rates?.recent ?? [])]) {
+    if (listener !== null && enviados >= ENOUGH) shares.set(listener, 1 - exitosos / enviados)
+  }
+  return shares
+}
+
+function ritmoOf(rates: OverviewRates | null): Attention['ritmo'] {
+  if (rates === null) return null
+  const { recent, hour, day, spans } = rates
+  return { minutos_5: rateOf(recent, spans.recent), hora: rateOf(hour, spans.hour), dia: rateOf(day, spans.day) }
+}
+
+function rateOf([all]: readonly ListenerRates[], span: number): Rate {
+  const made = all?.listener === null ? all : null
+  return {
+    por_minuto: made ? Math.round((made.enviados / span) * 600_000) / 10 : 0,
+    con_error: made && made.enviados > 0 ? Math.round((1 - made.exitosos / made.enviados) * 1000) / 1000 : null,
+    p95_ms: made?.p95 ?? null,
   }
 }
 
@@ -263,12 +304,12 @@ const WORDS: Readonly<Record<Verdict, string>> = { bien: 'BIEN', atencion: 'ATEN
 
 /** `MAL · 6 listeners piden atención · esperan 67.535 entregas · Redis y auditoría coinciden` */
 export function summaryOf({ veredicto, problemas, esperan, faltan, postgres }: Attention): string {
+  const subjects = new Set(
+    problemas.flatMap(({ listener, asunto, gravedad }) => (listener === null && gravedad !== 'nota' ? asunto : [])),
+  )
   const listeners = new Set(problemas.flatMap(({ listener }) => listener ?? [])).size
-  const others = problemas.filter(({ listener, gravedad }) => listener === null && gravedad !== 'nota').length
-  const asks = [
-    ...(listeners > 0 ? [`${count(listeners, 'listener', 'listeners')}`] : []),
-    ...(others > 0 ? [`${count(others, 'cosa más', 'cosas más')}`] : []),
-  ].join(' y ')
+  const asks = [...subjects, ...(listeners > 0 ? [count(listeners, 'listener', 'listeners')] : [])]
+  const list = asks.length > 1 ? `${asks.slice(0, -1).join(', ')} y ${asks.at(-1)}` : (asks[0] ?? '')
   const agree =
     faltan === null
       ? postgres === 'ok'
@@ -279,7 +320,7 @@ export function summaryOf({ veredicto, problemas, esperan, faltan, postgres }: A
         : 'Redis y auditoría coinciden'
   return [
     WORDS[veredicto],
-    asks === '' ? 'nada pide atención' : `${asks} ${listeners + others === 1 ? 'pide' : 'piden'} atención`,
+    list === '' ? 'nada pide atención' : `${list} ${subjects.size + listeners === 1 ? 'pide' : 'piden'} atención`,
     esperan === 0 ? 'no espera nada' : esperan === 1 ? 'espera 1 entrega' : `esperan ${amount(esperan)} entregas`,
     agree,
   ].join(' · ')

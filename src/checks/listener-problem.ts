@@ -19,6 +19,7 @@ export type ListenerProblemKind =
   | 'estricto'
   | 'falla'
   | 'rechaza'
+  | 'errores'
   | 'limite'
   | 'demora'
 
@@ -27,6 +28,8 @@ export interface Problem {
   readonly gravedad: Severity
   /** Null: it is everybody's. */
   readonly listener: string | null
+  /** What it is about: the listener, or `Redis`, `workers`… */
+  readonly asunto: string
   /** A sentence without a full stop. */
   readonly causa: string
   readonly desde: Date | null
@@ -48,20 +51,29 @@ const CATCH_UP: Millis = 60_000
 /** After this a rejection of the content is history. */
 const RECENT: Millis = 3_600_000
 
+interface Beside {
+  /** A key of its lane is of another type. */
+  readonly broken?: { readonly clave: string; readonly tipo: string; readonly debe_ser: string } | undefined
+  /** Which part of its attempts of the last minutes (or of the last hour) failed; undefined: too few, or not known. */
+  readonly errors?: number | undefined
+}
+
+/** So many of its attempts fail that a person has to look. */
+const MANY = 0.2
+
 /**
  * @param lane     as it is in Redis
  * @param listener as it is in the files; undefined: it is not there
  * @param now      Redis time
- * @param sooner   a worker lives
  */
 export function listenerProblem(
   lane: Lane,
   listener: ListenerConfig | undefined,
   now: number,
-  broken: { readonly clave: string; readonly tipo: string; readonly debe_ser: string } | undefined = undefined,
+  { broken, errors }: Beside = {},
 ): Problem | null {
   const waiting = lane.en_cola + lane.reintentos
-  const about = { listener: lane.listener, esperan: waiting, sigue: null, desde: null } as const
+  const about = { listener: lane.listener, asunto: lane.listener, esperan: waiting, sigue: null, desde: null } as const
   const last = lane.situacion?.error ?? null
   const never = lane.situacion?.exito === null ? ' (nunca entregó)' : ''
   if (broken) {
@@ -129,7 +141,15 @@ export function listenerProblem(
     }
   }
   const failing = failingProblem(lane, listener, now)
-  if (failing) return { ...about, ...failing, causa: `${failing.causa}${never}` }
+  if (failing) {
+    const share = failing.clase === 'rechaza' && errors !== undefined ? ` en el ${percent(errors)}` : ''
+    return { ...about, ...failing, causa: `${failing.causa}${share}${never}` }
+  }
+  if (last && errors !== undefined && errors >= MANY) {
+    const causa = `${failureSentence(last)}, en el ${percent(errors)} de los intentos`
+    const que_hacer = failureRemedy(last, listener)
+    return { ...about, clase: 'errores', gravedad: 'atencion', causa, que_hacer }
+  }
   const { rateLimit } = listener
   if (rateLimit && lane.en_cola > 0) {
     const wait = lane.en_cola / startsPerMs(rateLimit)
@@ -147,6 +167,11 @@ export function listenerProblem(
     return { ...about, clase: 'demora', gravedad: 'atencion', causa, desde, que_hacer }
   }
   return null
+}
+
+/** `2,9 %` */
+export function percent(share: number): string {
+  return `${(share * 100).toLocaleString('es-AR', { maximumFractionDigits: share < 0.1 ? 1 : 0 })} %`
 }
 
 function failingProblem(

@@ -129,12 +129,12 @@ function lineOf(code: Code, text: string): string {
   return `RESTHOOKS ${STATES[code]} - ${text.replace(/\s+/g, ' ').replaceAll('|', '/')}`
 }
 
-function problemText({ listener, causa, desde, esperan }: Problem, now: Date): string {
+function problemText({ asunto, causa, desde, esperan }: Problem, now: Date): string {
   const about = [
     ...(desde ? [`desde ${shortTime(desde, now)}`] : []),
     ...(esperan ? [`esperan ${amount(esperan)}`] : []),
   ].join(', ')
-  return `${listener === null ? '' : `${listener}: `}${causa}${about === '' ? '' : ` (${about})`}`
+  return `${asunto}: ${causa}${about === '' ? '' : ` (${about})`}`
 }
 
 function figuresOf(attention: Attention) {

@@ -60,6 +60,26 @@ export function systemProblems(facts: SystemFacts): Problem[] {
   ]
 }
 
+/** What each is about. */
+const SUBJECTS: Readonly<Record<string, string>> = {
+  sin_worker: 'workers',
+  worker_atrasado: 'workers',
+  worker_muerto: 'workers',
+  configuracion: 'workers',
+  inactivo: 'proyecto',
+  faltan: 'Redis',
+  redis: 'Redis',
+  clave_rota: 'Redis',
+  postgres: 'Postgres',
+  auditoria_detenida: 'auditoría',
+  auditoria_atrasada: 'auditoría',
+  auditoria_rechazada: 'auditoría',
+  entrada: 'entrada',
+  entrada_invalida: 'entrada',
+  callbacks: 'callbacks',
+  sin_listener: 'eventos',
+}
+
 function problem(
   clase: string,
   gravedad: Severity,
@@ -67,7 +87,8 @@ function problem(
   que_hacer: string,
   more: Partial<Pick<Problem, 'desde' | 'esperan' | 'sigue'>> = {},
 ): Problem {
-  return { clase, gravedad, listener: null, causa, desde: null, esperan: null, sigue: null, que_hacer, ...more }
+  const asunto = SUBJECTS[clase] ?? clase
+  return { clase, gravedad, listener: null, asunto, causa, desde: null, esperan: null, sigue: null, que_hacer, ...more }
 }
 
 function fromFinding(clase: string, { resultado, detalle, que_hacer, verificacion }: Finding): Problem {
@@ -136,7 +157,7 @@ function auditProblems({ trouble, backlog, config, depths, overview, now }: Syst
     problems.push(problem('auditoria_detenida', 'mal', causa, 'verificar', { desde, esperan: rows }))
   } else if (trouble !== null) {
     problems.push(
-      problem('postgres', 'mal', `${trouble.replace(/\.$/, '')}${waits}`, 'verificar', { desde, esperan: rows }),
+      problem('postgres', 'mal', `${trouble.replace(/\. .*|\.$/s, '')}${waits}`, 'verificar', { desde, esperan: rows }),
     )
   } else if (behind !== null && behind > AUDIT_LATE) {
     const causa = `la auditoría va ${duration(behind)} atrás: ${amount(rows)} filas esperan a Postgres`

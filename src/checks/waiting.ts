@@ -110,7 +110,7 @@ const HOLDING: ReadonlySet<ListenerProblemKind | string> = new Set<ListenerProbl
 
 /** In the words of `estado`. */
 function whyLaneIsHeld({ id, lane, broken, listener, place, now }: DeliveryFacts): Waiting | null {
-  const problem = listenerProblem(lane, listener, now.getTime(), broken)
+  const problem = listenerProblem(lane, listener, now.getTime(), { broken })
   const isItself = problem?.clase === 'estricto' && lane.primer_reintento === id
   if (problem !== null && HOLDING.has(problem.clase) && !isItself) return saidOf(problem, now)
   if (listener?.order === 'estricto' && place.kind === 'queued' && lane.en_curso > 0)

@@ -2,8 +2,9 @@
  * The screen of `estado`: a verdict, what needs attention, the healthy in one line, the figures. Pure: lines for a width, from
  * 60 columns on. Nothing is cut off; what does not fit a line goes on in the next one.
  */
-import type { Attention, ListenerState, Problem, WorkerState } from '../checks/attention.ts'
+import type { Attention, ListenerState, Problem, Rate, WorkerState } from '../checks/attention.ts'
 import { summaryOf } from '../checks/attention.ts'
+import { percent } from '../checks/listener-problem.ts'
 import { amount, duration, localTime, shortTime, zoneOf } from '../model/words.ts'
 import { wrap } from './print.ts'
 
@@ -36,7 +37,7 @@ export function screenOf(attention: Attention, { width, all }: ScreenOptions): S
     ...healthyLines(attention, width, all),
     ...(all ? [plain(''), ...tableOf(listenerTable(attention.listeners, attention.fecha), width)] : []),
     plain(''),
-    ...tableOf(figureTable(attention), width),
+    ...figureLines(attention, width),
     plain(''),
     ...workerLines(attention, width),
   ]
@@ -60,26 +61,6 @@ function headLine({ version, instancia, proyecto, fecha }: Attention): string {
 
 const SIGNS: Readonly<Record<string, string>> = { pausa: '‖', limite: '~' }
 const BY_SEVERITY: Readonly<Record<Problem['gravedad'], string>> = { mal: '✘', atencion: '!', nota: '·' }
-/** What stands in the place of a listener. */
-const SUBJECTS: Readonly<Record<string, string>> = {
-  sin_worker: 'workers',
-  worker_atrasado: 'workers',
-  worker_muerto: 'workers',
-  configuracion: 'workers',
-  inactivo: 'proyecto',
-  faltan: 'Redis',
-  redis: 'Redis',
-  clave_rota: 'Redis',
-  postgres: 'Postgres',
-  auditoria_detenida: 'auditoría',
-  auditoria_atrasada: 'auditoría',
-  auditoria_rechazada: 'auditoría',
-  entrada: 'entrada',
-  entrada_invalida: 'entrada',
-  callbacks: 'callbacks',
-  sin_listener: 'eventos',
-}
-
 interface Told {
   readonly tone: Tone
   readonly sign: string
@@ -91,11 +72,11 @@ interface Told {
 }
 
 function told(problem: Problem, now: Date): Told {
-  const { clase, gravedad, listener, causa, sigue, desde, esperan, que_hacer } = problem
+  const { clase, gravedad, asunto, causa, sigue, desde, esperan, que_hacer } = problem
   return {
     tone: gravedad,
     sign: SIGNS[clase] ?? BY_SEVERITY[gravedad],
-    who: listener ?? SUBJECTS[clase] ?? clase,
+    who: asunto,
     // An open breaker's next trial is soon, and tells an operator nothing.
     what: sigue === null || clase === 'corte' ? causa : `${causa}; ${sigue.que} ${atTime(sigue.cuando, now)}`,
     since: desde === null ? '' : shortTime(desde, now),
@@ -122,14 +103,10 @@ const HEADINGS = { who: 'listener', what: 'qué pasa', since: 'desde', waiting: 
 function inColumns(rows: readonly Told[], who: number, width: number): ScreenLine[] {
   const since = Math.max(HEADINGS.since.length, ...rows.map((row) => row.since.length))
   const waiting = Math.max(HEADINGS.waiting.length, ...rows.map((row) => row.waiting.length))
-  // Two signs and two blanks between each.
+  // A sign, and two blanks between columns.
   const left = width - 3 - who - 2 - 2 - since - 2 - waiting - 2
-  const longest = (of: (row: Told) => string) => Math.max(...rows.map((row) => of(row).length))
-  const what = Math.min(
-    longest((row) => row.what),
-    Math.max(left - longest((row) => row.remedy), Math.floor(left * 0.6)),
-  )
-  const remedy = Math.max(12, left - what)
+  const what = bestSplit(rows, left)
+  const remedy = left - what
   const draw = (cells: Omit<Told, 'tone'>, tone: Tone): ScreenLine[] => {
     const [names, whats, remedies] = [wrap(cells.who, who), wrap(cells.what, what), wrap(cells.remedy, remedy)]
     const height = Math.max(names.length, whats.length, remedies.length)
@@ -147,16 +124,37 @@ function inColumns(rows: readonly Told[], who: number, width: number): ScreenLin
   return [...draw({ sign: ' ', ...HEADINGS }, 'texto'), ...rows.flatMap((row) => draw(row, row.tone))]
 }
 
+/** Of so many characters for cause and remedy, those of the cause, so that it takes the fewest lines. */
+function bestSplit(rows: readonly Told[], left: number): number {
+  const height = (what: number) =>
+    rows.reduce((sum, row) => sum + Math.max(wrap(row.what, what).length, wrap(row.remedy, left - what).length), 0)
+  const word = (of: (row: Told) => string) =>
+    Math.max(
+      12,
+      ...rows.flatMap((row) =>
+        of(row)
+          .split(' ')
+          .map(({ length }) => length),
+      ),
+    )
+  const most = left - word((row) => row.remedy)
+  let [best, fewest] = [most, Number.POSITIVE_INFINITY]
+  for (let what = most; what >= word((row) => row.what); what--) {
+    const lines = height(what)
+    if (lines < fewest) [best, fewest] = [what, lines]
+  }
+  return Math.min(best, Math.max(...rows.map((row) => row.what.length), HEADINGS.what.length))
+}
+
 function inPairs(rows: readonly Told[], who: number, width: number): ScreenLine[] {
   return rows.flatMap((row) => {
     const indent = 3 + who + 2
     const first = wrap(row.what, width - indent)
-    const details = [
-      row.since && `desde ${row.since}`,
-      row.waiting && `esperan ${row.waiting}`,
-      row.remedy === '-' ? '' : `→ ${row.remedy}`,
-    ].filter(Boolean)
-    const second = wrap(details.join(' · '), width - 5)
+    const details = [row.since && `desde ${row.since}`, row.waiting && row.waiting !== '0' && `esperan ${row.waiting}`]
+    const when = details.filter(Boolean).join(' · ')
+    const remedy = row.remedy === '-' ? '' : `→ ${row.remedy}`
+    const both = `${when}   ${remedy}`.trim()
+    const second = both.length <= width - 5 ? [both] : [when, ...wrap(remedy, width - 5)]
     return [
       ...first.map((text, at) => ({
         tone: row.tone,
@@ -183,48 +181,92 @@ function healthyLines({ al_dia }: Attention, width: number, all: boolean): Scree
   return [{ tone: 'bien', mark: ' ✔', text: `${head}   ${names.join(' ')}${more}${hint}` }]
 }
 
-type Table = readonly (readonly string[])[]
-
-/** Columns by their widest cell; a row that is too long goes on below, indented. Cells that begin with a digit stand right. */
-function tableOf(rows: Table, width: number): ScreenLine[] {
-  const columns = Math.max(...rows.map((row) => row.length))
-  const widths = Array.from({ length: columns }, (_, at) => Math.max(...rows.map((row) => row[at]?.length ?? 0)))
-  return rows.flatMap((row) => {
-    const cells = row.map((cell, at) => {
-      if (at === row.length - 1 && !/^[\d-]/.test(cell)) return cell
-      return at > 0 && isRight(rows, at) ? cell.padStart(widths[at]!) : cell.padEnd(widths[at]!)
-    })
-    return hanging(cells, width)
-  })
+interface Table {
+  readonly rows: readonly (readonly string[])[]
+  /** Columns that stand right. */
+  readonly right: readonly number[]
 }
 
-function isRight(rows: Table, at: number): boolean {
-  return rows.slice(1).every((row) => /^(-|\d[\d.,]*)( .*)?$|^$/.test(row[at] ?? ''))
+/** Columns as wide as their widest cell; what does not fit a line goes on below, indented. */
+function tableOf({ rows, right }: Table, width: number): ScreenLine[] {
+  const widths = (rows[0] ?? []).map((_, at) => Math.max(...rows.map((row) => row[at]?.length ?? 0)))
+  return rows.flatMap((row) =>
+    hanging(
+      row.map((cell, at) => (right.includes(at) ? cell.padStart(widths[at]!) : cell.padEnd(widths[at]!))),
+      width,
+    ),
+  )
 }
 
-/** Cells in a line; those that do not fit go on in the next. */
 function hanging(cells: readonly string[], width: number): ScreenLine[] {
   const lines: string[] = []
   let line = ` ${cells[0] ?? ''}`
   for (const cell of cells.slice(1)) {
-    if (line.length + 2 + cell.trimEnd().length > width && line.trim() !== '') {
+    if (line.length + 2 + cell.trimEnd().length > width) {
       lines.push(line)
-      line = `     ${cell.trimStart()}`
+      line = `     ${cell.trim()}`
     } else line += `  ${cell}`
   }
   return [...lines, line].map((text) => plain(text.trimEnd()))
 }
 
-function figureTable({ redis, postgres, postgres_ms, auditoria_pendiente, auditoria_atraso_ms }: Attention): Table {
+/** Rates on the left, the servers on the right; on a narrow screen one below the other. */
+function figureLines(attention: Attention, width: number): ScreenLine[] {
+  const rates = attention.ritmo === null ? [] : tableOf(rateTable(attention.ritmo), width).map(({ text }) => text)
+  const servers = serverLines(attention)
+  const column = Math.max(0, ...rates.map((text) => text.length)) + 5
+  if (rates.length > 0 && column + Math.max(...servers.map((text) => text.length)) <= width) {
+    const height = Math.max(rates.length, servers.length)
+    return Array.from({ length: height }, (_, at) =>
+      plain(`${(rates[at] ?? '').padEnd(column)}${servers[at] ?? ''}`.trimEnd()),
+    )
+  }
+  return [
+    ...rates,
+    ...servers.flatMap((text) => wrap(text, width - 1).map((part, at) => `${at === 0 ? ' ' : '   '}${part}`)),
+  ].map((text) => plain(text))
+}
+
+function rateTable(ritmo: NonNullable<Attention['ritmo']>): Table {
+  const row = (name: string, { por_minuto, con_error, p95_ms }: Rate) => [
+    name,
+    por_minuto < 10 ? por_minuto.toLocaleString('es-AR') : amount(por_minuto),
+    con_error === null ? '-' : percent(con_error),
+    p95_ms === null ? '-' : duration(p95_ms),
+  ]
+  return {
+    rows: [
+      ['', 'intentos/min', 'con error', 'p95'],
+      row('5 minutos', ritmo.minutos_5),
+      row('1 hora', ritmo.hora),
+      row('1 día', ritmo.dia),
+    ],
+    right: [1, 2, 3],
+  }
+}
+
+function serverLines({
+  redis,
+  postgres,
+  postgres_ms,
+  auditoria_pendiente,
+  auditoria_atraso_ms,
+  ...rest
+}: Attention): string[] {
   const most = redis.memoria_maxima || redis.memoria_maquina
   const aof = redis.aof ? `AOF ${redis.appendfsync ?? ''}`.trim() : 'sin AOF'
   const behind =
     auditoria_pendiente === 0
       ? 'auditoría al día'
-      : `auditoría: ${amount(auditoria_pendiente)} filas esperan, la más antigua hace ${duration(auditoria_atraso_ms ?? 0)}`
+      : `auditoría ${duration(auditoria_atraso_ms ?? 0)} atrás (${amount(auditoria_pendiente)} filas)`
+  const { entrada, en_despacho, demoradas, callbacks } = rest
+  const inside = [`entrada ${amount(entrada + en_despacho)}`, `demoradas ${amount(demoradas)}`]
   return [
-    ['Redis', `${bytes(redis.memoria)} de ${bytes(most)}, ${aof}`],
-    ['Postgres', postgres === 'ok' ? `${postgres_ms} ms, ${behind}` : `${postgres} (${behind})`],
+    `Redis     ${bytes(redis.memoria)} de ${bytes(most)}, ${aof}${redis.aof ? ' ✔' : ' ✘'}`,
+    postgres === 'ok'
+      ? `Postgres  ${postgres_ms} ms, ${behind}${auditoria_pendiente === 0 ? ' ✔' : ''}`
+      : `Postgres  no responde ✘, ${behind}`,
+    `Cola      ${inside.join(', ')}, callbacks ${amount(callbacks.en_cola + callbacks.en_curso + callbacks.reintentos)}`,
   ]
 }
 
@@ -244,7 +286,8 @@ function workerLines({ workers, fecha }: Attention, width: number): ScreenLine[]
     worker.version,
     `${worker.configuracion?.slice(0, 4) ?? '-'}${worker.distinta ? ' ≠ !' : ''}`,
   ])
-  return tableOf([['worker', 'desde', 'en curso', 'ahora mismo', 'versión', 'configuración'], ...rows], width)
+  const head = ['worker', 'desde', 'en curso', 'ahora mismo', 'versión', 'configuración']
+  return tableOf({ rows: [head, ...rows], right: [2] }, width)
 }
 
 const LANES_SHOWN = 3
@@ -263,7 +306,7 @@ function nowText({ estado, visto, en_curso, en_curso_por, heredado }: WorkerStat
 }
 
 function listenerTable(listeners: readonly ListenerState[], now: Date): Table {
-  return [
+  const rows = [
     ['listener', 'en cola', 'en curso', 'reintentos', 'fallidas', 'más antigua', 'próximo', 'pausado', 'corte'],
     ...listeners.map((lane) => [
       lane.configurado ? lane.listener : `${lane.listener} (inactivo)`,
@@ -277,4 +320,5 @@ function listenerTable(listeners: readonly ListenerState[], now: Date): Table {
       lane.corte,
     ]),
   ]
+  return { rows, right: [1, 2, 3, 4, 5, 6] }
 }
