@@ -15,8 +15,9 @@ import type { Outage } from './outage.ts'
 import { Signal, sleep } from './waiting.ts'
 
 /**
- * A smaller batch than this waits a moment for company: a transaction costs as much as a hundred rows, and a delivery whose
- * beginning and end come together is written once instead of twice. What comes after a silence is written at once.
+ * A smaller batch than this waits a moment for company, what comes after a silence too: a transaction costs as much as a hundred
+ * rows, and a delivery whose beginning and end come together is written once instead of twice. No longer: what Redis loses meanwhile
+ * is not in Postgres for `recuperar`.
  */
 const WORTHWHILE = 500
 const GATHER_MS = 100
@@ -64,6 +65,7 @@ export class AuditWriter {
       else {
         this.#options.asleep()
         await this.#woken.wait(wait)
+        if (!this.#stopping) await sleep(GATHER_MS)
       }
     }
   }
