@@ -5,6 +5,7 @@
  * it is one query of one table: `entrega` has an index in each order that pages are asked for, and each holds what else may be
  * filtered by, so that what does not match is passed over without a look at its row.
  */
+import { eventMatcher } from '../config/subscriptions.ts'
 import { arrayLiteral } from './columns.ts'
 import type { Parameter, Session } from './database.ts'
 import type { DeliveryStateName } from './event.ts'
@@ -103,4 +104,17 @@ function pageConditions({ order, after }: Page, put: Put): string[] {
 
 function timeColumn(order: Order): 'creado' | 'actualizado' {
   return order === 'changes' ? 'actualizado' : 'creado'
+}
+
+/** Whether a delivery would be listed by these filters, as far as its own row tells: of a text in its message it does not. */
+export function matchesFilters(row: DeliveryListing, filters: DeliveryFilters): boolean {
+  const { event, listener, states, since, until, messageId } = filters
+  return (
+    (event === undefined || (row.evento !== null && eventMatcher([event])(row.evento))) &&
+    (listener === undefined || row.listener === listener) &&
+    (states === undefined || states.includes(row.estado)) &&
+    (since === undefined || row.creado >= since) &&
+    (until === undefined || row.creado < until) &&
+    (messageId === undefined || row.mensaje_id === messageId)
+  )
 }

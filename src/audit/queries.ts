@@ -24,7 +24,7 @@ import {
 } from './unfinished.ts'
 
 export type { DatabaseHealth } from './health.ts'
-export type { DeliveryFilters, DeliveryListing, Place } from './listing.ts'
+export { type DeliveryFilters, type DeliveryListing, matchesFilters, type Place } from './listing.ts'
 export type { Overview, OverviewRates } from './overview.ts'
 export type { StoredDelivery, StoredMessage } from './stored.ts'
 export type { ListenerRates } from './summary.ts'

@@ -300,6 +300,9 @@ function workerStates(workers: readonly WorkerInfo[], now: number): WorkerState[
     .sort((a, b) => a.nombre.localeCompare(b.nombre))
 }
 
+/** By what is wrong, else by how bad it is: beside the words, for whoever does not see colours. */
+export const SIGNS: Readonly<Record<string, string>> = { pausa: '‖', limite: '~', mal: '✘', atencion: '!', nota: '·' }
+
 const WORDS: Readonly<Record<Verdict, string>> = { bien: 'BIEN', atencion: 'ATENCIÓN', mal: 'MAL' }
 
 /** `MAL · 6 listeners piden atención · esperan 67.535 entregas · Redis y auditoría coinciden` */

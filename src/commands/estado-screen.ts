@@ -3,7 +3,7 @@
  * 60 columns on. Nothing is cut off; what does not fit a line goes on in the next one.
  */
 import type { Attention, ListenerState, Problem, Rate, WorkerState } from '../checks/attention.ts'
-import { summaryOf } from '../checks/attention.ts'
+import { SIGNS, summaryOf } from '../checks/attention.ts'
 import { percent } from '../checks/listener-problem.ts'
 import { amount, duration, localTime, shortTime, zoneOf } from '../model/words.ts'
 import { wrap } from './print.ts'
@@ -59,8 +59,6 @@ function headLine({ version, instancia, proyecto, fecha }: Attention): string {
   return `resthooks ${version} · ${instancia}/${proyecto} · ${day} ${time}`
 }
 
-const SIGNS: Readonly<Record<string, string>> = { pausa: '‖', limite: '~' }
-const BY_SEVERITY: Readonly<Record<Problem['gravedad'], string>> = { mal: '✘', atencion: '!', nota: '·' }
 interface Told {
   readonly tone: Tone
   readonly sign: string
@@ -75,7 +73,7 @@ function told(problem: Problem, now: Date): Told {
   const { clase, gravedad, asunto, causa, sigue, desde, esperan, que_hacer } = problem
   return {
     tone: gravedad,
-    sign: SIGNS[clase] ?? BY_SEVERITY[gravedad],
+    sign: SIGNS[clase] ?? SIGNS[gravedad]!,
     who: asunto,
     // An open breaker's next trial is soon, and tells an operator nothing.
     what: sigue === null || clase === 'corte' ? causa : `${causa}; ${sigue.que} ${atTime(sigue.cuando, now)}`,

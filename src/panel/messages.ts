@@ -1,7 +1,8 @@
 /** What the page asks about messages and deliveries, answered from the commands' queries. */
-import type { AttemptColumns, DeliveryListing, MessageColumns, Timeline } from '../audit/queries.ts'
+import type { AttemptColumns, DeliveryListing, MessageColumns } from '../audit/queries.ts'
 import { placeOf } from '../audit/queries.ts'
-import { whyDeliveriesWait, whyMessageWaits } from '../checks/waiting.ts'
+import { messageReport } from '../checks/message-report.ts'
+import type { Waiting } from '../checks/waiting.ts'
 import { withheld } from '../delivery/mask.ts'
 import type { Secrets } from '../model/secrets.ts'
 import { contentTypeOf, phaseText } from '../model/wire-text.ts'
@@ -9,7 +10,7 @@ import { amount, count, duration } from '../model/words.ts'
 import type { Viewer } from './access.ts'
 import { cursorOf, readCursor, readSearch, searchSentence } from './search.ts'
 import { clean, curlOf, shownBody, shownBytes, shownHeaders } from './shown.ts'
-import type { Sources } from './sources.ts'
+import { type Sources, whoIsAway } from './sources.ts'
 import type { Attempt, Delivery, Exchange, Listing, Message, Row } from './wire.ts'
 
 const PAGE = 50
@@ -45,24 +46,29 @@ export function rowOf(row: DeliveryListing, secrets: Secrets): Row {
   }
 }
 
-/** Null: the audit knows nothing of it. */
+/** Null: neither the audit nor the queue knows anything of it. */
 export async function message(sources: Sources, viewer: Viewer, id: string): Promise<Message | null> {
-  const timeline = await sources.audit.message(id)
-  if (timeline === null) return null
-  const { secrets } = sources.config
+  const { config, audit, queue } = sources
+  const { secrets } = config
+  const explain = async (error: unknown) => sources.explain(error)
+  const report = await messageReport(id, { config, audit: async () => audit, queue: async () => queue, explain })
+  const { timeline, waiting, undispatched, troubles } = report
+  if (timeline === null) {
+    if (troubles[0]) throw troubles[0]
+    return null
+  }
   const sent = timeline.message && withheld(timeline.message, secrets)
-  const waits = await whyWaiting(sources, id, timeline)
   const entregas = timeline.deliveries.map((delivery): Delivery => {
     const attempts = timeline.attempts.filter(({ listener }) => listener === delivery.listener)
-    const last = attempts.at(-1)
+    const wait = waiting.get(delivery.listener)
     return {
       listener: clean(delivery.listener, secrets),
       estado: delivery.estado,
       intentos: delivery.intentos,
       proximo: delivery.proximo_intento?.toISOString() ?? null,
       actualizado: delivery.actualizado.toISOString(),
-      frase: clean(outcome(delivery.estado, delivery.intentos, delivery.motivo, last), secrets),
-      espera: clean(waits.deliveries.get(delivery.listener) ?? '', secrets) || null,
+      frase: clean(outcome(delivery.estado, delivery.intentos, delivery.motivo, attempts.at(-1)), secrets),
+      espera: wait ? clean(waitText(wait), secrets) : null,
       pedidos: attempts.map((attempt) => attemptOf(attempt, secrets)),
       callbacks: timeline.callbacks
         .filter(({ listener }) => listener === delivery.listener)
@@ -79,7 +85,9 @@ export async function message(sources: Sources, viewer: Viewer, id: string): Pro
   return {
     id: clean(id, secrets),
     evento: clean(sent?.evento ?? '', secrets),
-    resumen: clean(summary(entregas, sent, waits.message), secrets),
+    resumen: clean(summary(entregas, sent, undispatched && waitText(undispatched)), secrets),
+    // What could not be asked is told on top of the page.
+    ...(troubles[0] ? whoIsAway(troubles[0]) : {}),
     datos: factsOf(sent, secrets),
     creado: sent?.creado.toISOString() ?? null,
     cabeceras: shownHeaders(sent?.cabeceras ?? null, secrets),
@@ -88,24 +96,8 @@ export async function message(sources: Sources, viewer: Viewer, id: string): Pro
   }
 }
 
-/** Without Redis the rest is worth seeing all the same: that it is away is told on top of the page. */
-async function whyWaiting({ queue, config, explain }: Sources, id: string, { message, deliveries }: Timeline) {
-  const unfinished = deliveries
-    .filter(({ estado }) => estado === 'pendiente' || estado === 'reintentando')
-    .map(({ listener }) => listener)
-  try {
-    const [each, whole] = await Promise.all([
-      unfinished.length === 0 ? new Map() : whyDeliveriesWait(queue, config, id, unfinished),
-      deliveries.length === 0 && message?.listeners !== 0 ? whyMessageWaits(queue, config, id) : null,
-    ])
-    return {
-      deliveries: new Map([...each].map(([name, { motivo }]) => [name, motivo as string])),
-      message: whole?.motivo ?? null,
-    }
-  } catch (error) {
-    if (explain(error) === null) throw error
-    return { deliveries: new Map<string, string>(), message: null }
-  }
+function waitText({ motivo, que_hacer }: Waiting): string {
+  return que_hacer === null ? motivo : `${motivo}. Ayuda: ${que_hacer}`
 }
 
 function outcome(

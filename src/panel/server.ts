@@ -10,13 +10,15 @@ import { type Context, Hono } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import type { Config } from '../config/config.ts'
 import type { LoadOptions } from '../config/files.ts'
-import { ConfigError, OperationFailed, type ResthooksError, systemReason, UsageError } from '../errors.ts'
+import { ConfigError, OperationFailed, systemReason, UsageError } from '../errors.ts'
 import { ping } from '../queue/redis.ts'
 import { Access, doorsOf, may, type Viewer } from './access.ts'
 import { PageFiles } from './files.ts'
 import { guard, literalOf, refuse } from './guard.ts'
+import { home, listenerPage } from './home.ts'
+import { Live } from './live.ts'
 import { bytesOf, dumpOf, exchange, listing, message } from './messages.ts'
-import { Sources } from './sources.ts'
+import { Sources, whoIsAway } from './sources.ts'
 import { ACTIONS, type Action, type SessionInfo } from './wire.ts'
 
 export interface PanelOptions {
@@ -57,11 +59,11 @@ export async function openPanel(options: PanelOptions): Promise<Panel> {
   }
   const url = `http://${literalOf(address.host)}:${address.port}${prefix}/`
   const sources = new Sources(config, options.files, options.load, note)
-  const tellKey = (key: string) => note(`Para entrar (una sola vez): ${url}entrar#llave=${key}`)
+  const keyText = (key: string) => `Para entrar (una sola vez): ${url}entrar#llave=${key}`
   // After the port is ours.
   let waiting: string | null = ''
   const access = new Access(sources, (key) => {
-    if (waiting === null) tellKey(key)
+    if (waiting === null) note(keyText(key))
     else waiting = key
   })
   const app = appOf(sources, access, options)
@@ -92,16 +94,16 @@ export async function openPanel(options: PanelOptions): Promise<Panel> {
     )
   }
   server.on('error', (error) => note(error.message))
-  note(`Página en ${url} (Ctrl-C termina)`)
-  const first = waiting
+  const keyLine = waiting ? `\n${keyText(waiting)}` : ''
   waiting = null
-  if (first) tellKey(first)
+  note(`Página en ${url} (Ctrl-C termina)${keyLine}`)
   return { url, close }
 }
 
 function appOf(sources: Sources, access: Access, { note, version }: PanelOptions) {
   const { prefix } = sources.config.panel
   const files = new PageFiles()
+  const live = new Live(sources, version)
   const app = new Hono<Env>().basePath(prefix)
   app.use(guard(() => sources.config))
   app.onError((error, c) => answerError(error, c, sources, note))
@@ -139,6 +141,12 @@ function appOf(sources: Sources, access: Access, { note, version }: PanelOptions
     c.header('content-type', 'application/octet-stream')
     c.header('content-disposition', `attachment; filename="${c.req.param('id').replace(/[^\w.-]/g, '_')}.bin"`)
     return c.body(new Uint8Array(bytes))
+  })
+  api.get('/vivo', (c) => live.stream(c, () => access.viewer(c)))
+  api.get('/inicio', async (c) => c.json(await home(sources, version)))
+  api.get('/listeners/:nombre', async (c) => {
+    const found = await listenerPage(sources, version, c.req.param('nombre'))
+    return found ? c.json(found) : refuse(c, 404, 'No hay ningún listener de ese nombre.')
   })
   api.all('*', (c) => refuse(c, 404, 'No hay tal pedido.'))
   app.route('/api', api)
@@ -189,9 +197,5 @@ function answerError(error: Error, c: Context, sources: Sources, note: (text: st
   const text = secrets.hide(known.message)
   if (known instanceof UsageError) return refuse(c, 422, text)
   if (known instanceof OperationFailed) return refuse(c, 409, text)
-  return refuse(c, 503, text, whoIsAway(known))
-}
-
-function whoIsAway({ message }: ResthooksError) {
-  return { falta: /^Redis\b/.test(message) ? ('redis' as const) : ('postgres' as const) }
+  return refuse(c, 503, text, { falta: whoIsAway(known).falta })
 }

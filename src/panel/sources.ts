@@ -73,3 +73,11 @@ export class Sources {
     await this.#audit.close()
   }
 }
+
+/** For the bar on top of the page. */
+export function whoIsAway({ message }: ResthooksError): {
+  readonly falta: 'redis' | 'postgres'
+  readonly aviso: string
+} {
+  return { falta: /^Redis\b/.test(message) ? 'redis' : 'postgres', aviso: message }
+}

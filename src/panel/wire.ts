@@ -125,8 +125,14 @@ export interface Delivery {
   readonly callbacks: readonly { readonly fecha: string; readonly texto: string; readonly bien: boolean }[]
 }
 
+/** What does not answer, where the rest does. */
+export interface Incomplete {
+  readonly falta?: 'redis' | 'postgres'
+  readonly aviso?: string
+}
+
 /** `GET api/mensajes/ID` */
-export interface Message {
+export interface Message extends Incomplete {
   readonly id: string
   readonly evento: string
   readonly resumen: string
@@ -150,4 +156,61 @@ export interface Exchange {
   readonly error: string | null
   readonly ip: string | null
   readonly curl: string
+}
+
+export interface ProblemRow {
+  readonly quien: string
+  readonly listener: string | null
+  readonly gravedad: 'mal' | 'atencion' | 'nota'
+  readonly signo: string
+  readonly causa: string
+  readonly desde: string | null
+  readonly esperan: number | null
+  readonly fallidas: number
+  readonly sigue: { readonly que: string; readonly cuando: string } | null
+  /** The command that helps, without `resthooks`, or where to look. */
+  readonly queHacer: string
+  readonly pausado: boolean
+}
+
+export interface ListenerRow {
+  readonly listener: string
+  readonly configurado: boolean
+  readonly enCola: number
+  readonly enCurso: number
+  readonly reintentos: number
+  readonly fallidas: number
+  /** Ms. */
+  readonly masAntigua: number | null
+  readonly proximo: string | null
+  readonly pausado: boolean
+  readonly corte: string
+  readonly problema: ProblemRow | null
+}
+
+/** `GET api/inicio`, and the stream's `inicio`. */
+export interface Home {
+  readonly fecha: string
+  readonly veredicto: 'bien' | 'atencion' | 'mal'
+  readonly resumen: string
+  readonly problemas: readonly ProblemRow[]
+  readonly alDia: readonly string[]
+  readonly servicios: readonly { readonly nombre: string; readonly dice: string; readonly bien: boolean }[]
+  readonly listeners: readonly ListenerRow[]
+  readonly workers: readonly {
+    readonly nombre: string
+    readonly estado: 'vivo' | 'atrasado' | 'muerto'
+    readonly desde: string
+    readonly enCurso: number
+    readonly version: string
+    readonly configuracion: string
+    readonly distinta: boolean
+  }[]
+}
+
+/** `GET api/listeners/NOMBRE` */
+export interface ListenerPage extends ListenerRow {
+  readonly datos: Pairs
+  /** Null: Postgres does not answer. */
+  readonly errores: readonly Row[] | null
 }

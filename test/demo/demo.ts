@@ -9,13 +9,18 @@ import { Redis } from 'ioredis'
 import colors from 'picocolors'
 import postgres from 'postgres'
 import { type CliOptions, runCli, spawnWorker, type Worker } from '../support/cli.ts'
-import { envText, iniText } from '../support/config-files.ts'
+import { envText, type IniSections, iniText } from '../support/config-files.ts'
 import { type ReceivedRequest, type Reply, startListener } from '../support/listener.ts'
 import { startPostgres } from '../support/postgres-server.ts'
 import { givenRedis, startRedis } from '../support/redis-server.ts'
 import { orSayWhy } from '../support/set-up.ts'
 import { until } from '../support/until.ts'
 import { BATCH, PURCHASE, SUPPLIER } from './messages.ts'
+import { openPage, troubledSystem } from './page.ts'
+
+/** `--panel` leaves the page open; `--capturas FOLDER` takes pictures of it. */
+const withPage = process.argv.includes('--panel')
+const pictures = process.argv.includes('--capturas') ? process.argv[process.argv.indexOf('--capturas') + 1] : undefined
 
 /** Of its own: a Redis that is not the demo's may hold real messages. */
 const INSTANCIA = `demo_${process.pid}`
@@ -64,29 +69,27 @@ async function demo() {
   const ini = join(folder, 'resthooks.ini')
   const notice = join(folder, 'avisos.jsonl')
   await writeFile(join(folder, 'avisar.sh'), `#!/bin/sh\n{ cat; echo; } >> '${notice}'\n`, { mode: 0o755 })
-  await writeFile(
-    ini,
-    iniText({
-      '': { resthooks_activo: 1 },
-      workers: { sondeo: '200ms' },
-      reintentos: { estrategia: 'lista', esperas: '1s, 2s', jitter: '20%' },
-      'listener contabilidad': { url: accounting.url, eventos: 'proveedor.*, compra.*', ruta: 'novedades/{evento}' },
-      // Without the circuit breaker, which would rightly leave two such systems in peace for half a minute.
-      'listener deposito': {
-        url: warehouse.url,
-        eventos: 'compra.*',
-        metodo: 'PUT',
-        ruta: 'compras/{datos.id}',
-        corte_porcentaje: 0,
-      },
-      'listener portal': {
-        url: portal.url,
-        eventos: 'proveedor.*',
-        on_failure: `exec:${join(folder, 'avisar.sh')}`,
-        corte_porcentaje: 0,
-      },
-    }),
-  )
+  const sections: IniSections = {
+    '': { resthooks_activo: 1 },
+    workers: { sondeo: '200ms' },
+    reintentos: { estrategia: 'lista', esperas: '1s, 2s', jitter: '20%' },
+    'listener contabilidad': { url: accounting.url, eventos: 'proveedor.*, compra.*', ruta: 'novedades/{evento}' },
+    // Without the circuit breaker, which would rightly leave two such systems in peace for half a minute.
+    'listener deposito': {
+      url: warehouse.url,
+      eventos: 'compra.*',
+      metodo: 'PUT',
+      ruta: 'compras/{datos.id}',
+      corte_porcentaje: 0,
+    },
+    'listener portal': {
+      url: portal.url,
+      eventos: 'proveedor.*',
+      on_failure: `exec:${join(folder, 'avisar.sh')}`,
+      corte_porcentaje: 0,
+    },
+  }
+  await writeFile(ini, iniText(sections))
   await writeFile(
     join(folder, 'instalador.env'),
     envText({
@@ -125,9 +128,26 @@ async function demo() {
   await resthooks(['auditoria'], environment)
   await resthooks(['estado'], environment)
 
+  if (withPage || pictures !== undefined) await showPage(sections, ini, environment, worker)
+
   title('8. SIGTERM: los workers terminan en orden')
   await stopWorker(worker)
   say(`${accounting.requests.length + warehouse.requests.length + portal.requests.length} pedidos HTTP en total.`)
+}
+
+/** Until Ctrl-C, or until the pictures are taken. */
+async function showPage(sections: IniSections, ini: string, options: CliOptions, worker: Worker) {
+  title('   La página, un rato después: veinte sistemas, algunos con problemas')
+  const quiet = async (args: readonly string[], input = '') => (await runCli(args, { ...options, input })).stdout
+  endings.push(await troubledSystem(sections, ini, quiet, worker))
+  const page = await openPage(options)
+  endings.push(() => page.stop())
+  if (pictures === undefined) {
+    say(`${colors.bold('$ resthooks panel')}\nPara entrar, una sola vez: ${page.key()}\nCtrl-C termina.`)
+    await new Promise(() => {})
+  }
+  const { takePictures } = await import('./pictures.ts')
+  await takePictures(page, pictures!, quiet)
 }
 
 /** Runs a command, showing it and what it prints; gives what it printed on stdout. */

@@ -35,3 +35,24 @@ export const BATCH = [
 ]
   .map(([evento, datos]) => JSON.stringify({ evento, datos }))
   .join('\n')
+
+/** A busy morning, for the page: invented, too. */
+export const BODIES: readonly ((n: number) => { readonly evento: string; readonly datos: object })[] = [
+  (n) => ({
+    evento: 'proveedor.alta',
+    datos: { id: 2000 + n, cuit: `30-7${1_000_000 + n}-8`, razon_social: 'Núñez e Hijos S.A.' },
+  }),
+  (n) => ({
+    evento: 'compra.alta',
+    datos: { id: 89_000 + n, proveedor_id: 7, total: '96400.00', expediente: `EXP-${n}/2026` },
+  }),
+  (n) => ({
+    evento: 'pago.emitido',
+    datos: { id: n, proveedor_id: 2000 + n, total: '1284500.50', cbu: '0110599520000012345678' },
+  }),
+  (n) => ({ evento: 'legajo.alta', datos: { legajo: 90_000 + n, apellido: 'Quispe', nombres: 'Ana María' } }),
+  (n) => ({
+    evento: 'expediente.pase',
+    datos: { expediente: `EXP-${159_000 + n}/2026`, de: 'Mesa de Entradas', a: 'Rectorado' },
+  }),
+]

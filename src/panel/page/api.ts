@@ -22,6 +22,11 @@ export function onTrouble(listener: Listener): void {
   tell = listener
 }
 
+/** Part of what was asked for is missing. */
+export function trouble({ falta, aviso }: { readonly falta?: 'redis' | 'postgres'; readonly aviso?: string }): void {
+  if (falta) tell(falta, aviso ?? '')
+}
+
 /** @throws Refused */
 export async function get<T>(path: string, signal?: AbortSignal): Promise<T> {
   return ask<T>(path, { headers: { accept: 'application/json' }, ...(signal ? { signal } : {}) })
@@ -45,8 +50,24 @@ async function ask<T>(path: string, init: RequestInit): Promise<T> {
   tell('pagina', null)
   if (response.status === 204) return undefined as T
   const body = await response.json().catch(() => ({ error: `El servidor respondió ${response.status}.` }))
-  if (response.ok) return body as T
+  if (response.ok) {
+    trouble(body as object)
+    return body as T
+  }
   const refusal = body as Refusal
   if (refusal.falta) tell(refusal.falta, refusal.error)
   throw new Refused(response.status, refusal)
+}
+
+/** Whether what was away answers again. */
+export async function lookAgain(): Promise<void> {
+  try {
+    const response = await fetch('salud')
+    const { redis, postgres } = (await response.json()) as Record<'redis' | 'postgres', { ok: boolean }>
+    tell('pagina', null)
+    if (redis.ok) tell('redis', null)
+    if (postgres.ok) tell('postgres', null)
+  } catch {
+    // Still away: it was told.
+  }
 }

@@ -2,7 +2,9 @@
 import { render } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import type { Doors, SessionInfo } from '../wire.ts'
-import { get, onTrouble, post, Refused, type Trouble } from './api.ts'
+import { get, lookAgain, onTrouble, post, Refused, type Trouble } from './api.ts'
+import { Home } from './home.tsx'
+import { Listener, Listeners } from './listeners.tsx'
 import { Login } from './login.tsx'
 import { Message } from './message.tsx'
 import { addressOf, Messages } from './messages.tsx'
@@ -59,7 +61,10 @@ function App() {
 function View({ place, session }: { place: Place; session: SessionInfo }) {
   const [first = '', second] = place.path.split('/').map(decodeURIComponent)
   if (first === 'mensajes' && second) return <Message key={second} id={second} place={place} session={session} />
-  if (first === 'mensajes' || first === '') return <Messages place={place} session={session} />
+  if (first === 'mensajes') return <Messages place={place} session={session} />
+  if (first === 'listeners' && second) return <Listener key={second} name={second} place={place} session={session} />
+  if (first === 'listeners') return <Listeners place={place} />
+  if (first === '' || first === 'entrar') return <Home place={place} session={session} />
   return (
     <main tabIndex={-1}>
       <Empty title="No hay tal página.">
@@ -71,7 +76,11 @@ function View({ place, session }: { place: Place; session: SessionInfo }) {
   )
 }
 
-const VIEWS = [['mensajes', 'Mensajes']] as const
+const VIEWS = [
+  ['', 'Inicio'],
+  ['mensajes', 'Mensajes'],
+  ['listeners', 'Listeners'],
+] as const
 
 function Top({ session, place, leave }: { session: SessionInfo; place: Place; leave: () => void }) {
   const input = useRef<HTMLInputElement>(null)
@@ -94,7 +103,7 @@ function Top({ session, place, leave }: { session: SessionInfo; place: Place; le
       </a>
       <nav aria-label="Vistas">
         {VIEWS.map(([path, name]) => (
-          <a key={path} href={path} aria-current={first === path ? 'page' : undefined}>
+          <a key={path} href={path || './'} aria-current={first === path ? 'page' : undefined}>
             {name}
           </a>
         ))}
@@ -136,6 +145,12 @@ function Troubles() {
       }),
     )
   }, [])
+  const away = troubles.length > 0
+  useEffect(() => {
+    if (!away) return
+    const timer = setInterval(() => void lookAgain(), 3000)
+    return () => clearInterval(timer)
+  }, [away])
   return (
     <div aria-live="polite">
       {troubles.map(({ what, text }) => (

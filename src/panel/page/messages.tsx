@@ -2,8 +2,10 @@
 import { useEffect, useState } from 'preact/hooks'
 import type { Listing, Row, SessionInfo } from '../wire.ts'
 import { get } from './api.ts'
-import { Empty, Problem, StateWord, Time, useRead, Waiting } from './parts.tsx'
+import { useLive } from './live.ts'
+import { Empty, LiveSwitch, Problem, StateWord, Time, useRead, Waiting } from './parts.tsx'
 import { go, keep, kept, type Place, restore, trail } from './router.ts'
+import { amount } from './words.ts'
 
 export function addressOf(q: string, after?: string): string {
   const query = new URLSearchParams({ ...(q ? { q } : {}), ...(after ? { despues: after } : {}) })
@@ -24,6 +26,14 @@ export function Messages({ place }: { place: Place; session: SessionInfo }) {
     [address],
     before,
   )
+  const [fresh, setFresh] = useState(0)
+  const live = useLive(after === '' ? `?${new URLSearchParams({ q })}` : null, (event, data) => {
+    if (event === 'nuevas') setFresh((data as { cantidad: number }).cantidad)
+  })
+  const update = () => {
+    setFresh(0)
+    again()
+  }
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set())
   useEffect(() => setChosen(new Set()), [address])
   useEffect(() => {
@@ -32,8 +42,18 @@ export function Messages({ place }: { place: Place; session: SessionInfo }) {
 
   return (
     <main tabIndex={-1}>
-      <h1>Mensajes</h1>
+      <header class="titulo">
+        <h1>Mensajes</h1>
+        {after === '' && <LiveSwitch live={live} />}
+      </header>
       {value && <Chips listing={value} q={q} />}
+      <div aria-live="polite">
+        {fresh > 0 && (
+          <button type="button" class="nuevas" onClick={update}>
+            {fresh === 1 ? '1 nueva' : `${amount(fresh)} nuevas`} ↑
+          </button>
+        )}
+      </div>
       {error ? (
         <Problem error={error} again={again} />
       ) : value ? (
@@ -166,7 +186,9 @@ function Table({
               <td class="estado">
                 <StateWord state={row.estado} />
               </td>
-              <td class="numero">{row.intentos}</td>
+              <td class="numero" data-nombre="intentos">
+                {row.intentos}
+              </td>
               <td class="motivo" title={row.motivo}>
                 {row.motivo}
               </td>

@@ -3,6 +3,7 @@ import type { ComponentChildren } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import type { State } from '../wire.ts'
 import { Refused } from './api.ts'
+import type { LiveState } from './live.ts'
 import { fullTime, STATES, shortTime, type Tone } from './words.ts'
 
 export function Sign({ tone, sign, children }: { tone: Tone; sign: string; children?: ComponentChildren }) {
@@ -44,7 +45,7 @@ export function Copy({ text, label = 'Copiar' }: { text: string; label?: string 
   }
   return (
     <button type="button" class="chico" onClick={copy} aria-label={`${label}: ${text.slice(0, 80)}`}>
-      <span aria-hidden="true">⧉</span> <span aria-live="polite">{done || label}</span>
+      <span aria-live="polite">{done || label}</span>
     </button>
   )
 }
@@ -128,4 +129,20 @@ export function useRead<T>(read: (signal: AbortSignal) => Promise<T>, on: readon
     return () => stop.abort()
   }, [...on, turn])
   return { value, error, again: () => setTurn((n) => n + 1), set: setValue }
+}
+
+/** When it was read, and whether it goes on by itself. */
+export function LiveSwitch({ live, at }: { live: LiveState; at?: string }) {
+  return (
+    <p class="vivo">
+      {at && (
+        <>
+          actualizado <Time at={at} /> ·{' '}
+        </>
+      )}
+      <button type="button" class="chico" aria-pressed={!live.paused} onClick={live.toggle}>
+        {live.paused ? 'en pausa: seguir' : 'en vivo: pausar'}
+      </button>
+    </p>
+  )
 }

@@ -1,0 +1,142 @@
+/** What needs attention, and each listener: `estado`'s own verdict and causes, for the page. */
+import {
+  type Attention,
+  type ListenerState,
+  type Problem,
+  readAttention,
+  SIGNS,
+  summaryOf,
+} from '../checks/attention.ts'
+import { maskUrl } from '../delivery/mask.ts'
+import type { Secrets } from '../model/secrets.ts'
+import { amount, duration } from '../model/words.ts'
+import { rowOf } from './messages.ts'
+import { clean } from './shown.ts'
+import type { Sources } from './sources.ts'
+import type { Home, ListenerPage, ListenerRow, ProblemRow } from './wire.ts'
+
+/** @throws whatever Redis answers */
+export async function home({ config, queue, audit }: Sources, version: string): Promise<Home> {
+  const { attention } = await readAttention({ config, queue, audit: async () => audit, version })
+  return homeOf(attention, config.secrets)
+}
+
+function homeOf(attention: Attention, secrets: Secrets): Home {
+  const { fecha, veredicto, problemas, al_dia, workers, listeners } = attention
+  return {
+    fecha: fecha.toISOString(),
+    veredicto,
+    resumen: clean(summaryOf(attention), secrets),
+    problemas: problemas.map((problem) => problemRow(problem, listeners, secrets)),
+    alDia: al_dia,
+    servicios: servicesOf(attention, secrets),
+    listeners: listeners.map((lane) => listenerRow(lane, problemas, secrets)),
+    workers: workers.map(({ nombre, estado, desde, en_curso, version, configuracion, distinta }) => ({
+      nombre: clean(nombre, secrets),
+      estado,
+      desde: desde.toISOString(),
+      enCurso: en_curso,
+      version: clean(version, secrets),
+      configuracion: configuracion?.slice(0, 4) ?? '-',
+      distinta,
+    })),
+  }
+}
+
+function problemRow(problem: Problem, listeners: readonly ListenerState[], secrets: Secrets): ProblemRow {
+  const { clase, gravedad, listener, causa, sigue, desde, esperan, que_hacer } = problem
+  const lane = listeners.find((each) => each.listener === listener)
+  return {
+    quien: clean(problem.asunto, secrets),
+    listener,
+    gravedad,
+    signo: SIGNS[clase] ?? SIGNS[gravedad]!,
+    causa: clean(causa, secrets),
+    desde: desde?.toISOString() ?? null,
+    esperan,
+    fallidas: lane?.fallidas ?? 0,
+    sigue: sigue && { que: sigue.que, cuando: sigue.cuando.toISOString() },
+    queHacer: que_hacer === '-' ? '' : clean(que_hacer, secrets),
+    pausado: lane !== undefined && lane.pausa !== null,
+  }
+}
+
+function servicesOf(attention: Attention, secrets: Secrets): Home['servicios'] {
+  const { redis, postgres, postgres_ms, auditoria_pendiente, auditoria_atraso_ms, workers } = attention
+  const alive = workers.filter(({ vivo }) => vivo).length
+  return [
+    {
+      nombre: 'Redis',
+      dice: `${amount(redis.memoria / 1024 ** 2)} MB, ${redis.aof ? 'AOF' : 'sin AOF'}`,
+      bien: redis.aof,
+    },
+    {
+      nombre: 'Postgres',
+      dice: postgres === 'ok' ? `${postgres_ms} ms` : clean(postgres, secrets),
+      bien: postgres === 'ok',
+    },
+    {
+      nombre: 'auditoría',
+      dice:
+        auditoria_pendiente === 0
+          ? 'al día'
+          : `${amount(auditoria_pendiente)} filas esperan, hace ${duration(auditoria_atraso_ms ?? 0)}`,
+      bien: auditoria_pendiente < 1000,
+    },
+    { nombre: 'workers', dice: `${amount(alive)} en marcha`, bien: alive > 0 },
+  ]
+}
+
+function listenerRow(lane: ListenerState, problems: readonly Problem[], secrets: Secrets): ListenerRow {
+  const problem = problems.find(({ listener }) => listener === lane.listener)
+  return {
+    listener: clean(lane.listener, secrets),
+    configurado: lane.configurado,
+    enCola: lane.en_cola,
+    enCurso: lane.en_curso,
+    reintentos: lane.reintentos,
+    fallidas: lane.fallidas,
+    masAntigua: lane.mas_antigua_ms,
+    proximo: lane.proximo_reintento?.toISOString() ?? null,
+    pausado: lane.pausa !== null,
+    corte: lane.corte,
+    problema: problem ? problemRow(problem, [lane], secrets) : null,
+  }
+}
+
+const ERRORS_SHOWN = 5
+
+/** Null: there is none of that name. */
+export async function listenerPage(sources: Sources, version: string, name: string): Promise<ListenerPage | null> {
+  const { config, audit } = sources
+  const { secrets } = config
+  const found = (await home(sources, version)).listeners.find(({ listener }) => listener === name)
+  const settings = config.listeners.get(name)
+  if (!found) return null
+  const errors = await audit
+    .deliveries({ listener: name, states: ['fallida', 'reintentando'] }, { limit: ERRORS_SHOWN })
+    .catch((error) => {
+      if (sources.explain(error) === null) throw error
+      return null
+    })
+  return {
+    ...found,
+    datos: settings
+      ? [
+          ['dirección', clean(maskUrl(settings.url), secrets)],
+          ['eventos', settings.events.join(', ')],
+          ['autenticación', settings.auth.kind],
+          ['orden', settings.order],
+          ['concurrencia', String(settings.concurrency)],
+          [
+            'límite',
+            settings.rateLimit
+              ? `${amount(settings.rateLimit.count)} cada ${duration(settings.rateLimit.per)}`
+              : 'sin límite',
+          ],
+          ['reintentos', settings.strategy.name],
+        ]
+      : [],
+    errores: errors?.map((row) => rowOf(row, secrets)) ?? null,
+  }
+}

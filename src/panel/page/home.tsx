@@ -1,0 +1,187 @@
+/** The start: what needs attention first, then the figures. */
+import { useEffect } from 'preact/hooks'
+import type { Home as HomeData, ListenerRow, ProblemRow, SessionInfo } from '../wire.ts'
+import { get, trouble } from './api.ts'
+import { useLive } from './live.ts'
+import { addressOf } from './messages.tsx'
+import { LiveSwitch, Problem, Sign, Time, useRead, Waiting } from './parts.tsx'
+import { keep, kept, type Place, restore } from './router.ts'
+import { amount, duration, shortTime, type Tone } from './words.ts'
+
+const TONES: Readonly<Record<ProblemRow['gravedad'], Tone>> = { mal: 'mal', atencion: 'aviso', nota: 'espera' }
+const VERDICTS: Readonly<Record<HomeData['veredicto'], { sign: string; tone: Tone }>> = {
+  bien: { sign: '✔', tone: 'bien' },
+  atencion: { sign: '!', tone: 'aviso' },
+  mal: { sign: '✘', tone: 'mal' },
+}
+
+export function Home({ place }: { place: Place; session: SessionInfo }) {
+  const { value, error, again, set } = useRead(
+    async (signal) => {
+      const found = await get<HomeData>('inicio', signal)
+      keep('inicio', found)
+      return found
+    },
+    [],
+    place.again ? kept<HomeData>('inicio') : undefined,
+  )
+  const live = useLive('', (event, data) => {
+    if (event === 'inicio') {
+      set(data as HomeData)
+      keep('inicio', data)
+    } else if (event === 'corte') trouble(data as { falta: 'redis' | 'postgres'; aviso: string })
+  })
+  useEffect(() => {
+    if (value) restore()
+  }, [value === undefined])
+  if (!value) {
+    return (
+      <main tabIndex={-1}>
+        <h1>Inicio</h1>
+        {error ? <Problem error={error} again={again} /> : <Waiting what="cómo está todo" />}
+      </main>
+    )
+  }
+  const { sign, tone } = VERDICTS[value.veredicto]
+  return (
+    <main tabIndex={-1}>
+      <header class="titulo">
+        <h1>
+          <Sign tone={tone} sign={sign} /> <span aria-live="polite">{headline(value)}</span>
+        </h1>
+        <LiveSwitch live={live} at={value.fecha} />
+      </header>
+      <p class="tenue">{value.resumen.split(' · ').slice(2).join(' · ')}</p>
+      {value.problemas.length > 0 && <Problems rows={value.problemas} />}
+      <p>
+        {value.alDia.length > 0 ? (
+          <Sign tone="bien" sign="✔">
+            {amount(value.alDia.length)} al día
+          </Sign>
+        ) : null}{' '}
+        <a href="listeners">ver todos los listeners</a>
+      </p>
+      <ul class="servicios">
+        {value.servicios.map(({ nombre, dice, bien }) => (
+          <li key={nombre}>
+            <Sign tone={bien ? 'bien' : 'mal'} sign={bien ? '✔' : '✘'}>
+              <strong>{nombre}</strong>
+            </Sign>{' '}
+            {dice}
+          </li>
+        ))}
+      </ul>
+      <Workers rows={value.workers} />
+    </main>
+  )
+}
+
+function headline({ problemas }: HomeData): string {
+  const asking = problemas.filter(({ gravedad }) => gravedad !== 'nota').length
+  if (asking === 0) return 'Nada pide atención'
+  return asking === 1 ? '1 cosa pide atención' : `${amount(asking)} cosas piden atención`
+}
+
+function Problems({ rows }: { rows: readonly ProblemRow[] }) {
+  return (
+    <ul class="problemas">
+      {rows.map((row) => (
+        <li key={row.quien + row.causa} data-fila={row.quien}>
+          <Sign tone={TONES[row.gravedad]} sign={row.signo}>
+            {row.listener === null ? (
+              <strong>{row.quien}</strong>
+            ) : (
+              <a href={`listeners/${encodeURIComponent(row.listener)}`}>{row.quien}</a>
+            )}
+          </Sign>
+          <div class="causa">
+            {row.causa}
+            {row.sigue && `; ${row.sigue.que} ${shortTime(row.sigue.cuando)}`}
+            {row.desde && (
+              <span class="tenue">
+                {' '}
+                desde <Time at={row.desde} /> ({duration(Math.max(0, Date.now() - Date.parse(row.desde)))})
+              </span>
+            )}
+          </div>
+          <span class="cuantas">
+            {row.esperan !== null && row.esperan > 0 && `${amount(row.esperan)} esperan`}
+            {row.listener !== null && row.fallidas > 0 && (
+              <a href={addressOf(`listener:${row.listener} estado:fallida 30d`)}>{amount(row.fallidas)} fallidas</a>
+            )}
+          </span>
+          <span class="ayuda">{row.queHacer && <code>{row.queHacer}</code>}</span>
+        </li>
+      ))}
+    </ul>
+  )
+}
+
+function Workers({ rows }: { rows: HomeData['workers'] }) {
+  if (rows.length === 0) return <p class="mal">Ningún worker en marcha: resthooks iniciar-workers.</p>
+  return (
+    <details>
+      <summary>Workers ({rows.length})</summary>
+      <div class="tabla">
+        <table>
+          <thead>
+            <tr>
+              <th scope="col">Worker</th>
+              <th scope="col">Estado</th>
+              <th scope="col">Desde</th>
+              <th scope="col" class="numero">
+                En curso
+              </th>
+              <th scope="col">Versión</th>
+              <th scope="col">Configuración</th>
+            </tr>
+          </thead>
+          <tbody>
+            {rows.map((row) => (
+              <tr key={row.nombre}>
+                <th scope="row">{row.nombre}</th>
+                <td>
+                  <Sign tone={row.estado === 'vivo' ? 'bien' : 'mal'} sign={row.estado === 'vivo' ? '✔' : '✘'}>
+                    {row.estado}
+                  </Sign>
+                </td>
+                <td>
+                  <Time at={row.desde} />
+                </td>
+                <td class="numero">{amount(row.enCurso)}</td>
+                <td>{row.version}</td>
+                <td>
+                  <code>{row.configuracion}</code>
+                  {row.distinta && <span class="aviso"> ≠ otra que la de los demás</span>}
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </details>
+  )
+}
+
+/** How it stands, in a word and a sign. */
+export function Standing({ row }: { row: ListenerRow }) {
+  if (row.problema) {
+    return (
+      <Sign tone={TONES[row.problema.gravedad]} sign={row.problema.signo}>
+        {row.pausado ? 'pausado' : row.problema.gravedad === 'mal' ? 'mal' : 'atención'}
+      </Sign>
+    )
+  }
+  if (!row.configurado) {
+    return (
+      <Sign tone="espera" sign="·">
+        inactivo
+      </Sign>
+    )
+  }
+  return (
+    <Sign tone="bien" sign="✔">
+      al día
+    </Sign>
+  )
+}
