@@ -99,7 +99,6 @@ const PROCESS: Readonly<Record<string, string>> = {
   nodejs_eventloop_lag_seconds: 'Demora del ciclo de eventos en este momento',
   nodejs_eventloop_lag_p99_seconds: 'Demora del ciclo de eventos desde la consulta anterior, percentil 99',
   nodejs_eventloop_lag_max_seconds: 'Demora del ciclo de eventos desde la consulta anterior, máxima',
-  nodejs_gc_duration_seconds: 'Pausas del recolector de memoria, por tipo',
 }
 
 /**
