@@ -4,29 +4,48 @@
  */
 import type { AuditConfig } from '../config/config.ts'
 import type { Millis } from '../model/message.ts'
+import { type Count, type CountedBy, countDeliveries } from './counts.ts'
 import { openDatabase, type Scope, type Session } from './database.ts'
+import { type DeliveryFilters, searchRange, sourceOf } from './filters.ts'
 import { type DatabaseHealth, readHealth } from './health.ts'
-import { type DeliveryFilters, type DeliveryListing, listDeliveries, type Place } from './listing.ts'
+import {
+  type DeliveryListing,
+  knownNames,
+  listDeliveries,
+  listStretches,
+  type Order,
+  type Place,
+  type Placed,
+  placeOf,
+  readCursor,
+  writeCursor,
+} from './listing.ts'
 import { appliedVersion } from './migrate.ts'
 import { type Overview, type OverviewQuestion, readOverview } from './overview.ts'
 import { rejectedDeliveries } from './rejected.ts'
 import { readDeliveries, readMessages, type StoredDelivery, type StoredMessage } from './stored.ts'
+import type { OnProgress } from './stretches.ts'
 import { readTimeline, type Timeline } from './timeline.ts'
 import { isConnectionLost, postgresTrouble, sqlState } from './trouble.ts'
 import {
   countUnheard,
   type MissedFilters,
   type MissedMessage,
+  type MissedOrder,
   type Owed,
   readMissed,
   readOwed,
   type Wanted,
 } from './unfinished.ts'
 
+export type { Count, CountedBy } from './counts.ts'
+export { COUNTED_BY } from './counts.ts'
+export { DELIVERY_STATES, type DeliveryFilters, searchRange } from './filters.ts'
 export type { DatabaseHealth } from './health.ts'
-export { type DeliveryFilters, type DeliveryListing, matchesFilters, type Place } from './listing.ts'
+export { type DeliveryListing, matchesFilters, type Place } from './listing.ts'
 export type { Overview, OverviewRates } from './overview.ts'
 export type { StoredDelivery, StoredMessage } from './stored.ts'
+export type { OnProgress } from './stretches.ts'
 export type { ListenerRates } from './summary.ts'
 export type {
   ActionColumns,
@@ -42,12 +61,22 @@ export type { MissedFilters, MissedMessage, Owed, Wanted } from './unfinished.ts
 export interface AuditReader {
   /** Everything about one message; null when the audit knows nothing of it. */
   message(id: string): Promise<Timeline | null>
-  /** One page, newest first; `after` is the last row of the page before (`placeOf`). */
-  deliveries(filters: DeliveryFilters, page: { limit: number; after?: Place | undefined }): Promise<DeliveryListing[]>
+  /** One page, newest first unless told otherwise. @throws UsageError where the cursor is none */
+  deliveries(filters: DeliveryFilters, page: PageAsked, onProgress?: OnProgress): Promise<ListedPage>
   /** All that match, newest first unless told otherwise, page by page. */
   eachDelivery(filters: DeliveryFilters, order?: 'newest' | 'oldest'): AsyncGenerator<DeliveryListing>
+  /** How many there are of each kind, the most first; hours as they came. */
+  count(filters: DeliveryFilters, by: CountedBy, onProgress?: OnProgress): Promise<Count[]>
+  /** The events, or the listeners, that there are deliveries of; null where that is not known. */
+  names(column: 'evento' | 'listener'): Promise<string[] | null>
   /** Messages that one listener, or every one, has no delivery of. */
-  missed(filters: MissedFilters, order?: 'newest' | 'oldest'): AsyncGenerator<MissedMessage>
+  missed(filters: MissedFilters, order?: MissedOrder): AsyncGenerator<MissedMessage>
+  /** One page of those that no listener got. */
+  unheard(
+    filters: DeliveryFilters,
+    page: PageAsked,
+    onProgress?: OnProgress,
+  ): Promise<{ readonly rows: readonly MissedMessage[]; readonly next: string | null }>
   /** How many messages without any came since then, ten thousand at most. */
   unheardCount(since: Date): Promise<number>
   /** What the audit knows of how the project is doing, in one query. */
@@ -72,6 +101,19 @@ export interface AuditReader {
   /** Deliveries whose newest state the database refused. */
   rejectedDeliveries(): Promise<{ messageId: string; listener: string }[]>
   close(): Promise<void>
+}
+
+export interface PageAsked {
+  readonly order?: 'newest' | 'oldest' | undefined
+  readonly limit: number
+  /** `next` of the page before. */
+  readonly cursor?: string | undefined
+}
+
+export interface ListedPage {
+  readonly rows: readonly DeliveryListing[]
+  /** Null: there are no more. */
+  readonly next: string | null
 }
 
 export interface ChangeFeed {
@@ -103,22 +145,35 @@ export function openAuditReader(config: AuditConfig, scope: Scope, statement?: M
   const write = async (session: Session) => {
     await session.query(`UPDATE ${session.table('entrega')} SET estado = estado WHERE false`)
   }
-  const list = (
+  const list = (filters: DeliveryFilters, page: { order: Order; limit: number; after?: Place | undefined }) =>
+    ask((session) => listDeliveries(session, filters, page))
+  const listed = (
     filters: DeliveryFilters,
-    page: { order: 'newest' | 'oldest' | 'changes'; limit: number; after?: Place | undefined },
-  ) => ask((session) => listDeliveries(session, filters, page))
+    page: { order: 'newest' | 'oldest'; limit: number; after?: Place | undefined },
+    onProgress?: OnProgress,
+  ) => (sourceOf(filters) === 'deliveries' ? list(filters, page) : listStretches(ask, filters, page, onProgress))
+  const missed = (filters: MissedFilters, order?: MissedOrder) => readMissed(ask, withRange(filters), order)
 
   return {
     message: (id) => ask((session) => readTimeline(session, id)),
-    deliveries: (filters, page) => list(filters, { ...page, order: 'newest' }),
-    eachDelivery: async function* (filters, order = 'newest') {
+    deliveries: async (filters, { order = 'newest', limit, cursor }, onProgress) => {
+      const after = cursor === undefined ? undefined : readCursor(order, cursor)
+      // One more than shown, to know whether there are more.
+      const found = await listed(filters, { order, limit: limit + 1, after }, onProgress)
+      const rows = found.slice(0, limit)
+      return { rows: rows.map(shown), next: found.length > limit ? writeCursor(order, placeOf(rows.at(-1)!)) : null }
+    },
+    eachDelivery: async function* (asked, order = 'newest') {
+      const filters = withRange(asked)
       for (let after: Place | undefined; ; ) {
-        const rows = await list(filters, { order, limit: PAGE, after })
-        yield* rows
+        const rows = await listed(filters, { order, limit: PAGE, after })
+        for (const row of rows) yield shown(row)
         if (rows.length < PAGE) return
-        after = placeOf(rows.at(-1)!, 'creado')
+        after = placeOf(rows.at(-1)!)
       }
     },
+    count: (filters, by, onProgress) => countDeliveries(ask, filters, by, onProgress),
+    names: (column) => ask((session) => knownNames(session, column)),
     changes: async (filters) => {
       const [row] = await ask((session) => session.query<{ now: Date }>('SELECT now()'))
       const start = new Date(row!.now.getTime() - SKEW)
@@ -145,7 +200,19 @@ export function openAuditReader(config: AuditConfig, scope: Scope, statement?: M
     },
     schemaVersion: () => ask(appliedVersion),
     tryWrite: () => ask(write, true),
-    missed: (filters, order) => readMissed(ask, filters, order),
+    missed,
+    unheard: async (filters, { order = 'newest', limit, cursor }, onProgress) => {
+      const start = cursor === undefined ? undefined : readCursor(order, cursor)
+      const rows: MissedMessage[] = []
+      for await (const row of missed({ ...filters, listener: null }, { order, start, onProgress })) {
+        if (rows.length < limit) rows.push(row)
+        else {
+          const { recibido, id } = rows.at(-1)!
+          return { rows, next: writeCursor(order, { at: recibido, messageId: id, listener: '' }) }
+        }
+      }
+      return { rows, next: null }
+    },
     overview: (question) => ask((session) => readOverview(session, question)),
     unheardCount: (since) => ask((session) => countUnheard(session, since)),
     health: async () => {
@@ -167,16 +234,20 @@ export function openAuditReader(config: AuditConfig, scope: Scope, statement?: M
   }
 }
 
-/** Where a row stands in the order by that column. */
-export function placeOf(row: DeliveryListing, time: 'creado' | 'actualizado'): Place {
-  return { at: row[time], messageId: row.mensaje_id, listener: row.listener }
+function shown({ lugar: _, ...row }: Placed): DeliveryListing {
+  return row
+}
+
+/** A text is looked for in the messages of the last day unless told otherwise: the same day from the first page to the last. */
+function withRange<Filters extends Pick<DeliveryFilters, 'search' | 'since' | 'until'>>(filters: Filters): Filters {
+  return filters.search === undefined ? filters : { ...filters, ...searchRange(filters) }
 }
 
 /**
  * Looks at the last seconds again and again, and gives what it has not given before: a cursor alone would miss rows that a
  * slower writer commits behind it.
  */
-function changeFeed(page: (after: Place) => Promise<DeliveryListing[]>, start: Date): ChangeFeed {
+function changeFeed(page: (after: Place) => Promise<Placed[]>, start: Date): ChangeFeed {
   /** Newest change given, by delivery. */
   let given = new Map<string, DeliveryListing>()
   let from = start.getTime()
@@ -192,10 +263,10 @@ function changeFeed(page: (after: Place) => Promise<DeliveryListing[]>, start: D
           const known = given.get(key)
           if (known && known.actualizado >= row.actualizado && known.estado === row.estado) continue
           given.set(key, row)
-          fresh.push(row)
+          fresh.push(shown(row))
         }
         if (rows.length < PAGE) break
-        after = placeOf(rows.at(-1)!, 'actualizado')
+        after = placeOf(rows.at(-1)!)
       }
       newest = Math.max(newest, fresh.at(-1)?.actualizado.getTime() ?? 0)
       from = Math.max(start.getTime(), newest - OVERLAP)

@@ -3,9 +3,13 @@
  * messages without a delivery, those that a listener never got, which `reenviar --faltantes` sends to one that was added, or
  * corrected, later, and those that no listener got at all.
  */
-import type { Parameter, Session } from './database.ts'
+import { arrayLiteral } from './columns.ts'
+import type { Session } from './database.ts'
 import { original } from './encoding.ts'
+import { type DeliveryFilters, likePattern, messageConditions, type Put, parameterList } from './filters.ts'
+import type { Place } from './listing.ts'
 import { type Page, readDeliveries, readMessages, type StoredDelivery, type StoredMessage } from './stored.ts'
+import { type OnProgress, stretches, type TimeRange } from './stretches.ts'
 import { asSent } from './timeline.ts'
 
 export type Owed =
@@ -92,13 +96,12 @@ function delayedAfter(session: Session, after: readonly [Date, string]): Promise
   )
 }
 
-export interface MissedFilters {
+export interface MissedFilters
+  extends Pick<DeliveryFilters, 'since' | 'until' | 'messageId' | 'key' | 'search' | 'event'> {
   /** Null: no listener got it, nor was sent it since. */
   readonly listener: string | null
-  /** Bounds of `recibido`: from (inclusive), until (exclusive). */
-  readonly since?: Date | undefined
-  readonly until?: Date | undefined
-  readonly messageId?: string | undefined
+  /** Patterns, of which the message's event is like one; those that the listener wants. */
+  readonly wanted?: readonly string[] | undefined
 }
 
 export interface MissedMessage {
@@ -118,48 +121,86 @@ export function unheardSql(session: Session): string {
             AND e.instancia = m.instancia AND e.proyecto = m.proyecto)`
 }
 
-/**
- * Those of one listener are without those that were sent to another listener alone, and without those whose `demora` runs.
- * @param order by `recibido`
- */
+/** Of a message `m`: those of one listener without those that were sent to another alone, and without those whose `demora` runs. */
+function missedConditions(session: Session, filters: MissedFilters, put: Put): string[] {
+  const { listener, wanted } = filters
+  const { key, text } = session.rules
+  const conditions = messageConditions(session, filters, put)
+  if (wanted && !wanted.includes('*')) {
+    conditions.push(`m.evento LIKE ANY (${put(arrayLiteral(wanted.map((each) => likePattern(text(each)))))}::text[])`)
+  }
+  if (listener === null) conditions.push(unheardSql(session))
+  else {
+    conditions.push(
+      `m.listeners IS NOT NULL AND (m.solo_listener IS NULL OR m.solo_listener = ${put(text(listener))})`,
+      `NOT EXISTS (SELECT FROM ${session.table('entrega')} e WHERE e.mensaje_id = m.id AND e.listener = ${put(key(listener))}
+                    AND e.instancia = m.instancia AND e.proyecto = m.proyecto)`,
+    )
+  }
+  return conditions
+}
+
+export interface MissedOrder {
+  /** By `recibido`. */
+  readonly order?: 'newest' | 'oldest' | undefined
+  /** The last of those that came before. */
+  readonly start?: Place | undefined
+  readonly onProgress?: OnProgress | undefined
+}
+
+/** One stretch of time after another, however few of its messages are missed */
 export async function* readMissed(
   page: Page,
-  { listener, since, until, messageId }: MissedFilters,
-  order: 'newest' | 'oldest' = 'oldest',
+  filters: MissedFilters,
+  { order = 'oldest', start, onProgress }: MissedOrder = {},
 ): AsyncGenerator<MissedMessage> {
-  const [beyond, way] = order === 'oldest' ? ['>', 'ASC'] : ['<', 'DESC']
-  let after: readonly [Date, string] | null = null
-  for (;;) {
-    const rows: (MissedMessage & { original: Buffer | null })[] = await page((session) => {
-      const { key, text } = session.rules
-      const parameters: Parameter[] = [...session.owner]
-      const put = (value: Parameter) => `$${parameters.push(value)}`
-      const and = (condition: string, value: Parameter | undefined) =>
-        value === undefined ? '' : ` AND ${condition} ${put(value)}`
-      const missed =
-        listener === null
-          ? unheardSql(session)
-          : `m.listeners IS NOT NULL AND (m.solo_listener IS NULL OR m.solo_listener = ${put(text(listener))})
-             AND NOT EXISTS (SELECT FROM ${session.table('entrega')} e WHERE e.mensaje_id = m.id
-                              AND e.listener = ${put(key(listener))} AND e.instancia = $1 AND e.proyecto = $2)`
-      const bounds = [
-        and('m.recibido >=', since),
-        and('m.recibido <', until),
-        and('m.id =', messageId === undefined ? undefined : key(messageId)),
-        after === null ? '' : ` AND (m.recibido, m.id) ${beyond} (${put(after[0])}, ${put(after[1])})`,
-      ]
-      return session.query(
-        `SELECT m.id, m.evento, m.solo_listener, m.origen, m.recibido, m.original FROM ${session.table('mensaje')} m
-          WHERE m.instancia = $1 AND m.proyecto = $2 AND ${missed}${bounds.join('')}
-          ORDER BY m.recibido ${way}, m.id ${way} LIMIT ${PAGE}`,
-        parameters,
-      )
-    })
-    for (const row of rows) yield { ...asSent(row), id: original(row.id) }
-    const last = rows.at(-1)
-    if (!last || rows.length < PAGE) return
-    after = [last.recibido, last.id]
+  const way = order === 'oldest' ? 'ASC' : 'DESC'
+  let after = start && ([start.at, start.messageId] as const)
+  const range = await page((session) => missedRange(session, filters, { order, start }))
+  // Those of nobody are in an index of their own.
+  const isQuick = filters.listener === null && filters.search === undefined
+  const parts = isQuick
+    ? [{ ...range, read: () => {} }]
+    : stretches(range, order === 'oldest' ? 'up' : 'down', onProgress)
+  for await (const stretch of parts) {
+    const { since, until } = stretch
+    for (;;) {
+      const rows = await page((session) => {
+        const { parameters, put } = parameterList()
+        const conditions = missedConditions(session, { ...filters, since, until }, put)
+        if (after)
+          conditions.push(
+            `(m.recibido, m.id) ${order === 'oldest' ? '>' : '<'} (${after.map((each) => put(each)).join(', ')})`,
+          )
+        return session.query<MissedMessage & { original: Buffer | null }>(
+          `SELECT m.id, m.evento, m.solo_listener, m.origen, m.recibido, m.original FROM ${session.table('mensaje')} m
+            WHERE ${conditions.join(' AND ')} ORDER BY m.recibido ${way}, m.id ${way} LIMIT ${PAGE}`,
+          parameters,
+        )
+      })
+      stretch.read()
+      for (const row of rows) yield { ...asSent(row), id: original(row.id) }
+      const last = rows.at(-1)
+      if (last) after = [last.recibido, last.id]
+      if (rows.length < PAGE) break
+    }
   }
+}
+
+/** The messages there are, within what the filters and the place say. */
+async function missedRange(
+  session: Session,
+  { since, until }: MissedFilters,
+  { order, start }: MissedOrder,
+): Promise<TimeRange> {
+  const [row] = await session.query<{ first: Date | null; last: Date | null }>(
+    `SELECT min(recibido) AS first, max(recibido) AS last FROM ${session.table('mensaje')} WHERE instancia = $1 AND proyecto = $2`,
+    session.owner,
+  )
+  const end = row!.last ? new Date(row!.last.getTime() + 1) : new Date(0)
+  const range = { since: since ?? row!.first ?? end, until: until && until < end ? until : end }
+  if (!start) return range
+  return order === 'newest' ? { ...range, until: new Date(start.at.getTime() + 1) } : { ...range, since: start.at }
 }
 
 /** How many that nobody got came since then; ten thousand stands for more. */

@@ -1,11 +1,22 @@
-/** `auditoria`: lists deliveries, or follows them as they change. */
-import type { Command } from 'commander'
-import type { AuditReader, ChangeFeed, DeliveryFilters, DeliveryListing } from '../audit/queries.ts'
+/** `auditoria`: lists deliveries, counts them, or follows them as they change. */
+import { type Command, Option } from 'commander'
+import {
+  type AuditReader,
+  type ChangeFeed,
+  COUNTED_BY,
+  type Count,
+  type CountedBy,
+  type DeliveryFilters,
+  type DeliveryListing,
+  type OnProgress,
+} from '../audit/queries.ts'
 import { Unavailable, UsageError } from '../errors.ts'
-import { eventFilter } from '../recovery/selection.ts'
+import { amount, localTime } from '../model/words.ts'
 import type { Context } from './context.ts'
-import { json, jsonLine, line, localTime, note, table, text } from './print.ts'
-import { addFilterOptions, type FilterOptions, parseFilters, parseLimit } from './select.ts'
+import { CSV_BEGINNING, commandLine, csvRow, paged } from './formats.ts'
+import { cleaned, type Fit, isInteractive, json, jsonLine, knownWidth, line, note, tableText, text } from './print.ts'
+import { withProgress } from './progress.ts'
+import { addFilterOptions, type FilterOptions, parseFilters, parseLimit, requireKnown } from './select.ts'
 
 const COLUMNS = [
   'creado',
@@ -17,12 +28,24 @@ const COLUMNS = [
   'motivo',
   'mensaje_id',
 ] as const
+const FIT: Fit = {
+  less: ['proximo_intento', 'intentos', 'motivo', 'evento', 'creado'],
+  whole: ['mensaje_id', 'creado'],
+}
 const LIMIT = 50
+const PAGE = 1_000
 const POLL = 1_000
 const LONGEST_PAUSE = 30_000
 
+const FORMATS = ['tabla', 'json', 'jsonl', 'csv'] as const
+const ORDERS = { nuevas: 'newest', viejas: 'oldest' } as const
+
 interface Options extends FilterOptions {
   readonly json?: boolean
+  readonly formato?: (typeof FORMATS)[number]
+  readonly orden: keyof typeof ORDERS
+  readonly contar?: CountedBy
+  readonly despuesDe?: string
   readonly seguir?: boolean
   readonly sinListener?: boolean
 }
@@ -37,52 +60,171 @@ export function auditoria(program: Command, context: Context): void {
         '--sin-listener',
         'los mensajes que ningún listener recibió (se envían con: resthooks reenviar --sin-listener)',
       )
-      .option('--json', 'un documento JSON; con --seguir, un objeto JSON por línea'),
+      .addOption(
+        new Option('--contar <qué>', 'cuántas hay de cada uno; error: intentos que no fueron exitosos').choices(
+          COUNTED_BY,
+        ),
+      )
+      .addOption(new Option('--orden <orden>', 'por fecha de creación').choices(Object.keys(ORDERS)).default('nuevas'))
+      .option('--despues-de <cursor>', 'la página que sigue: como la muestra, al final, la anterior')
+      .addOption(
+        new Option('--formato <formato>', 'csv: para una planilla de cálculo; jsonl: un objeto JSON por línea')
+          .choices(FORMATS)
+          .default(undefined, 'tabla'),
+      )
+      .option('--json', 'lo mismo que --formato json; con --seguir, un objeto JSON por línea'),
   ).action(async (options: Options) => {
+    const format = formatOf(options)
+    checkTogether(options)
     const filters = parseFilters(options)
     const limit = parseLimit(options, options.seguir ? 10 : LIMIT)
-    if (options.sinListener && (options.seguir || filters.states || filters.listener !== undefined)) {
-      throw new UsageError('--sin-listener no se combina con --seguir, --estado ni --listener: no son entregas.')
-    }
     const audit = await context.audit()
-    if (options.sinListener) return showUnheard(audit, filters, limit, options)
-    if (options.seguir) return follow(audit, filters, limit, options.json === true)
-    // One more than shown, to know whether there are more.
-    const found = await audit.deliveries(filters, { limit: limit + 1 })
-    const shown = found.slice(0, limit)
-    if (options.json) return json(shown)
-    if (shown.length === 0) return note('No hay entregas que cumplan esas condiciones.')
-    await table(shown, COLUMNS)
-    if (found.length > limit) note(`Hay más: se muestran ${limit}. Use --limite o más condiciones.`)
+    if (options.sinListener) return showPages(unheardPages(audit, filters, options), UNHEARD, limit, format)
+    await requireKnown(context, filters)
+    if (options.contar) return showCounts(audit, filters, options.contar, format)
+    if (options.seguir) return follow(audit, filters, limit, format === 'json' || format === 'jsonl')
+    await showPages(deliveryPages(audit, filters, options), DELIVERIES, limit, format)
   })
 }
 
-const UNHEARD_COLUMNS = ['recibido', 'evento', 'solo_listener', 'origen', 'mensaje_id'] as const
+type Format = (typeof FORMATS)[number]
 
-/** Newest first. */
-async function showUnheard(audit: AuditReader, filters: DeliveryFilters, limit: number, options: Options) {
-  const { since, until, messageId } = filters
-  const asked = eventFilter(filters)
-  const rows: Record<string, unknown>[] = []
-  let more = false
-  for await (const message of audit.missed({ listener: null, since, until, messageId }, 'newest')) {
-    if (!asked(message.evento)) continue
-    more = rows.length === limit
-    if (more) break
-    const { id, ...rest } = message
-    rows.push({ mensaje_id: id, ...rest })
+function formatOf({ json, formato }: Options): Format {
+  if (json && formato !== undefined && formato !== 'json') throw new UsageError('use --json o --formato, no ambos.')
+  return formato ?? (json ? 'json' : 'tabla')
+}
+
+function checkTogether(options: Options): void {
+  if (options.sinListener && (options.seguir || options.estado || options.listener !== undefined || options.contar)) {
+    throw new UsageError(
+      '--sin-listener no se combina con --seguir, --contar, --estado ni --listener: no son entregas.',
+    )
   }
-  if (options.json) return json(rows)
-  if (rows.length === 0) return note('No hay mensajes sin listener que cumplan esas condiciones.')
-  await table(rows, UNHEARD_COLUMNS)
-  if (more) note(`Hay más: se muestran ${limit}. Use --limite o más condiciones.`)
+  const apart = options.seguir ? '--seguir' : options.contar ? '--contar' : null
+  if (apart && (options.despuesDe !== undefined || options.orden !== 'nuevas')) {
+    throw new UsageError(`${apart} no se combina con --despues-de ni --orden.`)
+  }
+  if (options.contar && (options.seguir || options.limite !== undefined)) {
+    throw new UsageError('--contar no se combina con --seguir ni --limite.')
+  }
+  if (options.contar === 'error' && options.buscar !== undefined) {
+    throw new UsageError('--contar error cuenta intentos: no se combina con --buscar.')
+  }
+  if (options.seguir && (options.buscar !== undefined || options.formato === 'csv')) {
+    throw new UsageError('--seguir no se combina con --buscar ni --formato csv.')
+  }
+}
+
+interface ShownPage {
+  readonly rows: readonly object[]
+  readonly next: string | null
+}
+
+/** One page. */
+type Pages = (limit: number, cursor: string | undefined, tell: OnProgress) => Promise<ShownPage>
+
+/** What is listed. */
+interface Listed {
+  readonly columns: readonly string[]
+  readonly fit: Fit
+  readonly nothing: string
+}
+
+const DELIVERIES: Listed = { columns: COLUMNS, fit: FIT, nothing: 'No hay entregas que cumplan esas condiciones.' }
+const UNHEARD: Listed = {
+  columns: ['recibido', 'evento', 'solo_listener', 'origen', 'mensaje_id'],
+  fit: { less: ['solo_listener', 'origen'], whole: ['mensaje_id'] },
+  nothing: 'No hay mensajes sin listener que cumplan esas condiciones.',
+}
+
+function deliveryPages(audit: AuditReader, filters: DeliveryFilters, { orden, despuesDe }: Options): Pages {
+  return (limit, cursor = despuesDe, tell) => audit.deliveries(filters, { order: ORDERS[orden], limit, cursor }, tell)
+}
+
+function unheardPages(audit: AuditReader, filters: DeliveryFilters, { orden, despuesDe }: Options): Pages {
+  return async (limit, cursor = despuesDe, tell) => {
+    const { rows, next } = await audit.unheard(filters, { order: ORDERS[orden], limit, cursor }, tell)
+    return { rows: rows.map(({ id, ...rest }) => ({ mensaje_id: id, ...rest })), next }
+  }
+}
+
+/** Page after page: what is exported row by row never has to fit into memory. */
+async function showPages(
+  pages: Pages,
+  { columns, fit, nothing }: Listed,
+  limit: number,
+  format: Format,
+): Promise<void> {
+  const gathered: object[] = []
+  if (format === 'csv') cleaned(CSV_BEGINNING + csvRow(columns))
+  let next: string | null = null
+  for (let left = limit; left > 0; ) {
+    const cursor: string | undefined = next ?? undefined
+    const page: ShownPage = await withProgress('Buscando', (tell) => pages(Math.min(left, PAGE), cursor, tell))
+    if (format === 'csv') cleaned(page.rows.map((row) => csvRow(columns.map((name) => cellOf(row, name)))).join(''))
+    else if (format === 'jsonl') for (const row of page.rows) jsonLine(row)
+    else gathered.push(...page.rows)
+    left -= page.rows.length
+    next = page.next
+    if (next === null) break
+  }
+  if (format === 'json') json(gathered)
+  else if (format === 'tabla' && gathered.length === 0) note(nothing)
+  else if (format === 'tabla') {
+    const options = { painted: isInteractive(), fit, most: knownWidth() }
+    await paged(await tableText(gathered, columns as never, options))
+  }
+  if (next !== null) {
+    note(`Hay más: se muestran ${limit}. Siguiente página:`)
+    note(`  ${commandLine(process.argv.slice(2), '--despues-de', ['--despues-de', next])}`)
+  }
+}
+
+function cellOf(row: object, name: string): unknown {
+  return (row as Record<string, unknown>)[name]
+}
+
+const COUNT_COLUMNS = ['entregas', 'exitosas', 'en_espera', 'fallidas', 'descartadas', 'primera', 'ultima'] as const
+
+async function showCounts(audit: AuditReader, filters: DeliveryFilters, by: CountedBy, format: Format): Promise<void> {
+  const counts = await withProgress('Contando', (tell) => audit.count(filters, by, tell))
+  const columns = [
+    by,
+    ...(by === 'error' ? ['intentos', 'primera', 'ultima'] : by === 'estado' ? ['entregas'] : COUNT_COLUMNS),
+  ]
+  const rows = counts.map((count) => countRow(count, by, columns))
+  if (format === 'json') return json(rows)
+  if (format === 'jsonl') return rows.forEach(jsonLine)
+  if (format === 'csv')
+    return cleaned(
+      CSV_BEGINNING + [columns, ...rows.map((row) => columns.map((name) => row[name]))].map(csvRow).join(''),
+    )
+  if (rows.length === 0)
+    return note(by === 'error' ? 'No hay intentos sin éxito en esas condiciones.' : DELIVERIES.nothing)
+  const fit = { less: ['descartadas', 'primera', 'exitosas', 'en_espera', 'ultima', 'entregas'], whole: [by] }
+  await paged(await tableText(rows, columns, { painted: isInteractive(), fit, most: knownWidth() }))
+  const [what, total] =
+    by === 'error'
+      ? (['intentos', sumOf(counts, 'intentos')] as const)
+      : (['entregas', sumOf(counts, 'entregas')] as const)
+  note(`${amount(total)} ${what}.`)
+}
+
+function countRow(count: Count, by: CountedBy, columns: readonly string[]): Record<string, unknown> {
+  return Object.fromEntries(
+    columns.map((name) => [name, name === by ? (count.de ?? '(sin dato)') : cellOf(count, name)]),
+  )
+}
+
+function sumOf(counts: readonly Count[], name: 'entregas' | 'intentos'): number {
+  return counts.reduce((sum, count) => sum + count[name], 0)
 }
 
 /** The last few first, as `tail -f` does; then what changes. An outage of Postgres is said once and waited out. */
 async function follow(audit: AuditReader, filters: DeliveryFilters, limit: number, asJson: boolean): Promise<never> {
   const show = (row: DeliveryListing) => (asJson ? jsonLine(row) : line(changeLine(row)))
   const feed: ChangeFeed = await audit.changes(filters)
-  for (const row of (await audit.deliveries(filters, { limit })).reverse()) show(row)
+  for (const row of (await audit.deliveries(filters, { limit })).rows.toReversed()) show(row)
   for (let failures = 0; ; ) {
     try {
       for (const row of await feed.next()) show(row)

@@ -9,7 +9,7 @@ import { writeSync } from 'node:fs'
 import type Table from 'cli-table3'
 import { EXIT_CODES, systemReason } from '../errors.ts'
 import { Secrets, visible } from '../model/secrets.ts'
-import { localTime } from '../model/words.ts'
+import { localTime, shortTime } from '../model/words.ts'
 
 export { count, duration, localTime } from '../model/words.ts'
 
@@ -77,6 +77,11 @@ export function lines(cleaned: readonly string[]): void {
 /** For the next program alone, to the letter: what it is made of is ours, and one word replaced would make it something else. */
 export function verbatim(text: string): void {
   stdout().write(`${text}\n`)
+}
+
+/** What is put together of texts that each have passed the cleaner (`text`), and may be painted. */
+export function cleaned(whole: string): void {
+  stdout().write(whole)
 }
 
 let atOnce = false
@@ -163,59 +168,116 @@ export function wrap(text: string, most: number): string[] {
   return line === '' && lines.length > 0 ? lines : [...lines, line]
 }
 
+/** What of a table may go where a screen is too narrow for it. */
+export interface Fit {
+  /** Columns that are left out, the first one first. */
+  readonly less?: readonly string[]
+  /** Columns whose text is never cut: what a person copies. */
+  readonly whole?: readonly string[]
+}
+
 /**
- * Rows as a table whose columns are keys of the rows. Nothing is cut: the lines are as wide as their content.
+ * Rows as a table whose columns are keys of the rows. On a screen whose width is known it fits; for the next program nothing is cut.
  * @param rows    values are shown by `text`
  * @param columns keys, in order, also the headings
  */
 export async function table<Row extends object>(
   rows: readonly Row[],
   columns: readonly (keyof Row & string)[],
+  fit: Fit = {},
 ): Promise<void> {
-  // Painted, so past the cleaner, which each cell has passed.
-  stdout().write(`${await tableText(rows, columns, isInteractive())}\n`)
+  cleaned(`${await tableText(rows, columns, { painted: isInteractive(), fit, most: knownWidth() })}\n`)
 }
 
-/** @param painted headings in bold, for whoever writes it past `line` */
+/** Of the terminal, or the `COLUMNS` that somebody set for us; null: a file or a pipe, whose lines are as long as they are. */
+export function knownWidth(): number | null {
+  return process.stdout.isTTY || Number(process.env.COLUMNS) > 0 ? width() : null
+}
+
+interface TableOptions {
+  /** Headings in bold, for whoever writes it past `line`. */
+  readonly painted?: boolean
+  readonly fit?: Fit
+  /** Characters a line may have. */
+  readonly most?: number | null
+}
+
 export async function tableText<Row extends object>(
   rows: readonly Row[],
   columns: readonly (keyof Row & string)[],
-  painted = false,
+  { painted = false, fit = {}, most = null }: TableOptions = {},
 ): Promise<string> {
   const [{ default: CliTable }, { default: widthOf }] = await Promise.all([
     import('cli-table3'),
     import('string-width'),
   ])
-  const cells = rows.map((row) => columns.map((column) => text(row[column])))
-  // One column width for all slices: cli-table3 takes a time that grows with the square of the rows of one table.
-  const colWidths = columns.map(
-    (name, at) => PADDING + cells.reduce((most, row) => Math.max(most, widthOf(row[at]!)), widthOf(name)),
-  )
-  const draw = (head: readonly string[], slice: readonly (readonly string[])[]) => {
+  const now = new Date()
+  const measured = (name: keyof Row & string, short: boolean): Column => {
+    const cells = rows.map((row) => {
+      const value: unknown = row[name]
+      return short && value instanceof Date ? shortTime(value, now) : text(value)
+    })
+    return { name, cells, width: cells.reduce((widest, cell) => Math.max(widest, widthOf(cell)), widthOf(name)) }
+  }
+  let shown = columns.map((name) => measured(name, false))
+  if (most !== null && lineWidth(shown) > most) {
+    shown = fitted(
+      columns.map((name) => measured(name, true)),
+      fit,
+      most,
+    )
+  }
+  const colWidths = shown.map((column) => PADDING + column.width)
+  const draw = (head: readonly string[], from: number, to: number) => {
     const drawn: Table.Table = new CliTable({
       head: [...head],
       colWidths,
       style: { head: painted ? ['bold'] : [], border: [], compact: true },
-      chars: isInteractive() ? {} : PLAIN,
+      chars: PLAIN,
     })
-    drawn.push(...slice.map((row) => [...row]))
+    for (let row = from; row < Math.min(to, rows.length); row++) drawn.push(shown.map(({ cells }) => cells[row]!))
     return drawn.toString().split('\n')
   }
-  const lines = draw(columns, cells.slice(0, ROWS_A_DRAWING))
-  // Each further drawing without the frame that would part it from the one before.
-  const [above, below] = isInteractive() ? [1, -1] : [0, undefined]
-  const bottom = lines.at(-1)!
-  if (isInteractive()) lines.pop()
-  for (let from = ROWS_A_DRAWING; from < cells.length; from += ROWS_A_DRAWING) {
-    lines.push(...draw([], cells.slice(from, from + ROWS_A_DRAWING)).slice(above, below))
+  const names = shown.map(({ name }) => name)
+  const lines = draw(names, 0, ROWS_A_DRAWING)
+  // cli-table3 takes a time that grows with the square of the rows of one table.
+  for (let from = ROWS_A_DRAWING; from < rows.length; from += ROWS_A_DRAWING) {
+    lines.push(...draw([], from, from + ROWS_A_DRAWING))
   }
-  if (isInteractive()) lines.push(bottom)
   return lines.map((each) => each.trimEnd()).join('\n')
+}
+
+interface Column {
+  readonly name: string
+  readonly cells: readonly string[]
+  readonly width: number
 }
 
 const ROWS_A_DRAWING = 100
 /** Blanks that a cell has around its text. */
 const PADDING = 2
+/** A column that is cut shows at least so much. */
+const NARROWEST_COLUMN = 8
+
+function lineWidth(columns: readonly Column[]): number {
+  return columns.reduce((sum, column) => sum + column.width + PADDING + 1, -1)
+}
+
+/** Leaves out what may go until the rest can be cut to fit; then cuts the widest ones alike. */
+function fitted(columns: readonly Column[], { less = [], whole = [] }: Fit, most: number): Column[] {
+  const isWhole = ({ name }: Column) => whole.includes(name)
+  const least = (column: Column) => (isWhole(column) ? column.width : Math.min(column.width, NARROWEST_COLUMN))
+  let left = columns.filter(({ name, cells }) => !less.includes(name) || cells.some((cell) => cell !== ''))
+  for (const name of less) {
+    if (lineWidth(left.map((column) => ({ ...column, width: least(column) }))) <= most) break
+    left = left.filter((column) => column.name !== name)
+  }
+  const widest = () => Math.max(0, ...left.filter((column) => column.width > least(column)).map(({ width }) => width))
+  for (let cut = widest(); lineWidth(left) > most && cut > NARROWEST_COLUMN; cut = widest()) {
+    left = left.map((column) => (column.width === cut && !isWhole(column) ? { ...column, width: cut - 1 } : column))
+  }
+  return left
+}
 
 /** Columns parted by blanks alone, for `awk` and e-mail. */
 const PLAIN = {

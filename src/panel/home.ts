@@ -137,6 +137,6 @@ export async function listenerPage(sources: Sources, version: string, name: stri
           ['reintentos', settings.strategy.name],
         ]
       : [],
-    errores: errors?.map((row) => rowOf(row, secrets)) ?? null,
+    errores: errors?.rows.map((row) => rowOf(row, secrets)) ?? null,
   }
 }

@@ -1,6 +1,5 @@
 /** What the page asks about messages and deliveries, answered from the commands' queries. */
 import type { AttemptColumns, DeliveryListing, MessageColumns } from '../audit/queries.ts'
-import { placeOf } from '../audit/queries.ts'
 import { messageReport } from '../checks/message-report.ts'
 import type { Waiting } from '../checks/waiting.ts'
 import { withheld } from '../delivery/mask.ts'
@@ -8,7 +7,7 @@ import type { Secrets } from '../model/secrets.ts'
 import { contentTypeOf, phaseText } from '../model/wire-text.ts'
 import { amount, count, duration } from '../model/words.ts'
 import type { Viewer } from './access.ts'
-import { cursorOf, readCursor, readSearch, searchSentence } from './search.ts'
+import { readSearch, searchSentence } from './search.ts'
 import { clean, curlOf, shownBody, shownBytes, shownHeaders } from './shown.ts'
 import { type Sources, whoIsAway } from './sources.ts'
 import type { Attempt, Delivery, Exchange, Listing, Message, Row } from './wire.ts'
@@ -19,16 +18,13 @@ const PAGE = 50
 export async function listing(sources: Sources, q: string, after: string | undefined): Promise<Listing> {
   const { audit, config } = sources
   const search = readSearch(q, [...config.listeners.keys()])
-  const place = after === undefined ? undefined : readCursor(after)
-  // One more than shown, to know whether there are more.
-  const found = await audit.deliveries(search.filters, { limit: PAGE + 1, after: place })
-  const shown = found.slice(0, PAGE)
+  const { rows, next } = await audit.deliveries(search.filters, { limit: PAGE, cursor: after })
   return {
     chips: search.chips.map((chip) => ({ ...chip, valor: clean(chip.valor, config.secrets) })),
     buscado: clean(searchSentence(search), config.secrets),
     porOmision: search.byDefault,
-    filas: shown.map((row) => rowOf(row, config.secrets)),
-    siguiente: found.length > PAGE ? cursorOf(placeOf(shown.at(-1)!, 'creado')) : null,
+    filas: rows.map((row) => rowOf(row, config.secrets)),
+    siguiente: next,
   }
 }
 

@@ -6,7 +6,7 @@
  * span of time, an event's pattern. The rest is text to be looked for. Quotes keep a word what it is: text.
  */
 import type { DeliveryStateName } from '../audit/event.ts'
-import type { DeliveryFilters, Place } from '../audit/queries.ts'
+import type { DeliveryFilters } from '../audit/queries.ts'
 import { UsageError } from '../errors.ts'
 import { parseInstant } from '../model/instant.ts'
 import { suggestion } from '../model/nearest.ts'
@@ -101,7 +101,8 @@ export function readSearch(text: string, listeners: readonly string[], now = new
       since: byDefault ? new Date(now.getTime() - DAY) : since,
       until,
       messageId: found.mensaje,
-      ...(asked === '' ? {} : { text: asked }),
+      key: found.clave,
+      search: asked === '' ? undefined : asked,
     },
     unheard: found.sin !== undefined,
     chips: chips.map((chip) => withInstant(chip, since, until, now)),
@@ -131,14 +132,15 @@ function withInstant(chip: Chip, since: Date | undefined, until: Date | undefine
 
 /** What was looked for, for a result that has nothing: `entregas de diaguita fallidas, en las últimas 24 horas`. */
 export function searchSentence({ filters, unheard, byDefault }: Search, now = new Date()): string {
-  const { event, listener, states, since, until, messageId, text } = filters as DeliveryFilters & { text?: string }
+  const { event, listener, states, since, until, messageId, key, search } = filters
   const parts = [
     unheard ? 'mensajes que ningún listener recibió' : 'entregas',
     states?.map((state) => `${state}s`).join(' o '),
     listener !== undefined && `de ${listener}`,
     event !== undefined && `con evento ${event}`,
     messageId !== undefined && `del mensaje ${messageId}`,
-    text !== undefined && `que dicen «${text}»`,
+    key !== undefined && `con la clave ${key}`,
+    search !== undefined && `que dicen «${search}»`,
   ]
   const range = byDefault
     ? 'en las últimas 24 horas'
@@ -146,27 +148,4 @@ export function searchSentence({ filters, unheard, byDefault }: Search, now = ne
         .filter(Boolean)
         .join(' ') || 'de siempre'
   return `${parts.filter(Boolean).join(' ')}, ${range}`
-}
-
-/** A place in a listing as it stands in an address. */
-export function cursorOf({ at, messageId, listener }: Place): string {
-  return Buffer.from(JSON.stringify([at.getTime(), messageId, listener])).toString('base64url')
-}
-
-/** @throws UsageError where it is none */
-export function readCursor(text: string): Place {
-  try {
-    const [at, messageId, listener] = JSON.parse(Buffer.from(text, 'base64url').toString('utf8'))
-    const date = new Date(at)
-    if (
-      text.length > LONGEST ||
-      Number.isNaN(date.getTime()) ||
-      typeof messageId !== 'string' ||
-      typeof listener !== 'string'
-    )
-      throw new Error()
-    return { at: date, messageId, listener }
-  } catch {
-    throw new UsageError('la página pedida no existe: vuelva a buscar.')
-  }
 }

@@ -258,6 +258,11 @@ function ageOf(raw: Buffer, now: number): number | null {
 
 const UNKNOWN = new Date(Number.NaN)
 
+/** Names that ever had a delivery. */
+export function knownListeners({ redis, keys }: Queue): Promise<string[]> {
+  return orMistyped(redis.smembers(keys.listeners), [])
+}
+
 function mistypedShared(queue: Queue): Promise<MistypedKey[]> {
   const kinds = Object.entries(SHARED_KINDS) as [keyof typeof SHARED_KINDS, string][]
   return mistyped(

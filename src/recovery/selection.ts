@@ -7,7 +7,7 @@ import { original } from '../audit/encoding.ts'
 import type { DeliveryStateName } from '../audit/event.ts'
 import type { AuditReader, DeliveryFilters, StoredDelivery } from '../audit/queries.ts'
 import type { ListenerConfig } from '../config/config.ts'
-import { eventMatcher, Subscriptions } from '../config/subscriptions.ts'
+import { Subscriptions } from '../config/subscriptions.ts'
 import type { Problem } from './maintenance.ts'
 
 export interface DeliveryKey {
@@ -66,12 +66,8 @@ async function* keysOf(audit: AuditReader, selection: Selection): AsyncGenerator
       return
     case 'missed': {
       const { listener, filters } = selection
-      const wants = eventMatcher(listener.events)
-      const asked = eventFilter(filters)
-      const { since, until, messageId } = filters
-      for await (const { id, evento } of audit.missed({ listener: listener.name, since, until, messageId })) {
-        if (wants(evento) && asked(evento)) yield { messageId: id, listener: listener.name }
-      }
+      const missed = audit.missed({ ...messageFilters(filters), listener: listener.name, wanted: listener.events })
+      for await (const { id } of missed) yield { messageId: id, listener: listener.name }
     }
   }
 }
@@ -83,19 +79,16 @@ async function* unheard(
   filters: DeliveryFilters,
 ): AsyncGenerator<DeliveryKey> {
   const subscriptions = new Subscriptions(listeners)
-  const asked = eventFilter(filters)
-  const { since, until, messageId } = filters
-  for await (const { id, evento, solo_listener } of audit.missed({ listener: null, since, until, messageId })) {
-    if (!asked(evento)) continue
+  for await (const { id, evento, solo_listener } of audit.missed({ ...messageFilters(filters), listener: null })) {
     for (const { name } of subscriptions.of(evento, solo_listener)) {
       if (filters.listener === undefined || filters.listener === name) yield { messageId: id, listener: name }
     }
   }
 }
 
-/** For names that are not asked of the database. */
-export function eventFilter({ event }: DeliveryFilters): (event: string) => boolean {
-  return event === undefined ? () => true : eventMatcher([event])
+/** What filters say of a message that has no delivery. */
+function messageFilters({ event, since, until, messageId, key, search }: DeliveryFilters) {
+  return { event, since, until, messageId, key, search }
 }
 
 function keyOf(row: { readonly mensaje_id: string; readonly listener: string }): DeliveryKey {

@@ -13,6 +13,7 @@ import {
   createDatabase,
   message,
   messageEvent,
+  NOON,
   type Sql,
   state,
 } from './scenery.ts'
@@ -87,7 +88,11 @@ describe.each([
       ],
       callbacks: [{ detalle: expected }],
     })
-    expect(await reader.deliveries({ listener: 'señal €', messageId: sent.id }, { limit: 5 })).toHaveLength(1)
+    expect((await reader.deliveries({ listener: 'señal €', messageId: sent.id }, { limit: 5 })).rows).toHaveLength(1)
+    for (const search of [TEXT, `Id ${TEXT}`]) {
+      const asked = { search, since: new Date(NOON - 3_600_000), until: new Date(NOON + 3_600_000) }
+      expect((await reader.deliveries(asked, { limit: 5 })).rows).not.toEqual([])
+    }
     for await (const found of reader.storedMessages([sent.id])) expect(found.get(sent.id)?.message).toEqual(sent)
     expect(await reader.storedDeliveries([sent.id])).toMatchObject([{ messageId: sent.id, listener: 'señal €' }])
   })

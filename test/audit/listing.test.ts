@@ -1,15 +1,22 @@
 /** Listings by event: the rows that their messages say, in every order and page after page. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { COUNTED_BY, type Count, countDeliveries } from '../../src/audit/counts.ts'
 import { type Database, openDatabase } from '../../src/audit/database.ts'
+import { type DeliveryFilters, searchPattern } from '../../src/audit/filters.ts'
 import {
-  type DeliveryFilters,
   type DeliveryListing,
+  knownNames,
   listDeliveries,
+  listStretches,
   type Order,
   type Page,
   type Place,
+  type Placed,
+  placeOf,
+  readCursor,
+  writeCursor,
 } from '../../src/audit/listing.ts'
-import { placeOf } from '../../src/audit/queries.ts'
+import { stretches } from '../../src/audit/stretches.ts'
 import { SCOPE, sharedSchema } from './scenery.ts'
 
 const { config, sql } = sharedSchema()
@@ -58,13 +65,13 @@ async function expected(filters: DeliveryFilters, order: Order): Promise<string[
   return keysOf(rows)
 }
 
-async function allPages(limit: number, order: Order, page: (page: Page) => Promise<DeliveryListing[]>) {
+async function allPages(limit: number, order: Order, page: (page: Page) => Promise<Placed[]>) {
   const all: DeliveryListing[] = []
   for (let after: Place | undefined; ; ) {
     const rows = await page({ order, limit, after })
     all.push(...rows)
     if (rows.length < limit) return keysOf(all)
-    after = placeOf(rows.at(-1)!, timeOf(order))
+    after = placeOf(rows.at(-1)!)
   }
 }
 
@@ -76,6 +83,7 @@ const CASES: readonly [string, DeliveryFilters, number][] = [
   ['a listener', { event: 'comun', listener: 'b' }, 988],
   ['a listener that gets nothing', { event: 'comun', listener: 'c' }, 0],
   ['a state', { event: 'comun', states: ['fallida'] }, 98],
+  ['two states of a pattern', { event: '*o', states: ['fallida', 'descartada'] }, 502],
   ['a state and a time', { event: 'raro', states: ['exitosa'], until: new Date('2026-11-01T00:00:00Z') }, 8],
 ]
 
@@ -91,4 +99,135 @@ describe.each<Order>(['newest', 'oldest', 'changes'])('in the order «%s»', (or
 test('the cases are what they are meant to be', async () => {
   const counts = await Promise.all(CASES.map(async ([, filters]) => (await expected(filters, 'newest')).length))
   expect(counts).toEqual(CASES.map(([, , count]) => count))
+})
+
+const ask = <T>(work: Parameters<Database['transaction']>[0]) => database.transaction(work) as Promise<T>
+
+/** An attempt an hour after each delivery; of `b` a second one the day after, the last of which failed. */
+async function writeAttempts() {
+  await sql.unsafe(`
+    INSERT INTO intento (id, mensaje_id, listener, instancia, proyecto, numero, pedido, inicio, duracion_ms, metodo, url,
+                         pedido_cabeceras, http_estado, error, resultado, worker)
+    SELECT e.mensaje_id || e.listener || n, e.mensaje_id, e.listener, e.instancia, e.proyecto, n, 1,
+           e.creado + CASE n WHEN 1 THEN interval '1 hour' ELSE interval '1 day' END, 5, 'POST', 'http://x', '{}',
+           CASE WHEN n = 2 THEN 503 WHEN e.estado = 'fallida' THEN NULL ELSE 200 END,
+           CASE WHEN n = 1 AND e.estado = 'fallida' THEN 'timeout' END,
+           CASE WHEN n = 2 OR e.estado = 'fallida' THEN 'fallo' ELSE 'exito' END, 'w'
+      FROM entrega e, generate_series(1, CASE e.listener WHEN 'b' THEN 2 ELSE 1 END) AS n;
+    ANALYZE intento`)
+}
+
+describe('by when attempts were made', () => {
+  beforeAll(writeAttempts)
+  const [triedSince, triedUntil] = [new Date('2026-10-31T06:00:00Z'), new Date('2026-10-31T18:00:00Z')]
+
+  test.each<[Order, DeliveryFilters]>([
+    ['newest', { triedSince, triedUntil }],
+    ['oldest', { triedSince, triedUntil, listener: 'b', states: ['fallida'] }],
+    ['newest', { triedSince, event: 'raro' }],
+    ['oldest', { triedUntil, messageId: 'm0042' }],
+  ])('%s first, each delivery once: %j', async (order, filters) => {
+    const rows = await sql<{ key: string }[]>`
+      SELECT DISTINCT e.mensaje_id || ' ' || e.listener || ' ' || coalesce(e.evento, 'null') AS key
+        FROM entrega e JOIN intento i ON i.mensaje_id = e.mensaje_id AND i.listener = e.listener
+       WHERE i.inicio >= ${filters.triedSince ?? null}::timestamptz IS NOT FALSE
+         AND i.inicio < ${filters.triedUntil ?? null}::timestamptz IS NOT FALSE
+         AND coalesce(e.evento, '') LIKE ${filters.event ?? '%'} AND e.listener LIKE ${filters.listener ?? '%'}
+         AND e.estado LIKE ${filters.states?.[0] ?? '%'} AND e.mensaje_id LIKE ${filters.messageId ?? '%'}`
+    const told: number[] = []
+    const found = await allPages(40, order, (page) =>
+      listStretches(ask, filters, page, (done, total) => told.push(done / total)),
+    )
+    expect(found.toSorted()).toEqual(rows.map(({ key }) => key).toSorted())
+    expect(told.every((share) => share > 0 && share < 1)).toBe(true)
+  })
+
+  test('what went wrong is counted by its kind', async () => {
+    const counts = await countDeliveries(ask, { listener: 'b', event: 'comun' }, 'error')
+    expect(counts).toMatchObject([
+      { de: 'HTTP 503', intentos: 988 },
+      { de: 'timeout', intentos: 49 },
+    ])
+  })
+})
+
+describe('counts', () => {
+  const plainly = async (by: string, filters: DeliveryFilters) => {
+    const key = by === 'hora' ? `date_trunc('hour', creado)` : by
+    const rows = await sql.unsafe<{ de: string | Date; estado: string; n: number }[]>(
+      `SELECT ${key} AS de, estado, count(*)::int AS n FROM entrega
+        WHERE coalesce(evento, '') LIKE '${(filters.event ?? '%').replaceAll('*', '%')}' AND listener LIKE '${filters.listener ?? '%'}'
+          AND estado LIKE '${filters.states?.[0] ?? '%'}' GROUP BY 1, 2`,
+    )
+    const sums = new Map<string, Record<string, number>>()
+    for (const { de, estado, n } of rows) {
+      const sum = sums.get(String(de)) ?? { exitosas: 0, fallidas: 0, entregas: 0 }
+      sums.set(String(de), sum)
+      sum[`${estado}s`]! += n
+      sum.entregas! += n
+    }
+    return sums
+  }
+
+  test.each(
+    COUNTED_BY.filter((by) => by !== 'error').flatMap((by) =>
+      ([{}, { event: 'r*' }, { listener: 'a', states: ['fallida'] }] as DeliveryFilters[]).map(
+        (filters) => [by, filters] as const,
+      ),
+    ),
+  )('by %s of %j', async (by, filters) => {
+    const counts = await countDeliveries(ask, filters, by)
+    const shape = ({ exitosas, fallidas, entregas }: Count) => ({ exitosas, fallidas, entregas })
+    expect(new Map(counts.map((count) => [String(count.de), shape(count)]))).toEqual(await plainly(by, filters))
+  })
+})
+
+test('the names in use are found without reading the rows', async () => {
+  const known = (column: 'evento' | 'listener') => database.transaction((session) => knownNames(session, column))
+  expect(await known('evento')).toEqual(['comun', 'otro', 'raro'])
+  expect(await known('listener')).toEqual(['a', 'b'])
+})
+
+test('a cursor comes back as it went, and anything else is none', () => {
+  const place = { at: new Date(), messageId: 'm1', listener: 'diaguita' }
+  const text = writeCursor('newest', place)
+  expect(readCursor('newest', text)).toEqual(place)
+  expect(() => readCursor('oldest', text)).toThrow(/otro orden/)
+  for (const other of ['', 'x', 'W10', Buffer.from('[0,"x",3,4]').toString('base64url')]) {
+    expect(() => readCursor('newest', other), other).toThrow(/--despues-de/)
+  }
+})
+
+test('a range is gone through whole, in stretches that grow while they are quick', async () => {
+  const range = { since: new Date('2026-01-01T00:00:00Z'), until: new Date('2027-01-01T00:00:00Z') }
+  for (const way of ['up', 'down'] as const) {
+    const parts: [number, number][] = []
+    for await (const { since, until, read } of stretches(range, way)) {
+      read()
+      parts.push([since.getTime(), until.getTime()])
+    }
+    const ordered = way === 'up' ? parts : parts.toReversed()
+    expect(ordered[0]![0]).toBe(range.since.getTime())
+    expect(ordered.at(-1)![1]).toBe(range.until.getTime())
+    expect(ordered.every(([, until], i) => i === ordered.length - 1 || until === ordered[i + 1]![0])).toBe(true)
+    expect(parts.length).toBeLessThan(12)
+  }
+})
+
+test('a text is found in a body however it is written there', async () => {
+  const bodies: readonly [string, Buffer][] = [
+    ['Señor/Ñandú "a"', Buffer.from('{"x":"Señor/Ñandú \\"a\\""}')],
+    ['señor/ñandú "A"', Buffer.from('{"x":"Se\\u00f1or\\/\\u00D1and\\u00fa \\"a\\""}')],
+    ['SEÑOR', Buffer.from('señor', 'latin1')],
+    ['😀 [x]*', Buffer.from('é 😀 [X]*')],
+    ['😀', Buffer.from('"\\ud83d\\ude00"')],
+    ['a\\b', Buffer.from('{"x":"A\\\\b"}')],
+  ]
+  for (const [text, body] of bodies) {
+    const [row] = await sql`SELECT encode(${body}::bytea, 'escape') ~* ${searchPattern(text)} AS found`
+    expect([text, row!.found]).toEqual([text, true])
+  }
+  const [other] =
+    await sql`SELECT encode(${Buffer.from('senor.x')}::bytea, 'escape') ~* ${searchPattern('señor*x')} AS found`
+  expect(other!.found).toBe(false)
 })

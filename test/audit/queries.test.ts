@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { AuditBackend } from '../../src/audit/backend.ts'
 import type { AuditEvent } from '../../src/audit/event.ts'
 import { createPostgresBackend } from '../../src/audit/postgres.ts'
-import { type AuditReader, type DeliveryFilters, openAuditReader, placeOf } from '../../src/audit/queries.ts'
+import { type AuditReader, type DeliveryFilters, openAuditReader } from '../../src/audit/queries.ts'
 import {
   attempt,
   attemptEvent,
@@ -79,7 +79,7 @@ describe('one message', () => {
     await backend.write(delivered('x', 'e', 'a', 'exitosa', 0))
     const other = openAuditReader(config, { ...SCOPE, instancia: 'otra' })
     expect(await other.message('x')).toBeNull()
-    expect(await other.deliveries({}, { limit: 10 })).toEqual([])
+    expect(await other.deliveries({}, { limit: 10 })).toEqual({ rows: [], next: null })
     expect(await other.pendingCounts()).toEqual([])
     await other.close()
   })
@@ -120,13 +120,13 @@ describe('the list of deliveries', () => {
     ['all of it', { event: '*.alta', listener: 'a', states: ['exitosa'], since: minute(0), until: minute(9) }, ['m1']],
   ])('chooses by %s', async (_, filters, ids) => {
     await write()
-    const rows = await reader.deliveries(filters, { limit: 50 })
+    const { rows } = await reader.deliveries(filters, { limit: 50 })
     expect(rows.map(({ mensaje_id }) => mensaje_id)).toEqual(ids)
   })
 
   test('has the columns of the table and the event', async () => {
     await write()
-    expect(await reader.deliveries({ messageId: 'm2' }, { limit: 1 })).toEqual([
+    expect((await reader.deliveries({ messageId: 'm2' }, { limit: 1 })).rows).toEqual([
       {
         mensaje_id: 'm2',
         evento: 'compra.baja',
@@ -145,11 +145,10 @@ describe('the list of deliveries', () => {
     const listeners = Array.from({ length: 25 }, (_, n) => `l${n}`)
     await backend.write([messageEvent(message({ id: 'x' }), listeners), messageEvent(message({ id: 'y' }), listeners)])
     const seen: string[] = []
-    for (let after: ReturnType<typeof placeOf> | undefined; ; ) {
-      const page = await reader.deliveries({}, { limit: 7, after })
-      seen.push(...page.map((row) => row.mensaje_id + row.listener))
-      if (page.length < 7) break
-      after = placeOf(page.at(-1)!, 'creado')
+    for (let cursor: string | undefined | null; cursor !== null; ) {
+      const { rows, next } = await reader.deliveries({}, { limit: 7, cursor })
+      seen.push(...rows.map((row) => row.mensaje_id + row.listener))
+      cursor = next
     }
     expect(seen).toHaveLength(50)
     expect(new Set(seen).size).toBe(50)

@@ -16,12 +16,84 @@ test('is a table with the newest first, and says when there is more', async ({ w
     ]),
   )
   const run = await world.cli(['auditoria', '--limite', '2'])
-  expect(run).toMatchObject({ code: 0, stderr: expect.stringMatching(/Hay más.*2.*--limite/) })
+  expect(run).toMatchObject({ code: 0, stderr: expect.stringMatching(/Hay más.*2/) })
   const lines = run.stdout.trimEnd().split('\n')
   expect(lines).toHaveLength(3)
   expect(lines[0]).toMatch(/creado\s+evento\s+listener\s+estado\s+intentos\s+proximo_intento\s+motivo\s+mensaje_id/)
   expect(lines[1]).toMatch(/2026-11-17 09:00:00\.000 -03:00\s+proveedor\.alta\s+a\s+pendiente\s+0\s+tres/)
   expect(lines[2]).toContain('dos')
+  // The command of the next page, as it is shown.
+  const [, words = ''] = /^ {2}resthooks (.*)$/m.exec(run.stderr) ?? []
+  const next = await world.cli(words.split(' '))
+  expect(next).toMatchObject({ code: 0, stderr: '' })
+  expect(next.stdout).toContain('uno')
+  expect(next.stdout).not.toContain('dos')
+  expect(await world.cli([...words.split(' '), '--orden', 'viejas'])).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('otro orden'),
+  })
+})
+
+test('is searched, counted and exported; a name that nobody knows is wrong usage', async ({ world }) => {
+  const now = Date.now()
+  const sent = (id: string, body: string, at: number, key: string | null = null) =>
+    messageEvent(message({ id, body: Buffer.from(body), key }), ['a', 'b'], { at, receivedAt: at })
+  await world.set('listener a', { url: 'http://127.0.0.1:1' })
+  await writeAudit(world, [
+    sent('m1', '{"p":"Ñandú"}', now - 3_000_000, '=K-1'),
+    sent('m2', '{"p":"\\u00f1and\\u00fa\\/7"}', now - 2_000_000),
+    sent('m3', '{"p":"avestruz"}', now - 1_000_000, 'K-3'),
+    sent('m4', '{"p":"ñandú"}', now - 48 * 3_600_000),
+    messageEvent(message({ id: 'm5', event: 'pago.emitido', body: Buffer.from('ñandú') }), [], {
+      at: now,
+      receivedAt: now,
+    }),
+    attemptEvent(
+      attempt('m3', 'b', { startedAt: now - 900_000, status: 503, result: 'fallo' }),
+      state('m3', 'b', 1, { state: 'fallida', attempts: 1, reason: '=HYPERLINK("http://x";"y")' }),
+    ),
+  ])
+  const run = async (...args: string[]) => {
+    const { code, stdout, stderr } = await world.cli(['auditoria', ...args])
+    return { code, stdout, stderr, ids: [...stdout.matchAll(/"mensaje_id": ?"(m\d)"/g)].map(([, id]) => id) }
+  }
+  const found = await run('--buscar', 'ñandÚ', '--json', '--listener', 'a')
+  expect(found.ids).toEqual(['m2', 'm1'])
+  expect(found.stderr).toMatch(
+    /^Se busca «ñandÚ» en el cuerpo, la clave y el id de los mensajes recibidos desde .* hasta .*\.\n$/,
+  )
+  expect(
+    (await run('--buscar', 'ñandú', '--desde', '7d', '--orden', 'viejas', '--json', '--listener', 'a')).ids,
+  ).toEqual([...['m4', 'm1', 'm2']])
+  expect((await run('--buscar', 'ú/7', '--formato', 'jsonl', '--listener', 'b')).ids).toEqual(['m2'])
+  expect((await run('--buscar', 'k-3', '--json', '--listener', 'b')).ids).toEqual(['m3'])
+  expect((await run('--buscar', 'ñandú', '--sin-listener', '--json')).ids).toEqual(['m5'])
+  expect((await run('--clave', '=K-1', '--json', '--listener', 'a')).ids).toEqual(['m1'])
+  expect((await run('--intentado-desde', '20m', '--json')).ids).toEqual(['m3'])
+  expect((await run('--intentado-hasta', '20m', '--json')).ids).toEqual([])
+
+  expect(JSON.parse((await run('--contar', 'listener', '--json')).stdout)).toMatchObject([
+    { listener: 'a', entregas: 4, en_espera: 4, fallidas: 0 },
+    { listener: 'b', entregas: 4, en_espera: 3, fallidas: 1 },
+  ])
+  expect(JSON.parse((await run('--contar', 'error', '--json')).stdout)).toMatchObject([
+    { error: 'HTTP 503', intentos: 1 },
+  ])
+  const csv = await run('--formato', 'csv', '--estado', 'fallida')
+  expect(csv.stdout).toMatch(
+    /^\ufeffcreado;evento;listener;estado;intentos;proximo_intento;motivo;mensaje_id\r\n[\d-]+ [\d:]+,\d{3};proveedor\.alta;b;fallida;1;;"'=HYPERLINK\(""http:\/\/x"";""y""\)";m3\r\n$/,
+  )
+  for (const [args, words] of [
+    [['--listener', 'aa'], /--listener: «aa».*¿Quiso decir «a»\?/],
+    [['--evento', 'provedor.alta'], /--evento: .*«provedor\.alta».*¿Quiso decir «proveedor\.alta»\?/],
+    [['--evento', 'pago.*'], /resthooks auditoria --sin-listener --evento 'pago\.\*'/],
+    [['--estado', 'falida'], /¿Quiso decir «fallida»\?/],
+    [['--despues-de', 'x'], /--despues-de/],
+  ] as const) {
+    expect(await run(...args)).toMatchObject({ code: 2, stdout: '', stderr: expect.stringMatching(words) })
+  }
+  // Not configured any more, and still in the audit.
+  expect((await run('--listener', 'b', '--evento', '*.alta', '--json')).ids).toHaveLength(4)
 })
 
 test('nothing found is said on stderr; as JSON it is an empty list', async ({ world }) => {
@@ -72,6 +144,12 @@ test.each([
   [['--limite', '1e3'], /--limite: «1e3»/],
   [['--sin-listener', '--seguir'], /no son entregas/],
   [['--sin-listener', '--listener', 'a'], /no son entregas/],
+  [['--contar', 'color'], /--contar/],
+  [['--contar', 'hora', '--limite', '2'], /--contar no se combina/],
+  [['--contar', 'error', '--buscar', 'x'], /--contar error cuenta intentos/],
+  [['--json', '--formato', 'csv'], /no ambos/],
+  [['--seguir', '--orden', 'viejas'], /--seguir no se combina/],
+  [['--buscar', ' '], /--buscar: indique/],
   [['--desde', '1h', '--hasta', '2h'], /no es anterior a --hasta/],
 ])('%j is wrong usage', async (args, words) => {
   const { runCli } = await import('../support/cli.ts')

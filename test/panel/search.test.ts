@@ -1,7 +1,7 @@
 /** The search box: one line becomes the filters of `auditoria`, and chips. */
 import { expect, test } from 'vitest'
 import { UsageError } from '../../src/errors.ts'
-import { cursorOf, readCursor, readSearch, searchSentence } from '../../src/panel/search.ts'
+import { readSearch, searchSentence } from '../../src/panel/search.ts'
 
 const NOW = new Date(2026, 10, 26, 12, 0, 0)
 const LISTENERS = ['diaguita', 'compras', 'mesa-de-entradas']
@@ -10,16 +10,16 @@ const ID = '01M8BSYY317RCX9E4FH99V2VBT'
 
 const CASES: readonly (readonly [string, Record<string, unknown>])[] = [
   ['', { since: at(25, 12) }],
-  ['proveedor 7', { text: 'proveedor 7', since: at(25, 12) }],
+  ['proveedor 7', { search: 'proveedor 7', since: at(25, 12) }],
   [
     'listener:diaguita estado:fallida ayer',
     { listener: 'diaguita', states: ['fallida'], since: at(25), until: at(26) },
   ],
   [
     'proveedor 7 diaguita fallidas',
-    { text: 'proveedor 7', listener: 'diaguita', states: ['fallida'], since: at(25, 12) },
+    { search: 'proveedor 7', listener: 'diaguita', states: ['fallida'], since: at(25, 12) },
   ],
-  ['"diaguita" "fallida"', { text: 'diaguita fallida', since: at(25, 12) }],
+  ['"diaguita" "fallida"', { search: 'diaguita fallida', since: at(25, 12) }],
   ['estado:pendiente,reintentando hoy', { states: ['pendiente', 'reintentando'], since: at(26) }],
   ['desde:24/11/2026 hasta:25/11/2026', { since: at(24), until: at(26) }],
   ['24/11/2026', { since: at(24), until: at(25) }],
@@ -28,9 +28,9 @@ const CASES: readonly (readonly [string, Record<string, unknown>])[] = [
   ['proveedor.alta', { event: 'proveedor.alta', since: at(25, 12) }],
   ['proveedor.*', { event: 'proveedor.*', since: at(25, 12) }],
   ['evento:alta', { event: 'alta', since: at(25, 12) }],
-  ['EXP-2026/4417 1.0', { text: 'EXP-2026/4417 1.0', since: at(25, 12) }],
-  ['buscar:"Núñez, María" sin:listener', { text: 'Núñez, María', since: at(25, 12) }],
-  ['https://x.edu.ar/a?b=c', { text: 'https://x.edu.ar/a?b=c', since: at(25, 12) }],
+  ['EXP-2026/4417 1.0', { search: 'EXP-2026/4417 1.0', since: at(25, 12) }],
+  ['buscar:"Núñez, María" sin:listener', { search: 'Núñez, María', since: at(25, 12) }],
+  ['https://x.edu.ar/a?b=c', { search: 'https://x.edu.ar/a?b=c', since: at(25, 12) }],
 ]
 
 test.each(CASES)('%s', (text, expected) => {
@@ -68,17 +68,4 @@ test('chips say what was understood, and what of the line each is', () => {
   expect(searchSentence(readSearch('fallidas diaguita 7', LISTENERS, NOW), NOW)).toBe(
     'entregas fallidas de diaguita que dicen «7», en las últimas 24 horas',
   )
-})
-
-test('a cursor comes back as it went, and anything else is none', () => {
-  const place = { at: NOW, messageId: ID, listener: 'diaguita' }
-  expect(readCursor(cursorOf(place))).toEqual(place)
-  for (const text of [
-    '',
-    'x',
-    'W10',
-    Buffer.from('[1,2,3]').toString('base64url'),
-    cursorOf({ ...place, listener: 'x'.repeat(600) }),
-  ])
-    expect(() => readCursor(text), text).toThrow(UsageError)
 })
