@@ -4,6 +4,7 @@
  */
 import type { Command } from 'commander'
 import type { AuditBackend } from '../audit/backend.ts'
+import type { ActionRecord } from '../audit/event.ts'
 import type { AuditReader } from '../audit/queries.ts'
 import type { Config } from '../config/config.ts'
 import { ResthooksError } from '../errors.ts'
@@ -106,6 +107,15 @@ export class Context {
     const config = await this.config()
     const [queue, audit, backend] = [await this.queue(), await this.audit(), await this.#auditBackend()]
     return { config, queue, audit, backend, simulate, note }
+  }
+
+  /** What this command line does, for the audit: who, where, and the words as they were typed, without secrets. */
+  async action(filter: string | null = null, count = 0): Promise<ActionRecord> {
+    const [{ newId }, { currentAuthor }] = await Promise.all([import('../id.ts'), import('../model/author.ts')])
+    const { secrets } = await this.config()
+    const { user, host } = currentAuthor()
+    const words = process.argv.slice(2).map((word) => (/^[\w./:=@,*%+-]+$/.test(word) ? word : `'${word}'`))
+    return { id: newId(), who: user, host, order: secrets.hide(['resthooks', ...words].join(' ')), filter, count }
   }
 
   /** The writing end of the audit; connects when it first writes. */

@@ -19,50 +19,73 @@ export interface Pause {
 }
 
 /**
- * @param rule `this` replaces the pauses that there are, `longest` leaves those that last as long or longer, and 410's
+ * @param kept which pauses that there are stay as they are; a 410 that is replaced lets one delivery through first when it ends
  * @param by   who asked for it
- * @returns those that were left as they are
+ * @returns those that stayed
  */
 export async function pause(
   queue: Queue,
   listeners: readonly string[],
   until: Date | null,
-  rule: 'this' | 'longest' = 'this',
+  kept: (held: Pause) => boolean = () => false,
   by: Author = currentAuthor(),
 ): Promise<Map<string, Pause>> {
   const { redis, keys } = queue
+  if (listeners.length === 0) return new Map()
   const about = JSON.stringify({ v: 1, desde: await queue.now(), quien: authorName(by) })
   const wanted = `${until?.getTime() ?? 0} manual ${about}`
-  const left = new Map<string, Pause>()
-  let replaced = listeners
-  if (rule === 'longest' && listeners.length > 0) {
-    // First where there is none: a 410 that comes in this moment is not replaced.
-    const batch = redis.pipeline()
-    for (const name of listeners) batch.hsetnx(keys.paused, name, wanted)
-    const answers = (await batch.exec()) ?? []
-    const failed = answers.find(([error]) => error !== null)?.[0]
-    if (failed) throw failed
-    const held = await pauses(queue)
-    for (const [index, name] of listeners.entries()) {
-      const before = held.get(name)
-      if (answers[index]![1] === 0 && before && lasts(before, until)) left.set(name, before)
-    }
-    replaced = listeners.filter((name, index) => answers[index]![1] === 0 && !left.has(name))
-  }
+  // First where there is none: a 410 that comes in this moment is not replaced.
+  const batch = redis.pipeline()
+  for (const name of listeners) batch.hsetnx(keys.paused, name, wanted)
+  const answers = (await batch.exec()) ?? []
+  const failed = answers.find(([error]) => error !== null)?.[0]
+  if (failed) throw failed
+  const held = await pauses(queue)
+  const before = listeners.filter((_, index) => answers[index]![1] === 0)
+  const left = new Map(
+    before.flatMap((name) => (held.has(name) && kept(held.get(name)!) ? [[name, held.get(name)!]] : [])),
+  )
+  const replaced = before.filter((name) => !left.has(name))
+  await onTrial(
+    queue,
+    replaced.filter((name) => held.get(name)?.reason === '410'),
+  )
   if (replaced.length > 0) await redis.hset(keys.paused, ...replaced.flatMap((name) => [name, wanted]))
   return left
 }
 
-function lasts(held: Pause, until: Date | null): boolean {
-  return held.until === null || (until !== null && held.until >= until)
+/** Those that last as long or longer, and those of a 410. */
+export function lasts({ until }: Pause, wanted: Date | null): boolean {
+  return until === null || (wanted !== null && until >= wanted)
 }
 
-/** @returns those that were on hold */
-export async function resume(queue: Queue, listeners: readonly string[]): Promise<Set<string>> {
+/**
+ * One that said that it is gone gets one delivery first, as after an open circuit breaker: were it still gone, a hundred would fail.
+ * @param kept which stay as they are
+ * @returns those that were on hold, as they were
+ */
+export async function resume(
+  queue: Queue,
+  listeners: readonly string[],
+  kept: (held: Pause) => boolean = () => false,
+): Promise<Map<string, Pause>> {
   const held = await pauses(queue)
-  if (listeners.length > 0) await queue.redis.hdel(queue.keys.paused, ...listeners)
+  const released = listeners.filter((name) => held.has(name) && !kept(held.get(name)!))
+  await onTrial(
+    queue,
+    released.filter((name) => held.get(name)!.reason === '410'),
+  )
+  if (released.length > 0) await queue.redis.hdel(queue.keys.paused, ...released)
   await queue.wake('claim')
-  return new Set(listeners.filter((name) => held.has(name)))
+  return new Map(listeners.flatMap((name) => (held.has(name) ? [[name, held.get(name)!]] : [])))
+}
+
+/** As `claim` leaves a breaker whose pause is over. What it had counted goes, and with it the hash's own end. */
+async function onTrial(queue: Queue, listeners: readonly string[]): Promise<void> {
+  for (const name of listeners) {
+    const { breaker } = queue.lane(name)
+    await queue.redis.multi().del(breaker).hset(breaker, 'state', 'half', 'ramp', 1).exec()
+  }
 }
 
 export async function pauses(queue: Queue): Promise<Map<string, Pause>> {

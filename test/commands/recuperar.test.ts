@@ -227,7 +227,7 @@ test('one listener’s deleted queue comes back, and the others keep theirs', as
   for (const id of ids) await audited(world, id, 'pendiente', 2)
   await world.redis.del(world.keys.lane('perdido').queue)
   expect(await recover(world)).toMatchObject({ pendientes: 2, listeners: [{ listener: 'perdido', pendientes: 2 }] })
-  await world.cli(['reanudar', '--todos'])
+  await world.cli(['reanudar', '--todos', '--tambien-sin-fin'])
   await world.settled(ids)
   for (const { requests } of [lost, kept]) {
     expect(requests.map(({ headers }) => headers['webhook-id'])).toEqual(ids)

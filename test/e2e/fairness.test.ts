@@ -254,9 +254,26 @@ test.concurrent('pausar holds what waits and what comes, lets what runs finish, 
   await until(async () => (await world.redis.llen(world.keys.lane('retenido').queue)) === 1)
   await pause(A_WHILE)
   expect([held.requests.length, free.requests.length]).toEqual([4, 4])
-  expect(await world.cli(['reanudar', '--todos'])).toMatchObject({ code: 0 })
+  // What somebody holds without an end was held for a reason.
+  const spared = await world.cli(['reanudar', '--todos'])
+  expect(spared.stdout).toMatch(/retenido .*pausado por \S+@\S+ .*sigue pausado/)
+  expect(spared.stderr).toContain('--tambien-sin-fin')
+  const released = await world.cli(['reanudar', '--todos', '--tambien-sin-fin', '--json'])
+  expect(JSON.parse(released.stdout)).toMatchObject([
+    { listener: 'retenido', reanudado: true, a_prueba: false, suelta: 1 },
+    { listener: 'libre', reanudado: true, suelta: 1 },
+  ])
   await world.settled(last)
   expect([held.requests.length, free.requests.length]).toEqual([5, 5])
+  const done = () =>
+    world.sql`SELECT orden, cantidad::int, quien <> '' AS by FROM ${world.sql(world.schema)}.accion ORDER BY id`
+  await until(async () => (await done()).length === 4)
+  expect(await done()).toMatchObject([
+    { orden: 'resthooks pausar retenido', cantidad: 2, by: true },
+    { orden: 'resthooks reanudar retenido', cantidad: 3 },
+    { orden: 'resthooks pausar --todos', cantidad: 0 },
+    { orden: 'resthooks reanudar --todos --tambien-sin-fin --json', cantidad: 2 },
+  ])
 })
 
 test.concurrent('pausar: until an instant in the future; with --todos, longer pauses and a 410 stay, which only a name replaces', async ({
@@ -281,7 +298,7 @@ test.concurrent('pausar: until an instant in the future; with --todos, longer pa
   }
   const all = await paused('--todos', '--hasta', '2099-01-01 00:00 Z')
   const until2099 = { hasta: '2099-01-01T00:00:00.000Z', motivo: 'manual', cambiada: true }
-  expect(all.rows).toEqual([
+  expect(all.rows).toMatchObject([
     { listener: 'libre', ...until2099 },
     { listener: 'retenido', hasta: null, motivo: 'manual', cambiada: false },
     { listener: 'breve', ...until2099 },
@@ -313,6 +330,34 @@ test.concurrent('410 fails the delivery and holds the listener until somebody re
   expect(await world.cli(['reanudar', 'ido'])).toMatchObject({ code: 0 })
   await world.settled(second)
   expect(await shown(world, 'ido')).toMatchObject({ pausado: 'no', en_cola: 0 })
+})
+
+test.concurrent('a 410 that is released lets one delivery through first: no hundred fails where it is still gone', async ({
+  world,
+}) => {
+  let isGone = true
+  const script = () => ({ status: isGone ? 410 : 200 })
+  const gone = [
+    await world.listener(script, { nombre: 'ido', concurrencia: 20 }),
+    await world.listener(script, { nombre: 'sin_corte', concurrencia: 20, corte_porcentaje: 0 }),
+  ]
+  const names = ['ido', 'sin_corte']
+  await world.redis.hset(world.keys.paused, 'ido', '0 410', 'sin_corte', '0 410')
+  await world.worker()
+  const ids = await sendMany(world, 40)
+  for (const name of names) await until(async () => (await world.redis.llen(world.keys.lane(name).queue)) === 40)
+  expect((await world.cli(['reanudar', '--todos'])).stdout).not.toContain('a prueba')
+  const released = await world.cli(['reanudar', '--todos', '--tambien-410'])
+  expect(released.stdout).toMatch(/sin_corte .*pausado por un 410 .*a prueba: pasa una primero +40/)
+  for (const [n, name] of names.entries()) {
+    await until(async () => (await world.redis.hget(world.keys.paused, name))?.startsWith('0 410'))
+    expect(gone[n]!.requests).toHaveLength(1)
+  }
+  isGone = false
+  expect(await world.cli(['reanudar', ...names])).toMatchObject({ code: 0 })
+  await world.settled(ids)
+  for (const { requests } of gone) expect(requests).toHaveLength(40)
+  for (const name of names) expect(await world.redis.hget(world.keys.lane(name).breaker, 'state')).toBeNull()
 })
 
 test('a key that another program overwrote stops its own listener, is said once, and after its repair all goes on', async ({

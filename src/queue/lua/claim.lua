@@ -97,11 +97,12 @@ local function tokens(lane)
   return math.min(most, tonumber(held[1] or most) + passed * rate), rate
 end
 
--- How many the breaker lets through: all, none until `until`, or (half open, then recovering) as many as its ramp says.
+-- How many the breaker lets through: all, none until `until`, or (half open, then recovering) as many as its ramp says. A lane without
+-- a breaker is half open too, after a 410 was released.
 local function breaker_allows(lane)
   local held = redis.call('HMGET', lane.breaker, 'state', 'until', 'ramp')
   local state = held[1] or 'closed'
-  if state == 'closed' then return lane.n, -1 end
+  if state == 'closed' or (state == 'open' and lane.breaker_pause == 0) then return lane.n, -1 end
   local until_ = tonumber(held[2] or 0)
   if state == 'open' then
     if until_ > now then return 0, until_ end
@@ -128,10 +129,8 @@ local function pick(lane)
     if until_ > now then return {}, until_ end
     redis.call('HDEL', paused, lane.name)
   end
-  if lane.breaker_pause > 0 then
-    n, due = breaker_allows(lane)
-    if n == 0 then return {}, due end
-  end
+  n, due = breaker_allows(lane)
+  if n == 0 then return {}, due end
   if lane.count > 0 then
     local level, rate = tokens(lane)
     n = math.min(n, math.floor(level))

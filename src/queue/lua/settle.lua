@@ -41,6 +41,7 @@ local function breaker(lane)
     redis.call('HSET', lane.breaker, 'ramp', ramp)
     return 0
   end
+  if lane.threshold == 0 then return 0 end
   local since, half = tonumber(held[3] or now), lane.window / 2
   local good, bad = tonumber(held[4] or 0), tonumber(held[5] or 0)
   local old_good, old_bad = tonumber(held[6] or 0), tonumber(held[7] or 0)
@@ -164,7 +165,7 @@ end
 for _, lane in ipairs(by_number) do
   if #lane.unleased > 0 then redis.call('ZREM', lane.in_flight, unpack(lane.unleased)) end
   if #lane.ended > 0 then redis.call('HDEL', lane.deliveries, unpack(lane.ended)) end
-  local news = lane.threshold > 0 and lane.good + lane.bad > 0
+  local news = lane.good + lane.bad > 0
   places = places + 1
   answer[places] = news and breaker(lane) or 0
 end
