@@ -32,12 +32,13 @@ export async function discard(
 class Discarder {
   readonly #maintenance: Maintenance
   readonly #admin: QueueAdmin | null
-  readonly #tally = new Tally()
+  readonly #tally: Tally
   #running = 0
 
   constructor(maintenance: Maintenance, admin: QueueAdmin | null) {
     this.#maintenance = maintenance
     this.#admin = admin
+    this.#tally = new Tally(maintenance.progress)
   }
 
   async run(selection: Selection, limit: number): Promise<{ tally: Tally; running: number }> {
@@ -56,6 +57,7 @@ class Discarder {
       rest = []
     }
     await this.#discardQueued(rest)
+    await this.#admin?.ended(this.#tally.total)
     return { tally: this.#tally, running: this.#running }
   }
 

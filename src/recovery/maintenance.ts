@@ -3,9 +3,10 @@
  * before anything is decided from it, batches that hold Redis for a moment, and the count of what became of it.
  */
 import type { AuditBackend } from '../audit/backend.ts'
-import type { AuditEvent } from '../audit/event.ts'
+import type { ActionRecord, AuditEvent } from '../audit/event.ts'
 import type { AuditReader as AuditQueries } from '../audit/queries.ts'
 import type { Config } from '../config/config.ts'
+import { newId } from '../id.ts'
 import type { Bytes, Millis } from '../model/message.ts'
 import { AuditReader } from '../queue/audit-stream.ts'
 import { QueueAdmin, type RestoredMessage, takeMaintenanceLock } from '../queue/maintenance.ts'
@@ -20,6 +21,10 @@ export interface Maintenance {
   readonly simulate: boolean
   /** Told to the person, on the way. */
   readonly note: (text: string) => void
+  /** Who asked for it, and with what words: kept in the audit with all that it changes. */
+  readonly action: Omit<ActionRecord, 'id' | 'count'>
+  /** How many are done, those with which it did not work included. */
+  readonly progress?: (done: number) => void
 }
 
 export const LOCK_PATIENCE: Millis = 60_000
@@ -42,7 +47,9 @@ export async function underLock<T>(
   if (maintenance.simulate) return work(null)
   const lock = await takeMaintenanceLock(maintenance.queue, command, patience, maintenance.note)
   try {
-    return await work(new QueueAdmin(maintenance.queue, lock))
+    const admin = new QueueAdmin(maintenance.queue, lock)
+    await admin.began({ ...maintenance.action, id: newId(), count: 0 })
+    return await work(admin)
   } finally {
     await lock.release()
   }
@@ -110,19 +117,29 @@ const KEPT = 1_000
 export class Tally {
   readonly #listeners = new Map<string, number>()
   readonly #problems: Problem[] = []
+  readonly #progress: (done: number) => void
   #problemCount = 0
+  #total = 0
+
+  /** @param progress told how many are done, after each */
+  constructor(progress: (done: number) => void = () => {}) {
+    this.#progress = progress
+  }
 
   done(listener: string): void {
     this.#listeners.set(listener, (this.#listeners.get(listener) ?? 0) + 1)
+    this.#total += 1
+    this.#progress(this.#total + this.#problemCount)
   }
 
   problem(mensaje_id: string, listener: string, motivo: string): void {
     this.#problemCount += 1
+    this.#progress(this.#total + this.#problemCount)
     if (this.#problems.length < KEPT) this.#problems.push({ mensaje_id, listener, motivo })
   }
 
   get total(): number {
-    return [...this.#listeners.values()].reduce((sum, count) => sum + count, 0)
+    return this.#total
   }
 
   get listeners(): { readonly listener: string; readonly cantidad: number }[] {

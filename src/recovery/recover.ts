@@ -88,6 +88,8 @@ class Recoverer {
     this.#admin?.wake()
     // What cannot be put back is told, and counts as missing until it is given up.
     if (this.#admin) await markWhole(queue)
+    const counts = [...this.#listeners.values()]
+    await this.#admin?.ended(counts.reduce((sum, { pendientes, reintentos }) => sum + pendientes + reintentos, 0))
     return {
       listeners: this.#listeners,
       delayed: this.#delayed,

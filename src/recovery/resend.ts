@@ -35,11 +35,12 @@ export async function resend(maintenance: Maintenance, selection: Selection, lim
 class Resender {
   readonly #maintenance: Maintenance
   readonly #admin: QueueAdmin | null
-  readonly #tally = new Tally()
+  readonly #tally: Tally
 
   constructor(maintenance: Maintenance, admin: QueueAdmin | null) {
     this.#maintenance = maintenance
     this.#admin = admin
+    this.#tally = new Tally(maintenance.progress)
   }
 
   async run(selection: Selection, limit: number): Promise<Tally> {
@@ -54,6 +55,7 @@ class Resender {
       await batches.flush()
     }
     this.#admin?.wake()
+    await this.#admin?.ended(this.#tally.total)
     return this.#tally
   }
 

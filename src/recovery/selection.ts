@@ -24,6 +24,12 @@ export type Selection =
       readonly listeners?: readonly ListenerConfig[] | undefined
     }
   | { readonly kind: 'filters'; readonly filters: DeliveryFilters }
+  /** These, where they are in one of the states. */
+  | {
+      readonly kind: 'deliveries'
+      readonly keys: readonly DeliveryKey[]
+      readonly states: readonly DeliveryStateName[]
+    }
   /** Messages whose event the listener wants, and that it never got. */
   | { readonly kind: 'missed'; readonly listener: ListenerConfig; readonly filters: DeliveryFilters }
   /** Messages that no listener got, for those that would get them now. */
@@ -53,6 +59,12 @@ async function* keysOf(audit: AuditReader, selection: Selection): AsyncGenerator
   switch (selection.kind) {
     case 'filters':
       for await (const row of audit.eachDelivery(selection.filters, 'oldest')) yield keyOf(row)
+      return
+    case 'deliveries':
+      for (const { messageId, listener } of selection.keys) {
+        const filters = { messageId, listener, states: selection.states }
+        for await (const row of audit.eachDelivery(filters, 'oldest')) yield keyOf(row)
+      }
       return
     case 'ids':
       for (const messageId of selection.ids) {

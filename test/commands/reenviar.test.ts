@@ -55,6 +55,15 @@ test('a failed delivery goes back whole: attempts go on counting, retries start 
   works = true
   expect(await run(world, ['reenviar', '--fallidas', '--listener', 'roto'])).toMatchObject({ code: 0, reenviadas: 1 })
   await becomes(world, id, 'roto', 'exitosa')
+  // Who asked for it, with what words, and how many it touched: of the three, the last one is the delivery's.
+  const actions = () => world.sql`SELECT * FROM ${world.sql(world.schema)}.accion ORDER BY id`
+  await until(async () => (await actions()).at(-1)?.cantidad === '1', { what: 'the end of the action' })
+  expect((await actions()).map(({ orden, cantidad }) => [orden, cantidad])).toEqual([
+    [`resthooks reenviar ${id} --json`, '1'],
+    [`resthooks reenviar ${id} --estado exitosa --listener roto --json`, '0'],
+    ['resthooks reenviar --fallidas --listener roto --json', '1'],
+  ])
+  expect((await state(world, id, 'roto'))!.accion).toBe((await actions()).at(-1)!.id)
   expect(broken.requests).toHaveLength(7)
   expect(broken.requests[6]).toMatchObject({ headers: { 'x-a': 'b', 'x-resthooks-intento': '7', 'webhook-id': id } })
   expect(broken.requests[6]!.body.toString()).toBe('{"n":12345678901234567890}')
