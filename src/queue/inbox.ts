@@ -1,11 +1,13 @@
 /**
- * From the inbox to the listeners' queues: a batch is taken under a lease, and dispatched in steps none of which holds Redis
- * for more than a few milliseconds, however many messages and listeners there are.
+ * From the inbox to the listeners' queues, or straight to work: envelopes are leased where they lie, and dispatched in steps none
+ * of which holds Redis for more than a few milliseconds, however many messages and listeners there are.
  *
  * What the steps mean is written at the head of `lua/take.lua` and `lua/dispatch.lua`.
  */
-import type { Bytes, Millis } from '../model/message.ts'
-import { FIELD_END, type Queue } from './queue.ts'
+import type { Bytes, Message, Millis } from '../model/message.ts'
+import { parts } from '../model/parts.ts'
+import { pack } from './pack.ts'
+import { type Claimed, FIELD_END, type Queue } from './queue.ts'
 import { scriptsOf } from './scripts.ts'
 
 export interface Taken {
@@ -14,7 +16,7 @@ export interface Taken {
   readonly now: number
   /** When there may be something again, ms since epoch. */
   readonly nextAt: number | null
-  /** Entries still in the inbox. */
+  /** Entries of the inbox besides those that were leased. */
   readonly left: number
   /** Entries set aside because they killed their worker. */
   readonly setAside: number
@@ -24,7 +26,14 @@ export interface Taken {
 }
 
 export type DispatchItem =
-  | { readonly kind: 'dispatch'; readonly id: string; readonly event: string; readonly listeners: readonly string[] }
+  | {
+      readonly kind: 'dispatch'
+      readonly id: string
+      readonly event: string
+      readonly listeners: readonly string[]
+      /** What begins at once need not be read again. */
+      readonly message?: Message
+    }
   | {
       readonly kind: 'wait'
       readonly id: string
@@ -36,6 +45,8 @@ export type DispatchItem =
 
 export interface Dispatched {
   readonly now: number
+  /** Envelopes that left the inbox. One whose listeners are handed out is the last one: what comes after it is to be taken anew. */
+  readonly moved: number
   /** Copies of a message that is still being delivered. */
   readonly duplicates: number
   /** Entries set aside: not understood, or with the id of another message. */
@@ -44,8 +55,19 @@ export interface Dispatched {
   readonly steps: number
 }
 
+/** Deliveries that go straight to work. */
+export interface Straight {
+  /** How many of each listener may begin. */
+  readonly slots: ReadonlyMap<string, number>
+  readonly lease: Millis
+  /** After each step. @param waiting how many deliveries lie in the queue of each listener that got any into it */
+  stepped(begun: readonly Claimed[], waiting: ReadonlyMap<string, number>): void
+}
+
+const NOTHING_STRAIGHT: Straight = { slots: new Map(), lease: 0, stepped: () => {} }
+
 /** Envelopes a `take` may lease at once: bounds the time of one script and the memory of one worker. One may go beyond the bytes. */
-const TAKE_AT_MOST = 500
+export const TAKE_AT_MOST = 500
 const TAKE_BYTES: Bytes = 1024 * 1024
 const STAMP_BYTES: Bytes = 4096
 /** A step needs milliseconds; a dead dispatcher holds the others up for this long. */
@@ -62,46 +84,98 @@ const LIMITS: StepLimits = { step: 5_000, fanOut: 500 }
 /** Measured, µs: each envelope, its bytes (per KB: read, stored, audited), each listener that gets anything, each delivery. */
 const COST = { envelope: 6, kilobyte: 8, listener: 6, delivery: 1.3 }
 
-/** @param largest bytes of one entry; some more for what this program adds to one that waits for its `demora` */
-export async function take(queue: Queue, largest: Bytes = Number.MAX_SAFE_INTEGER - STAMP_BYTES): Promise<Taken> {
+/**
+ * @param largest bytes of one entry; some more for what this program adds to one that waits for its `demora`
+ * @param most    envelopes at most
+ */
+export async function take(
+  queue: Queue,
+  largest: Bytes = Number.MAX_SAFE_INTEGER - STAMP_BYTES,
+  most = TAKE_AT_MOST,
+): Promise<Taken> {
   const { inbox, dispatching, dispatchLease, delayed, fence, inboxInvalid, fanOut, messagePrefix } = queue.keys
   const answer = (await scriptsOf(queue.redis).take(
     7,
     ...[inbox, dispatching, dispatchLease, delayed, fence, inboxInvalid, fanOut],
-    ...[TAKE_AT_MOST, TAKE_BYTES, LEASE, messagePrefix, largest + STAMP_BYTES],
+    ...[Math.min(most, TAKE_AT_MOST), TAKE_BYTES, LEASE, messagePrefix, largest + STAMP_BYTES],
   )) as [number, number, number, number, number, number, ...Buffer[]]
   const [taken, now, next, left, setAside, tooLarge, ...envelopes] = answer
   return { fence: taken, now, nextAt: next < 0 ? null : next, left, setAside, tooLarge, envelopes }
 }
 
 /**
- * Dispatches what was taken, and first hands out what a dispatcher that died has left of its last message. One call after
- * another is awaited: Redis serves others in between.
+ * Dispatches what was taken; or, where that is nothing, hands out what a dispatcher that died has left of its last message. One
+ * call after another is awaited: Redis serves others in between.
  * @param items one for each envelope taken, in order
  * @returns null when the lease was lost: another worker dispatches the rest
  */
 export async function dispatch(
   queue: Queue,
-  { fence, envelopes }: Pick<Taken, 'fence' | 'envelopes'>,
+  taken: Pick<Taken, 'fence' | 'envelopes'>,
   items: readonly DispatchItem[],
+  straight: Straight = NOTHING_STRAIGHT,
   limits: StepLimits = LIMITS,
 ): Promise<Dispatched | null> {
-  const done = { now: 0, duplicates: 0, refused: 0, steps: 0 }
-  for (let at = 0, handingOut = false; at < items.length || handingOut || done.steps === 0; ) {
-    const end = handingOut ? at : stepEnd(items, envelopes, at, limits)
-    const { keys, args } = stepArguments(queue, items.slice(at, end), limits)
-    const head = [fence, queue.keys.messagePrefix, LEASE, end < items.length ? 1 : 0]
-    const answer = await scriptsOf(queue.redis).dispatch(keys.length, ...keys, ...head, ...args)
-    const [now, duplicates, refused, moved, left] = answer as [number, number, number, number, number]
+  const done = { now: 0, moved: 0, duplicates: 0, refused: 0, steps: 0 }
+  const slots = new Map(straight.slots)
+  for (let handingOut = false, ended = false; !ended || handingOut; ) {
+    const end = handingOut ? done.moved : stepEnd(items, taken.envelopes, done.moved, limits)
+    const step = items.slice(done.moved, end)
+    ended ||= end === items.length || isHandedOut(step.at(-1), limits)
+    const envelopes = taken.envelopes.slice(done.moved, end)
+    const { keys, args, lanes } = stepArguments(queue, taken.fence, { items: step, envelopes }, slots, {
+      stay: ended ? 0 : items.length - end,
+      lease: straight.lease,
+      fanOut: limits.fanOut,
+    })
+    const answer = (await scriptsOf(queue.redis).dispatch(keys.length, ...keys, ...args)) as StepAnswer
+    const [now, left, refused, moved, fence, repeated, ...told] = answer
     if (now < 0) return null
     done.now = now
-    done.duplicates += duplicates
+    done.moved += moved
+    // Those with another message's bytes are counted among the refused ones.
+    const invalid = step.filter(({ kind }) => kind === 'invalid').length
+    done.duplicates += moved === 0 ? 0 : repeated.length - (refused - invalid)
     done.refused += refused
     done.steps += 1
-    at += moved
     handingOut = left > 0
+    const begun = new Map(lanes.map((name, i) => [name, told[i * 2] ?? 0]))
+    for (const [name, count] of begun) if (count > 0) slots.set(name, slots.get(name)! - count)
+    const waiting = new Map(
+      lanes.map((name, i) => [name, told[i * 2 + 1] ?? 0] as const).filter(([, count]) => count > 0),
+    )
+    straight.stepped(fence === 0 ? [] : claimsOf(step, envelopes, fence, new Set(repeated), begun), waiting)
   }
   return done
+}
+
+type StepAnswer = [number, number, number, number, number, number[], ...number[]]
+
+/** Those that begin: of each listener the first ones of what was new. */
+function claimsOf(
+  items: readonly DispatchItem[],
+  envelopes: readonly Buffer[],
+  fence: number,
+  repeated: ReadonlySet<number>,
+  begun: Map<string, number>,
+): Claimed[] {
+  const claims: Claimed[] = []
+  items.forEach((item, i) => {
+    if (item.kind !== 'dispatch' || repeated.has(i + 1)) return
+    for (const lane of item.listeners) {
+      const left = begun.get(lane) ?? 0
+      if (left === 0) continue
+      begun.set(lane, left - 1)
+      const { id, message } = item
+      claims.push({ lane, id, fence, made: 0, number: 0, version: 0, raw: envelopes[i]!, message })
+    }
+  })
+  return claims
+}
+
+/** A message with more listeners than one call reaches. */
+function isHandedOut(item: DispatchItem | undefined, { fanOut }: StepLimits): boolean {
+  return item?.kind === 'dispatch' && item.listeners.length > fanOut
 }
 
 /** Where a step that begins at `from` ends: at least one item, and one that is handed out stands alone. */
@@ -126,32 +200,46 @@ export function stepEnd(
   return items.length
 }
 
-function stepArguments(queue: Queue, items: readonly DispatchItem[], { fanOut }: StepLimits) {
-  const { dispatching, dispatchLease, inboxInvalid, audit, remaining, delayed, listeners } = queue.keys
-  const keys = [dispatching, dispatchLease, inboxInvalid, audit, remaining, delayed, listeners, queue.keys.fanOut]
+function stepArguments(
+  queue: Queue,
+  fence: number,
+  { items, envelopes }: { readonly items: readonly DispatchItem[]; readonly envelopes: readonly Buffer[] },
+  slots: ReadonlyMap<string, number>,
+  { stay, lease, fanOut }: { readonly stay: number; readonly lease: Millis; readonly fanOut: number },
+) {
+  const { inbox, dispatchLease, inboxInvalid, audit, remaining, delayed, listeners, messagePrefix } = queue.keys
+  const keys = [inbox, dispatchLease, inboxInvalid, audit, remaining, delayed, listeners, queue.keys.fanOut]
+  keys.push(queue.keys.fence, queue.keys.paused, queue.keys.notBegun)
   const numbers = new Map<string, number>()
+  const lanes: (string | number)[] = []
   const numberOf = (name: string) => {
     let number = numbers.get(name)
     if (number === undefined) {
       number = numbers.size + 1
       numbers.set(name, number)
-      keys.push(queue.lane(name).queue, queue.lane(name).retries)
+      const of = queue.lane(name)
+      keys.push(of.queue, of.front, of.retries, of.inFlight, of.deliveries, of.breaker)
+      lanes.push(name, slots.get(name) ?? 0)
     }
     return number
   }
-  const args: (string | number | Buffer)[] = []
+  const packed: (string | number)[] = []
+  const stamped: Buffer[] = []
   for (const item of items) {
-    if (item.kind === 'invalid') args.push('x', '', '', '')
-    else if (item.kind === 'wait') args.push('w', item.id, item.event, item.dueAt, item.envelope)
-    else if (item.listeners.length <= fanOut) {
-      args.push('d', item.id, item.event, item.listeners.map(numberOf).join(','))
+    if (item.kind === 'invalid') packed.push('x')
+    else if (item.kind === 'wait') {
+      stamped.push(item.envelope)
+      packed.push('w', item.id, item.event, item.dueAt, stamped.length + 1)
+    } else if (item.listeners.length <= fanOut) {
+      packed.push('d', item.id, item.event, item.listeners.length)
+      for (const name of item.listeners) packed.push(numberOf(name))
     } else {
-      const parts: string[] = []
-      for (let i = 0; i < item.listeners.length; i += fanOut)
-        parts.push([item.id, ...item.listeners.slice(i, i + fanOut)].join(FIELD_END))
-      args.push('f', item.id, item.event, item.listeners.length, parts.length, ...parts)
+      const handedOut = [...parts(item.listeners, fanOut)].map((names) => [item.id, ...names].join(FIELD_END))
+      packed.push('f', item.id, item.event, item.listeners.length, handedOut.length, ...handedOut)
     }
   }
+  const bytes = envelopes.reduce((sum, raw) => sum + raw.length, 0)
   const any = queue.lane('')
-  return { keys, args: [any.queue, any.retries, items.length, numbers.size, ...numbers.keys(), ...args] }
+  const head = [fence, messagePrefix, LEASE, items.length, bytes, stay, any.queue, any.retries, lease]
+  return { keys, args: [pack([...head, lanes, packed]), ...stamped], lanes: [...numbers.keys()] }
 }

@@ -28,9 +28,9 @@ export interface Keys {
   readonly inbox: string
   /** LIST of entries that could not be understood, whole. */
   readonly inboxInvalid: string
-  /** LIST: the envelopes being dispatched right now, oldest on the left. */
+  /** LIST: the envelopes that a worker of the version before dispatches right now, oldest on the left. */
   readonly dispatching: string
-  /** HASH fence, until, takes, single: the lease on `dispatching`. */
+  /** HASH fence, until, takes, single, count: the lease on the oldest envelopes of `inbox`. */
   readonly dispatchLease: string
   /** LIST `id 0x1F listener 0x1F listener…`: who is still to get the message with very many listeners that is being dispatched. */
   readonly fanOut: string
@@ -42,6 +42,8 @@ export interface Keys {
   readonly listeners: string
   /** Counter of fencing numbers. */
   readonly fence: string
+  /** ZSET fence → end of its leases, ms: claims that nobody has said to have arrived. */
+  readonly notBegun: string
   /** HASH listener → `until reason`; until 0 = for good. */
   readonly paused: string
   /** STREAM of audit events. */
@@ -86,6 +88,7 @@ export const SHARED_KINDS = {
   remaining: 'hash',
   listeners: 'set',
   fence: 'string',
+  notBegun: 'zset',
   paused: 'hash',
   callbacksAside: 'zset',
   audit: 'stream',
@@ -130,6 +133,7 @@ export function keysOf(instancia: string, proyecto: string): Keys {
     remaining: `${prefix}restan`,
     listeners: `${prefix}listeners`,
     fence: `${prefix}valla`,
+    notBegun: `${prefix}sin_comenzar`,
     paused: `${prefix}pausas`,
     audit: `${prefix}auditoria`,
     workers: `${prefix}workers`,

@@ -30,8 +30,8 @@ export async function gatherLiveIds(queue: Queue, listeners: Iterable<string>): 
   const since = await queue.now()
   const ids = new Held()
   await delayed(queue, ids)
-  await envelopes(queue, keys.inbox, ids)
-  await envelopes(queue, keys.dispatching, ids)
+  // What a worker of the version before left half-way goes back into the inbox.
+  for (const list of [keys.dispatching, keys.inbox, keys.dispatching]) await envelopes(queue, list, ids)
   for (const part of await redis.lrange(keys.fanOut, 0, -1)) {
     const [id, ...names] = part.split(FIELD_END)
     for (const name of names) ids.add(id!, name)

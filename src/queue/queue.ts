@@ -5,7 +5,7 @@
  */
 import type { Redis } from 'ioredis'
 import type { Config, ListenerConfig } from '../config/config.ts'
-import type { Bytes, Millis } from '../model/message.ts'
+import type { Bytes, Message, Millis } from '../model/message.ts'
 import { CALLBACK_LANE, type Keys, keysOf, type LaneKeys } from './keys.ts'
 import { connectOnce } from './redis.ts'
 import { type Scripts, scriptsOf } from './scripts.ts'
@@ -47,6 +47,8 @@ export interface Claimed {
   readonly version: number
   /** The envelope, or the callback's job. */
   readonly raw: Buffer
+  /** What stands in the envelope, where that was read before. */
+  readonly message?: Message | undefined
 }
 
 interface ClaimedLane {
@@ -171,9 +173,9 @@ export class Queue {
     bytes: Bytes,
     slots = Number.POSITIVE_INFINITY,
   ): Promise<{ now: number; lanes: readonly ClaimedLane[] }> {
-    const { fence, paused, audit, remaining, callbacksAside, messagePrefix } = this.keys
+    const { fence, paused, audit, remaining, callbacksAside, notBegun, messagePrefix } = this.keys
     const callbacks = this.lane(CALLBACK_LANE)
-    const keys = [fence, paused, audit, remaining, callbacks.queue, callbacksAside, callbacks.retries]
+    const keys = [fence, paused, audit, remaining, callbacks.queue, callbacksAside, callbacks.retries, notBegun]
     const args: (string | number)[] = [lease, messagePrefix, bytes, Math.min(slots, 1e6)]
     for (const { lane, n, room = bytes, own = 0 } of wants) {
       keys.push(...laneKeyList(this.lane(lane.name)))
@@ -239,10 +241,14 @@ export class Queue {
   }
 
   /**
-   * Tells that the claims of these arrived, or that they are still worked on. Only the expiry of a lease that was renewed at
-   * least once counts as a lost attempt.
-   * @returns those whose lease was lost
+   * Tells that the deliveries claimed under this fence arrived: from now on the end of their leases counts as a lost attempt.
+   * @returns false: that was told before, as where the answer got lost
    */
+  async begin(fence: number): Promise<boolean> {
+    return (await this.redis.zrem(this.keys.notBegun, fence)) === 1
+  }
+
+  /** Tells that these are still worked on. @returns those whose lease was lost */
   async renew(held: readonly Held[], lease: Millis): Promise<readonly Held[]> {
     if (held.length === 0) return []
     const { keys, args } = this.#heldArguments(held, ({ inFlight, deliveries }) => [inFlight, deliveries])

@@ -1,6 +1,8 @@
 /**
  * From the listeners' queues to running requests: claims only what can start now, for all lanes with a free slot in one
  * call, and starts it. Then it sleeps until it is woken, until a retry is due, or a good while.
+ *
+ * The slots are its own: it also says how many of them new messages may take, which the dispatcher leases straight away.
  */
 import type { StopSignal } from '../delivery/exchange.ts'
 import type { Bytes, Millis } from '../model/message.ts'
@@ -16,12 +18,12 @@ import { sleep } from './waiting.ts'
 
 /** Lanes that one claim asks: bounds the time of the script. */
 const LANES_AT_ONCE = 64
-const NOTHING = { started: 0, more: false }
+const NOTHING = { claimed: 0, more: false }
 /** With so many requests under way, a free slot waits a moment for others: one claim for many costs as much as for one. */
-const BUSY = 16
-const GATHER_MS: Millis = 1
+export const BUSY = 16
+export const GATHER_MS: Millis = 1
 
-export class Claimer extends Loop {
+export class Claimer extends Loop<ClaimEvents> {
   readonly lanes = new Map<string, Lane>()
   /** HTTP requests under way; callbacks have slots of their own. */
   running = 0
@@ -34,7 +36,7 @@ export class Claimer extends Loop {
   #turn = 0
   #lookedAt = Number.NEGATIVE_INFINITY
 
-  constructor(queue: Queue, context: WorkerContext, leases: Leases, settler: Settler, events: LoopEvents) {
+  constructor(queue: Queue, context: WorkerContext, leases: Leases, settler: Settler, events: ClaimEvents) {
     super(context, events)
     this.#queue = queue
     this.#leases = leases
@@ -43,17 +45,27 @@ export class Claimer extends Loop {
 
   /** There may be something to claim in these lanes; in all of them where none is named. */
   hint(names: Iterable<string> = this.lanes.keys()): void {
+    let any = false
     for (const name of names) {
       const lane = this.lanes.get(name)
-      if (lane) lane.hinted = true
+      if (!lane) continue
+      lane.hinted = true
+      any = true
     }
-    this.wake()
+    if (any) this.wake()
   }
 
   /** Something of a lane is due then. @param at Redis time */
   dueAt(name: string, at: number): void {
     const lane = this.lanes.get(name)
     if (lane && (lane.nextAt === null || at < lane.nextAt)) lane.nextAt = at
+  }
+
+  /** New deliveries of a lane wait in its queue. @param left how many wait there now */
+  queued(name: string, left: number): void {
+    const lane = this.lanes.get(name)
+    if (lane) lane.left = left
+    this.hint([name])
   }
 
   /** Redis time of the earliest known work of a lane with a free slot, null: none is known. */
@@ -72,15 +84,66 @@ export class Claimer extends Loop {
     return Object.fromEntries(fullest.map(({ spec, running }) => [spec.name, running]))
   }
 
+  /** How many deliveries could start now of lanes in which nothing waits; null: there is no lane but the callbacks'. */
+  demand(): number | null {
+    let demand: number | null = null
+    for (const lane of this.lanes.values()) {
+      if (!isCallbacks(lane)) demand = (demand ?? 0) + (lane.left > 0 ? 0 : lane.free)
+    }
+    return demand && Math.max(0, Math.min(demand, this.#slots))
+  }
+
+  /**
+   * Takes slots for new messages, which go straight to work where Redis agrees; `begin` and `giveBack` get rid of them again.
+   * @param wanted by listener: the bytes of its envelopes in all
+   * @returns how many each has; those that are not among them have to be claimed
+   */
+  reserve(wanted: ReadonlyMap<string, Bytes>): Reserved {
+    const lanes: Lane[] = []
+    for (const [name, bytes] of wanted) {
+      const lane = this.lanes.get(name)
+      if (!lane || lane.left > 0 || lane.spec.strict || lane.spec.rateLimit) continue
+      const { room, own } = this.#bytesFor(lane)
+      if (bytes <= Math.max(room, own)) lanes.push(lane)
+    }
+    return this.#reserve(shareSlots(lanes, this.open ? this.#slots : 0, this.#delivering))
+  }
+
+  giveBack(reserved: Reserved): void {
+    for (const { lane, n } of reserved.values()) this.#count(lane, -n)
+  }
+
+  /**
+   * What was claimed together takes its slots and leases, and begins as soon as Redis knows that the claim arrived.
+   * @param askedAt  when the claim was sent, on the monotonic clock
+   * @param reserved what was taken for it
+   */
+  begin(claims: readonly Claimed[], askedAt: number, reserved: Reserved): void {
+    const starting: Start[] = []
+    const unstarted: Claimed[] = []
+    for (const claimed of claims) {
+      const share = reserved.get(claimed.lane)
+      if (share && share.n > 0) {
+        share.n -= 1
+        this.#count(share.lane, -1)
+      }
+      const lane = this.lanes.get(claimed.lane)
+      if (lane && this.open) starting.push({ lane, claimed, signal: this.#occupy(lane, claimed, askedAt) })
+      else unstarted.push(claimed)
+    }
+    if (starting.length > 0) void this.#begin(starting)
+    // Where that fails, they come back when their leases run out.
+    if (unstarted.length > 0) this.#queue.release(unstarted).catch(() => {})
+  }
+
   /**
    * One claim for the lanes that have a free slot and may have work, the longest unserved first.
    *
    * More of them than there are slots: most have nothing, and which ones only the claim finds out. A lane whose share is
    * nothing is asked all the same, and gets what those before it leave.
-   * @returns how many were started, and whether there are lanes that were not asked yet
+   * @returns how many were claimed, and whether there are lanes that were not asked yet
    */
-  async pass(): Promise<{ readonly started: number; readonly more: boolean }> {
-    const { workers } = this.context.config()
+  async pass(): Promise<{ readonly claimed: number; readonly more: boolean }> {
     if (!this.open) return NOTHING
     const now = this.context.now()
     const candidates = [...this.lanes.values()].filter(
@@ -88,25 +151,20 @@ export class Claimer extends Loop {
         lane.free > 0 && (lane.hinted || (lane.nextAt !== null && lane.nextAt <= now)) && this.#hasBytesFor(lane),
     )
     if (candidates.length === 0) return NOTHING
-    const isCallbacks = (lane: Lane) => lane.spec.name === CALLBACK_LANE
-    const isDelivering = (lane: Lane) => !isCallbacks(lane)
-    const all = [...this.lanes.values()].filter(isDelivering)
-    const slots = workers.concurrency - this.running
+    const slots = this.#slots
     const shares = [
       ...shareSlots(candidates.filter(isCallbacks), Number.POSITIVE_INFINITY),
-      ...shareSlots(candidates.filter(isDelivering), slots, all, LANES_AT_ONCE),
+      ...shareSlots(candidates.filter(isDelivering), slots, this.#delivering, LANES_AT_ONCE),
     ]
     if (shares.length === 0) return NOTHING
     const free = BYTES_IN_FLIGHT - this.#bytes
     const wants = shares.map(({ lane, n }) => ({ lane: lane.spec, n, ...this.#bytesFor(lane) }))
-    for (const { lane } of shares) {
-      lane.hinted = false
-      lane.servedAt = ++this.#turn
-    }
+    for (const { lane } of shares) lane.hinted = false
+    const reserved = this.#reserve(shares)
+    const askedAt = performance.now()
     try {
-      const { lanes } = await this.#queue.claim(wants, workers.lease, free, slots)
-      const starting: Start[] = []
-      const unstarted: Claimed[] = []
+      const { lanes } = await this.#queue.claim(wants, this.context.config().workers.lease, free, slots)
+      const claims: Claimed[] = []
       const taken = lanes.reduce((sum, { items }) => sum + bytesOf(items), 0)
       lanes.forEach(({ items, nextAt, left, failed, broken, looked }, i) => {
         const { lane, n } = shares[i]!
@@ -126,18 +184,15 @@ export class Claimer extends Loop {
         lane.hungry = items.length < n && left > 0 && (taken >= free || bytesOf(items) >= wants[i]!.room)
         // A full answer, or one cut short by the bytes, means that there may be more.
         if (items.length === n || (items.length > 0 && left > 0 && !lane.spec.strict)) lane.hinted = true
-        for (const item of items) {
-          if (this.#mayStart(lane)) {
-            starting.push({ lane, claimed: item, signal: this.#occupy(lane, item) })
-          } else unstarted.push(item)
-        }
+        claims.push(...items)
       })
-      void this.#begin(starting)
-      if (unstarted.length > 0) await this.#queue.release(unstarted)
-      return { started: starting.length, more: shares.length < candidates.length && starting.length < slots }
+      this.begin(claims, askedAt, reserved)
+      return { claimed: claims.length, more: shares.length < candidates.length && claims.length < slots }
     } catch (error) {
       for (const { lane } of shares) lane.hinted = true
       throw error
+    } finally {
+      this.giveBack(reserved)
     }
   }
 
@@ -147,19 +202,45 @@ export class Claimer extends Loop {
       for (const lane of this.lanes.values()) lane.hinted = true
     }
     if (this.running >= BUSY) await sleep(GATHER_MS)
-    const { started, more } = await this.pass()
+    const { claimed, more } = await this.pass()
     this.context.redisOutage.worked(this)
-    this.found(started > 0)
-    if (started > 0 || more) return
+    this.found(claimed > 0)
+    if (claimed > 0 || more) return
     await this.sleep(this.nextAt(), 1, Math.max(1, this.#lookedAt + LONGEST_SLEEP - performance.now()))
   }
 
+  /** Slots for HTTP requests that nothing has or is about to get. */
+  get #slots(): number {
+    return this.context.config().workers.concurrency - this.running
+  }
+
+  get #delivering(): readonly Lane[] {
+    return [...this.lanes.values()].filter(isDelivering)
+  }
+
+  /** Slots are spoken for while Redis is asked; of those that come too late for one there are none. */
+  #reserve(shares: readonly { readonly lane: Lane; readonly n: number }[]): Reserved {
+    return new Map(
+      shares.map(({ lane, n: wanted }) => {
+        lane.servedAt = ++this.#turn
+        const n = isCallbacks(lane) ? wanted : Math.max(0, Math.min(wanted, this.#slots))
+        this.#count(lane, n)
+        return [lane.spec.name, { lane, n }]
+      }),
+    )
+  }
+
+  /** Callbacks have slots of their own. */
+  #count(lane: Lane, slots: number): void {
+    lane.running += slots
+    if (isDelivering(lane)) this.running += slots
+  }
+
   /** Its slot and its lease are taken. */
-  #occupy(lane: Lane, claimed: Claimed): StopSignal {
-    lane.running += 1
-    this.running += slotsOf(lane)
+  #occupy(lane: Lane, claimed: Claimed, askedAt: number): StopSignal {
+    this.#count(lane, 1)
     this.#addBytes(lane, claimed.raw.length)
-    return this.#leases.add(claimed)
+    return this.#leases.add(claimed, askedAt)
   }
 
   /** Nobody waits for it: the loop goes on while Redis is told that the claims arrived. */
@@ -200,13 +281,15 @@ export class Claimer extends Loop {
   }
 
   #vacate(lane: Lane, claimed: Claimed): void {
-    lane.running -= 1
-    this.running -= slotsOf(lane)
+    this.#count(lane, -1)
     this.#addBytes(lane, -claimed.raw.length)
+    let more = false
     for (const each of this.lanes.values()) {
       if (each.hungry) each.hinted = true
+      more ||= each.hinted || each.nextAt !== null
     }
-    this.wake()
+    if (more) this.wake()
+    this.events.freed()
   }
 
   #bytesFor(lane: Lane): ReturnType<typeof shareBytes> {
@@ -240,7 +323,13 @@ interface Start {
   readonly signal: StopSignal
 }
 
-/** Callbacks have slots of their own. */
-function slotsOf(lane: Lane): number {
-  return lane.spec.name === CALLBACK_LANE ? 0 : 1
+/** Slots of lanes that are spoken for while Redis is asked, by the lane's name. */
+export type Reserved = ReadonlyMap<string, { readonly lane: Lane; n: number }>
+
+interface ClaimEvents extends LoopEvents {
+  /** Something ended. */
+  freed(): void
 }
+
+const isCallbacks = (lane: Lane) => lane.spec.name === CALLBACK_LANE
+const isDelivering = (lane: Lane) => !isCallbacks(lane)

@@ -33,7 +33,8 @@ export class DeliveryExecutor implements Executor {
     let message: Message
     let result: AttemptResult
     try {
-      const { message: read } = decodeEnvelope(claimed.raw, () => claimed.id, new Date(this.#context.now()))
+      const read =
+        claimed.message ?? decodeEnvelope(claimed.raw, () => claimed.id, new Date(this.#context.now())).message
       // A version before this one rounded ids that are long numbers: what it dispatched keeps the id that it got.
       message = read.id === claimed.id ? read : { ...read, id: claimed.id }
     } catch (error) {

@@ -1,21 +1,27 @@
 /**
- * From the inbox to the listeners' queues: who listens is decided here, with the configuration of this moment. Then it sleeps
- * until it is woken, until a message with `demora` is due, or a good while.
+ * From the inbox straight to work, or to the listeners' queues: who listens is decided here, with the configuration of this
+ * moment. Then it sleeps until it is woken, until a message with `demora` is due, or a good while.
+ *
+ * It takes what can start now. What cannot is cheaper where it lies, and is queued only when `sondeo` has passed.
  */
 import type { ListenerConfig } from '../config/config.ts'
 import type { Subscriptions } from '../config/subscriptions.ts'
 import { newId } from '../id.ts'
-import type { Millis } from '../model/message.ts'
+import type { Bytes, Millis } from '../model/message.ts'
 import { writeDispatched } from '../queue/audit-stream.ts'
 import { decodeEnvelope, EnvelopeError, stampEnvelope } from '../queue/envelope.ts'
-import { type DispatchItem, dispatch, type Taken, take } from '../queue/inbox.ts'
+import { type DispatchItem, dispatch, TAKE_AT_MOST, type Taken, take } from '../queue/inbox.ts'
 import type { Queue } from '../queue/queue.ts'
+import { BUSY, type Claimer, GATHER_MS } from './claimer.ts'
 import type { WorkerContext } from './context.ts'
 import { LONGEST_SLEEP, Loop, type LoopEvents } from './loop.ts'
+import { sleep } from './waiting.ts'
 
 export interface DispatchPass {
   /** Envelopes moved. */
   readonly moved: number
+  /** Some of their deliveries wait in the queues. */
+  readonly queued: boolean
   /** There is more right now. */
   readonly more: boolean
   /** Redis time at which there may be something again, null: unknown. */
@@ -24,10 +30,6 @@ export interface DispatchPass {
 }
 
 interface DispatchEvents extends LoopEvents {
-  /** False: nothing is to be taken now; it is woken when that changes. */
-  open(): boolean
-  /** These listeners get something, while Redis is still at it: a claim sent now comes right after. */
-  sent(listeners: ReadonlySet<string>): void
   passed(pass: DispatchPass): void
 }
 
@@ -36,20 +38,41 @@ const SOONEST: Millis = 5
 export class Dispatcher extends Loop<DispatchEvents> {
   subscriptions: Subscriptions
   readonly #queue: Queue
+  readonly #claimer: Claimer
+  /** The last pass left something in the inbox. */
+  #backlog = false
+  #passedAt = Number.NEGATIVE_INFINITY
+  /** Deliveries that an envelope of the last pass had for lanes in which nothing waits. */
+  #reach = 1
 
-  constructor(queue: Queue, context: WorkerContext, subscriptions: Subscriptions, events: DispatchEvents) {
+  constructor(
+    queue: Queue,
+    context: WorkerContext,
+    subscriptions: Subscriptions,
+    claimer: Claimer,
+    events: DispatchEvents,
+  ) {
     super(context, events)
     this.#queue = queue
     this.subscriptions = subscriptions
+    this.#claimer = claimer
+  }
+
+  /** A delivery ended, and there is a free slot. */
+  freed(): void {
+    if (this.#backlog) this.wake()
   }
 
   /**
    * Takes one batch and dispatches it.
+   * @param demand deliveries that could start now; null: nothing is to wait for that
    * @throws whatever Redis answers; what was taken is then taken again, by anybody, when its lease is over
    */
-  async pass(): Promise<DispatchPass> {
-    const { maxMessage } = this.context.config().workers
-    const taken = await take(this.#queue, maxMessage)
+  async pass(demand: number | null = null): Promise<DispatchPass> {
+    const { maxMessage, lease } = this.context.config().workers
+    const taken = await take(this.#queue, maxMessage, demand ? Math.ceil(demand / this.#reach) : TAKE_AT_MOST)
+    this.#passedAt = performance.now()
+    this.#backlog = taken.left > 0
     if (taken.tooLarge > 0) {
       this.context.log.error(
         { cantidad: taken.tooLarge, max_mensaje: maxMessage },
@@ -62,21 +85,42 @@ export class Dispatcher extends Loop<DispatchEvents> {
         'una entrada de la cola tumbó tres veces a su worker: está en entrada_invalida',
       )
     }
-    const listeners = new Set<string>()
-    if (taken.fence === 0)
-      return { moved: 0, more: taken.tooLarge > 0 && taken.left > 0, nextAt: taken.nextAt, now: taken.now }
+    if (taken.fence === 0) {
+      // Somebody else is at it, mostly for a moment.
+      const nextAt = taken.left > 0 ? taken.now : taken.nextAt
+      return { moved: 0, queued: false, more: taken.tooLarge + taken.setAside > 0, nextAt, now: taken.now }
+    }
 
-    const first = { count: 0 }
-    const items = taken.envelopes.map((raw) => this.#decide(raw, taken, listeners, first))
-    const answering = dispatch(this.#queue, taken, items)
-    this.events.sent(listeners)
-    const answer = await answering
+    const wanted = new Map<string, Bytes>()
+    const first: boolean[] = []
+    const items = taken.envelopes.map((raw) => this.#decide(raw, taken, wanted, first))
+    const reserved = this.#claimer.reserve(wanted)
+    const slots = new Map([...reserved.values()].map(({ lane, n }) => [lane.spec.name, n]))
+    const askedAt = performance.now()
+    let reached = 0
+    let queued = false
+    const dispatching = dispatch(this.#queue, taken, items, {
+      slots,
+      lease,
+      stepped: (begun, waiting) => {
+        this.#claimer.begin(begun, askedAt, reserved)
+        reached += begun.length
+        queued ||= waiting.size > 0
+        for (const [name, count] of waiting) {
+          if (slots.has(name)) reached += count
+          this.#claimer.queued(name, count)
+        }
+      },
+    }).finally(() => this.#claimer.giveBack(reserved))
+    // Sent while Redis is still at it: the claim comes right after.
+    this.#claimer.hint([...wanted.keys()].filter((name) => !slots.has(name)))
+    const answer = await dispatching
     if (answer === null) {
       this.context.log.warn(
         { cantidad: items.length },
         'se perdió el arriendo del despacho: otro worker despacha esos mensajes',
       )
-      return { moved: 0, more: true, nextAt: null, now: taken.now }
+      return { moved: 0, queued: false, more: true, nextAt: null, now: taken.now }
     }
     if (answer.duplicates > 0) {
       this.context.log.warn(
@@ -84,40 +128,49 @@ export class Dispatcher extends Loop<DispatchEvents> {
         'mensajes repetidos (mismo id y contenido) que aún se entregan: se descartó la copia',
       )
     }
-    const unexpected = answer.refused - items.filter(({ kind }) => kind === 'invalid').length
+    const moved = items.slice(0, answer.moved)
+    const unexpected = answer.refused - moved.filter(({ kind }) => kind === 'invalid').length
     if (unexpected > 0) {
       this.context.log.error(
         { cantidad: unexpected },
         'mensajes con el id de otro que aún se entrega: están en entrada_invalida',
       )
     }
-    this.context.metrics()?.accepted(Math.max(0, first.count - answer.duplicates - unexpected))
+    const accepted = first.slice(0, answer.moved).filter(Boolean).length
+    this.context.metrics()?.accepted(Math.max(0, accepted - answer.duplicates - unexpected))
+    this.#reach = Math.max(reached / Math.max(1, answer.moved), 1 / TAKE_AT_MOST)
+    this.#backlog ||= answer.moved < items.length
     return {
       // More steps than envelopes: what another dispatcher had left was handed out.
-      moved: Math.max(items.length, answer.steps),
-      more: taken.left > 0 || items.length > 1,
+      moved: Math.max(answer.moved, answer.steps),
+      queued: queued || answer.steps > answer.moved,
+      more: this.#backlog || items.length > 1,
       nextAt: taken.nextAt,
       now: taken.now,
     }
   }
 
   protected async turn(): Promise<void> {
-    if (!this.events.open()) {
-      await this.woken.wait(LONGEST_SLEEP)
+    const demand = this.#claimer.demand()
+    const { poll } = this.context.config().workers
+    const patience = demand === 0 && this.#backlog ? this.#passedAt + poll - performance.now() : 0
+    if (!this.#claimer.open || patience > 0) {
+      await this.woken.wait(this.#claimer.open ? patience : LONGEST_SLEEP)
       return
     }
-    const pass = await this.pass()
+    if (this.#claimer.running >= BUSY) await sleep(GATHER_MS)
+    const pass = await this.pass(demand)
     this.context.redisOutage.worked(this)
     this.events.passed(pass)
     this.found(pass.moved > 0)
     if (!pass.more) await this.sleep(pass.nextAt, SOONEST, LONGEST_SLEEP)
   }
 
-  /** @param first counts those that were not taken before, to wait for their `demora` */
-  #decide(raw: Buffer, taken: Taken, reached: Set<string>, first: { count: number }): DispatchItem {
+  /** @param first which were not taken before, to wait for their `demora` */
+  #decide(raw: Buffer, taken: Taken, wanted: Map<string, Bytes>, first: boolean[]): DispatchItem {
     try {
       const { message, delay, receivedAt } = decodeEnvelope(raw, newId, new Date(taken.now))
-      if (receivedAt === null) first.count += 1
+      first.push(receivedAt === null)
       const received = receivedAt ?? taken.now
       const notBefore = message.notBefore?.getTime() ?? (delay === null ? null : taken.now + delay)
       if (notBefore !== null && notBefore > taken.now) {
@@ -131,7 +184,7 @@ export class Dispatcher extends Loop<DispatchEvents> {
       }
       const matching = this.subscriptions.of(message.event, message.onlyListener)
       const names = matching.map(({ name }) => name)
-      for (const name of names) reached.add(name)
+      for (const name of names) wanted.set(name, (wanted.get(name) ?? 0) + raw.length)
       return {
         kind: 'dispatch',
         id: message.id,
@@ -142,6 +195,7 @@ export class Dispatcher extends Loop<DispatchEvents> {
           receivedAt: received,
         }),
         listeners: names,
+        message,
       }
     } catch (error) {
       if (!(error instanceof EnvelopeError)) throw error
@@ -149,6 +203,7 @@ export class Dispatcher extends Loop<DispatchEvents> {
         { motivo: error.message, bytes: raw.length },
         'una entrada de la cola no se entiende: está, entera, en entrada_invalida',
       )
+      first.push(false)
       return { kind: 'invalid' }
     }
   }

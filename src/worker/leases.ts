@@ -1,10 +1,9 @@
 /**
- * The leases of everything this worker holds, from the claim until its outcome is in Redis. They are renewed when the work
- * begins and four times within their life; where one is lost all the same, the request is aborted, since another worker makes
- * it now.
+ * The leases of everything this worker holds, from the claim until its outcome is in Redis. They are renewed four times within
+ * their life; where one is lost all the same, the request is aborted, since another worker makes it now.
  *
- * The first renewal tells Redis that the claim arrived: what expires without it was never begun, and does not count against
- * the delivery. No request is made before Redis has answered that: one that is paused, or dies, as its worker is killed would
+ * First of all Redis is told that the claim arrived: what expires without that was never begun, and does not count against
+ * the delivery. No request is made before Redis has answered: one that is paused, or dies, as its worker is killed would
  * otherwise never hear of requests that were made, and they would have no row.
  */
 import { Stopper, type StopSignal } from '../delivery/exchange.ts'
@@ -54,6 +53,7 @@ export class Leases {
 
   /**
    * Tells that these arrived, again where Redis is away, until it has answered or their work was aborted.
+   * @param claims of one fence
    * @returns those whose requests may be made; the others are not held any more
    */
   async begin(claims: readonly Claimed[]): Promise<ReadonlySet<Claimed>> {
@@ -61,9 +61,13 @@ export class Leases {
     for (;;) {
       for (const claim of claims) if (leaseOf(claim)?.stopper.aborted) this.drop(claim)
       const leases = claims.flatMap((claim) => leaseOf(claim) ?? [])
-      if (leases.length === 0) return new Set()
+      const [first] = leases
+      if (first === undefined) return new Set()
       try {
-        await this.#renewAll(leases)
+        const told = await this.#queue.begin(first.fence)
+        // Told before, and the answer got lost; or so late that others may have them by now.
+        if (!told || performance.now() - first.renewedAt > this.#context.config().workers.lease / 2)
+          await this.#renewAll(leases)
         return new Set(claims.filter((claim) => leaseOf(claim)?.stopper.aborted === false))
       } catch {
         // The claim loop reports the outage.
@@ -72,10 +76,13 @@ export class Leases {
     }
   }
 
-  /** @returns what aborts the work when the lease is lost */
-  add({ lane, id, fence }: Claimed): StopSignal {
+  /**
+   * @param askedAt when the claim was sent, on the monotonic clock
+   * @returns what aborts the work when the lease is lost
+   */
+  add({ lane, id, fence }: Claimed, askedAt: number): StopSignal {
     const stopper = new Stopper()
-    this.#held.set(keyOf(lane, id, fence), { lane, id, fence, stopper, renewedAt: performance.now() })
+    this.#held.set(keyOf(lane, id, fence), { lane, id, fence, stopper, renewedAt: askedAt })
     return stopper
   }
 

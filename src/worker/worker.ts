@@ -94,11 +94,9 @@ export class Worker {
     }
     const leases = new Leases(queue, context)
     const settler = new Settler(queue, context, (settlement, applied) => this.#settled(settlement, applied))
-    const claimer = new Claimer(queue, context, leases, settler, events)
-    const dispatcher = new Dispatcher(queue, context, new Subscriptions(this.#config.listeners.values()), {
+    const claimer = new Claimer(queue, context, leases, settler, { ...events, freed: () => dispatcher.freed() })
+    const dispatcher = new Dispatcher(queue, context, new Subscriptions(this.#config.listeners.values()), claimer, {
       ...events,
-      open: () => claimer.open,
-      sent: (listeners) => claimer.hint(listeners),
       passed: (pass) => this.#dispatched(pass),
     })
     const audit = new AuditThread(context, () => heartbeat.wake(), options.refused)
@@ -292,12 +290,12 @@ export class Worker {
     this.#parts.claimer.emptyPasses = 0
   }
 
-  #dispatched({ now, moved }: DispatchPass): void {
+  #dispatched({ now, moved, queued }: DispatchPass): void {
     this.#setClock(now)
     if (moved === 0) return
     this.#parts.audit.wake()
     this.#parts.heartbeat.wake()
-    if (moved > 1) void this.#parts.queue.wake('claim')
+    if (queued) void this.#parts.queue.wake('claim')
   }
 
   #seen({ now, inbox, lanes, audit }: Seen): void {

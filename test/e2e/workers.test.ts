@@ -69,24 +69,31 @@ test('two workers share the work, and nothing is delivered twice', async ({ worl
 })
 
 // Those that are concurrent wait most of their time: for a lease, a time-out, a worker.
-test.concurrent('a claim whose answer is lost is made again, and is no attempt', async ({ world }) => {
-  const listener = await world.listener(() => ({ status: 200 }))
-  await world.set('workers', { arriendo: '1s' })
-  const proxy = await startProxy(inject('redis'))
-  try {
-    await world.setEnv({ REST_HOOKS_REDIS_PORT: String(proxy.port) })
-    await world.worker()
-    // The id, three numbers, and the envelope: what a claim answers.
-    const cut = proxy.cutOnAnswer(/\$26\r\n[0-9A-Z]{26}\r\n(:\d+\r\n){3}\$/)
-    const id = await world.send('x', 1)
-    await cut
-    await world.settled(id)
-    expect(await world.audit(id)).toMatchObject([{ estado: 'exitosa', intentos: [{ numero: 1, error: null }] }])
-    expect(listener.requests).toHaveLength(1)
-  } finally {
-    await proxy.close()
-  }
-})
+test.concurrent.for([
+  // One envelope moved, under a fence, nothing repeated; one begins and none waits: what `dispatch` answers.
+  ['goes straight to work', 'libre', /:1\r\n:\d+\r\n\*0\r\n:1\r\n:0\r\n/],
+  // The id, three numbers, and the envelope: what `claim` answers.
+  ['comes from the queue', 'estricto', /\$26\r\n[0-9A-Z]{26}\r\n(:\d+\r\n){3}\$/],
+] as const)(
+  'a claim whose answer is lost is made again, and is no attempt: it %s',
+  async ([, orden, answer], { world }) => {
+    const listener = await world.listener(() => ({ status: 200 }), { orden })
+    await world.set('workers', { arriendo: '1s' })
+    const proxy = await startProxy(inject('redis'))
+    try {
+      await world.setEnv({ REST_HOOKS_REDIS_PORT: String(proxy.port) })
+      await world.worker()
+      const cut = proxy.cutOnAnswer(answer)
+      const id = await world.send('x', 1)
+      await cut
+      await world.settled(id)
+      expect(await world.audit(id)).toMatchObject([{ estado: 'exitosa', intentos: [{ numero: 1, error: null }] }])
+      expect(listener.requests).toHaveLength(1)
+    } finally {
+      await proxy.close()
+    }
+  },
+)
 
 test.concurrent('Redis connections that pass nothing any more: the work goes on over new ones, and so does the end', async ({
   world,

@@ -51,6 +51,7 @@ test('sending is refused, and what is there already drains', async () => {
     expect(await dispatch(queue, { envelopes, fence }, [item])).toMatchObject({ duplicates: 0 })
     const { lanes } = await queue.claim([{ lane, n: 3 }], 30_000, 1e6)
     const [one, two, three] = lanes[0]!.items
+    expect(await queue.begin(one!.fence)).toBe(true)
     expect(await queue.renew(lanes[0]!.items, 30_000)).toEqual([])
     await queue.release([three!])
     expect(

@@ -19,7 +19,7 @@ test('a foreign LPUSH, a batch whose dispatcher died, and a message whose demora
   expect(await queue.look(LANES)).toMatchObject({ inbox: true, lanes: [] })
   await take(queue)
   expect(await queue.look(LANES)).toMatchObject({ inbox: true, lanes: [] })
-  await queue.redis.del(queue.keys.dispatching)
+  await queue.redis.del(queue.keys.inbox)
   const now = await queue.now()
   await queue.redis.zadd(queue.keys.delayed, now + 60_000, 'd')
   expect(await queue.look(LANES)).toMatchObject({ inbox: false })

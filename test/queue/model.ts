@@ -35,13 +35,21 @@ export interface ModelClaim {
   readonly lanes: readonly { readonly ids: readonly string[]; readonly failed: number }[]
 }
 
+interface ModelDispatch {
+  readonly duplicates: number
+  readonly begun: readonly { readonly lane: string; readonly id: string; readonly claim: number }[]
+  readonly died: boolean
+}
+
 const LOST_AT_MOST = 3
 const NEW: ModelDelivery = { made: 0, number: 0, expiries: 0, version: 0, claim: null, begun: false }
 
 export class Model {
   readonly lanes: ReadonlyMap<string, ModelLane>
+  /** Oldest first. */
   inbox: { id: string; targets: readonly string[] }[] = []
-  batch: { id: string; targets: readonly string[] }[] = []
+  /** The oldest of the inbox, which are leased to a dispatcher. */
+  batch: readonly { id: string; targets: readonly string[] }[] = []
   /** Who is still to get the message that is being handed out. */
   fanOut: { id: string; target: string }[] = []
   /** Deliveries left, by message that has its body in Redis. */
@@ -49,6 +57,7 @@ export class Model {
   /** Events in the audit stream. */
   audited = 0
   #claims = 0
+  readonly #told = new Set<number>()
 
   constructor(lanes: readonly { name: string; strict: boolean }[]) {
     this.lanes = new Map(
@@ -69,34 +78,71 @@ export class Model {
   }
 
   take(): void {
-    if (this.batch.length > 0) return
-    this.batch = this.inbox
-    this.inbox = []
+    this.batch = this.fanOut.length > 0 ? [] : [...this.inbox]
   }
 
   /**
-   * @param calls of one message each: one with several listeners is listed by one call, and each of them gets it by another
-   * @returns how many were copies of what is still being delivered
+   * @param slots    how many deliveries of each lane may go straight to work; taken from
+   * @param inSteps  one message a call: one with several listeners is listed by one call, each of them gets it by another, and it is
+   *   the last of its batch
+   * @param calls    after which the dispatcher dies
+   * @returns how many were copies of what is still being delivered, and whether it came to its end
    */
-  dispatch(calls = Number.POSITIVE_INFINITY): number {
+  dispatch(slots: Map<string, number>, inSteps: boolean, calls = Number.POSITIVE_INFINITY): ModelDispatch {
+    const left = [...this.batch]
+    const begun: { lane: string; id: string; claim: number }[] = []
     let duplicates = 0
-    for (let call = 0; call < calls && this.batch.length + this.fanOut.length > 0; call++) {
+    let ended = false
+    for (let call = 0; !ended || this.fanOut.length > 0; call++) {
+      if (call >= calls) return { duplicates, begun, died: true }
       const next = this.fanOut.shift()
       if (next) {
+        ended ||= left.length === 0
         this.lanes.get(next.target)!.queue.push(next.id)
         continue
       }
-      const { id, targets } = this.batch.shift()!
-      if (this.left.has(id)) {
-        duplicates += 1
-        continue
+      const claim = ++this.#claims
+      const room = new Map(slots)
+      for (const lane of this.lanes.values()) if (!this.#isClear(lane)) room.delete(lane.name)
+      for (const { id, targets } of left.splice(0, inSteps ? 1 : left.length)) {
+        this.inbox.shift()
+        if (this.left.has(id)) {
+          duplicates += 1
+          continue
+        }
+        this.audited += 1
+        if (targets.length > 0) this.left.set(id, targets.length)
+        if (inSteps && targets.length > 1) {
+          this.fanOut = targets.map((target) => ({ id, target }))
+          left.length = 0
+          continue
+        }
+        for (const target of targets) {
+          const lane = this.lanes.get(target)!
+          const free = room.get(target) ?? 0
+          if (free === 0) {
+            lane.queue.push(id)
+            continue
+          }
+          room.set(target, free - 1)
+          slots.set(target, slots.get(target)! - 1)
+          lane.deliveries.set(id, { ...NEW, claim })
+          lane.inFlight.set(id, false)
+          begun.push({ lane: target, id, claim })
+        }
       }
-      this.audited += 1
-      if (targets.length > 0) this.left.set(id, targets.length)
-      if (targets.length > 1) this.fanOut = targets.map((target) => ({ id, target }))
-      else for (const target of targets) this.lanes.get(target)!.queue.push(id)
+      ended = left.length === 0
     }
-    return duplicates
+    return { duplicates, begun, died: false }
+  }
+
+  /** Tells that a claim arrived. @returns false: that was told before */
+  begin(claim: number): boolean {
+    for (const { deliveries } of this.lanes.values()) {
+      for (const delivery of deliveries.values()) if (delivery.claim === claim) delivery.begun = true
+    }
+    const before = this.#told.size
+    return this.#told.add(claim).size > before
   }
 
   /** @param n at most, of each lane */
@@ -145,7 +191,6 @@ export class Model {
 
   renew(name: string, id: string, claim: number): boolean {
     if (!this.holds(name, id, claim)) return false
-    this.lanes.get(name)!.deliveries.get(id)!.begun = true
     this.lanes.get(name)!.inFlight.set(id, false)
     return true
   }
@@ -188,6 +233,11 @@ export class Model {
     let count = this.fanOut.length
     for (const { queue, inFlight, retries } of this.lanes.values()) count += queue.length + inFlight.size + retries.size
     return count
+  }
+
+  /** Nothing waits before what is new, or holds it back. */
+  #isClear({ queue, retries, paused }: ModelLane): boolean {
+    return queue.length === 0 && !paused && ![...retries.values()].includes(true)
   }
 
   #rescue(lane: ModelLane): number {

@@ -70,13 +70,10 @@ export function settlementOf(
   }
 }
 
-/** Makes the leases of a lane run out; those of claims that nobody said to have arrived stay as that. */
+/** Makes the leases of a lane run out. */
 export async function expireLeases(queue: Queue, lane: string): Promise<void> {
   const { inFlight } = queue.lane(lane)
-  const leases = await queue.redis.zrange(inFlight, '0', '-1', 'WITHSCORES')
-  for (let i = 0; i < leases.length; i += 2) {
-    await queue.redis.zadd(inFlight, 1 + (Number(leases[i + 1]) % 1), leases[i]!)
-  }
+  for (const id of await queue.redis.zrange(inFlight, '0', '-1')) await queue.redis.zadd(inFlight, 1, id)
 }
 
 /** The audit stream's events, oldest first. */

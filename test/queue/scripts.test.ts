@@ -3,8 +3,9 @@ import fc from 'fast-check'
 import { describe, expect } from 'vitest'
 import { AuditReader } from '../../src/queue/audit-stream.ts'
 import { dispatch, stepEnd, take } from '../../src/queue/inbox.ts'
-import { CALLBACK_LANE } from '../../src/queue/keys.ts'
+import { CALLBACK_LANE, type LaneKeys } from '../../src/queue/keys.ts'
 import { gatherLiveIds } from '../../src/queue/live-ids.ts'
+import { pause } from '../../src/queue/pauses.ts'
 import { type Claimed, FIELD_END, type LaneSpec, type Queue } from '../../src/queue/queue.ts'
 import { until } from '../support/until.ts'
 import { audited, dispatched, envelopeOf, expireLeases, keysLeft, laneOf, settlementOf, test } from './scene.ts'
@@ -28,7 +29,7 @@ describe('take', () => {
     expect(first.envelopes.map(String)).toEqual(['uno', 'dos'])
     await queue.enqueue(['tres'])
     const busy = await take(queue)
-    expect(busy).toMatchObject({ fence: 0, envelopes: [], left: 1 })
+    expect(busy).toMatchObject({ fence: 0, envelopes: [], left: 3 })
     expect(busy.nextAt! - busy.now).toBeGreaterThan(1000)
     await noLease(queue)
     const second = await take(queue)
@@ -89,6 +90,52 @@ describe('take', () => {
     ])
   })
 
+  test('what a worker of the version before took, and left behind, has its old place again', async ({ queue }) => {
+    const { inbox, dispatching, dispatchLease } = queue.keys
+    await queue.enqueue(['tres', 'cuatro'])
+    await queue.redis.rpush(dispatching, 'uno', 'dos')
+    const lease = { fence: 1, takes: 1, single: 0 }
+    await queue.redis.hset(dispatchLease, { ...lease, until: (await queue.now()) + 60_000 })
+    expect(await take(queue)).toMatchObject({ fence: 0 })
+    await noLease(queue)
+    expect((await take(queue)).envelopes.map(String)).toEqual(['uno', 'dos'])
+    expect(await queue.redis.exists(dispatching)).toBe(0)
+    expect(await queue.redis.lrange(inbox, 0, -1)).toEqual(['cuatro', 'tres', 'dos', 'uno'])
+  })
+
+  test('what was leased and is not there any more changes nothing', async ({ queue }) => {
+    await queue.enqueue(['uno', 'dos', 'tres'])
+    const taken = await take(queue)
+    await queue.redis.rpop(queue.keys.inbox)
+    const item = { kind: 'dispatch', id: 'x', event: '{}', listeners: ['a'] } as const
+    expect(await dispatch(queue, taken, [item, item, item])).toBeNull()
+    expect((await keysLeft(queue)).filter((key) => !/:(entrada|valla|despacho_arriendo)$/.test(key))).toEqual([])
+    expect(await queue.redis.llen(queue.keys.inbox)).toBe(2)
+  })
+
+  test('entries that are too large are set aside where they come first, and end a batch where they do not', async ({
+    queue,
+  }) => {
+    const large = 'x'.repeat(20_000)
+    await queue.enqueue([large, 'uno', 'dos', large, large, 'tres'])
+    const taken: [string[], number][] = []
+    for (let n = 0; n < 3; n++) {
+      const { envelopes, tooLarge, fence } = await take(queue, 10_000)
+      taken.push([envelopes.map(String), tooLarge])
+      if (fence > 0)
+        await dispatch(
+          queue,
+          { envelopes, fence },
+          envelopes.map(() => ({ kind: 'invalid' })),
+        )
+    }
+    expect(taken).toEqual([
+      [['uno', 'dos'], 1],
+      [['tres'], 2],
+      [[], 0],
+    ])
+  })
+
   test('a message with a demora waits, keeps its body, and comes back once', async ({ queue }) => {
     await queue.enqueue(['m'])
     const { envelopes, fence, now } = await take(queue)
@@ -133,7 +180,15 @@ describe('dispatch', () => {
     await queue.enqueue(['antes', 'grande', 'despues'].map(envelopeOf))
     const taken = await take(queue)
     const items = [to(['l0'], 'antes'), to(all, 'grande'), to(['l0', 'l1199'], 'despues')]
-    expect(await dispatch(queue, taken, items)).toMatchObject({ steps: 1 + (1 + 3) + 1, duplicates: 0, refused: 0 })
+    expect(await dispatch(queue, taken, items)).toMatchObject({
+      moved: 2,
+      steps: 1 + (1 + 3),
+      duplicates: 0,
+      refused: 0,
+    })
+    const rest = await take(queue)
+    expect(rest.envelopes.map(String)).toEqual([envelopeOf('despues')])
+    expect(await dispatch(queue, rest, items.slice(2))).toMatchObject({ moved: 1, steps: 1 })
     expect(await queue.redis.lrange(queue.lane('l0').queue, 0, -1)).toEqual(['antes', 'grande', 'despues'])
     expect(await queue.redis.lrange(queue.lane('l700').queue, 0, -1)).toEqual(['grande'])
     expect(await queue.redis.lrange(queue.lane('l1199').queue, 0, -1)).toEqual(['grande', 'despues'])
@@ -151,6 +206,51 @@ describe('dispatch', () => {
     expect(await queue.redis.lrange(queue.lane('l5').queue, 0, -1)).toEqual(['grande', 'otra'])
     expect(await take(queue)).toMatchObject({ fence: 0 })
     expect(await queue.redis.exists(queue.keys.fanOut, queue.keys.dispatchLease)).toBe(0)
+  })
+
+  test.for([
+    ['nothing waits before it', async () => {}, true],
+    ['something waits in the queue', ({ redis }: Queue, { queue: key }: LaneKeys) => redis.rpush(key, 'otro'), false],
+    [
+      'a walk through the queue was cut short',
+      ({ redis }: Queue, { front }: LaneKeys) => redis.rpush(front, 'otro'),
+      false,
+    ],
+    ['a retry is due', ({ redis }: Queue, { retries }: LaneKeys) => redis.zadd(retries, 1, 'otro'), false],
+    ['a retry waits', ({ redis }: Queue, { retries }: LaneKeys) => redis.zadd(retries, 9e12, 'otro'), true],
+    ['it is paused', (queue: Queue) => pause(queue, ['a'], null), false],
+    ['its breaker counts', ({ redis }: Queue, { breaker }: LaneKeys) => redis.hset(breaker, 'ok', 1), true],
+    ['its breaker is open', ({ redis }: Queue, { breaker }: LaneKeys) => redis.hset(breaker, 'state', 'open'), false],
+    [
+      'its breaker is half open',
+      ({ redis }: Queue, { breaker }: LaneKeys) => redis.hset(breaker, 'state', 'half'),
+      false,
+    ],
+    ['a key of it is of another type', ({ redis }: Queue, { inFlight }: LaneKeys) => redis.set(inFlight, 'x'), false],
+  ] as const)('goes straight to work while there is a slot: %s', async ([, prepare, isStraight], { queue }) => {
+    await prepare(queue, queue.lane('a'))
+    await queue.enqueue(['m1', 'm2', 'm3'].map(envelopeOf))
+    const begun: Claimed[] = []
+    const waiting: Record<string, number> = {}
+    const straight = {
+      slots: new Map([['a', 2]]),
+      lease: LEASE,
+      stepped: (claims: readonly Claimed[], left: ReadonlyMap<string, number>) => {
+        begun.push(...claims)
+        Object.assign(waiting, Object.fromEntries(left))
+      },
+    }
+    const before = await queue.redis.llen(queue.lane('a').queue)
+    await dispatch(queue, await take(queue), [to(['a', 'b'], 'm1'), to(['a'], 'm2'), to(['a'], 'm3')], straight)
+    expect(begun.map(({ id, raw }) => [id, String(raw)])).toEqual(
+      isStraight ? ['m1', 'm2'].map((id) => [id, envelopeOf(id)]) : [],
+    )
+    expect(waiting).toEqual({ a: isStraight ? 1 : before + 3, b: 1 })
+    if (!isStraight) return
+    expect(await queue.redis.zcard(queue.lane('a').inFlight)).toBe(2)
+    expect(await queue.settle(begun.map((each) => settlementOf(lane, each, 'ok')))).toEqual([true, true])
+    expect(await queue.redis.get(`${queue.keys.messagePrefix}m1`)).toBe(envelopeOf('m1'))
+    expect(await queue.redis.exists(`${queue.keys.messagePrefix}m2`)).toBe(0)
   })
 
   test('the same message again while it is being delivered is dropped; another one with its id is set aside', async ({
@@ -196,7 +296,7 @@ describe('claim', () => {
     const again = await until(async () => (await claimed(queue, strict, 10))[0])
     expect(again.id).toBe('m1')
     // Its worker dies: it comes first again, not last.
-    await queue.renew([again], LEASE)
+    await queue.begin(again.fence)
     await expireLeases(queue, 'e')
     const third = (await claimed(queue, strict, 10))[0]!
     expect([third.id, third.number]).toEqual(['m1', 2])
@@ -210,9 +310,10 @@ describe('claim', () => {
     const told = laneOf('a', { failureJob: '{"mensaje":"{id}"}' })
     await dispatched(queue, ['veneno', 'bueno'], ['a'])
     for (let time = 1; time <= 3; time++) {
-      expect(idsOf(await claimed(queue, told, 10))).toContain('veneno')
-      const bueno = queue.lane('a').inFlight
-      await queue.redis.zadd(bueno, 1, 'veneno')
+      const items = await claimed(queue, told, 10)
+      expect(idsOf(items)).toContain('veneno')
+      await queue.begin(items[0]!.fence)
+      await queue.redis.zadd(queue.lane('a').inFlight, 1, 'veneno')
     }
     const { lanes } = await queue.claim([{ lane: told, n: 10 }], LEASE, 1e9)
     expect(lanes[0]).toMatchObject({ failed: 1, items: [] })
@@ -238,8 +339,9 @@ describe('claim', () => {
     }
     expect(await queue.redis.xlen(queue.keys.audit)).toBe(before)
     // One that arrived counts once; one that did not, in between, does not make it start anew.
-    const arrived = await claimed(queue, lane, 10)
-    await queue.renew(arrived, LEASE)
+    const [arrived] = await claimed(queue, lane, 10)
+    expect(await queue.begin(arrived!.fence)).toBe(true)
+    expect(await queue.begin(arrived!.fence)).toBe(false)
     await expireLeases(queue, 'a')
     await claimed(queue, lane, 10)
     await expireLeases(queue, 'a')

@@ -29,6 +29,7 @@ test('what waits for a few of three thousand listeners is found without a pause,
   const failures: unknown[] = []
   const claimer = new Claimer(queue, context, leases, { add: () => {} } as unknown as Settler, {
     active: () => {},
+    freed: () => {},
     failed: (error) => failures.push(error),
   })
   const done: string[] = []

@@ -19,7 +19,7 @@ test('leases are renewed on time when the clock of the machine is put back an ho
   const leases = new Leases(queue, context)
   leases.start()
   try {
-    leases.add({ lane: 'a', id: 'm', fence: 1 } as Claimed)
+    leases.add({ lane: 'a', id: 'm', fence: 1 } as Claimed, performance.now())
     vi.useFakeTimers({ toFake: ['Date'], now: Date.now() - 3_600_000 })
     await until(() => renewed.length >= 3, { timeout: 3000 })
     expect(renewed.map(({ id }) => id)).toEqual(renewed.map(() => 'm'))
@@ -28,38 +28,49 @@ test('leases are renewed on time when the clock of the machine is put back an ho
   }
 })
 
-test('nothing begins before Redis has answered that the claim arrived, however often that is asked', async () => {
-  const answers: { resolve(lost: readonly Held[]): void; reject(error: Error): void }[] = []
+const context = {
+  config: () => ({ workers: { lease: 30_000 } }),
+  log: { warn: () => {} },
+} as unknown as WorkerContext
+const claims = ['sigue', 'perdida'].map((id) => ({ lane: 'a', id, fence: 1 }) as Claimed)
+
+/** What is told of two claims of one fence. @param begin what Redis answers, one call after the other */
+async function begun(begin: (boolean | Error)[], askedAt = performance.now()) {
+  const answers = [...begin]
+  let renewals = 0
   const queue = {
-    renew: () => new Promise((resolve, reject) => answers.push({ resolve, reject })),
+    begin: async () => {
+      const answer = answers.shift()
+      if (typeof answer === 'boolean') return answer
+      throw answer
+    },
+    renew: async () => {
+      renewals += 1
+      return [claims[1]!]
+    },
   } as unknown as Queue
-  const context = {
-    config: () => ({ workers: { lease: 30_000 } }),
-    log: { warn: () => {} },
-  } as unknown as WorkerContext
   const leases = new Leases(queue, context)
-  const claims = ['sigue', 'perdida'].map((id) => ({ lane: 'a', id, fence: 1 }) as Claimed)
-  for (const claim of claims) leases.add(claim)
-  let begun: ReadonlySet<Claimed> | undefined
-  void leases.begin(claims).then((all) => {
-    begun = all
-  })
-  answers[0]!.reject(new Error('Redis is away'))
-  await until(() => answers.length === 2)
-  expect(begun).toBeUndefined()
-  answers[1]!.resolve([claims[1]!])
-  await until(() => begun !== undefined)
-  expect([...begun!]).toEqual([claims[0]])
-  expect(leases.size).toBe(1)
+  for (const claim of claims) leases.add(claim, askedAt)
+  const ids = [...(await leases.begin(claims))].map(({ id }) => id)
+  return { ids, renewals, held: leases.size, unasked: answers.length }
+}
+
+const away = new Error('Redis is away')
+
+test.for([
+  ['at once', [true], 0, { ids: ['sigue', 'perdida'], renewals: 0, held: 2 }],
+  ['as soon as Redis answers', [away, away, true], 0, { ids: ['sigue', 'perdida'], renewals: 0, held: 2 }],
+  ['what is still held, where the answer got lost', [away, false], 0, { ids: ['sigue'], renewals: 1, held: 1 }],
+  ['what is still held, where the answer came late', [true], 20_000, { ids: ['sigue'], renewals: 1, held: 1 }],
+] as const)('once Redis has heard of the claim, begins: %s', async ([, answers, ago, expected]) => {
+  expect(await begun([...answers], performance.now() - ago)).toEqual({ ...expected, unasked: 0 })
 })
 
 test('what was not told by the end of the drain never begins', async () => {
-  const queue = { renew: () => Promise.reject(new Error('Redis is away')) } as unknown as Queue
-  const context = { config: () => ({ workers: { lease: 30_000 } }) } as unknown as WorkerContext
+  const queue = { begin: () => Promise.reject(away) } as unknown as Queue
   const leases = new Leases(queue, context)
-  const claim = { lane: 'a', id: 'm', fence: 1 } as Claimed
-  leases.add(claim)
-  const beginning = leases.begin([claim])
+  leases.add(claims[0]!, performance.now())
+  const beginning = leases.begin(claims.slice(0, 1))
   leases.abortAll()
   expect((await beginning).size).toBe(0)
   expect(leases.size).toBe(0)

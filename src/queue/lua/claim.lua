@@ -1,9 +1,9 @@
 -- claim: give a worker the deliveries that it can start now, under a lease.
 -- KEYS 1 fence counter  2 paused HASH  3 audit STREAM  4 remaining HASH  5 queue of the callback lane
 --      6 callbacks put aside ZSET, all with score 0: `listener~id`
---      7 retries of the callback lane
---      then eight for each lane: 8 queue LIST  9 in flight ZSET  10 deliveries HASH  11 retries ZSET  12 failed ZSET
---      13 breaker HASH  14 rate HASH  15 front of the queue LIST
+--      7 retries of the callback lane  8 claims not begun ZSET fence → end of its leases, ms
+--      then eight for each lane: 9 queue LIST  10 in flight ZSET  11 deliveries HASH  12 retries ZSET  13 failed ZSET
+--      14 breaker HASH  15 rate HASH  16 front of the queue LIST
 -- ARGV 1 lease, ms  2 message key prefix  3 bytes that are free for all  4 deliveries at most in all, but for callbacks
 --      then eleven for each lane: listener, at most n, strict order (0|1), rate count (0 = none), rate period ms,
 --      breaker pause ms (0 = no breaker), concurrency, callback job for a delivery that fails here ('' = none; its `{id}`
@@ -17,14 +17,14 @@
 -- ran out goes to the back (in strict order: to the front), and is failed after the third time: it kills its workers. One
 -- whose claim never arrived was not begun: it goes back as it was, with nothing counted and nothing told.
 local fences, paused, audit, remaining, callbacks, aside = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local callback_retries = KEYS[7]
+local callback_retries, not_begun = KEYS[7], KEYS[8]
 local duration, prefix, budget, slots = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local wrong = mistyped(1, { 'string', 'hash', 'stream', 'hash' })
+local wrong = mistyped(1, { 'string', 'hash', 'stream', 'hash' }) or mistyped(8, { 'zset' })
 if wrong then return redis.error_reply(wrong) end
 local now = clock()
 allow_when_full(paused)
 
-local fence = 0
+local fence, any = 0, false
 
 -- How long what this version does not understand waits for one that does.
 local NOT_OURS = 60000
@@ -66,7 +66,7 @@ local function rescue(lane)
   for i = 1, #expired, 2 do
     local id, lease_end = expired[i], tonumber(expired[i + 1])
     local made, number, expiries, version, held = read_state(lane.deliveries, id)
-    if held >= 0 and is_begun(lease_end) then
+    if held >= 0 and not redis.call('ZSCORE', not_begun, held) then
       number, expiries, version = number + 1, expiries + 1, next_version(version, now)
       local state = state_text('pendiente', version, number, nil, 'el worker no dejó resultado: se entrega de nuevo')
       tell_lost(lane, id, number, lease_end - duration, state)
@@ -257,7 +257,7 @@ local function claim(lane)
       redis.call('ZADD', lane.retries, now + NOT_OURS, id)
     elseif raw then
       held[#held + 1], held[#held + 2] = id, state_of(made, number, expiries, version, fence)
-      leased[#leased + 1], leased[#leased + 2] = unheard(now + duration), id
+      leased[#leased + 1], leased[#leased + 2] = now + duration, id
       local at = #items
       items[at + 1], items[at + 2], items[at + 3], items[at + 4], items[at + 5] = id, made, number, version, raw
     elseif raw == false then
@@ -270,6 +270,7 @@ local function claim(lane)
     end
   end
   if #held > 0 then
+    any = true
     redis.call('HSET', lane.deliveries, unpack(held))
     redis.call('ZADD', lane.in_flight, unpack(leased))
     if lane.level then
@@ -283,8 +284,8 @@ end
 
 local LANE = { 'list', 'zset', 'hash', 'zset', 'zset', 'hash', 'hash', 'list' }
 local answer = { now, 0 }
-for i = 0, (#KEYS - 7) / 8 - 1 do
-  local k, a = 8 + i * 8, 5 + i * 11
+for i = 0, (#KEYS - 8) / 8 - 1 do
+  local k, a = 9 + i * 8, 5 + i * 11
   local lane = {
     queue = KEYS[k], in_flight = KEYS[k + 1], deliveries = KEYS[k + 2], retries = KEYS[k + 3], failed = KEYS[k + 4],
     breaker = KEYS[k + 5], rate = KEYS[k + 6], front = KEYS[k + 7],
@@ -304,5 +305,6 @@ for i = 0, (#KEYS - 7) / 8 - 1 do
     answer[#answer + 1] = claimed
   end
 end
+if any then note_claim(not_begun, fence, now + duration) end
 answer[2] = fence
 return answer

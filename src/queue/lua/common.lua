@@ -36,18 +36,17 @@ local function head(front, queue)
   return redis.call('EXISTS', front) == 1 and front or queue
 end
 
--- Deliveries that wait for their turn. While somebody has made something else of the lane's list they wait among the retries,
--- due at once, which `claim` tells; where those are no set either, they are only counted, and `recuperar` puts them back.
-local function push(queue, retries, ids, now)
+-- Deliveries that wait for their turn, from the given one on. While somebody has made something else of the lane's list they
+-- wait among the retries, due at once, which `claim` tells; where those are no set either, they are only counted, and
+-- `recuperar` puts them back. → how many wait now
+local function push(queue, retries, ids, now, from)
   local is = redis.call('TYPE', queue).ok
-  if is == 'list' or is == 'none' then
-    redis.call('RPUSH', queue, unpack(ids))
-    return
-  end
+  if is == 'list' or is == 'none' then return redis.call('RPUSH', queue, unpack(ids, from or 1)) end
   local flat = {}
   -- A thousandth apart: in their order.
-  for i, id in ipairs(ids) do flat[i * 2 - 1], flat[i * 2] = now + i / 1000, id end
+  for i = from or 1, #ids do flat[#flat + 1], flat[#flat + 2] = now + i / 1000, ids[i] end
   redis.pcall('ZADD', retries, unpack(flat))
+  return #ids
 end
 
 -- State of a delivery that was claimed at least once: `made:number:expiries:version:fence`, or the fence alone where all the
@@ -80,15 +79,11 @@ local function write_state(key, id, made, number, expiries, version, fence)
   redis.call('HSET', key, id, state_of(made, number, expiries, version, fence))
 end
 
--- A lease ends half a millisecond late as long as nobody has told that the claim arrived (`renew` tells): until then no
--- request was made. It lies in the score because a worker that dies takes everything else with it, and because the version
--- before reads it as what it is, a lease.
-local function unheard(lease_end)
-  return lease_end + 0.5
-end
-
-local function is_begun(lease_end)
-  return lease_end % 1 == 0
+-- The fence of a claim, with the end of its leases: noted until its worker has told that the claim arrived (`begin`), and before
+-- that no request is made. What a worker that died in between leaves here is in nobody's way, and not kept for ever.
+local function note_claim(not_begun, fence, lease_end)
+  redis.call('ZADD', not_begun, lease_end, fence)
+  redis.call('ZREMRANGEBYRANK', not_begun, 0, -10001)
 end
 
 -- One delivery of the message has ended; the body goes with the last one.

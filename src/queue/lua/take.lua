@@ -1,71 +1,86 @@
--- take: lease the next envelopes of the inbox to one dispatcher.
+-- take: lease the oldest envelopes of the inbox to one dispatcher; they stay where they are until they are dispatched.
 -- KEYS 1 inbox LIST   2 dispatching LIST   3 dispatch lease HASH   4 delayed ZSET   5 fence counter   6 inbox_invalid LIST
 --      7 fan-out LIST: what is left to hand out of a message
 -- ARGV 1 at most n    2 at most bytes      3 lease, ms             4 message key prefix   5 bytes of one at most
--- →    { fence, now, busy until or next delayed due (-1 none), entries left in the inbox, set aside as deadly, set aside as too large, envelope… }
+-- →    { fence, now, busy until or next delayed due (-1 none), entries of the inbox that were not leased, set aside as deadly, set aside as too large, envelope… }
 --      fence 0: nothing to do, or another dispatcher holds the lease; a fence without envelopes: there is something to hand out
 --
--- One dispatcher at a time, so that messages reach the queues in their order of arrival. The batch stays in `dispatching`
--- until it is dispatched: a crash loses nothing, the next one takes the same batch over. A batch that was taken over twice
--- is worked one envelope at a time, and one that was taken three times without an end is set aside as invalid: it kills
--- its worker.
+-- One dispatcher at a time, so that messages reach the queues in their order of arrival. New entries come in at the other end,
+-- and what waited for its `demora` only while nothing is leased: the leased ones do not move. A crash loses nothing, the
+-- next one takes the same over. What was taken over twice is worked one envelope at a time, and one that was taken three times
+-- without an end is set aside as invalid: it kills its worker.
+--
+-- A worker of the version before moves what it takes to `dispatching`, under the same lease. What it leaves there goes back.
 local inbox, batch, lease, delayed, fences, invalid, parts = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
-local most, bytes, duration, prefix = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
-local largest, large = tonumber(ARGV[5]), 0
+local most, bytes, duration, prefix, largest = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
 local wrong = mistyped(1, { 'list', 'list', 'hash', 'zset', 'string', 'list', 'list' })
 if wrong then return redis.error_reply(wrong) end
 local now = clock()
 allow_when_full(lease)
 
+local held = redis.call('HMGET', lease, 'until', 'takes', 'single', 'count')
+local until_, takes, single, count = tonumber(held[1] or 0), tonumber(held[2] or 0), tonumber(held[3] or 0), tonumber(held[4] or 0)
+local handing_out, older = redis.call('EXISTS', parts) == 1, redis.call('LLEN', batch)
+if until_ > now and count + older + (handing_out and 1 or 0) > 0 then return { 0, now, until_, redis.call('LLEN', inbox), 0, 0 } end
+if older > 0 then
+  for _ = 1, older do redis.call('LMOVE', batch, inbox, 'RIGHT', 'RIGHT') end
+  count, single = older, single > 0 and older or 0
+end
+
+-- Who had the lease did not come to an end with it.
+local aside, large = 0, 0
+takes = takes + 1
+if takes >= 3 then
+  if single == 0 or handing_out then
+    single, takes = count, 1
+  else
+    redis.call('LMOVE', inbox, invalid, 'RIGHT', 'LEFT')
+    aside, single, takes = 1, single - 1, 1
+  end
+end
+
 -- What waited for its `demora` goes to the head of the inbox, stamped so that it does not wait again.
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, 100)) do
-  local raw = redis.call('GET', prefix .. id)
-  redis.call('ZREM', delayed, id)
-  if raw then
-    redis.call('RPUSH', inbox, raw)
-    redis.call('UNLINK', prefix .. id)
+if takes == 1 and single == 0 then
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, 100)) do
+    local raw = redis.call('GET', prefix .. id)
+    redis.call('ZREM', delayed, id)
+    if raw then
+      redis.call('RPUSH', inbox, raw)
+      redis.call('UNLINK', prefix .. id)
+    end
   end
 end
 local first = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
 local wait = first[2] and tonumber(first[2]) or -1
 
-local held = redis.call('HMGET', lease, 'until', 'takes', 'single')
-local takes, single = tonumber(held[2] or 0), held[3] == '1'
-local aside = 0
-local size, handing_out = redis.call('LLEN', batch), redis.call('EXISTS', parts) == 1
-local until_ = tonumber(held[1] or 0)
-if (size > 0 or handing_out) and until_ > now then return { 0, now, until_, redis.call('LLEN', inbox), 0, 0 } end
-if size > 0 then
-  takes = takes + 1
-  if takes >= 3 then
-    if single then
-      redis.call('LMOVE', batch, invalid, 'LEFT', 'LEFT')
-      aside, size, takes = 1, size - 1, 1
-    else
-      single, takes = true, 1
-    end
+-- A few at a time: how large an entry is, is only seen once it is read, and of large ones not many may be read in vain.
+local LARGE, SOME = 65536, 8
+local envelopes, total, some = {}, 0, 1
+if single > 0 then most = 1 elseif takes > 1 and count > 0 then most = math.min(most, count) end
+while not handing_out and #envelopes < most and total < bytes do
+  local at = #envelopes
+  local found = redis.call('LRANGE', inbox, -at - math.min(some, most - at), -at - 1)
+  some = math.min(some * 2, SOME)
+  for i = #found, 1, -1 do
+    local raw = found[i]
+    if total >= bytes or #raw > largest then break end
+    envelopes[#envelopes + 1], total = raw, total + #raw
+    if #raw > LARGE then some = 1 end
   end
-end
-if size == 0 then
-  takes, single = 1, false
-  local total = 0
-  while size < most and total < bytes do
-    local raw = redis.call('LMOVE', inbox, batch, 'RIGHT', 'RIGHT')
-    if not raw then break end
-    total = total + #raw
-    if #raw > largest then
-      -- Nobody reads it whole again.
-      redis.call('LMOVE', batch, invalid, 'RIGHT', 'LEFT')
-      large = large + 1
-    else
-      size = size + 1
-    end
+  if #envelopes == at then
+    -- Nobody reads it whole again.
+    if at > 0 or #found == 0 then break end
+    redis.call('LMOVE', inbox, invalid, 'RIGHT', 'LEFT')
+    large, single, total = large + 1, math.max(0, single - 1), total + #found[#found]
   end
-  if size == 0 and not handing_out then return { 0, now, wait, redis.call('LLEN', inbox), aside, large } end
 end
 
+count = #envelopes
+local left = redis.call('LLEN', inbox) - count
+if count == 0 and not handing_out then
+  redis.call('DEL', lease)
+  return { 0, now, wait, left, aside, large }
+end
 local fence = redis.call('INCR', fences)
-redis.call('HSET', lease, 'fence', fence, 'until', now + duration, 'takes', takes, 'single', single and '1' or '0')
-local answer = { fence, now, wait, redis.call('LLEN', inbox), aside, large }
-for _, raw in ipairs(redis.call('LRANGE', batch, 0, single and 0 or -1)) do answer[#answer + 1] = raw end
-return answer
+redis.call('HSET', lease, 'fence', fence, 'until', now + duration, 'takes', takes, 'single', single, 'count', count)
+return { fence, now, wait, left, aside, large, unpack(envelopes) }

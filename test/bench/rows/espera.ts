@@ -4,9 +4,12 @@ import pino from 'pino'
 import { loadConfig } from '../../../src/config/load.ts'
 import { Subscriptions } from '../../../src/config/subscriptions.ts'
 import { Queue } from '../../../src/queue/queue.ts'
+import { Claimer } from '../../../src/worker/claimer.ts'
 import type { WorkerContext } from '../../../src/worker/context.ts'
 import { Dispatcher } from '../../../src/worker/dispatcher.ts'
+import { Leases } from '../../../src/worker/leases.ts'
 import { BrokenLanes, Outage } from '../../../src/worker/outage.ts'
+import { Settler } from '../../../src/worker/settler.ts'
 import { Sightings } from '../../../src/worker/sightings.ts'
 import { until } from '../../support/until.ts'
 import { oneListener } from '../contenders.ts'
@@ -128,13 +131,11 @@ export async function addWaiting(bench: Bench, installation: Installation, count
     now: () => Date.now(),
   }
   const queue = new Queue(redis, config.instancia, config.proyecto)
-  const dispatcher = new Dispatcher(queue, context, new Subscriptions(config.listeners.values()), {
-    open: () => true,
-    sent: () => {},
-    passed: () => {},
-    active: () => {},
-    failed: () => 0,
-  })
+  const events = { passed: () => {}, freed: () => {}, active: () => {}, failed: () => 0 }
+  const leases = new Leases(queue, context)
+  // A claimer without lanes: nothing goes straight to work.
+  const claimer = new Claimer(queue, context, leases, new Settler(queue, context, () => {}), events)
+  const dispatcher = new Dispatcher(queue, context, new Subscriptions(config.listeners.values()), claimer, events)
   try {
     for (let left = count; left > 0; left -= PART) {
       const part = Math.min(PART, left)
