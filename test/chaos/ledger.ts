@@ -275,8 +275,9 @@ function outOfOrder(
   return found
 }
 
-/** Keys that may stay when everything is done; `purga` where the suite runs at night. */
-const MAY_STAY = /:(listeners|valla|workers|auditoria|entrada_invalida|pausas|purga|(fallidas|corte|limite|clave):.*)$/
+/** Keys that may stay when everything is done; `purga` where the suite runs at night, `sin_comenzar` after a death. */
+const MAY_STAY =
+  /:(listeners|valla|sin_comenzar|workers|situacion|continuidad|auditoria|entrada_invalida|pausas|purga|purga_hecha|(fallidas|corte|limite|clave):.*)$/
 
 async function leftovers(arena: Arena): Promise<string[]> {
   const { client, keys, cast } = arena
