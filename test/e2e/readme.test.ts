@@ -1,24 +1,31 @@
 /**
- * Every code block of the README is run, or shown to be what is run elsewhere. A block is named by the comment above it
- * (`<!-- prueba: NAME -->`); only paths, ports and names of the examples are replaced by those of the test.
+ * Every code block of the README and of docs/ is run, or shown to be what is run elsewhere. A block is named by the comment above
+ * it (`<!-- prueba: NAME -->`); only paths, ports and names of the examples are replaced by those of the test.
  */
+
+import { existsSync } from 'node:fs'
 import { chmod, mkdir, readFile, symlink, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { dirname, join, posix } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe } from 'vitest'
+import { parse } from 'yaml'
 import { COMMANDS } from '../../src/commands/registry.ts'
 import { BIN, runProgram, spawnProgram } from '../support/cli.ts'
 import { peer } from '../support/programs.ts'
 import { until } from '../support/until.ts'
-import { expect, test, type World } from '../support/world.ts'
-import { blocks, blockText, RECIPES, readme } from './readme-blocks.ts'
+import { expect, sharedWorldTest, test, type World } from '../support/world.ts'
+import { blocks, blockText, pages, RECIPES, readme, repeated } from './readme-blocks.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
 /** The block as a user of this test's world would have typed it. */
 function block(name: string, world: World): string {
+  return replaced(blockText(name), world)
+}
+
+function replaced(text: string, world: World): string {
   const { host, port } = world.redis.options
-  return blockText(name)
+  return text
     .replaceAll('/opt/siu/instalacion/i__produccion/p__pilaga/resthooks.ini', world.ini)
     .replaceAll('/opt/siu/instalacion/i__produccion/p__pilaga', dirname(world.ini))
     .replaceAll('/opt/siu/instalacion', world.folder)
@@ -43,23 +50,100 @@ async function shell(world: World, text: string, cwd = world.folder) {
   return runProgram('sh', [file], { cwd, env: { PATH: `${bin}:${process.env.PATH}` } })
 }
 
-const TESTED_HERE = [
-  'configurar',
-  'las tres órdenes',
-  'un listener',
-  'script',
-  'cron',
-  'lote',
-  'php',
-  'redis-cli',
-  'systemd',
+/** Those with a test of their own below. */
+const TESTED_HERE = ['configurar', 'las tres órdenes', 'un listener', 'script', 'cron', 'lote', 'php', 'redis-cli']
+
+/** Those that the last tests of this file run one after the other, in one world. */
+const RUN_IN_TURN = [
+  'enviar',
+  'anda todo',
+  'qué pasó',
+  'pausa',
+  'reenviar',
+  'listener nuevo',
+  'purgar',
+  'recuperar',
+  'actualizar la base',
+  'pasar lo que quedó',
+  'permisos',
 ]
-/** The demo and CI run the first; package.test.ts, the second; supervisord.test.ts, the third; recipes.test.ts, the rest. */
-const TESTED_ELSEWHERE = ['estas dos órdenes', 'instalar', 'supervisord', ...RECIPES]
+
+const TESTED_ELSEWHERE = [
+  // The demo and CI.
+  'estas dos órdenes',
+  // package.test.ts
+  'instalar',
+  // supervisord.test.ts
+  ...['supervisord', 'reiniciar supervisord'],
+  // packaging.test.ts
+  ...['servidores', 'el programa', 'la configuración', 'los workers', 'el primer mensaje', 'node en /usr/local', 'tar'],
+  'instalar el paquete nuevo',
+  // recipes.test.ts
+  ...RECIPES,
+]
+
+const ofLanguage = (language: string) => [...blocks].filter(([, block]) => block.language === language)
+const queries = ofLanguage('sql').map(([name]) => name)
+/** Sections of resthooks.ini that must load as they stand. */
+const sections = ofLanguage('ini')
+  .map(([name]) => name)
+  .filter((name) => ![...TESTED_HERE, ...RECIPES].includes(name as never))
 
 test('no block is without a test', () => {
-  expect(readme.match(/^```\w/gm)).toHaveLength(blocks.size)
-  expect([...blocks.keys()].toSorted()).toEqual([...TESTED_HERE, ...TESTED_ELSEWHERE].toSorted())
+  const fences = pages.flatMap(({ text }) => text.match(/^ *```\w/gm) ?? [])
+  expect(repeated).toEqual([])
+  expect(fences).toHaveLength(blocks.size)
+  const tested = [
+    ...TESTED_HERE,
+    'prometheus',
+    'chequeo de un contenedor',
+    ...RUN_IN_TURN,
+    ...TESTED_ELSEWHERE,
+    'respaldo de postgres',
+    ...queries,
+    ...sections,
+  ]
+  expect([...blocks.keys()].toSorted()).toEqual(tested.toSorted())
+})
+
+test('every link of the manual leads somewhere', () => {
+  const anchors = new Map(
+    pages.map(({ path, text }) => [
+      path,
+      new Set([...text.matchAll(/^#+ (.*)$/gm)].map(([, title]) => anchorOf(title!))),
+    ]),
+  )
+  const broken = pages.flatMap(({ path, text }) =>
+    [...text.matchAll(/\]\(([^)\s]+)\)/g)].flatMap(([, target]) => {
+      if (/^https?:/.test(target!)) return []
+      const [file = '', anchor] = target!.split('#')
+      const there = file === '' ? path : posix.join(posix.dirname(path), file)
+      const known = existsSync(join(root, there)) && (anchor === undefined || anchors.get(there)?.has(anchor))
+      return known ? [] : [`${path}: ${target}`]
+    }),
+  )
+  expect(broken).toEqual([])
+})
+
+/** As GitHub makes it of a heading. */
+function anchorOf(title: string): string {
+  return title
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N}\s_-]/gu, '')
+    .replaceAll(' ', '-')
+}
+
+test('what is copied from contrib/ is what is there', async () => {
+  const [scrape, image] = ['prometheus/prometheus.yml', 'Containerfile'].map((name) =>
+    readFile(join(root, 'contrib', name), 'utf8'),
+  )
+  expect(parse(await scrape!)).toMatchObject(parse(blockText('prometheus')))
+  const [check] = /CMD \[.*\]/.exec(blockText('chequeo de un contenedor'))!
+  expect(await image).toContain(check)
+})
+
+test('the README is short', () => {
+  expect(readme.split('\n').length).toBeLessThan(250)
 })
 
 test('the table of commands is that of the program', () => {
@@ -70,10 +154,14 @@ test('the table of commands is that of the program', () => {
 
 test('the first block is what CI and the demo test run, the installation names the version that is packed', async () => {
   const { scripts, version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
-  expect(blocks.get('estas dos órdenes')).toBe('npm run demo\nnpm test\n')
+  expect(blockText('estas dos órdenes')).toBe('npm run demo\nnpm test\n')
   expect(scripts.demo).toContain('test/demo/run.mjs')
   expect(await readFile(join(root, '.ci/run'), 'utf8')).toContain('npm test')
-  expect(blocks.get('instalar')).toContain(`./resthooks-${version}.tgz`)
+  expect(blockText('instalar')).toContain(`./resthooks-${version}.tgz`)
+  for (const { path, text } of pages) {
+    const named = [...text.matchAll(/resthooks[-_](\d+\.\d+\.\d+)/g)].map(([, each]) => each)
+    expect(new Set([...named, version]), path).toEqual(new Set([version]))
+  }
 })
 
 test('the example files are where the README copies them from, and work once they are copied', async ({ world }) => {
@@ -162,7 +250,8 @@ describe.skipIf(redisCli.missing)(`redis-cli${redisCli.note}`, () => {
 })
 
 test('the systemd unit starts a worker, reloads it and gives it more than drenaje to end', async ({ world }) => {
-  const unit = new Map([...block('systemd', world).matchAll(/^(\w+)=(.*)$/gm)].map(([, key, value]) => [key!, value!]))
+  const text = await readFile(join(root, 'contrib/resthooks.service'), 'utf8')
+  const unit = new Map([...text.matchAll(/^(\w+)=(.*)$/gm)].map(([, key, value]) => [key!, value!]))
   expect(Number(unit.get('TimeoutStopSec'))).toBeGreaterThan(30)
   await world.createSchema()
   const listener = await world.listener(() => ({ status: 200 }))
@@ -170,8 +259,10 @@ test('the systemd unit starts a worker, reloads it and gives it more than drenaj
   await writeFile(
     script,
     `#!/bin/sh
-export '${unit.get('Environment')}'
-${unit.get('ExecStart')} & MAINPID=$!
+${Object.entries(world.environment)
+  .map(([name, value]) => `export ${name}='${value}'`)
+  .join('\n')}
+${unit.get('ExecStart')!.replace('/usr/bin/resthooks', `${process.execPath} ${BIN}`)} & MAINPID=$!
 trap 'kill -TERM $MAINPID' TERM
 trap '${unit.get('ExecReload')}' HUP
 while kill -0 $MAINPID 2>/dev/null; do wait $MAINPID; code=$?; done
@@ -193,4 +284,70 @@ exit $code
     worker.kill('SIGTERM')
   }
   expect(await worker.waitExit()).toEqual({ code: 0, signal: null })
+})
+
+const pgDump = peer('pg_dump')
+const manual = sharedWorldTest()
+
+manual('the manual’s commands, one after the other', async ({ world }) => {
+  const listener = await world.listener(() => ({ status: 200 }), { nombre: 'proveedores' })
+  await writeFile(
+    join(world.folder, 'lo-que-quedo.jsonl'),
+    '{"evento":"proveedor.alta","datos":{"id":7},"clave":"vieja-1"}\n',
+  )
+  await world.worker()
+  const exported = Object.entries(world.environment).map(([name, value]) => `export ${name}='${value}'`)
+  for (const name of redisCli.missing ? RUN_IN_TURN.slice(1) : RUN_IN_TURN) {
+    const run = await shell(world, ['set -e', ...exported, block(name, world)].join('\n'))
+    // `verificar` finds something in most test machines, which that block foresees.
+    expect(run, `${name}: ${run.stderr}`).toMatchObject({ code: 0 })
+    if (name === 'qué pasó') expect(run.stdout).toMatch(/entregada[\s\S]*webhook-id[\s\S]*exitosa/)
+    if (name === 'reenviar') expect(run.stdout).not.toBe('')
+  }
+  await until(() => listener.requests.some(({ body }) => body.toString() === '{"id":7}'))
+})
+
+manual.skipIf(pgDump.missing)(`pg_dump of the schema${pgDump.note}`, async ({ world }) => {
+  const { host, port, user, pass, database } = world.sql.options
+  const text = block('respaldo de postgres', world)
+    .replace('--schema=resthooks', `--schema=${world.schema}`)
+    .replace('/var/backups', world.folder)
+    .replace(/ resthooks$/m, ` ${database}`)
+  const login = `export PGHOST=${[host].flat()[0]} PGPORT=${[port].flat()[0]} PGUSER=${user} PGPASSWORD='${pass}'`
+  const run = await shell(world, `${login}\n${text}`)
+  // An older pg_dump refuses a newer server.
+  if (/version mismatch/.test(run.stderr)) return
+  expect(run, run.stderr).toMatchObject({ code: 0 })
+})
+
+manual.for(queries)('%s', async (name, { world }) => {
+  const id = await world.send('proveedor.alta', { id: 7 })
+  await world.settled(id)
+  const sql = await world.sql.reserve()
+  try {
+    await sql`BEGIN`
+    await sql`SELECT set_config('search_path', ${world.schema}, true)`
+    if (/ayer/.test(name)) {
+      await sql`UPDATE intento SET inicio = inicio - interval '1 day' WHERE mensaje_id = ${id}`
+      await sql`UPDATE resumen_hora SET hora = hora - interval '1 day'`
+    }
+    const rows = await sql.unsafe(blockText(name).replaceAll('01ARZ3NDEKTSV4RRFFQ69G5FAV', id))
+    if (/ayer|un mensaje/.test(name)) expect(rows.length).toBeGreaterThan(0)
+    expect(rows.columns.length).toBeGreaterThan(1)
+  } finally {
+    await sql`ROLLBACK`
+    sql.release()
+  }
+})
+
+manual('sections of resthooks.ini load as they stand', async ({ world }) => {
+  const folder = join(world.folder, 'secciones')
+  const client = join(folder, 'rest/diaguita/cliente.ini')
+  await mkdir(dirname(client), { recursive: true })
+  await writeFile(client, blockText('cliente.ini de toba'))
+  for (const name of sections) {
+    await writeFile(join(folder, 'resthooks.ini'), block(name, world))
+    const run = await world.cli(['verificar', '--configuracion', '--config', join(folder, 'resthooks.ini')])
+    expect(run, `${name}: ${run.stdout}`).toMatchObject({ code: 0 })
+  }
 })
