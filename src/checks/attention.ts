@@ -323,7 +323,9 @@ export function summaryOf({ veredicto, problemas, esperan, faltan, postgres }: A
         : 'Redis y auditoría coinciden'
   return [
     WORDS[veredicto],
-    list === '' ? 'nada pide atención' : `${list} ${subjects.size + listeners === 1 ? 'pide' : 'piden'} atención`,
+    list === ''
+      ? 'nada pide atención'
+      : `${list} ${subjects.size + listeners > 1 || /^[a-z]\S*s$/.test(list) ? 'piden' : 'pide'} atención`,
     esperan === 0 ? 'no espera nada' : esperan === 1 ? 'espera 1 entrega' : `esperan ${amount(esperan)} entregas`,
     agree,
   ].join(' · ')

@@ -3,6 +3,7 @@ import { scryptSync } from 'node:crypto'
 import type { Config } from '../config/config.ts'
 import type { Millis } from '../model/message.ts'
 import { AUDIT_GROUP } from './audit-stream.ts'
+import { type Pause, parsePauses } from './pauses.ts'
 import type { Queue } from './queue.ts'
 import { scriptsOf } from './scripts.ts'
 
@@ -45,6 +46,8 @@ interface HeartbeatAnswer {
   readonly deadReaders: boolean
   /** Living workers of this version whose configuration is another than this one's. */
   readonly differing: readonly WorkerInfo[]
+  /** Paused listeners. */
+  readonly paused: ReadonlyMap<string, Pause>
 }
 
 /**
@@ -56,11 +59,11 @@ export async function writeHeartbeat(
   own: Omit<WorkerInfo, 'visto'>,
   again: boolean,
 ): Promise<HeartbeatAnswer> {
-  const { workers, audit, continuity, fence, listeners } = queue.keys
-  const keys = [workers, audit, continuity, fence, listeners]
+  const { workers, audit, continuity, fence, listeners, paused } = queue.keys
+  const keys = [workers, audit, continuity, fence, listeners, paused]
   const args = [own.worker, JSON.stringify(own), AUDIT_GROUP, again ? 1 : 0]
   const answer = await scriptsOf(queue.redis).heartbeat(keys.length, ...keys, ...args)
-  const [now, readers, flat] = answer as [number, Buffer[], Buffer[]]
+  const [now, readers, flat, held] = answer as [number, Buffer[], Buffer[], Buffer[]]
   const known = parseWorkers(flat.filter((_, i) => i % 2 === 1).map(String))
   const forgotten = known.filter(({ visto }) => now - visto > FORGET_AFTER).map(({ worker }) => worker)
   if (forgotten.length > 0) await forgetWorkers(queue, forgotten)
@@ -70,8 +73,13 @@ export async function writeHeartbeat(
     now,
     alive,
     differing: otherConfigurations(living, own),
+    paused: parsePauses(pairs(held)),
     deadReaders: readers.some((name) => !alive.has(String(name))),
   }
+}
+
+function pairs(flat: readonly Buffer[]): Record<string, string> {
+  return Object.fromEntries(flat.flatMap((name, i) => (i % 2 === 0 ? [[String(name), String(flat[i + 1])]] : [])))
 }
 
 /** @param now Redis time */

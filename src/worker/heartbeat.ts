@@ -6,10 +6,12 @@ import { hostname } from 'node:os'
 import type { Millis } from '../model/message.ts'
 import { AuditReader } from '../queue/audit-stream.ts'
 import { type Backlog, bytesLimit, readBacklog, type StopReason, whyStopped } from '../queue/backlog.ts'
+import type { Pause } from '../queue/pauses.ts'
 import type { Queue } from '../queue/queue.ts'
 import { redisTrouble } from '../queue/redis.ts'
 import { forgetWorkers, type WorkerInfo, writeHeartbeat } from '../queue/workers.ts'
 import type { WorkerContext } from './context.ts'
+import { logPauses } from './log.ts'
 import { Signal, sleep } from './waiting.ts'
 
 export const HEARTBEAT_MS: Millis = 3_000
@@ -35,6 +37,8 @@ export class Heartbeat {
   readonly #events: HeartbeatEvents
   readonly #startedAt = Date.now()
   readonly #woken = new Signal()
+  /** As of the last heartbeat. */
+  #paused: ReadonlyMap<string, Pause> | null = null
   /** A heartbeat of this worker arrived. */
   #beaten = false
   #inherited: WorkerInfo['heredado'] = null
@@ -74,7 +78,7 @@ export class Heartbeat {
 
   async #tick(): Promise<void> {
     try {
-      const { now, alive, deadReaders, differing } = await writeHeartbeat(
+      const { now, alive, deadReaders, differing, paused } = await writeHeartbeat(
         this.#queue,
         this.#description(),
         this.#beaten,
@@ -83,6 +87,8 @@ export class Heartbeat {
       this.#events.clock(now)
       if (deadReaders) await this.#inherit(alive)
       this.#watchConfigurations(differing)
+      logPauses(this.#context.log, this.#paused ?? paused, paused)
+      this.#paused = paused
       await this.#context.sightings.tell(this.#queue)
       this.#context.redisOutage.worked(this)
     } catch (error) {

@@ -5,7 +5,7 @@ import type { LoadOptions } from '../config/files.ts'
 import { loadWorkerConfig } from '../config/load.ts'
 import { ConfigWatcher, type Reread } from '../config/watch.ts'
 import { LAUNCH_FOLDER } from '../folders.ts'
-import { createLog } from './log.ts'
+import { adoptProcess, createLog } from './log.ts'
 import { ALIVE, IS_ALIVE, RELOADED, WORKING } from './supervisor.ts'
 import { Systemd } from './systemd.ts'
 import { Worker } from './worker.ts'
@@ -33,6 +33,7 @@ export async function runWorkerProcess({ files: named, once, over }: ProcessOpti
     config.secrets,
     config.workers.level,
   )
+  const letGo = adoptProcess(log)
   for (const warning of config.warnings) log.warn({}, warning)
   const systemd = Systemd.from(process.env, log)
   let refusedAt = Number.NEGATIVE_INFINITY
@@ -104,6 +105,7 @@ export async function runWorkerProcess({ files: named, once, over }: ProcessOpti
     })
   } finally {
     watcher?.close()
+    letGo()
     process.off('SIGTERM', stop).off('SIGINT', stop).off('SIGHUP', hangup).off('disconnect', orphaned)
     process.off('message', asked)
   }

@@ -139,7 +139,10 @@ export class Worker {
     const { log, once } = this.#options
     const { queue, dispatcher, claimer, leases, heartbeat, audit } = this.#parts
     await this.#firstContact()
-    log.info({ listeners: this.#config.listeners.size, activo: this.#config.active }, 'worker en marcha')
+    log.info(
+      { listeners: this.#config.listeners.size, activo: this.#config.active, configuracion: this.#shortHash() },
+      'worker en marcha',
+    )
     working()
     leases.start()
     this.#connections.listen({
@@ -210,6 +213,7 @@ export class Worker {
     const { dispatcher, claimer, audit } = this.#parts
     const before = this.#config
     const connectsOtherwise = this.connectsOtherwise(config)
+    const hashBefore = this.#shortHash()
     // One for the whole life: what is rotated away may still come back, and running deliveries must know what is new.
     before.secrets.include(config.secrets)
     this.#config = { ...config, secrets: before.secrets }
@@ -229,7 +233,12 @@ export class Worker {
     if (!this.#options.once && !sameSettings(served(before), served(config))) void this.#status.open()
     audit.configure()
     this.#setOpen()
-    this.#options.log.info({ listeners: config.listeners.size, activo: config.active }, 'configuración recargada')
+    const hash = this.#shortHash()
+    const changed = hash === hashBefore ? {} : { anterior: hashBefore }
+    this.#options.log.info(
+      { listeners: config.listeners.size, activo: config.active, configuracion: hash, ...changed },
+      'configuración recargada',
+    )
     this.#lookEverywhere()
   }
 
@@ -237,6 +246,11 @@ export class Worker {
   connectsOtherwise(config: Config): boolean {
     const { redis, audit } = this.#config
     return !sameSettings([redis, audit], [config.redis, config.audit])
+  }
+
+  /** As `estado` shows it, and some more. */
+  #shortHash(): string {
+    return this.#loaded.configuracion?.slice(0, 8) ?? ''
   }
 
   get #loops(): readonly Loop[] {

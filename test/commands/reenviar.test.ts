@@ -135,7 +135,7 @@ test('what nobody listened to is counted and listed, and goes to those who liste
   expect(await unheard()).toEqual([other, typo])
   expect(await unheard(['--evento', 'prov*'])).toEqual([typo])
   expect(JSON.parse((await world.cli(['estado', '--json'])).stdout)).toMatchObject({ sin_listener: 2 })
-  expect((await world.cli(['estado'])).stdout).toMatch(/sin listener +2 .*auditoria --sin-listener/)
+  expect((await world.cli(['estado'])).stdout).toMatch(/eventos +2 mensajes en .*auditoria/)
   expect(await run(world, ['reenviar', typo])).toMatchObject({
     code: 1,
     problemas: [{ mensaje_id: typo, motivo: expect.stringMatching(/ningún listener .*«provedor.alta»/) }],

@@ -164,7 +164,7 @@ test.concurrent('a callback that fails is retried by the default strategy; given
   const view = (await world.cli(['ver', id], { env: { COLUMNS: '300' } })).stdout
   expect(view).toMatch(/on_success .*éxito \(intento 3\)/)
   expect(view).toContain(detail)
-  expect((await world.cli(['estado'])).stdout).toMatch(/callbacks .*1 fallidos/)
+  expect((await world.cli(['estado'])).stdout).toMatch(/callbacks +1 callback falló/)
   await worker.logged('un callback falló definitivamente')
 })
 

@@ -117,7 +117,7 @@ test('without a configuration that can be used the old one stays in force, and e
   // A heartbeat may still tell of a refusal before the last one.
   await until(async () => /quedó sin ninguna/.test((await beats())[0]?.configuracion_rechazada?.motivo))
   for (const command of ['estado', 'verificar']) {
-    const { stdout } = await world.cli([command], { env: environment })
+    const { stdout } = await world.cli([command, '--json'], { env: environment })
     expect(stdout, command).toMatch(
       /sigue con la configuración anterior: .*instalador\.env: quedó sin ninguna variable/,
     )
@@ -125,7 +125,7 @@ test('without a configuration that can be used the old one stays in force, and e
   await repair()
   worker.kill('SIGHUP')
   await until(async () => (await beats())[0]?.configuracion_rechazada === null)
-  expect((await world.cli(['estado'])).stdout).not.toContain('configuración anterior')
+  expect((await world.cli(['estado', '--json'])).stdout).not.toContain('configuración anterior')
 })
 
 // Those that are concurrent wait most of their time.
@@ -152,7 +152,7 @@ test.concurrent('workers with different configurations say so, and so do estado 
   const two = await world.worker(['--config', other])
   for (const worker of [one, two]) await worker.logged('otros workers tienen otra configuración')
   for (const command of ['estado', 'verificar']) {
-    expect((await world.cli([command])).stdout, command).toMatch(/AVISO.*no todos tienen la misma/)
+    expect((await world.cli([command, '--json'])).stdout, command).toMatch(/no todos tienen la misma/)
   }
 })
 

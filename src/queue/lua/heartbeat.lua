@@ -1,9 +1,9 @@
 -- heartbeat: a worker's sign of life, and what it asks for every few seconds. A script, so that it may be given with full
 -- memory: a worker that seems dead then loses its audit entries to others, and nobody takes over those of the really dead.
--- KEYS 1 workers HASH   2 audit STREAM   3 continuity STRING   4 fence counter   5 listeners SET
+-- KEYS 1 workers HASH   2 audit STREAM   3 continuity STRING   4 fence counter   5 listeners SET   6 paused HASH
 -- ARGV 1 worker   2 its description (JSON object), to which the time is added   3 consumer group of the audit
 --      4 1 where this worker gave a sign of life before
--- →    { now, list of names of the group's consumers, flat list of worker, description }
+-- →    { now, list of names of the group's consumers, flat list of worker, description, flat list of paused listener, pause }
 --
 -- Where the mark of continuity is missing, Redis has lost its data while this worker lived, or was never worked with; or the
 -- workers were of a version that made no mark, and what they worked with is there.
@@ -26,4 +26,5 @@ if redis.call('EXISTS', KEYS[3]) == 0 then
   local whole = ARGV[4] ~= '1' and redis.call('EXISTS', KEYS[4], KEYS[5]) > 0
   redis.call('SET', KEYS[3], string.format('{"v":1,"desde":%d}', whole and 0 or now))
 end
-return { now, consumers, redis.call('HGETALL', KEYS[1]) }
+local paused = redis.pcall('HGETALL', KEYS[6])
+return { now, consumers, redis.call('HGETALL', KEYS[1]), paused.err and {} or paused }
