@@ -59,6 +59,17 @@ export async function whyDeliveriesWait(
   return waiting
 }
 
+/** What holds all of a listener's deliveries up, whatever its server answers; null: nothing does. */
+export async function whyListenerWaits(queue: Queue, config: Config, name: string): Promise<Waiting | null> {
+  const depths = await readDepths(queue, [name])
+  const lane = depths.listeners.find(({ listener }) => listener === name)!
+  const broken = depths.claves_rotas.find(({ listener }) => listener === name)
+  const problem = listenerProblem(lane, config.listeners.get(name), depths.fecha.getTime(), { broken })
+  if (problem === null || !HOLDING.has(problem.clase)) return null
+  const { motivo, que_hacer } = saidOf(problem, depths.fecha)
+  return { motivo: problem.esperan ? `${motivo}; esperan ${amount(problem.esperan)}` : motivo, que_hacer }
+}
+
 /** Of a message that no listener has yet; null: Redis does not hold it. */
 export async function whyMessageWaits(queue: Queue, config: Config, id: string): Promise<Waiting | null> {
   const place = await messagePlace(queue, id)

@@ -1,9 +1,12 @@
 /** `probar`: one real request to a listener, outside the queue, printed whole. */
 import type { Command } from 'commander'
+import type { Waiting } from '../checks/waiting.ts'
+import type { Config, ListenerConfig } from '../config/config.ts'
 import type { RequestRecord } from '../delivery/mask.ts'
 import type { ProbeReport } from '../delivery/probe.ts'
 import { OperationFailed, UsageError } from '../errors.ts'
 import { newId } from '../id.ts'
+import { PLACEHOLDER } from '../model/http.ts'
 import type { Message } from '../model/message.ts'
 import { bodyLines, bodyText, contentTypeOf, phaseText } from '../model/wire-text.ts'
 import type { Context } from './context.ts'
@@ -20,56 +23,118 @@ import {
 } from './send-message.ts'
 
 interface ProbarOptions extends RequestOptions {
-  readonly evento: string
+  readonly evento?: string
+  readonly mensaje?: string
   readonly json?: boolean
 }
+
+const TRIAL_EVENT = 'resthooks.prueba'
 
 export function probar(program: Command, context: Context): void {
   const command = program
     .command('probar')
     .description('hace un pedido real a un listener, fuera de la cola, y lo muestra entero')
     .argument('<listener>', 'el de [listener NOMBRE]')
-    .argument('[datos]', 'JSON; «-» lo lee de la entrada estándar, «@archivo» de un archivo', '{}')
-    .option('--evento <evento>', 'nombre del evento', 'resthooks.prueba')
+    .argument('[datos]', 'JSON; «-» lo lee de la entrada estándar, «@archivo» de un archivo')
+    .option('--mensaje <id>', 'el pedido que haría este mensaje: su evento, sus datos, su ruta y sus cabeceras')
+    .option('--evento <evento>', `nombre del evento (por omisión: ${TRIAL_EVENT})`)
   addRequestOptions(command)
     .option('--json', 'un documento JSON')
     .addHelpText(
       'after',
-      '\nEl pedido lleva la cabecera X-Resthooks-Prueba: 1. Termina con 0 sólo si el listener lo aceptó.',
+      '\nEl pedido lleva la cabecera X-Resthooks-Prueba: 1. Con --mensaje lleva también su webhook-id: quien lo acepte puede ' +
+        'tomar la entrega verdadera por repetida. Termina con 0 sólo si el listener lo aceptó.',
     )
-    .action(async (name: string, data: string, options: ProbarOptions) => {
-      const { probe } = await import('../delivery/probe.ts')
-      const { listeners, secrets } = await context.config()
+    .action(async (name: string, data: string | undefined, options: ProbarOptions) => {
+      const config = await context.config()
+      const { listeners, secrets } = config
       const listener = requireListener(listeners, name)
       const { UNVERIFIED, UNVERIFIED_MEANS } = await import('../config/load.ts')
       if (process.env[UNVERIFIED] === '0') print.note(`Atención: ${UNVERIFIED} ${UNVERIFIED_MEANS}`)
-      const message = await messageOf(data, options)
-      const wrong = requestProblems(message, [listener])
+      const { message, number } = await trialOf(context, listener, data, options)
+      const wrong = options.mensaje === undefined ? requestProblems(message, [listener]) : []
       if (wrong.length > 0) throw new UsageError(wrong.join('\n           '))
       const stop = new AbortController()
       const interrupt = () => stop.abort()
       process.once('SIGINT', interrupt)
+      const { probe } = await import('../delivery/probe.ts')
+      const waiting = whyWaiting(context, config, name)
       let report: ProbeReport
       try {
-        report = await probe(listener, message, { version: __VERSION__, secrets, signal: stop.signal })
+        report = await probe(listener, message, { version: __VERSION__, secrets, signal: stop.signal, number })
       } finally {
         process.off('SIGINT', interrupt)
       }
-      if (options.json) print.json(asJson(name, report))
-      else for (const each of await probeLines(report, message)) print.line(each)
+      const held = await waiting
+      if (options.json) print.json({ ...asJson(name, report), entregas_detenidas: held })
+      else for (const each of [...(await probeLines(report, message)), ...heldLines(held, report)]) print.line(each)
       if (stop.signal.aborted) process.exitCode = 130
       else if (report.outcome.kind !== 'success')
         throw new OperationFailed(`la prueba de ${name} falló: ${report.outcome.reason}`)
     })
 }
 
-async function messageOf(data: string, options: ProbarOptions): Promise<Message> {
-  const { body } = await readBody(data)
+/** What the queue holds back says nothing about the request, and the other way round. */
+async function whyWaiting(context: Context, config: Config, name: string): Promise<Waiting | null> {
+  const { whyListenerWaits } = await import('../checks/waiting.ts')
+  try {
+    return await whyListenerWaits(await context.queue(), config, name)
+  } catch (error) {
+    const trouble = await context.explain(error)
+    if (trouble === null) throw error
+    print.note(`resthooks: aviso: no se sabe si sus entregas esperan. ${trouble.message}`)
+    return null
+  }
+}
+
+function heldLines(held: Waiting | null, { outcome }: ProbeReport): string[] {
+  if (held === null) return []
+  const although =
+    outcome.kind === 'success'
+      ? 'Aunque este pedido funcionó, las entregas de la cola no salen'
+      : 'Además, las entregas de la cola no salen'
+  return [print.oneLine(`! ${although}: ${held.motivo}${held.que_hacer === null ? '' : ` → ${held.que_hacer}`}`)]
+}
+
+/** @throws UsageError when the options contradict each other, or the route asks for data that is not given */
+async function trialOf(
+  context: Context,
+  listener: ListenerConfig,
+  data: string | undefined,
+  options: ProbarOptions,
+): Promise<{ message: Message; number: number }> {
+  const { mensaje, ...own } = options
+  if (mensaje === undefined) return { message: await messageOf(listener, data, own), number: 1 }
+  const isSaid = (data !== undefined || own.evento) ?? own.ruta ?? own.metodo ?? own.tipoContenido ?? own.cabecera[0]
+  if (isSaid) throw new UsageError('--mensaje ya dice los datos, el evento y el pedido: úselo sin ellos')
+  return sentMessage(context, mensaje, listener.name)
+}
+
+/** As the audit has it, or Redis where the audit does not keep it. @throws OperationFailed when neither does */
+async function sentMessage(context: Context, id: string, listener: string) {
+  const audit = await context.audit()
+  const [delivery] = (await audit.storedDeliveries([id])).filter((each) => each.listener === listener)
+  const number = (delivery?.lastNumber ?? 0) + 1
+  for await (const found of audit.storedMessages([id])) {
+    const stored = found.get(id)
+    if (stored?.bodyKept) return { message: stored.message, number }
+  }
+  const { heldMessage } = await import('../queue/whereabouts.ts')
+  const message = await heldMessage(await context.queue(), id)
+  if (message !== null) return { message, number }
+  throw new OperationFailed(
+    `No se tiene el mensaje ${id}, o no se guarda su cuerpo (auditar_cuerpo = 0). Dé los datos: resthooks probar ${listener} '{…}'`,
+  )
+}
+
+async function messageOf(listener: ListenerConfig, data: string | undefined, options: ProbarOptions): Promise<Message> {
+  requireData(listener, data, options)
+  const { body } = await readBody(data ?? '{}')
   const contentType = options.tipoContenido ?? 'application/json'
   if (mustBeJson(contentType) && body.length > 0) await requireJson(body)
   return {
     id: newId(),
-    event: options.evento,
+    event: options.evento ?? TRIAL_EVENT,
     body,
     contentType,
     method: options.metodo ?? null,
@@ -82,6 +147,28 @@ async function messageOf(data: string, options: ProbarOptions): Promise<Message>
     notBefore: null,
     depth: 0,
   }
+}
+
+/** @throws UsageError that shows how, when the route takes something of the data and none is given */
+function requireData({ name, path }: ListenerConfig, data: string | undefined, { ruta }: ProbarOptions): void {
+  const fields = [...(ruta ?? path).matchAll(PLACEHOLDER)]
+    .map(([, field]) => field!.split('.'))
+    .filter(([first]) => first === 'datos')
+  if (data !== undefined || fields.length === 0) return
+  const sample = {}
+  for (const [, ...names] of fields) {
+    const last = names.pop()!
+    const inside = names.reduce<Record<string, unknown>>((at, each) => {
+      at[each] ??= {}
+      return at[each] as Record<string, unknown>
+    }, sample)
+    inside[last] = 7
+  }
+  throw new UsageError(
+    `la ruta de ${name} (${ruta ?? path}) se arma con los datos del mensaje: déselos, por ejemplo\n` +
+      `  resthooks probar ${name} '${JSON.stringify(sample)}'\no haga el pedido de un mensaje que ya se envió:\n` +
+      `  resthooks probar ${name} --mensaje ID`,
+  )
 }
 
 const RESULTS = { success: 'exito', retry: 'reintento', failure: 'fallo', unable: 'no_se_pudo' } as const

@@ -228,7 +228,13 @@ const BY_STATUS: readonly Row[] = [
   ],
   [status(411), () => 'El servidor exige Content-Length: hay un proxy en el camino que lo quita.'],
   [status(429), () => 'El servidor limita la cantidad de pedidos: configure «limite» en el listener.'],
-  [status(502, 503), () => 'El proxy responde pero el servicio detrás no: revise que esté levantado.'],
+  [
+    (c) => c.status === 503 && c.responseHeaders?.['retry-after'] !== undefined,
+    (c) =>
+      `El servidor pide esperar (Retry-After: ${[c.responseHeaders!['retry-after']].flat()[0]}): está en mantenimiento o sobrecargado; los reintentos respetan esa espera.`,
+  ],
+  [status(503), () => 'El servicio no está disponible: revise que esté levantado, y si hay un proxy, que llegue a él.'],
+  [status(502), () => 'El proxy responde pero el servicio detrás no: revise que esté levantado.'],
   [
     (c) => (c.status ?? 0) >= 500,
     (c) => `El servidor falló por dentro (HTTP ${c.status}): la causa está en su registro de errores.`,

@@ -40,7 +40,13 @@ interface NameReport {
 export async function probe(
   listener: ListenerConfig,
   message: Message,
-  about: { readonly version: string; readonly secrets: Secrets; readonly signal: AbortSignal },
+  about: {
+    readonly version: string
+    readonly secrets: Secrets
+    readonly signal: AbortSignal
+    /** Of the attempt, as the request tells it. */
+    readonly number: number
+  },
 ): Promise<ProbeReport> {
   const endpoint = endpointOf(listener.url)
   const marked = { ...listener, headers: [...listener.headers, [PROBE_HEADER, '1'] as const] }
@@ -48,7 +54,7 @@ export async function probe(
   try {
     const found = await lookUp(endpoint.host, listener.blockedNetworks)
     const tls = await lookAtTls(endpoint, found, listener)
-    const { requests, outcome } = await deliverer.attempt(message, 1, about.signal)
+    const { requests, outcome } = await deliverer.attempt(message, about.number, about.signal)
     const last = requests.at(-1)!
     const hasClientCertificate = listener.tls.client !== null
     const text = last.responseBody?.subarray(0, 2000).toString('latin1') ?? ''

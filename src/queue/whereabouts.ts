@@ -4,6 +4,7 @@
  */
 import { decodeTime, isValid } from 'ulid'
 import type { ActionEvent, AuditEvent } from '../audit/event.ts'
+import type { Message } from '../model/message.ts'
 import { type AuditEntry, entryOf } from './audit-stream.ts'
 import { decodeEnvelope } from './envelope.ts'
 import { FIELD_END, type Queue } from './queue.ts'
@@ -82,6 +83,16 @@ export async function messagePlace(queue: Queue, id: string): Promise<MessagePla
   const due = await redis.zscore(keys.delayed, id)
   if (due !== null) return { kind: 'delayed', dueAt: new Date(Number(due)) }
   return before === 'uncertain' ? { kind: 'inbox', before: null } : { kind: 'unknown' }
+}
+
+/** A message that is still to be delivered to somebody, as it was sent; null: Redis does not hold it, or does not understand it. */
+export async function heldMessage({ redis, keys }: Queue, id: string): Promise<Message | null> {
+  const raw = await redis.getBuffer(keys.messagePrefix + id)
+  try {
+    return raw === null ? null : decodeEnvelope(raw, () => id, new Date()).message
+  } catch {
+    return null
+  }
 }
 
 /** How many entries around the place where one of its age should lie; senders' clocks differ. */

@@ -1,4 +1,4 @@
-/** `probar` and `simular` as a user runs them: they need neither Redis nor Postgres. */
+/** `probar` and `simular` as a user runs them: without `--mensaje` they need neither Redis nor Postgres. */
 import { expect, test } from '../support/world.ts'
 
 test('probar shows the request, the answer and what to change, and exits 1 unless the listener accepts', async ({
@@ -102,6 +102,37 @@ test('probar says what is wrong with its own words', async ({ world }) => {
     stderr: expect.stringContaining('¿Quiso decir «POST»?'),
   })
   expect(listener.requests).toHaveLength(0)
+})
+
+test('probar --mensaje makes the request that this message would make, and says what holds the queue back although it worked', async ({
+  world,
+}) => {
+  const listener = await world.listener(() => ({ status: 200 }), {
+    nombre: 'rrhh',
+    ruta: 'p/{datos.id}',
+    metodo: 'PUT',
+  })
+  const missing = await world.cli(['probar', 'rrhh'])
+  expect(missing.code).toBe(2)
+  expect(missing.stderr).toContain(`resthooks probar rrhh '{"id":7}'`)
+  expect(missing.stderr).toContain('--mensaje ID')
+  expect(listener.requests).toHaveLength(0)
+
+  const id = await world.send('persona.alta', '{"id":12345678901234567890}', ['--cabecera', 'X-A: b'])
+  await world.settled(id)
+  await world.cli(['pausar', 'rrhh'])
+  const run = await world.cli(['probar', 'rrhh', '--mensaje', id])
+  expect(run).toMatchObject({ code: 0, stderr: '' })
+  const [sent, tried] = listener.requests
+  expect(tried).toMatchObject({ method: 'PUT', url: sent!.url, body: sent!.body })
+  const { 'webhook-timestamp': _, ...same } = sent!.headers
+  expect(tried!.headers).toMatchObject({ ...same, 'x-resthooks-intento': '2', 'x-resthooks-prueba': '1' })
+  expect(run.stdout).toMatch(/! Aunque este pedido funcionó, .* pausado por .*, sin fin, desde .* → reanudar rrhh/)
+  expect(await world.cli(['probar', 'rrhh', '{}', '--mensaje', id])).toMatchObject({ code: 2 })
+  expect(await world.cli(['probar', 'rrhh', '--mensaje', 'NINGUNO'])).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining('NINGUNO'),
+  })
 })
 
 test('simular prints the schedule and when it gives up', async ({ world }) => {

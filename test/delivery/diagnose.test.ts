@@ -109,6 +109,13 @@ describe('what the answer says', () => {
     ['429', basic, { status: 429 }, /«limite»/],
     ['500', basic, { status: 500 }, /falló por dentro/],
     ['502', basic, { status: 502 }, /servicio detrás no/],
+    ['503', basic, { status: 503 }, /^El servicio no está disponible/],
+    [
+      '503 that says when',
+      basic,
+      { status: 503, responseHeaders: { 'retry-after': '120' } },
+      /pide esperar \(Retry-After: 120\)/,
+    ],
     ['418', basic, { status: 418 }, /HTTP 418/],
   ])('%s', (_name, auth, changes, expected) => {
     const secrets = /signature/.test(_name) ? [SECRET] : []

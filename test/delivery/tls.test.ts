@@ -253,7 +253,7 @@ describe.skipIf(opensslMissing)(`TLS${opensslMissing ? ' (se omite: falta openss
     })
 
     test('a whole probe', async () => {
-      const about = { version: '1', secrets: new Secrets(), signal: never() }
+      const about = { version: '1', secrets: new Secrets(), signal: never(), number: 1 }
       const { url } = await serveTls(certificates.server)
       const report = await probe(listenerConfig({ url, ...trusting() }), message(), about)
       expect(report).toMatchObject({
