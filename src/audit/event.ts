@@ -28,6 +28,8 @@ export interface AttemptEvent {
   readonly type: 'attempt'
   readonly at: number
   readonly attempt: AttemptRecord
+  /** Of the last request of an attempt, how long all of them took; null: another one follows, or its writer did not say. */
+  readonly attemptMs: number | null
   readonly state: DeliveryState | null
   /** Id of the row that stood for this attempt while its outcome was unknown: it goes. */
   readonly replaces: string | null

@@ -119,7 +119,8 @@ export function rowsOf(batch: readonly AuditEvent[], rules: TextRules): Rows {
         const { attempt, state } = event
         const key = `${rules.key(attempt.messageId)}\0${rules.key(attempt.id)}\0${attempt.request}\0${attempt.startedAt}`
         const delivery = `${attempt.messageId}\0${attempt.listener}`
-        const ms = attempt.durationMs + (attempt.request > 1 ? (spent.get(delivery) ?? 0) : 0)
+        const before = attempt.request > 1 ? (spent.get(delivery) ?? 0) : 0
+        const ms = event.attemptMs ?? attempt.durationMs + before
         const isLast = isLastRequest(event)
         if (!isLast) spent.set(delivery, ms)
         if (!attempts.has(key)) {
@@ -157,8 +158,8 @@ export function rowsOf(batch: readonly AuditEvent[], rules: TextRules): Rows {
 }
 
 /** The script says with it what became of the delivery, or that it changed nothing; of the requests before it says nothing. */
-function isLastRequest({ state, replaces, attempt }: AttemptEvent): boolean {
-  return state !== null || replaces !== null || attempt.error === WITHOUT_OUTCOME
+function isLastRequest({ state, replaces, attempt, attemptMs }: AttemptEvent): boolean {
+  return attemptMs !== null || state !== null || replaces !== null || attempt.error === WITHOUT_OUTCOME
 }
 
 /** What is told at the end counts, and when it began. */

@@ -5,15 +5,17 @@
  * An entry's one field is named by its type (m, a, s, c, o) and holds `at json`, a line feed, `decided`: Redis time in ms, what
  * the writer knows as JSON, and what the script decided about the delivery (a, s): `state|version|attempts|next|reason`, or
  * `-id`: nothing, the lease was lost, and this attempt's own row replaces the one with that id. A message (m) has a second
- * field, `e`: its envelope. The JSON's `v` is the number of this format; it rises when those who read the one before would
+ * field, `e`: its envelope. An attempt (a) is an array with the number of its format in front, 3: names would be a third of it. The
+ * rest, and an attempt that a script tells, are objects, whose `v` is 2. A number rises when those who read the one before would
  * not understand an entry.
  *
- * Two older ones are still read. 2 without its number; and 1, four fields: `t` type, `at`, `j` the JSON, and `s` what was
- * decided or `e` the envelope. Whatever else there is, is not understood, and nobody throws it away.
+ * Older ones are still read. An attempt as an object; 2 without its number; and 1, four fields: `t` type, `at`, `j` the JSON, and
+ * `s` what was decided or `e` the envelope. Whatever else there is, is not understood, and nobody throws it away.
  */
 import { isUtf8 } from 'node:buffer'
 import type {
   ActionRecord,
+  AttemptEvent,
   AttemptRecord,
   AuditEvent,
   CallbackRecord,
@@ -39,43 +41,65 @@ export function writeDispatched({ id, listeners, keepBody, receivedAt }: Dispatc
 /** What only the worker knows of a request. */
 interface AttemptContext
   extends Pick<AttemptRecord, 'messageId' | 'event' | 'listener' | 'number' | 'result' | 'worker'> {
+  /** Of the last request of an attempt, how long all of them took. */
+  readonly attemptMs: Millis | null
   /** False: the answer's body is not kept (`auditar_respuesta = 0`). */
   readonly keepResponse: boolean
   /** From the clock of this machine to Redis's, whose times all of the audit has. */
   readonly toRedisTime: Millis
 }
 
-/** Field by field: a spread of the same objects took as long as the rest of the bookkeeping of a delivery. */
+/** As `readAttempt` reads it. */
 export function writeAttempt(
   request: Omit<AttemptRecord, Exclude<keyof AttemptContext, 'keepResponse' | 'toRedisTime'> | 'nextAttemptAt'>,
-  { messageId, event, listener, number, result, worker, keepResponse, toRedisTime }: AttemptContext,
+  { messageId, event, listener, number, result, worker, attemptMs, keepResponse, toRedisTime }: AttemptContext,
 ): string {
   const body = keepResponse ? request.responseBody : null
-  const text = body !== null && isUtf8(body)
-  return JSON.stringify({
-    id: request.id,
+  return JSON.stringify([
+    ATTEMPT_FORMAT,
+    request.id,
     messageId,
     event,
     listener,
     number,
-    request: request.request,
-    startedAt: request.startedAt + toRedisTime,
-    durationMs: request.durationMs,
-    phases: request.phases,
-    method: request.method,
-    url: request.url,
-    ip: request.ip,
-    requestHeaders: request.requestHeaders,
-    status: request.status,
-    responseHeaders: request.responseHeaders,
-    responseTruncated: request.responseTruncated,
-    error: request.error,
-    errorDetail: request.errorDetail,
+    request.request,
+    request.startedAt + toRedisTime,
+    Math.round(request.durationMs),
+    request.phases && wholePhases(request.phases),
+    request.method,
+    request.url,
+    request.ip,
+    request.requestHeaders,
+    request.status,
+    request.responseHeaders && endToEnd(request.responseHeaders),
+    // Bytes that are no text in an array of their own.
+    body && (isUtf8(body) ? body.toString('utf8') : [body.toString('base64')]),
+    request.responseTruncated ? 1 : 0,
+    request.error,
+    request.errorDetail,
     result,
     worker,
-    body: text ? body.toString('utf8') : undefined,
-    body64: body !== null && !text ? body.toString('base64') : undefined,
-  })
+    attemptMs === null ? null : Math.round(attemptMs),
+  ])
+}
+
+/** To the millisecond, and without the total, which the attempt has: a third of what they took. */
+function wholePhases(phases: NonNullable<AttemptRecord['phases']>): Record<string, number> {
+  const whole: Record<string, number> = {}
+  for (const name in phases) if (name !== 'total') whole[name] = Math.round(phases[name]!)
+  return whole
+}
+
+/** Of a connection that is kept, as nearly all are, what only concerns the connection. */
+const OF_A_CONNECTION: Readonly<Record<string, RegExp>> = { connection: /^keep-alive$/i, 'keep-alive': /^/ }
+
+function endToEnd(headers: NonNullable<AttemptRecord['responseHeaders']>): Record<string, string | readonly string[]> {
+  const kept: Record<string, string | readonly string[]> = {}
+  for (const name in headers) {
+    const value = headers[name]!
+    if (typeof value !== 'string' || !OF_A_CONNECTION[name.toLowerCase()]?.test(value)) kept[name] = value
+  }
+  return kept
 }
 
 /** What is told of a delivery whose state changed without a request. @param action of the person who changed it */
@@ -91,8 +115,10 @@ export function writeCallback(callback: CallbackRecord): string {
   return JSON.stringify(callback)
 }
 
-/** Of the format that `tell` (lua/common.lua) writes. */
+/** Of the objects that `tell` (lua/common.lua) writes. */
 const FORMAT = 2
+/** Of the arrays. */
+const ATTEMPT_FORMAT = 3
 
 /**
  * Built with as few objects and copies as it takes: at thousands of events a second, collecting what a more obvious
@@ -122,9 +148,11 @@ function readFourFields(fields: readonly Buffer[]): AuditEvent {
 function eventOf(kind: string, time: string, source: string, decided: string, envelope?: Buffer): AuditEvent {
   const at = Number(time)
   const json = JSON.parse(source)
+  if (Array.isArray(json)) return attemptOf(kind, at, json, decided)
   if (typeof json !== 'object' || json === null) throw new Error('no es un objeto')
   const format = json.v ?? FORMAT
-  if (format !== FORMAT) throw new Error(`formato ${JSON.stringify(format)}: esta versión entiende hasta el ${FORMAT}`)
+  if (format !== FORMAT)
+    throw new Error(`formato ${JSON.stringify(format)}: esta versión entiende hasta el ${ATTEMPT_FORMAT}`)
   const shape = SHAPES[kind]
   if (!shape || !Number.isFinite(at) || !fits(json, shape))
     throw new Error(`no es una entrada «${kind}» de este formato`)
@@ -144,7 +172,8 @@ function eventOf(kind: string, time: string, source: string, decided: string, en
       json.responseBody =
         body !== undefined ? Buffer.from(body, 'utf8') : body64 !== undefined ? Buffer.from(body64, 'base64') : null
       json.nextAttemptAt = state?.nextAttemptAt ?? null
-      return { type: 'attempt', at, attempt: json, state, replaces: decided[0] === '-' ? decided.slice(1) : null }
+      json.event ??= null
+      return { type: 'attempt', at, attempt: json, attemptMs: null, state, replaces: replacedBy(decided) }
     }
     case 's': {
       const state = stateOf(decided, json.m, json.l, json.o)
@@ -156,6 +185,44 @@ function eventOf(kind: string, time: string, source: string, decided: string, en
     default:
       return { type: 'callback', at, callback: json }
   }
+}
+
+function replacedBy(decided: string): string | null {
+  return decided[0] === '-' ? decided.slice(1) : null
+}
+
+/** What `writeAttempt` writes. */
+function attemptOf(kind: string, at: number, told: readonly unknown[], decided: string): AttemptEvent {
+  if (told[0] !== ATTEMPT_FORMAT) {
+    throw new Error(`formato ${JSON.stringify(told[0])}: esta versión entiende hasta el ${ATTEMPT_FORMAT}`)
+  }
+  const [, id, messageId, event, listener, number, request, startedAt, durationMs, phases, method, url, ip] = told
+  const [requestHeaders, status, responseHeaders, body, truncated, error, errorDetail, result, worker, attemptMs] =
+    told.slice(13)
+  const attempt = {
+    ...{ id, messageId, event, listener, number, request, startedAt, durationMs, phases, method, url, ip },
+    ...{ requestHeaders, status, responseHeaders, responseBody: bodyOf(body), responseTruncated: truncated === 1 },
+    ...{ error, errorDetail, result, worker, nextAttemptAt: null as number | null },
+  }
+  if (
+    kind !== 'a' ||
+    !Number.isFinite(at) ||
+    !fits(attempt, SHAPES.a!) ||
+    !are({ attemptMs }, ['attemptMs'], 'number', true)
+  ) {
+    throw new Error(`no es una entrada «${kind}» de este formato`)
+  }
+  const state = stateOf(decided, attempt.messageId as string, attempt.listener as string, null)
+  attempt.nextAttemptAt = state?.nextAttemptAt ?? null
+  return {
+    ...{ type: 'attempt', at, state, replaces: replacedBy(decided) },
+    ...{ attempt: attempt as unknown as AttemptRecord, attemptMs: attemptMs as number | null },
+  } as const
+}
+
+function bodyOf(told: unknown): Buffer | null {
+  if (typeof told === 'string') return Buffer.from(told, 'utf8')
+  return Array.isArray(told) ? Buffer.from(String(told[0]), 'base64') : null
 }
 
 interface Shape {
@@ -248,17 +315,24 @@ export async function auditGroupExists({ redis, keys }: Queue): Promise<boolean>
   )
 }
 
+/** A reader of each stream that there may be entries in: ours first, then that of the version before. */
+export function auditReaders(queue: Queue, consumer: string): readonly AuditReader[] {
+  return [queue.keys.audit, queue.keys.auditBefore].map((stream) => new AuditReader(queue, consumer, stream))
+}
+
 export class AuditReader {
   readonly #queue: Queue
   readonly #consumer: string
+  readonly #stream: string
   /** Nothing is known about their size yet: after a long outage there may be a gigabyte of large ones. */
   #count = 8
   #wasFull = false
 
   /** @param consumer the worker's name: what it read and did not acknowledge is its own, until it is dead */
-  constructor(queue: Queue, consumer: string) {
+  constructor(queue: Queue, consumer: string, stream = queue.keys.audit) {
     this.#queue = queue
     this.#consumer = consumer
+    this.#stream = stream
   }
 
   /** The next batch of what this worker has read and not acknowledged. */
@@ -278,19 +352,18 @@ export class AuditReader {
 
   /** The newest entry's id, null: the stream is empty. */
   async newest(): Promise<string | null> {
-    const { redis, keys } = this.#queue
-    return (await redis.xrevrange(keys.audit, '+', '-', 'COUNT', 1))[0]?.[0] ?? null
+    return (await this.#queue.redis.xrevrange(this.#stream, '+', '-', 'COUNT', 1))[0]?.[0] ?? null
   }
 
   /** A batch in the order of the stream, whoever reads it too. @param from, to as XRANGE takes them */
   async range(from: string, to: string): Promise<readonly AuditEntry[]> {
-    const { redis, keys } = this.#queue
-    const found = await redis.xrangeBuffer(keys.audit, from, to, 'COUNT', this.#count)
+    const found = await this.#queue.redis.xrangeBuffer(this.#stream, from, to, 'COUNT', this.#count)
     return this.#entries(found as unknown as [Buffer, Buffer[]][])
   }
 
   acknowledge(entries: readonly AuditEntry[]): Promise<void> {
     return this.#queue.acknowledge(
+      this.#stream,
       AUDIT_GROUP,
       entries.map(({ streamId }) => streamId),
     )
@@ -298,7 +371,7 @@ export class AuditReader {
 
   /** Entries that are not in the backend yet. */
   depth(): Promise<number> {
-    return this.#queue.redis.xlen(this.#queue.keys.audit)
+    return this.#queue.redis.xlen(this.#stream)
   }
 
   /**
@@ -307,9 +380,9 @@ export class AuditReader {
    * @returns how many entries were taken over
    */
   async inherit(alive: ReadonlySet<string>): Promise<number> {
-    const { redis, keys } = this.#queue
+    const { redis } = this.#queue
     const consumers = (await this.#orNewGroup(
-      () => redis.xinfo('CONSUMERS', keys.audit, AUDIT_GROUP),
+      () => redis.xinfo('CONSUMERS', this.#stream, AUDIT_GROUP),
       [],
     )) as unknown[][]
     let taken = 0
@@ -317,23 +390,26 @@ export class AuditReader {
       const name = String(fields[fields.indexOf('name') + 1])
       if (name === this.#consumer || alive.has(name)) continue
       for (;;) {
-        const pending = (await redis.xpending(keys.audit, AUDIT_GROUP, '-', '+', 500, name)) as [string, ...unknown[]][]
+        const pending = (await redis.xpending(this.#stream, AUDIT_GROUP, '-', '+', 500, name)) as [
+          string,
+          ...unknown[],
+        ][]
         if (pending.length === 0) break
         const ids = pending.map(([id]) => id)
         // One that was deleted meanwhile leaves the group, or is read as an empty one and acknowledged.
-        await redis.xclaim(keys.audit, AUDIT_GROUP, this.#consumer, 0, ...ids, 'JUSTID')
+        await redis.xclaim(this.#stream, AUDIT_GROUP, this.#consumer, 0, ...ids, 'JUSTID')
         taken += ids.length
       }
-      await this.#queue.forgetConsumer(AUDIT_GROUP, name)
+      await this.#queue.forgetConsumer(this.#stream, AUDIT_GROUP, name)
     }
     return taken
   }
 
   async #read(from: '0' | '>', atMost: number): Promise<readonly AuditEntry[]> {
-    const { redis, keys } = this.#queue
+    const { redis } = this.#queue
     const count = Math.min(atMost, this.#count)
     const answer = (await this.#orNewGroup(
-      () => redis.xreadgroupBuffer('GROUP', AUDIT_GROUP, this.#consumer, 'COUNT', count, 'STREAMS', keys.audit, from),
+      () => redis.xreadgroupBuffer('GROUP', AUDIT_GROUP, this.#consumer, 'COUNT', count, 'STREAMS', this.#stream, from),
       null,
     )) as [Buffer, [Buffer, Buffer[] | null][]][] | null
     return this.#entries(answer?.[0]?.[1] ?? [])
@@ -354,7 +430,10 @@ export class AuditReader {
       return await read()
     } catch (error) {
       if (!/^NOGROUP|no such key/i.test((error as Error).message)) throw error
-      await this.#queue.makeGroup(AUDIT_GROUP)
+      const { redis, keys } = this.#queue
+      // That of before is made by nobody any more.
+      if (this.#stream === keys.audit || (await redis.exists(this.#stream)) > 0)
+        await this.#queue.makeGroup(this.#stream, AUDIT_GROUP)
       return empty
     }
   }

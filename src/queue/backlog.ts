@@ -24,14 +24,15 @@ const LEAST_ROOM: Bytes = 1024 ** 2
 const ENOUGH = 0.9
 
 export async function readBacklog({ redis, keys }: Queue): Promise<Backlog> {
-  const [events, bytes, memory] = await Promise.all([
+  const [events, before, bytes, memory] = await Promise.all([
     redis.xlen(keys.audit),
+    redis.xlen(keys.auditBefore),
     allowed(redis.memory('USAGE', keys.audit) as Promise<number | null>),
     allowed(redis.info('memory')),
   ])
   const field = (name: string) => Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(memory ?? '')?.[1] ?? Number.NaN)
   const [used, maxMemory] = [field('used_memory'), field('maxmemory')]
-  return { events, bytes, used: Number.isNaN(used) ? null : used, maxMemory: maxMemory || 0 }
+  return { events: events + before, bytes, used: Number.isNaN(used) ? null : used, maxMemory: maxMemory || 0 }
 }
 
 /** `max_pendientes_bytes`, or half of what Redis may take; 0: no limit. */

@@ -3,7 +3,9 @@
  * reads, in two round trips at most, whose cost depends neither on how much waits nor, within reason, on how many listeners
  * there are.
  */
+
 import { decodeTime, isValid } from 'ulid'
+import type { Millis } from '../model/message.ts'
 import { type Continuity, parseContinuity } from './continuity.ts'
 import { decodeEnvelope } from './envelope.ts'
 import { CALLBACK_LANE, LANE_KINDS, type LaneKeys, SHARED_KINDS } from './keys.ts'
@@ -70,6 +72,12 @@ export interface Depths {
 /** Lanes of one script call: about a millisecond. */
 const LANES_AT_ONCE = 100
 
+/** How long the oldest of these entries has waited, null: there is none. */
+function delayOf(entries: readonly (readonly [id: string, ...unknown[]])[], now: number): Millis | null {
+  if (entries.length === 0) return null
+  return Math.max(0, now - Math.min(...entries.map(([id]) => Number.parseInt(id, 10))))
+}
+
 /** @param configured names that are listed even when nothing waits for them */
 export async function readDepths(queue: Queue, configured: Iterable<string>): Promise<Depths> {
   const { redis, keys } = queue
@@ -82,7 +90,9 @@ export async function readDepths(queue: Queue, configured: Iterable<string>): Pr
     orMistyped(redis.exists(keys.fanOut), 0),
     orMistyped(redis.zcard(keys.delayed), 0),
     orMistyped(redis.xlen(keys.audit), 0),
+    orMistyped(redis.xlen(keys.auditBefore), 0),
     orMistyped(redis.xrange(keys.audit, '-', '+', 'COUNT', 1), []),
+    orMistyped(redis.xrange(keys.auditBefore, '-', '+', 'COUNT', 1), []),
     orMistyped(queue.peek(keys.inbox, -1, -1), []),
     orMistyped(redis.smembers(keys.listeners), []),
     orMistyped(redis.hgetall(keys.paused), {}),
@@ -102,7 +112,9 @@ export async function readDepths(queue: Queue, configured: Iterable<string>): Pr
     fanOut,
     delayed,
     audit,
+    auditBefore,
     unwritten,
+    unwrittenBefore,
     oldest,
     seen,
     held,
@@ -128,8 +140,8 @@ export async function readDepths(queue: Queue, configured: Iterable<string>): Pr
     entrada_invalida: invalid,
     en_despacho: dispatching + fanOut,
     demoradas: delayed,
-    auditoria_pendiente: audit,
-    auditoria_atraso_ms: unwritten[0] ? Math.max(0, now - Number.parseInt(unwritten[0][0], 10)) : null,
+    auditoria_pendiente: audit + auditBefore,
+    auditoria_atraso_ms: delayOf([...unwritten, ...unwrittenBefore], now),
     mas_antigua_ms: oldest[0] ? ageOf(oldest[0].raw, now) : null,
     listeners,
     callbacks: { ...callbacks!, en_cola: callbacks!.en_cola + aside },

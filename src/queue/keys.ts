@@ -48,6 +48,11 @@ export interface Keys {
   readonly paused: string
   /** STREAM of audit events. */
   readonly audit: string
+  /**
+   * The one that workers of 0.1.0 write into: it is read, and nothing else is told there, as they throw away what they do not
+   * understand.
+   */
+  readonly auditBefore: string
   /** HASH worker → its last sign of life (JSON). */
   readonly workers: string
   /** HASH listener → what is remembered of it (JSON): newest success, newest failure and since when, its breaker's cause. */
@@ -92,6 +97,7 @@ export const SHARED_KINDS = {
   paused: 'hash',
   callbacksAside: 'zset',
   audit: 'stream',
+  auditBefore: 'stream',
   workers: 'hash',
   situation: 'hash',
   continuity: 'string',
@@ -135,7 +141,8 @@ export function keysOf(instancia: string, proyecto: string): Keys {
     fence: `${prefix}valla`,
     notBegun: `${prefix}sin_comenzar`,
     paused: `${prefix}pausas`,
-    audit: `${prefix}auditoria`,
+    audit: `${prefix}eventos`,
+    auditBefore: `${prefix}auditoria`,
     workers: `${prefix}workers`,
     situation: `${prefix}situacion`,
     continuity: `${prefix}continuidad`,

@@ -161,9 +161,11 @@ export async function pendingEvents(
     const by = new Set(events.map((event) => (event.type === 'state' ? event.state.action : null)))
     return { events: [...actions.filter(({ action }) => by.has(action.id)), ...events], isWhole }
   }
-  let from = isValid(id) ? String(Math.max(0, decodeTime(id) - CLOCKS_DIFFER_MS)) : '-'
+  const start = isValid(id) ? String(Math.max(0, decodeTime(id) - CLOCKS_DIFFER_MS)) : '-'
+  const streams = [keys.auditBefore, keys.audit]
+  let from = start
   for (let seen = 0; seen < MOST_EVENTS; seen += EVENTS_A_PAGE) {
-    const page = (await redis.xrangeBuffer(keys.audit, from, '+', 'COUNT', EVENTS_A_PAGE)) as unknown as [
+    const page = (await redis.xrangeBuffer(streams[0]!, from, '+', 'COUNT', EVENTS_A_PAGE)) as unknown as [
       Buffer,
       Buffer[],
     ][]
@@ -175,7 +177,12 @@ export async function pendingEvents(
       else if (event !== null && messageOf(event) === id) events.push(event)
     }
     const last = page.at(-1)
-    if (!last || page.length < EVENTS_A_PAGE) return wholeStory(true)
+    if (!last || page.length < EVENTS_A_PAGE) {
+      streams.shift()
+      if (streams.length === 0) return wholeStory(true)
+      from = start
+      continue
+    }
     from = `(${last[0].toString('latin1')}`
   }
   return wholeStory(false)

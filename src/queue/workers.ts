@@ -59,8 +59,8 @@ export async function writeHeartbeat(
   own: Omit<WorkerInfo, 'visto'>,
   again: boolean,
 ): Promise<HeartbeatAnswer> {
-  const { workers, audit, continuity, fence, listeners, paused } = queue.keys
-  const keys = [workers, audit, continuity, fence, listeners, paused]
+  const { workers, audit, continuity, fence, listeners, paused, auditBefore } = queue.keys
+  const keys = [workers, audit, continuity, fence, listeners, paused, auditBefore]
   const args = [own.worker, JSON.stringify(own), AUDIT_GROUP, again ? 1 : 0]
   const answer = await scriptsOf(queue.redis).heartbeat(keys.length, ...keys, ...args)
   const [now, readers, flat, held] = answer as [number, Buffer[], Buffer[], Buffer[]]

@@ -8,7 +8,7 @@ import type { AuditReader as AuditQueries } from '../audit/queries.ts'
 import type { Config } from '../config/config.ts'
 import { newId } from '../id.ts'
 import type { Bytes, Millis } from '../model/message.ts'
-import { AuditReader } from '../queue/audit-stream.ts'
+import { type AuditReader as AuditStreamReader, auditReaders } from '../queue/audit-stream.ts'
 import { QueueAdmin, type RestoredMessage, takeMaintenanceLock } from '../queue/maintenance.ts'
 import type { Queue } from '../queue/queue.ts'
 
@@ -62,7 +62,10 @@ export async function underLock<T>(
  * @throws Unavailable or ConfigError when Postgres does not take them
  */
 export async function drainAudit(queue: Queue, backend: AuditBackend): Promise<void> {
-  const reader = new AuditReader(queue, 'mantenimiento')
+  for (const reader of auditReaders(queue, 'mantenimiento')) await drainStream(reader, backend)
+}
+
+async function drainStream(reader: AuditStreamReader, backend: AuditBackend): Promise<void> {
   const last = await reader.newest()
   for (let from = '-'; last !== null; ) {
     const entries = await reader.range(from, last)

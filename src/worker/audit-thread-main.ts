@@ -5,7 +5,7 @@ import type { AuditBackend } from '../audit/backend.ts'
 import { createPostgresBackend } from '../audit/postgres.ts'
 import type { ResthooksError } from '../errors.ts'
 import { Secrets } from '../model/secrets.ts'
-import { AuditReader } from '../queue/audit-stream.ts'
+import { auditReaders } from '../queue/audit-stream.ts'
 import { Queue } from '../queue/queue.ts'
 import { connectForever, isRedisOutage, reconnectWith, redisTrouble } from '../queue/redis.ts'
 import type { FromThread, ThreadData, ToThread } from './audit-thread.ts'
@@ -45,7 +45,7 @@ const current: AuditBackend = {
   olderSchema: () => backend.olderSchema(),
   close: () => backend.close(),
 }
-const writer = new AuditWriter(new AuditReader(queue, worker), current, {
+const writer = new AuditWriter(auditReaders(queue, worker), current, {
   log,
   redis: () => inForce.redis,
   outage,

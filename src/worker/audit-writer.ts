@@ -39,7 +39,7 @@ export interface AuditWriterOptions {
 }
 
 export class AuditWriter {
-  readonly #reader: AuditReader
+  readonly #readers: readonly AuditReader[]
   readonly #backend: AuditBackend
   readonly #options: AuditWriterOptions
   readonly #woken = new Signal()
@@ -47,11 +47,12 @@ export class AuditWriter {
   wrote = false
   #away = false
   #stopping = false
-  /** After a start, a failure, or an inheritance: what was read and not written comes first. */
-  #pendingFirst = true
+  /** After a start, a failure, or an inheritance: what was read and not written comes first, of each of these. */
+  readonly #pendingFirst: Set<AuditReader>
 
-  constructor(reader: AuditReader, backend: AuditBackend, options: AuditWriterOptions) {
-    this.#reader = reader
+  constructor(readers: readonly AuditReader[], backend: AuditBackend, options: AuditWriterOptions) {
+    this.#readers = readers
+    this.#pendingFirst = new Set(readers)
     this.#backend = backend
     this.#options = options
   }
@@ -72,8 +73,12 @@ export class AuditWriter {
 
   /** Read again what this worker owns: entries of a dead one were added to it. */
   inherited(): void {
-    this.#pendingFirst = true
+    this.#ownFirst()
     this.wake()
+  }
+
+  #ownFirst(): void {
+    for (const reader of this.#readers) this.#pendingFirst.add(reader)
   }
 
   /** There is something to write. */
@@ -93,14 +98,14 @@ export class AuditWriter {
    */
   async drain(patience: number): Promise<void> {
     const end = performance.now() + patience
-    this.#pendingFirst = true
+    this.#ownFirst()
     for (;;) {
       try {
         if ((await this.#pass()) === 0) return
       } catch (error) {
         if (performance.now() > end) throw error
         // What it had just read is its own by now, and would not come again as fresh.
-        this.#pendingFirst = true
+        this.#ownFirst()
         await sleep(200)
       }
     }
@@ -110,11 +115,11 @@ export class AuditWriter {
   async #step(): Promise<number> {
     try {
       const count = await this.#pass()
-      if (count >= WORTHWHILE || this.#reader.wasFull) return 0
+      if (count >= WORTHWHILE || this.#readers.some(({ wasFull }) => wasFull)) return 0
       // Whoever writes an event of this worker wakes it, and the poller does for those of others.
       return count > 0 ? GATHER_MS : LONGEST_SLEEP
     } catch (error) {
-      this.#pendingFirst = true
+      this.#ownFirst()
       if (isRedisOutage(error)) return this.#options.redisOutage.failed(redisTrouble(error, this.#options.redis()))
       return this.failed(error as ResthooksError)
     }
@@ -141,12 +146,18 @@ export class AuditWriter {
 
   /** @returns how many entries were written */
   async #pass(): Promise<number> {
+    let count = 0
+    for (const reader of this.#readers) count += await this.#passOf(reader)
+    return count
+  }
+
+  async #passOf(reader: AuditReader): Promise<number> {
     let entries: readonly AuditEntry[] = []
-    if (this.#pendingFirst) {
-      entries = await this.#reader.pending()
-      this.#pendingFirst = entries.length > 0
+    if (this.#pendingFirst.has(reader)) {
+      entries = await reader.pending()
+      if (entries.length === 0) this.#pendingFirst.delete(reader)
     }
-    if (entries.length === 0) entries = await this.#reader.fresh()
+    if (entries.length === 0) entries = await reader.fresh()
     if (entries.length === 0) return 0
     const events = entries.map(({ event }) => event).filter((event): event is AuditEvent => event !== null)
     const strange = entries.filter(({ event, fields }) => event === null && fields.length > 0)
@@ -161,7 +172,7 @@ export class AuditWriter {
         'entradas que esta versión no entiende en el flujo de auditoría: están, enteras, en auditoria_rechazada',
       )
     }
-    await this.#reader.acknowledge(entries)
+    await reader.acknowledge(entries)
     return entries.length
   }
 }

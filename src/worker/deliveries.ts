@@ -90,6 +90,7 @@ export class DeliveryExecutor implements Executor {
     // What was not even tried is no attempt: it has no row, and takes no number where it stands alone.
     const requests = all.filter(({ error }) => error !== 'recursos')
     const counted = outcome.kind !== 'unable' || requests.length > 0
+    const attemptMs = requests.reduce((sum, { durationMs }) => sum + durationMs, 0)
     const events = requests.map((request, i) => ({
       type: 'a' as const,
       json: writeAttempt(request, {
@@ -99,6 +100,7 @@ export class DeliveryExecutor implements Executor {
         number,
         result: i < requests.length - 1 ? 'reintento' : RESULTS[verdict],
         worker: this.#context.worker,
+        attemptMs: i < requests.length - 1 ? null : attemptMs,
         keepResponse: this.#listener.auditResponse,
         toRedisTime,
       }),

@@ -4,7 +4,7 @@
  */
 import { hostname } from 'node:os'
 import type { Millis } from '../model/message.ts'
-import { AuditReader } from '../queue/audit-stream.ts'
+import { auditReaders } from '../queue/audit-stream.ts'
 import { type Backlog, bytesLimit, readBacklog, type StopReason, whyStopped } from '../queue/backlog.ts'
 import type { Pause } from '../queue/pauses.ts'
 import type { Queue } from '../queue/queue.ts'
@@ -143,11 +143,14 @@ export class Heartbeat {
   }
 
   async #inherit(alive: ReadonlySet<string>): Promise<void> {
-    const taken = await new AuditReader(this.#queue, this.#context.worker).inherit(alive).catch((error) => {
+    let taken = 0
+    try {
+      for (const reader of auditReaders(this.#queue, this.#context.worker)) taken += await reader.inherit(alive)
+    } catch (error) {
       // Broken off half-way: what was taken over until then is this worker's, and nobody else will read it.
       this.#events.inherited()
       throw error
-    })
+    }
     if (taken === 0) return
     this.#inherited = { filas: (this.#inherited?.filas ?? 0) + taken, cuando: Math.round(this.#context.now()) }
     this.#events.inherited()

@@ -3,7 +3,7 @@
  * end, outcomes go to Redis and the audit to Postgres; what is left of either is taken up by the next worker.
  */
 import type { Millis } from '../model/message.ts'
-import { AuditReader } from '../queue/audit-stream.ts'
+import { auditReaders } from '../queue/audit-stream.ts'
 import type { Queue } from '../queue/queue.ts'
 import type { AuditThread } from './audit-thread.ts'
 import type { Claimer } from './claimer.ts'
@@ -81,7 +81,11 @@ export async function shutDown(parts: WorkerParts, once: boolean): Promise<void>
 async function lastAudit({ context, queue, audit }: WorkerParts, once: boolean): Promise<void> {
   const failure = await audit.finish(once ? LAST_AUDIT_MS * 3 : LAST_AUDIT_MS)
   if (!failure) return
-  const pending = await new AuditReader(queue, context.worker).depth().catch(() => null)
+  const depths = auditReaders(queue, context.worker).map((reader) => reader.depth())
+  const pending = await Promise.all(depths).then(
+    ([ours, before]) => ours! + before!,
+    () => null,
+  )
   context.log.warn(
     { pendientes: pending, detalle: failure.message },
     'queda auditoría sin escribir en Postgres: está en Redis y la escribe el próximo worker',

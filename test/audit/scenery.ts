@@ -170,7 +170,7 @@ export function attempt(messageId: string, listener: string, changes: Partial<At
 }
 
 export function attemptEvent(of: AttemptRecord, then: DeliveryState | null, at = of.startedAt + 42): AttemptEvent {
-  return { type: 'attempt', at, attempt: of, state: then, replaces: null }
+  return { type: 'attempt', at, attempt: of, attemptMs: null, state: then, replaces: null }
 }
 
 export function callbackEvent(messageId: string, listener: string, attemptNumber = 1): CallbackEvent {

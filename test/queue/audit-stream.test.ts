@@ -3,7 +3,7 @@ import { afterAll, beforeEach, describe, expect, inject } from 'vitest'
 import { createPostgresBackend } from '../../src/audit/postgres.ts'
 import type { RedisConfig } from '../../src/config/config.ts'
 import { Secrets } from '../../src/model/secrets.ts'
-import { AuditReader } from '../../src/queue/audit-stream.ts'
+import { AuditReader, auditReaders, entryOf, writeAttempt } from '../../src/queue/audit-stream.ts'
 import { QueueAdmin, takeMaintenanceLock } from '../../src/queue/maintenance.ts'
 import type { Queue } from '../../src/queue/queue.ts'
 import { AuditWriter } from '../../src/worker/audit-writer.ts'
@@ -34,7 +34,7 @@ function writerOf(queue: Queue, to = backend): AuditWriter {
     wrote: nothing,
     away: nothing,
   }
-  return new AuditWriter(new AuditReader(queue, 'w'), to, scene)
+  return new AuditWriter(auditReaders(queue, 'w'), to, scene)
 }
 
 const envelope = '{"id":"m1","evento":"pedido.alta","creado":"2026-11-15T11:00:00.000Z","largo":7,"datos":{"n":1}}'
@@ -72,6 +72,40 @@ const FORMATS: Record<string, (told: Told) => string[]> = {
   ],
   'one field, without a number': (told) => numbered(told, null),
   'one field, format 2': (told) => numbered(told, 2),
+  'an attempt as an array, format 3': (told) => {
+    if (told[0] !== 'a') return numbered(told, 2)
+    const [kind, at, json, decided] = told
+    return [kind, `${at} ${JSON.stringify(arrayOf(json as typeof attempt))}\n${decided}`]
+  },
+}
+
+function arrayOf(json: typeof attempt & { body64?: string }, format: unknown = 3) {
+  const { id, messageId, listener, number, request, startedAt, durationMs, phases, method, url, ip } = json
+  return [
+    ...[
+      format,
+      id,
+      messageId,
+      'pedido.alta',
+      listener,
+      number,
+      request,
+      startedAt,
+      durationMs,
+      phases,
+      method,
+      url,
+      ip,
+    ],
+    ...[
+      json.requestHeaders,
+      json.status,
+      json.responseHeaders,
+      json.body ?? [json.body64],
+      json.responseTruncated ? 1 : 0,
+    ],
+    ...[json.error, json.errorDetail, json.result, json.worker, 4],
+  ]
 }
 
 async function tables() {
@@ -86,9 +120,11 @@ async function tables() {
 
 describe.each(Object.keys(FORMATS))('entries of the format "%s"', (format) => {
   test('are written as they were meant', async ({ queue }) => {
-    for (const told of STORY) await queue.redis.xadd(queue.keys.audit, '*', ...FORMATS[format]!(told))
+    // As two versions at once write them: into the stream of each.
+    const streams = [queue.keys.auditBefore, queue.keys.audit]
+    for (const [i, told] of STORY.entries()) await queue.redis.xadd(streams[i % 2]!, '*', ...FORMATS[format]!(told))
     await writerOf(queue).drain(0)
-    expect(await queue.redis.xlen(queue.keys.audit)).toBe(0)
+    expect(await Promise.all(streams.map((stream) => queue.redis.xlen(stream)))).toEqual([0, 0])
     expect(await tables()).toMatchObject({
       mensaje: [{ id: 'm1', evento: 'pedido.alta', listeners: 2, cuerpo: Buffer.from('{"n":1}') }],
       entrega: [
@@ -109,6 +145,9 @@ const good = numbered(STORY[3]!, 2)
 /** What another version, or anybody, may have put there. */
 const STRANGE: Record<string, (string | Buffer)[]> = {
   'a later number': numbered(STORY[3]!, 3),
+  'an array of a later number': ['a', `${NOON} ${JSON.stringify(arrayOf(attempt, 4))}\n`],
+  'an array that is no attempt': ['s', `${NOON} ${JSON.stringify(arrayOf(attempt))}\nfallida|1|1||`],
+  'an array that is too short': ['a', `${NOON} [3,"i1","m1"]\n`],
   'a number that is none': ['s', good[1]!.replace('"v":2', '"v":"x"')],
   'a field of a later version': ['x', good[1]!],
   'fields of somebody else': ['usuario', 'ana', 'bytes', Buffer.from([0xff, 0])],
@@ -143,7 +182,7 @@ test('what this version does not understand is kept whole, in order beside the r
     expect(JSON.parse(kept.get(ids[i]!)!.evento_json), what).toEqual({ entrada: ids[i], campos })
   })
   expect(kept.get(ids[0]!)!.motivo).toBe(
-    'esta versión no entiende esta entrada del flujo de auditoría: formato 3: esta versión entiende hasta el 2',
+    'esta versión no entiende esta entrada del flujo de auditoría: formato 3: esta versión entiende hasta el 3',
   )
   expect(lines.filter((line) => line.includes('auditoria_rechazada'))).not.toEqual([])
 })
@@ -176,4 +215,29 @@ test('what a person did is told twice, and which deliveries it touched', async (
   await writerOf(queue).drain(0)
   expect(await sql`SELECT cantidad::int FROM accion`).toEqual([{ cantidad: 1 }])
   expect(await sql`SELECT estado, accion FROM entrega`).toEqual([{ estado: 'descartada', accion: 'A1' }])
+})
+
+test('an attempt is told without what only concerned its connection, and to the millisecond', () => {
+  const request = {
+    ...{ id: 'i1', request: 2, startedAt: NOON, durationMs: 12.345, method: 'POST', url: 'http://a/', ip: '10.0.0.1' },
+    ...{ phases: { dns: 0.6, primer_byte: 10.4, total: 12.345 }, requestHeaders: { 'X-A': 'b' }, status: 200 },
+    responseHeaders: { Connection: 'keep-alive', 'keep-alive': 'timeout=5', server: 'x', 'set-cookie': ['a', 'b'] },
+    ...{ responseBody: Buffer.from([0xff]), responseTruncated: true, error: null, errorDetail: null },
+  }
+  const context = {
+    ...({ messageId: 'm1', event: 'e', listener: 'a', number: 3, result: 'exito', worker: 'w' } as const),
+    ...{ attemptMs: 20.5, keepResponse: true, toRedisTime: 100 },
+  } as const
+  const { event } = entryOf('1-1', [Buffer.from('a'), Buffer.from(`${NOON} ${writeAttempt(request, context)}\n-x`)])
+  expect(event).toEqual({
+    ...{ type: 'attempt', at: NOON, state: null, replaces: 'x', attemptMs: 21 },
+    attempt: {
+      ...request,
+      ...{ messageId: 'm1', event: 'e', listener: 'a', number: 3, result: 'exito', worker: 'w', nextAttemptAt: null },
+      ...{ startedAt: NOON + 100, durationMs: 12, phases: { dns: 1, primer_byte: 10 } },
+      responseHeaders: { server: 'x', 'set-cookie': ['a', 'b'] },
+    },
+  })
+  const closed = { ...request, responseHeaders: { connection: 'close' } }
+  expect(writeAttempt(closed, { ...context, keepResponse: false })).toContain('{"connection":"close"},null,1,')
 })

@@ -92,10 +92,10 @@ test('a reader that holds entries is not forgotten, whoever takes it for dead', 
   const reader = new AuditReader(queue, 'lento')
   await reader.fresh(10)
   await reader.fresh(10)
-  expect(await queue.forgetConsumer('postgres', 'lento')).toBe(false)
+  expect(await queue.forgetConsumer(queue.keys.audit, 'postgres', 'lento')).toBe(false)
   expect(await reader.pending(10)).toHaveLength(1)
   await reader.acknowledge(await reader.pending(10))
-  expect(await queue.forgetConsumer('postgres', 'lento')).toBe(true)
+  expect(await queue.forgetConsumer(queue.keys.audit, 'postgres', 'lento')).toBe(true)
 })
 
 const MB = 1024 ** 2

@@ -94,7 +94,7 @@ async function expectWhole(queue: Queue): Promise<void> {
   const { queue: callbacks, retries } = queue.lane(CALLBACK_LANE)
   expect((await queue.redis.llen(callbacks)) + (await queue.redis.zcard(retries))).toBe(4)
   const stay =
-    /:(listeners|valla|sin_comenzar|despacho_arriendo|auditoria|cola:@callbacks|reintentos:@callbacks|mensaje:.*m\d~.*)$/
+    /:(listeners|valla|sin_comenzar|despacho_arriendo|eventos|cola:@callbacks|reintentos:@callbacks|mensaje:.*m\d~.*)$/
   expect((await keysLeft(queue)).filter((key) => !stay.test(key))).toEqual([])
 }
 

@@ -31,5 +31,5 @@ test('what is read for the first time at the end, and refused, is not taken for 
     },
   } as unknown as AuditReader
   const backend = { write: async () => Promise.reject(new Unavailable('Postgres')) } as unknown as AuditBackend
-  await expect(new AuditWriter(reader, backend, options).drain(300)).rejects.toThrow('Postgres')
+  await expect(new AuditWriter([reader], backend, options).drain(300)).rejects.toThrow('Postgres')
 })

@@ -102,9 +102,10 @@ end
 
 -- An event of the audit, as `audit-stream.ts` reads it: `type`, `at json`, a line feed, `state`; and the envelope of a message.
 -- One long field rather than many short ones: each of those costs its reader a string. The number of the format is the first
--- member of the JSON, where a reader of the time before it had a number does not mind it.
+-- member of the JSON: of an array it is there, of an object it is put there.
 local function tell(stream, kind, at, json, state, envelope)
-  local text = string.format('%d {"v":2,', at) .. string.sub(json, 2) .. '\n' .. state
+  local text = string.byte(json) == 91 and string.format('%d ', at) .. json or string.format('%d {"v":2,', at) .. string.sub(json, 2)
+  text = text .. '\n' .. state
   if envelope then
     redis.call('XADD', stream, '*', kind, text, 'e', envelope)
   else

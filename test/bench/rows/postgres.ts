@@ -207,7 +207,7 @@ function eventsOf(number: number): readonly [AuditEvent, AuditEvent] {
   }
   return [
     { type: 'message', at, receivedAt: at, message, listeners: [state.listener], keepBody: true },
-    { type: 'attempt', replaces: null, at, state, attempt: attemptOf(message.id, state.listener, at) },
+    { type: 'attempt', replaces: null, at, state, attemptMs: 12, attempt: attemptOf(message.id, state.listener, at) },
   ]
 }
 
