@@ -8,6 +8,7 @@ import type { Config } from '../config/config.ts'
 import { OperationFailed, Unavailable, UsageError } from '../errors.ts'
 import { newId } from '../id.ts'
 import type { Message, Millis } from '../model/message.ts'
+import { takeTrace, traceProblem } from '../model/trace.ts'
 import { decodeEntry, ENVELOPE_KEYS, type Entry, EnvelopeError, jsonProblem, readEntry } from '../queue/envelope.ts'
 import { encodeEnvelope } from '../queue/envelope-write.ts'
 import type { Queue } from '../queue/queue.ts'
@@ -25,6 +26,7 @@ import {
   requestProblems,
   type SendOptions,
   standardInput,
+  tracedHeaders,
   unreadableInput,
   whyTooLarge,
 } from './send-message.ts'
@@ -61,9 +63,15 @@ export async function sendBatch(
   if (isInactive(config)) return
 
   const ids: string[] = []
-  const batch = new Batch(context, await context.queue(), config, new LineReader(config, event), (id) => {
-    if (patience !== null) ids.push(id)
-  })
+  const batch = new Batch(
+    context,
+    await context.queue(),
+    config,
+    new LineReader(config, event, tracedHeaders({}, options)),
+    (id) => {
+      if (patience !== null) ids.push(id)
+    },
+  )
   if ((await batch.run(standardInput())) === 'interrupted') return
   if (patience !== null) {
     const { awaitOutcomes } = await import('./await-outcomes.ts')
@@ -278,12 +286,15 @@ class LineReader {
   readonly #config: Config
   readonly #audience: Audience
   readonly #event: string | undefined
+  /** Of lines that name none. */
+  readonly #trace: Readonly<Record<string, string>>
   readonly #origin = originOf()
 
-  constructor(config: Config, event: string | undefined) {
+  constructor(config: Config, event: string | undefined, trace: Readonly<Record<string, string>>) {
     this.#config = config
     this.#audience = new Audience(config)
     this.#event = event
+    this.#trace = trace
   }
 
   /** @throws EnvelopeError, in Spanish, when the line cannot be sent as it is */
@@ -301,7 +312,19 @@ class LineReader {
     const json = entry.datos !== null
     if (!json && message.body.length > 0 && mustBeJson(contentType)) checkLineJson(message.body)
     this.#audience.tell(message.event, onlyListener)
-    return { message: { ...message, origin: message.origin ?? this.#origin }, delay, json }
+    return {
+      message: { ...message, headers: this.#traced(headers), origin: message.origin ?? this.#origin },
+      delay,
+      json,
+    }
+  }
+
+  #traced(headers: Message['headers']): Message['headers'] {
+    const { parent, state } = takeTrace(headers)
+    if (parent === null) return { ...headers, ...this.#trace }
+    const problem = traceProblem(parent, state)
+    if (problem !== null) throw new EnvelopeError(problem)
+    return headers
   }
 
   /** Gives a line without `evento` the one of the command line; unknown keys are refused here, where somebody reads it. */

@@ -10,6 +10,7 @@ import { OperationFailed, systemReason, Unavailable, UsageError } from '../error
 import { authorName, currentAuthor } from '../model/author.ts'
 import { checkHeader, checkMessageHeaders, checkMethod, checkPath } from '../model/http.ts'
 import type { Bytes, Millis } from '../model/message.ts'
+import { takeTrace, traceProblem, withTrace } from '../model/trace.ts'
 import { isJsonType } from '../queue/envelope-write.ts'
 import { mayHaveHappened } from '../queue/redis.ts'
 import type { Context } from './context.ts'
@@ -37,6 +38,8 @@ export function addRequestOptions(command: Command): Command {
 }
 
 export interface SendOptions extends RequestOptions {
+  readonly traceparent?: string
+  readonly tracestate?: string
   readonly clave?: string
   readonly demora?: string
   readonly listener?: string
@@ -125,6 +128,37 @@ export function headersOf(given: readonly string[]): Record<string, string> {
   return headers
 }
 
+/**
+ * The headers with the trace that the message belongs to: of its own headers, of the options, or else of the environment, where
+ * whoever runs this program may leave it without knowing of it.
+ * @throws UsageError where what was asked for is not valid
+ */
+export function tracedHeaders(
+  given: Readonly<Record<string, string>>,
+  { traceparent, tracestate }: Pick<SendOptions, 'traceparent' | 'tracestate'>,
+): Readonly<Record<string, string>> {
+  const { parent, state } = takeTrace(given)
+  const asked = traceparent ?? parent
+  if (asked === null) {
+    if (tracestate !== undefined) throw new UsageError('--tracestate sin --traceparent no dice nada')
+    return inheritedTrace(given)
+  }
+  const with_ = tracestate ?? state
+  const problem = traceProblem(asked, with_)
+  if (problem !== null)
+    throw new UsageError(`${traceparent === undefined ? '--cabecera' : '--traceparent'}: ${problem}`)
+  return withTrace(given, asked, with_)
+}
+
+function inheritedTrace(given: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  const { TRACEPARENT: parent, TRACESTATE: state = null } = process.env
+  if (parent === undefined || parent === '') return given
+  const problem = traceProblem(parent, state)
+  if (problem === null) return withTrace(given, parent, state)
+  print.note(`resthooks: aviso: se envía sin la traza de $TRACEPARENT: ${problem}`)
+  return given
+}
+
 interface RequestWishes {
   readonly path: string | null
   readonly method: string | null
@@ -137,12 +171,13 @@ interface RequestWishes {
  * @returns one Spanish sentence a problem, none when all is well
  */
 export function requestProblems(wishes: RequestWishes, listeners: Iterable<ListenerConfig>): string[] {
+  const { headers: own } = takeTrace(wishes.headers)
   const authHeaders = [...listeners].map(({ auth }) => authHeader(auth))
   const problems = [
     wishes.path === null ? null : checkPath(wishes.path),
     wishes.method === null ? null : checkMethod(wishes.method),
     wishes.contentType === '' ? null : checkHeader('Content-Type', wishes.contentType),
-    ...[null, ...authHeaders].map((header) => checkMessageHeaders(wishes.headers, header)),
+    ...[null, ...authHeaders].map((header) => checkMessageHeaders(own, header)),
   ].filter((problem): problem is string => problem !== null)
   return [...new Set(problems)]
 }

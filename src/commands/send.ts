@@ -21,6 +21,7 @@ import {
   requestProblems,
   requireJson,
   type SendOptions,
+  tracedHeaders,
   whyTooLarge,
 } from './send-message.ts'
 
@@ -34,6 +35,8 @@ export function send(program: Command, context: Context): void {
     .option('--clave <clave>', 'la misma clave se encola una sola vez en 24 h; se imprime el primer id')
     .option('--demora <duración>', 'no entregar antes de 10m, 2h…')
     .option('--listener <nombre>', 'sólo para este listener')
+    .option('--traceparent <valor>', 'traza a la que pertenece (W3C Trace Context); si no, la de $TRACEPARENT')
+    .option('--tracestate <valor>', 'lo que la acompaña; si no, $TRACESTATE')
     .option('--lote', 'un mensaje por línea de la entrada estándar: {"evento":…,"datos":…}')
     .option('--esperar [plazo]', 'espera el resultado de todas las entregas (30s si no se indica el plazo)')
     .action(async (event: string | undefined, data: string | undefined, options: SendOptions) => {
@@ -92,7 +95,7 @@ async function messageOf(
   if (options.clave === '') throw new UsageError('--clave está vacía')
   const unknown = audience.unknownListener(options.listener ?? null)
   if (unknown !== null) throw new UsageError(unknown)
-  const headers = headersOf(options.cabecera)
+  const headers = tracedHeaders(headersOf(options.cabecera), options)
   checkRequest(options, headers, config)
   const { body, given } = await readBody(data)
   const contentType = options.tipoContenido ?? (given ? 'application/json' : '')
@@ -114,7 +117,7 @@ async function messageOf(
   }
 }
 
-function checkRequest(options: SendOptions, headers: Record<string, string>, config: Config): void {
+function checkRequest(options: SendOptions, headers: Readonly<Record<string, string>>, config: Config): void {
   const { ruta, metodo, tipoContenido } = options
   if (ruta === undefined && metodo === undefined && tipoContenido === undefined && Object.keys(headers).length === 0)
     return

@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto'
 import type { DeliveryColumns, MessageColumns } from '../audit/queries.ts'
 import type { MessageReport } from '../checks/message-report.ts'
 import { isSecretParameter, MASK } from '../model/secrets.ts'
+import { traceInWords } from '../model/trace.ts'
 import { bodyLines, bodyText } from '../model/wire-text.ts'
 import { amount, shortTime } from '../model/words.ts'
 import { count, duration, oneLine } from './print.ts'
@@ -92,6 +93,7 @@ async function messageLines(message: MessageColumns, timeline: Timeline, options
     message.solo_listener !== null && `sólo para ${message.solo_listener}`,
     message.no_antes_de !== null && `con demora, hasta ${exactTime(message.no_antes_de, now)}`,
     message.profundidad > 0 && `proviene de un callback (nivel ${message.profundidad})`,
+    traceInWords(message.cabeceras) ?? false,
     (message.veces ?? 1) > 1 && `${message.veces} mensajes con este id; éste es el último`,
   ].filter((each) => each !== false)
   if (about.length > 0) rows.push(['además', about.join(' · ')])

@@ -11,6 +11,7 @@ import type { AuthConfig, ListenerConfig } from '../config/config.ts'
 import { blockList } from '../model/http.ts'
 import type { Message } from '../model/message.ts'
 import { isSecretHeader, Secrets } from '../model/secrets.ts'
+import type { SentTrace } from '../model/trace.ts'
 import { type Auth, apiKey, type Begin, basic, bearer, type Credentials, NO_CREDENTIALS } from './auth/auth.ts'
 import { digest } from './auth/digest.ts'
 import { oauth2, type TokenRequest, withoutTokens } from './auth/oauth2.ts'
@@ -21,6 +22,7 @@ import { classify, type Judgement } from './outcome.ts'
 import { follow, isRedirect } from './redirect.ts'
 import { type BuiltRequest, buildRequest, prepare, type RequestTemplate, recordedHeaders } from './request.ts'
 import { Sockets } from './sockets.ts'
+import { beginAttempt } from './tracing.ts'
 import { networkTrouble, Trouble, type TroubleReport } from './trouble.ts'
 
 export interface AttemptResult {
@@ -65,8 +67,11 @@ export class Deliverer {
   async attempt(message: Message, number: number, signal: StopSignal): Promise<AttemptResult> {
     const requests: RequestRecord[] = []
     const deadline = new Deadline(this.#listener.totalTimeout, signal)
+    const trace = beginAttempt(message, this.#listener.name, this.#listener.method, number)
     try {
-      return this.#shown(message, await this.#converse(message, number, deadline, requests))
+      const result = this.#shown(message, await this.#converse(message, number, trace.sent, deadline, requests))
+      trace.end(result.requests, result.outcome)
+      return result
     } finally {
       deadline.clear()
     }
@@ -99,12 +104,13 @@ export class Deliverer {
   async #converse(
     message: Message,
     number: number,
+    trace: SentTrace | null,
     deadline: Deadline,
     requests: RequestRecord[],
   ): Promise<AttemptResult> {
     let request: BuiltRequest
     try {
-      request = buildRequest(this.#template, message, number, Date.now())
+      request = buildRequest(this.#template, message, number, Date.now(), trace)
     } catch (error) {
       return this.#withoutRequest(requests, networkTrouble(error, 'request'), this.#listener.method, this.#listener.url)
     }

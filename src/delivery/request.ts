@@ -11,6 +11,7 @@ import { authHeader } from '../config/listener.ts'
 import { checkHeader, checkMessageHeaders, checkMethod, headerText } from '../model/http.ts'
 import type { Message } from '../model/message.ts'
 import { isSecretHeader, MASK } from '../model/secrets.ts'
+import { type SentTrace, TRACEPARENT, TRACESTATE, takeTrace } from '../model/trace.ts'
 import { expandPath, joinPath } from './path.ts'
 import { Trouble } from './trouble.ts'
 
@@ -89,10 +90,16 @@ export function prepare(listener: ListenerConfig, version: string): RequestTempl
  * @param now    ms since epoch
  * @throws Trouble `solicitud` when this message cannot be a request to this listener
  */
-export function buildRequest(template: RequestTemplate, message: Message, number: number, now: number): BuiltRequest {
+export function buildRequest(
+  template: RequestTemplate,
+  message: Message,
+  number: number,
+  now: number,
+  trace: SentTrace | null = null,
+): BuiltRequest {
+  const { headers: own } = takeTrace(message.headers)
   const problem =
-    (message.method === null ? null : checkMethod(message.method)) ??
-    checkMessageHeaders(message.headers, template.authHeader)
+    (message.method === null ? null : checkMethod(message.method)) ?? checkMessageHeaders(own, template.authHeader)
   if (problem !== null) throw new Trouble('solicitud', problem)
 
   const method = message.method === null ? template.method : message.method.toUpperCase()
@@ -131,8 +138,12 @@ export function buildRequest(template: RequestTemplate, message: Message, number
       recorded['Content-Type'] = contentType
     }
   }
-  for (const name in message.headers) {
-    if (!template.fixedHeaders.has(name.toLowerCase())) setHeader(headers, recorded, name, message.headers[name]!)
+  for (const name in own) {
+    if (!template.fixedHeaders.has(name.toLowerCase())) setHeader(headers, recorded, name, own[name]!)
+  }
+  if (trace !== null && !template.fixedHeaders.has(TRACEPARENT)) {
+    setHeader(headers, recorded, TRACEPARENT, trace.parent)
+    if (trace.state !== null) setHeader(headers, recorded, TRACESTATE, trace.state)
   }
   const target = targetOf(template, message)
   return { method, origin: template.origin, target, headers, recorded, body: message.body }

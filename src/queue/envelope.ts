@@ -11,6 +11,7 @@ import { isUtf8 } from 'node:buffer'
 import { type ParseError, parse } from 'jsonc-parser'
 import type { Message, Millis } from '../model/message.ts'
 import { parseDelay } from '../model/quantities.ts'
+import { withTraceMembers } from '../model/trace.ts'
 import { DATOS, hasControl } from './envelope-write.ts'
 
 /**
@@ -28,6 +29,8 @@ export const ENVELOPE_KEYS = [
   'metodo',
   'ruta',
   'cabeceras',
+  'traceparent',
+  'tracestate',
   'creado',
   'clave',
   'demora',
@@ -81,7 +84,7 @@ export function decodeEntry({ members: entry, datos }: Entry, makeId: () => stri
       contentType: declared ?? contentType,
       method: methodOf(entry),
       path: optionalText(entry, 'ruta'),
-      headers: headersOf(entry.cabeceras),
+      headers: withTraceMembers(headersOf(entry.cabeceras), entry.traceparent, entry.tracestate),
       createdAt: dateOf(entry, 'creado') ?? now,
       key: optionalText(entry, 'clave'),
       origin: optionalText(entry, 'origen'),

@@ -4,6 +4,7 @@ import type { Config } from '../config/config.ts'
 import type { LoadOptions } from '../config/files.ts'
 import { loadWorkerConfig } from '../config/load.ts'
 import { ConfigWatcher, type Reread } from '../config/watch.ts'
+import { loadTracing } from '../delivery/tracing.ts'
 import { LAUNCH_FOLDER } from '../folders.ts'
 import { adoptProcess, createLog } from './log.ts'
 import { ALIVE, IS_ALIVE, RELOADED, WORKING } from './supervisor.ts'
@@ -35,6 +36,7 @@ export async function runWorkerProcess({ files: named, once, over }: ProcessOpti
   )
   const letGo = adoptProcess(log)
   for (const warning of config.warnings) log.warn({}, warning)
+  await loadTracing()
   const systemd = Systemd.from(process.env, log)
   let refusedAt = Number.NEGATIVE_INFINITY
   const worker = new Worker({
