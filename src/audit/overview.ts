@@ -98,3 +98,16 @@ async function readOverviewRates(session: Session, now: number): Promise<Overvie
   const recent = await readRecentRates(session, new Date(now - recentSpan))
   return { recent, hour, day, spans: { recent: recentSpan, hour: now - hourBegan, day: now - dayBegan } }
 }
+
+/** Events of messages since then, those that no listener got included. */
+export async function readEvents(session: Session, since: Date): Promise<string[]> {
+  const rows = await session.query<{ evento: string }>(
+    `SELECT DISTINCT evento FROM ${session.table('resumen_hora')}
+      WHERE instancia = $1 AND proyecto = $2 AND hora >= $3 AND evento <> ''
+     UNION
+     SELECT DISTINCT evento FROM ${session.table('mensaje')} m
+      WHERE instancia = $1 AND proyecto = $2 AND recibido >= $3 AND ${unheardSql(session)}`,
+    [...session.owner, since],
+  )
+  return rows.map(({ evento }) => evento)
+}

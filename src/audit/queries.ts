@@ -21,7 +21,7 @@ import {
   writeCursor,
 } from './listing.ts'
 import { appliedVersion } from './migrate.ts'
-import { type Overview, type OverviewQuestion, readOverview } from './overview.ts'
+import { type Overview, type OverviewQuestion, readEvents, readOverview } from './overview.ts'
 import { rejectedDeliveries } from './rejected.ts'
 import { readDeliveries, readMessages, type StoredDelivery, type StoredMessage } from './stored.ts'
 import type { OnProgress } from './stretches.ts'
@@ -81,6 +81,8 @@ export interface AuditReader {
   unheardCount(since: Date): Promise<number>
   /** What the audit knows of how the project is doing, in one query. */
   overview(question: OverviewQuestion): Promise<Overview>
+  /** Which events there were since then; of a schema of before, none. */
+  events(since: Date): Promise<string[]>
   /** What changes from now on, each time it is asked. */
   changes(filters: DeliveryFilters): Promise<ChangeFeed>
   /** Deliveries that did not succeed (yet), by listener and state. */
@@ -213,6 +215,7 @@ export function openAuditReader(config: AuditConfig, scope: Scope, statement?: M
       }
       return { rows, next: null }
     },
+    events: (since) => ask((session) => readEvents(session, since)),
     overview: (question) => ask((session) => readOverview(session, question)),
     unheardCount: (since) => ask((session) => countUnheard(session, since)),
     health: async () => {

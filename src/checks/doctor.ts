@@ -3,15 +3,18 @@ import { latestVersion } from '../audit/migrate.ts'
 import type { AuditReader } from '../audit/queries.ts'
 import type { Config } from '../config/config.ts'
 import type { ResthooksError } from '../errors.ts'
+import { amount } from '../model/words.ts'
 import type { Queue } from '../queue/queue.ts'
 import { redisPlace } from '../queue/redis.ts'
+import { readAttention } from './attention.ts'
 import { checkConfiguration } from './configuration.ts'
-import { error, type Finding, type GroupedFinding, group, ok } from './finding.ts'
+import { aviso, error, type Finding, type GroupedFinding, group, ok } from './finding.ts'
 import { checkListeners } from './listeners.ts'
 import { checkPostgres } from './postgres.ts'
 import { checkQueue, readQueue } from './queue.ts'
 import { checkRedis, readRedis } from './redis.ts'
 import { checkSupervisord } from './supervisord.ts'
+import { mistypedPatterns } from './system-problems.ts'
 
 interface DoctorOptions {
   readonly config: Config
@@ -41,6 +44,7 @@ export async function diagnoseAll(options: DoctorOptions): Promise<Diagnosis> {
       return [
         ...group('Redis', [ok('conexión', redisPlace(config.redis)), ...checkRedis(facts)]),
         ...group('cola', checkQueue(await readQueue(queue, config, version), config)),
+        ...group('cola', await checkAttention({ config, queue, audit: options.audit, version })),
       ]
     }),
     reached(options, troubles, async () => group('Postgres', await postgresFindings(options))),
@@ -56,6 +60,43 @@ export async function diagnoseAll(options: DoctorOptions): Promise<Diagnosis> {
     ],
     troubles,
   }
+}
+
+/** Problems that `estado` tells of too, and no other check here in more words; in the words of `estado`. */
+const TITLES: Readonly<Record<string, string>> = {
+  faltan: 'Redis y auditoría',
+  sin_listener: 'mensajes sin listener',
+  sin_configurar: 'entregas sin listener',
+  auditoria_atrasada: 'auditoría',
+  worker_atrasado: 'workers',
+  entrada: 'entrada',
+  callbacks: 'callbacks',
+  pausa: 'listener pausado',
+  410: 'listener pausado',
+  corte: 'corte abierto',
+  estricto: 'orden estricto',
+  falla: 'listener que falla',
+  rechaza: 'listener que rechaza',
+  errores: 'listener con errores',
+  demora: 'listener demorado',
+}
+
+/** What `estado` says in short. */
+const COMMAND = /^(probar|ver|auditoria|reanudar|recuperar|iniciar-workers|entradas|descartar) ?/
+
+async function checkAttention(sources: Parameters<typeof readAttention>[0]): Promise<Finding[]> {
+  const { attention } = await readAttention(sources)
+  const { problemas, faltan } = attention
+  const findings = problemas.flatMap((problem): Finding[] => {
+    const { clase, gravedad, listener, causa, esperan, que_hacer } = problem
+    const title = TITLES[clase]
+    if (title === undefined || gravedad === 'nota') return []
+    const waiting = listener !== null && esperan ? `; esperan ${amount(esperan)} entregas` : ''
+    const detail = `${listener === null ? '' : `«${listener}»: `}${causa}${waiting}`
+    const repair = COMMAND.test(que_hacer) ? `resthooks ${que_hacer}` : que_hacer
+    return [gravedad === 'mal' && listener === null ? error(title, detail, repair) : aviso(title, detail, repair)]
+  })
+  return faltan === 0 ? [ok(TITLES.faltan!, 'lo inconcluso en la auditoría está en Redis'), ...findings] : findings
 }
 
 type Reached = { readonly findings: GroupedFinding[] | null; readonly trouble: ResthooksError | null }
@@ -94,5 +135,20 @@ async function postgresFindings({ audit, config }: DoctorOptions): Promise<Findi
   return [
     ok('conexión', `${host}:${port}, base ${database}, esquema ${schema}`),
     ...checkPostgres({ health, latest, rejected, skew: health.now - here }),
+    ...(rejected === null || health.schemaVersion !== latest ? [] : await checkEvents(reader, config)),
   ]
+}
+
+const EVENTS_DAYS = 30
+
+/** Subscriptions to events that nobody sends, where a letter more or less makes them one that is sent. */
+async function checkEvents(audit: AuditReader, config: Config): Promise<Finding[]> {
+  const events = await audit.events(new Date(Date.now() - EVENTS_DAYS * 86_400_000))
+  return mistypedPatterns(events, config).map(({ listener, pattern, event }) =>
+    aviso(
+      'eventos',
+      `«${pattern}» de «${listener}» no coincide con ningún mensaje de ${EVENTS_DAYS} días; hay «${event}»`,
+      `corrija «eventos» de [listener ${listener}], si es un error de tipeo; luego: reenviar --faltantes --listener ${listener}`,
+    ),
+  )
 }

@@ -1,4 +1,4 @@
-/** What is stuck in the queue: entries nobody understands, listeners nobody serves, audit that does not leave, workers. */
+/** What is stuck in the queue: entries nobody understands, audit that does not leave, workers. What holds listeners up is `attention.ts`'s. */
 import type { Config } from '../config/config.ts'
 import { formatSize } from '../model/quantities.ts'
 import { auditGroupExists } from '../queue/audit-stream.ts'
@@ -55,7 +55,7 @@ export function whyInvalid({ size, raw }: Peeked): string {
 }
 
 /** Pure. */
-export function checkQueue(facts: QueueFacts, config: Pick<Config, 'listeners' | 'audit' | 'active'>): Finding[] {
+export function checkQueue(facts: QueueFacts, config: Pick<Config, 'audit'>): Finding[] {
   const { depths } = facts
   return [
     ...checkWorkers(facts),
@@ -63,8 +63,6 @@ export function checkQueue(facts: QueueFacts, config: Pick<Config, 'listeners' |
     checkInvalid(facts),
     checkBacklog(facts, config),
     ...depths.claves_rotas.map(checkMistyped),
-    ...checkOrphans(depths, config),
-    ...checkHeld(depths),
   ]
 }
 
@@ -164,35 +162,4 @@ function checkMistyped({ clave, tipo, debe_ser, listener }: Depths['claves_rotas
     `${clave} es de tipo ${tipo} y debe ser ${debe_ser}: ${who}`,
     `bórrela (redis-cli DEL '${clave}') y ejecute: resthooks recuperar`,
   )
-}
-
-/** Listeners that still have work in Redis, and that no worker serves. */
-function checkOrphans(depths: Depths, { listeners }: Pick<Config, 'listeners'>): Finding[] {
-  return depths.listeners
-    .filter(({ listener }) => !listeners.get(listener)?.active)
-    .map((lane) => ({ ...lane, esperan: lane.en_cola + lane.en_curso + lane.reintentos }))
-    .filter(({ esperan }) => esperan > 0)
-    .map(({ listener, esperan }) =>
-      aviso(
-        'entregas sin listener',
-        `${esperan} entregas esperan a «${listener}», que ${listeners.has(listener) ? 'está inactivo' : 'ya no está'} en resthooks.ini`,
-        `vuelva a definirlo, o descártelas: resthooks descartar --listener ${listener} --estado pendiente,reintentando`,
-      ),
-    )
-}
-
-function checkHeld({ listeners }: Depths): Finding[] {
-  const findings: Finding[] = []
-  for (const { listener, pausado, corte, en_cola, reintentos } of listeners) {
-    const waiting = `${en_cola + reintentos} entregas esperan`
-    if (pausado === '410') {
-      const what = `«${listener}» respondió 410 (ya no existe) y quedó pausado; ${waiting}`
-      findings.push(aviso('listener pausado', what, `corrija su url y luego: resthooks reanudar ${listener}`))
-    }
-    if (corte === 'abierto') {
-      const what = `«${listener}» falla tanto que no se le envía por ahora; ${waiting}`
-      findings.push(aviso('corte abierto', what, `vea por qué: resthooks probar ${listener}`))
-    }
-  }
-  return findings
 }

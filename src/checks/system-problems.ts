@@ -4,6 +4,7 @@
  */
 import type { Overview } from '../audit/queries.ts'
 import type { Config } from '../config/config.ts'
+import { eventMatcher } from '../config/subscriptions.ts'
 import type { Millis } from '../model/message.ts'
 import { nearest } from '../model/nearest.ts'
 import { amount, count, duration } from '../model/words.ts'
@@ -220,4 +221,33 @@ export function nearestPattern(
   )
   const owner = near === null ? undefined : active.find(({ events }) => events.includes(near))
   return owner ? { listener: owner.name, pattern: near! } : null
+}
+
+/** A subscription that no event fits, and one that was probably meant. */
+export interface Mistyped {
+  readonly listener: string
+  readonly pattern: string
+  readonly event: string
+}
+
+/** @param events of the messages of a while: where there were none, nothing can be told */
+export function mistypedPatterns(events: readonly string[], { listeners }: Pick<Config, 'listeners'>): Mistyped[] {
+  return [...listeners.values()].flatMap(({ active, name, events: patterns }) =>
+    patterns.flatMap((pattern) => {
+      const matches = eventMatcher([pattern])
+      if (!active || events.some((event) => matches(event))) return []
+      const near = nearest(
+        pattern,
+        events.map((event) => inTheFormOf(pattern, event)),
+      )
+      return near === null ? [] : [{ listener: name, pattern, event: near }]
+    }),
+  )
+}
+
+/** `pago.emitido` as `pago.*`, to be compared with `pagos.*`. */
+function inTheFormOf(pattern: string, event: string): string {
+  if (!/^[^*]+\.\*$/.test(pattern)) return event
+  const segments = pattern.split('.').length - 1
+  return `${event.split('.').slice(0, segments).join('.')}.*`
 }

@@ -27,7 +27,7 @@ interface ScreenOptions {
 export function screenOf(attention: Attention, { width, all }: ScreenOptions): ScreenLine[] {
   const wide = width >= WIDE
   return [
-    plain(headLine(attention), 'titulo'),
+    ...wrap(headLine(attention), width).map((text) => plain(text, 'titulo')),
     ...wrap(summaryOf(attention), width).map((text, at) =>
       at === 0
         ? { tone: attention.veredicto, mark: text.split(' ·')[0]!, text: text.slice(text.split(' ·')[0]!.length) }

@@ -1,10 +1,11 @@
 /** `estado`: what waits, who works, and what cannot be known. */
 import { onTestFinished } from 'vitest'
+import type { Attention } from '../../src/checks/attention.ts'
 import { BIN, spawnProgram } from '../support/cli.ts'
 import { freePort } from '../support/ports.ts'
 import { startRedis } from '../support/redis-server.ts'
 import { until } from '../support/until.ts'
-import { expect, test } from '../support/world.ts'
+import { expect, test, type World } from '../support/world.ts'
 
 test('counts what waits, what is retried and what failed, and names the workers alive', async ({ world }) => {
   await world.listener(() => ({ status: 503 }), { nombre: 'caido', eventos: 'a' })
@@ -64,3 +65,73 @@ test('--vigilar outlives a restart of Redis', async ({ world }) => {
   await redis.start()
   await until(() => shows('MAL · ') > before)
 })
+
+test('a breaker tells its error, a dead worker what it held, a FLUSHALL what is missing until it is put back', async ({
+  world,
+}) => {
+  const gone = await world.listener(() => ({ status: 200 }), {
+    nombre: 'compras',
+    corte_minimo: 2,
+    reintentos: 'lenta',
+  })
+  await gone.close()
+  await world.listener(() => ({ status: 200 }), { nombre: 'sano', eventos: 'nada' })
+  await world.set('reintentos lenta', { estrategia: 'lista', esperas: '1h' })
+  const first = await world.worker()
+  await world.cli(['send', '--lote'], { input: '{"evento":"x","datos":1}\n'.repeat(6) })
+  const state = async (): Promise<Attention> => JSON.parse((await world.cli(['estado', '--json'])).stdout)
+  const problemOf = ({ problemas }: Attention, kind: string) => problemas.find(({ clase }) => clase === kind)
+  await until(async () => problemOf(await state(), 'corte')?.esperan === 6)
+  const { problemas, al_dia, faltan, esperan, ...all } = await state()
+  expect(problemas).toMatchObject([
+    {
+      listener: 'compras',
+      gravedad: 'mal',
+      causa: 'nadie atiende en el puerto (nunca entregó)',
+      que_hacer: 'probar compras',
+    },
+  ])
+  expect(problemas[0]!.desde).not.toBeNull()
+  expect({ al_dia, faltan, esperan }).toEqual({ al_dia: ['sano'], faltan: 0, esperan: 6 })
+  expect(all).toMatchObject({ formato: 2, veredicto: 'mal', postgres: 'ok', ritmo: { hora: { con_error: 1 } } })
+
+  // The plugin: the verdict, or a threshold, whichever is worse; 3 where it cannot be known.
+  const check = async (...args: string[]) => (await world.cli(['estado', '--comprobar', ...args])).code
+  expect(await check()).toBe(2)
+  expect(await check('--umbral-edad', 'mucho')).toBe(3)
+  await world.cli(['pausar', 'compras', '--hasta', '2h'])
+  expect(await check('--umbral-edad', '5m,15m')).toBe(0)
+  expect(await check('--umbral-fallidas', '1:')).toBe(1)
+  await world.cli(['reanudar', 'compras'])
+
+  // The audit has all of it, and then Redis loses all it had, while a worker lives.
+  await until(async () => (await state()).auditoria_pendiente === 0)
+  const left = await world.redis.keys(`${world.keys.inbox.slice(0, -'entrada'.length)}*`)
+  await world.redis.unlink(left)
+  await until(async () => problemOf(await state(), 'faltan')?.esperan === 6)
+  const doctor = await world.cli(['verificar', '--json'])
+  expect(doctor.code).toBe(1)
+  expect(JSON.parse(doctor.stdout).verificaciones).toContainEqual(
+    expect.objectContaining({
+      verificacion: 'Redis y auditoría',
+      resultado: 'error',
+      que_hacer: 'resthooks recuperar',
+    }),
+  )
+  expect((await world.cli(['estado'])).stdout).toMatch(/^MAL .* · faltan 6: resthooks recuperar$/m)
+  await world.cli(['recuperar'])
+  expect(await state()).toMatchObject({ faltan: 0, esperan: 6 })
+
+  first.kill('SIGKILL')
+  await first.waitExit()
+  await world.redis.hset(world.keys.workers, 'muerto', await aged(world))
+  const dead = (await state()).workers.find(({ worker }) => worker === 'muerto')
+  expect(dead).toMatchObject({ estado: 'muerto', vivo: false, en_curso: 57 })
+  expect((await world.cli(['estado'])).stdout).toMatch(/murió \d\d:\d\d:\d\d, heredadas 57/)
+})
+
+/** The sign of life that a worker gave some minutes ago. */
+async function aged({ redis, keys }: World): Promise<string> {
+  const [text] = await redis.hvals(keys.workers)
+  return JSON.stringify({ ...JSON.parse(text!), worker: 'muerto', visto: Date.now() - 300_000, en_curso: 57 })
+}

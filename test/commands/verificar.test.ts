@@ -185,17 +185,27 @@ test('a listener that nobody answers for, or whose name does not exist, is an er
 test('what is stuck in the queue is told: entries that nobody understands with their reason, listeners that are gone', async ({
   world,
 }) => {
-  await world.listener(() => ({ status: 200 }), { nombre: 'viejo' })
+  await world.listener(() => ({ status: 200 }), { nombre: 'viejo', eventos: 'x' })
+  await world.listener(() => ({ status: 200 }), { nombre: 'tipeo', eventos: 'pagos.emitido' })
   await world.cli(['pausar', 'viejo'])
   await world.worker()
   await world.push('esto no es JSON')
   await world.push({ v: 1, datos: 1 })
   await world.send('x', { n: 1 })
+  await world.send('pago.emitido', { n: 1 })
   await until(async () => (await world.redis.llen(world.keys.inboxInvalid)) === 2)
   await until(async () => (await world.redis.llen(world.keys.lane('viejo').queue)) === 1)
   await world.set('listener viejo', { activo: 0 })
+  // The audit tells it.
+  await until(async () => (await diagnose(world)).of('Postgres', 'eventos').length > 0)
   const { code, of } = await diagnose(world)
   expect(code).toBe(0)
+  expect(of('Postgres', 'eventos')).toMatchObject([
+    { resultado: 'aviso', detalle: expect.stringMatching(/«pagos.emitido» de «tipeo» .*«pago.emitido»/) },
+  ])
+  expect(of('cola', 'mensajes sin listener')).toMatchObject([
+    { detalle: expect.stringMatching(/^1 mensaje .*«pago.emitido»; ¿«pagos.emitido» de tipeo\?/) },
+  ])
   expect(of('cola', 'entrada_invalida')).toMatchObject([
     { resultado: 'aviso', detalle: expect.stringMatching(/tomar: 2; .*falta "evento".*no es JSON/) },
   ])
