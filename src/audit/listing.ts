@@ -9,6 +9,7 @@
 import { eventMatcher } from '../config/subscriptions.ts'
 import { UsageError } from '../errors.ts'
 import type { Millis } from '../model/message.ts'
+import { arrayLiteral } from './columns.ts'
 import type { Session } from './database.ts'
 import type { DeliveryStateName } from './event.ts'
 import {
@@ -23,6 +24,7 @@ import {
 } from './filters.ts'
 import type { Page as Ask } from './stored.ts'
 import { type OnProgress, stretches, type TimeRange } from './stretches.ts'
+import type { ActionColumns } from './timeline.ts'
 
 /** A delivery as the listings show it: columns of `entrega` (`evento` is null where its message is missing). */
 export interface DeliveryListing {
@@ -35,6 +37,8 @@ export interface DeliveryListing {
   readonly motivo: string | null
   readonly creado: Date
   readonly actualizado: Date
+  /** What a person did last to it; null: nobody did anything. */
+  readonly accion: Omit<ActionColumns, 'listener'> | null
 }
 
 /** A listing's place in an order by time. */
@@ -57,8 +61,10 @@ export interface Page {
 /** With its time in the order that it was listed in. */
 export type Placed = DeliveryListing & { readonly lugar: Date }
 
+type PlacedRow = Omit<Placed, 'accion'> & { readonly accion: string | null }
+
 const COLUMNS =
-  'e.mensaje_id, e.evento, e.listener, e.estado, e.intentos, e.proximo_intento, e.motivo, e.creado, e.actualizado'
+  'e.mensaje_id, e.evento, e.listener, e.estado, e.intentos, e.proximo_intento, e.motivo, e.creado, e.actualizado, e.accion'
 
 /** One page, of a stretch of the source's time or of all that the filters say. */
 export async function listDeliveries(
@@ -80,7 +86,22 @@ export async function listDeliveries(
     return `(SELECT ${COLUMNS}, ${time} AS lugar FROM ${from} WHERE ${conditions.join(' AND ')} ${ordered})`
   })
   const text = sql.length === 1 ? sql[0]! : `SELECT * FROM (${sql.join(' UNION ALL ')}) AS e ${ordered}`
-  return session.query<Placed>(text, parameters)
+  return withActions(session, await session.query<PlacedRow>(text, parameters))
+}
+
+/** The few actions of a page, each read once. */
+async function withActions(session: Session, rows: readonly PlacedRow[]): Promise<Placed[]> {
+  const ids = [...new Set(rows.flatMap(({ accion }) => (accion === null ? [] : [accion])))]
+  const found =
+    ids.length === 0
+      ? []
+      : await session.query<Omit<ActionColumns, 'listener'>>(
+          `SELECT id, fecha, quien, equipo, orden FROM ${session.table('accion')}
+            WHERE instancia = $1 AND proyecto = $2 AND id = ANY ($3::text[])`,
+          [...session.owner, arrayLiteral(ids)],
+        )
+  const byId = new Map(found.map((action) => [action.id, action]))
+  return rows.map((row) => ({ ...row, accion: (row.accion && byId.get(row.accion)) || null }))
 }
 
 /** The rows after a place. The time again by itself, which an index on it alone understands. */

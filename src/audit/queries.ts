@@ -28,6 +28,7 @@ import type { OnProgress } from './stretches.ts'
 import { readTimeline, type Timeline } from './timeline.ts'
 import { isConnectionLost, postgresTrouble, sqlState } from './trouble.ts'
 import {
+  countMissed,
   countUnheard,
   type MissedFilters,
   type MissedMessage,
@@ -71,6 +72,8 @@ export interface AuditReader {
   names(column: 'evento' | 'listener'): Promise<string[] | null>
   /** Messages that one listener, or every one, has no delivery of. */
   missed(filters: MissedFilters, order?: MissedOrder): AsyncGenerator<MissedMessage>
+  /** How many of one listener there are. */
+  missedCount(filters: MissedFilters, onProgress?: OnProgress): Promise<number>
   /** One page of those that no listener got. */
   unheard(
     filters: DeliveryFilters,
@@ -203,6 +206,7 @@ export function openAuditReader(config: AuditConfig, scope: Scope, statement?: M
     schemaVersion: () => ask(appliedVersion),
     tryWrite: () => ask(write, true),
     missed,
+    missedCount: (filters, onProgress) => countMissed(ask, withRange(filters), onProgress),
     unheard: async (filters, { order = 'newest', limit, cursor }, onProgress) => {
       const start = cursor === undefined ? undefined : readCursor(order, cursor)
       const rows: MissedMessage[] = []

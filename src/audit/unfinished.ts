@@ -187,6 +187,26 @@ export async function* readMissed(
   }
 }
 
+/** How many of one listener there are. */
+export async function countMissed(page: Page, filters: MissedFilters, onProgress?: OnProgress): Promise<number> {
+  let sum = 0
+  const range = await page((session) => missedRange(session, filters, {}))
+  for await (const stretch of stretches(range, 'up', onProgress)) {
+    const { since, until } = stretch
+    const [row] = await page((session) => {
+      const { parameters, put } = parameterList()
+      const conditions = missedConditions(session, { ...filters, since, until }, put)
+      return session.query<{ count: number }>(
+        `SELECT count(*)::float8 FROM ${session.table('mensaje')} m WHERE ${conditions.join(' AND ')}`,
+        parameters,
+      )
+    })
+    stretch.read()
+    sum += row!.count
+  }
+  return sum
+}
+
 /** The messages there are, within what the filters and the place say. */
 async function missedRange(
   session: Session,

@@ -11,6 +11,7 @@ import {
   type OnProgress,
 } from '../audit/queries.ts'
 import { Unavailable, UsageError } from '../errors.ts'
+import { authorName } from '../model/author.ts'
 import { amount, localTime } from '../model/words.ts'
 import type { Context } from './context.ts'
 import { CSV_BEGINNING, commandLine, csvRow, paged } from './formats.ts'
@@ -26,10 +27,11 @@ const COLUMNS = [
   'intentos',
   'proximo_intento',
   'motivo',
+  'por',
   'mensaje_id',
 ] as const
 const FIT: Fit = {
-  less: ['proximo_intento', 'intentos', 'motivo', 'evento', 'creado'],
+  less: ['proximo_intento', 'intentos', 'por', 'motivo', 'evento', 'creado'],
   whole: ['mensaje_id', 'creado'],
 }
 const LIMIT = 50
@@ -138,7 +140,16 @@ const UNHEARD: Listed = {
 }
 
 function deliveryPages(audit: AuditReader, filters: DeliveryFilters, { orden, despuesDe }: Options): Pages {
-  return (limit, cursor = despuesDe, tell) => audit.deliveries(filters, { order: ORDERS[orden], limit, cursor }, tell)
+  return async (limit, cursor = despuesDe, tell) => {
+    const { rows, next } = await audit.deliveries(filters, { order: ORDERS[orden], limit, cursor }, tell)
+    return {
+      rows: rows.map((row) => ({
+        ...row,
+        por: row.accion && authorName({ user: row.accion.quien, host: row.accion.equipo }),
+      })),
+      next,
+    }
+  }
 }
 
 function unheardPages(audit: AuditReader, filters: DeliveryFilters, { orden, despuesDe }: Options): Pages {
@@ -172,7 +183,8 @@ async function showPages(
   else if (format === 'tabla' && gathered.length === 0) note(nothing)
   else if (format === 'tabla') {
     const options = { painted: isInteractive(), fit, most: knownWidth() }
-    await paged(await tableText(gathered, columns as never, options))
+    const shown = columns.filter((name) => name !== 'por' || gathered.some((row) => cellOf(row, name)))
+    await paged(await tableText(gathered, shown as never, options))
   }
   if (next !== null) {
     note(`Hay más: se muestran ${limit}. Siguiente página:`)

@@ -8,8 +8,6 @@ import type { ActionRecord } from '../audit/event.ts'
 import type { AuditReader } from '../audit/queries.ts'
 import type { Config } from '../config/config.ts'
 import { ResthooksError } from '../errors.ts'
-import { currentAuthor } from '../model/author.ts'
-import type { Secrets } from '../model/secrets.ts'
 import type { Queue } from '../queue/queue.ts'
 import type { Maintenance } from '../recovery/maintenance.ts'
 import { note, withhold } from './print.ts'
@@ -33,12 +31,6 @@ export interface Failure {
   readonly text: string
   /** What was thrown, where that is a bug: its stack is wanted. */
   readonly bug?: unknown
-}
-
-/** What was typed, as one may copy it. */
-function commandLine(secrets: Secrets): string {
-  const words = process.argv.slice(2).map((word) => (/[^\w@%+=:,./*-]/.test(word) ? `'${word}'` : word))
-  return secrets.hide(['resthooks', ...words].join(' '))
 }
 
 export class Context {
@@ -114,18 +106,20 @@ export class Context {
   async maintenance(simulate: boolean): Promise<Maintenance> {
     const config = await this.config()
     const [queue, audit, backend] = [await this.queue(), await this.audit(), await this.#auditBackend()]
-    const { user, host } = currentAuthor()
-    const action = { who: user, host, order: commandLine(config.secrets), filter: null }
+    const { id: _, count: __, ...action } = await this.action()
     return { config, queue, audit, backend, simulate, note, action }
   }
 
   /** What this command line does, for the audit: who, where, and the words as they were typed, without secrets. */
   async action(filter: string | null = null, count = 0): Promise<ActionRecord> {
-    const [{ newId }, { currentAuthor }] = await Promise.all([import('../id.ts'), import('../model/author.ts')])
+    const [{ newId }, { currentAuthor }, { commandLine }] = await Promise.all([
+      import('../id.ts'),
+      import('../model/author.ts'),
+      import('./formats.ts'),
+    ])
     const { secrets } = await this.config()
     const { user, host } = currentAuthor()
-    const words = process.argv.slice(2).map((word) => (/^[\w./:=@,*%+-]+$/.test(word) ? word : `'${word}'`))
-    return { id: newId(), who: user, host, order: secrets.hide(['resthooks', ...words].join(' ')), filter, count }
+    return { id: newId(), who: user, host, order: secrets.hide(commandLine(process.argv.slice(2))), filter, count }
   }
 
   /** The writing end of the audit; connects when it first writes. */

@@ -1,31 +1,37 @@
 /** `descartar`: gives failed or waiting deliveries up. */
 import type { Command } from 'commander'
-import { OperationFailed } from '../errors.ts'
+import { addChooseOptions, type ChooseOptions, chooseDeliveries, type Deed, doToChosen } from './chosen.ts'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
-import { addFilterOptions, type ChooseOptions, chooseDeliveries, parseLimit, showTally } from './select.ts'
+import { requireKnown } from './select.ts'
 
 const STATES = ['pendiente', 'reintentando', 'fallida'] as const
 
 export function descartar(program: Command, context: Context): void {
-  addFilterOptions(
+  addChooseOptions(
     program
       .command('descartar')
-      .description('abandona entregas fallidas o en espera; queda en la auditoría como «descartada»')
+      .description('abandona entregas fallidas o en espera; queda en la auditoría como «descartada», con quién lo hizo')
       .argument('[ids...]', 'mensajes: sus entregas fallidas y en espera; los que esperan su --demora, enteros')
       .option('--fallidas', 'las entregas fallidas que cumplan los filtros'),
+    'descarta',
   )
-    .option('--simulacro', 'muestra qué se descartaría, sin hacerlo (la auditoría en espera se escribe igual)')
-    .option('--json', 'un documento JSON')
     .addHelpText('after', '\nLas que esperan: --estado pendiente,reintentando. Se deshace con «resthooks reenviar».')
     .action(async (ids: string[], options: ChooseOptions) => {
-      const selection = chooseDeliveries(ids, options, STATES, STATES)
-      const limit = parseLimit(options, Number.POSITIVE_INFINITY)
-      const maintenance = await context.maintenance(options.simulacro === true)
-      const { discard } = await import('../recovery/discard.ts')
-      const { tally, running } = await discard(maintenance, selection, limit)
-      await showTally(tally, 'descartadas', options, { en_curso: running })
-      if (running > 0) print.note(`${running} tenían un pedido en curso, que puede llegar igual a su listener.`)
-      if (tally.problemCount > 0) throw new OperationFailed(`No se descartaron: ${tally.problemCount}.`)
+      const selection = chooseDeliveries(ids, options, { takes: STATES, byDefault: STATES, failed: ['fallida'] })
+      await requireKnown(context, selection.filters)
+      await doToChosen(context, selection, options, DISCARD)
     })
+}
+
+const DISCARD: Deed = {
+  purpose: 'discard',
+  infinitive: 'descartar',
+  participle: 'descartadas',
+  run: async (maintenance, selection, run) => {
+    const { discard } = await import('../recovery/discard.ts')
+    const { tally, running } = await discard(maintenance, selection, run)
+    if (running > 0) print.note(`${running} tenían un pedido en curso, que puede llegar igual a su listener.`)
+    return { tally, extra: { en_curso: running } }
+  },
 }

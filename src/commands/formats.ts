@@ -48,11 +48,11 @@ function csvCell(value: unknown): string {
   return /[";\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe
 }
 
-/** `resthooks` and the words of this command line, without one of its options and with `more` words. */
-export function commandLine(words: readonly string[], without: string, more: readonly string[]): string {
-  const kept = words.filter(
-    (word, i) => word !== without && words[i - 1] !== without && !word.startsWith(`${without}=`),
-  )
+/** `resthooks` and the words of a command line, as a shell reads them back: without one of its options, and with `more` words. */
+export function commandLine(words: readonly string[], without?: string, more: readonly string[] = []): string {
+  const isGone = (word: string, before: string | undefined) =>
+    without !== undefined && (word === without || before === without || word.startsWith(`${without}=`))
+  const kept = words.filter((word, i) => !isGone(word, words[i - 1]))
   return ['resthooks', ...kept, ...more].map(quoted).join(' ')
 }
 

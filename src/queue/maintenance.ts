@@ -145,6 +145,34 @@ export class QueueAdmin {
   }
 
   /**
+   * Makes deliveries that wait for their retry due now.
+   * @returns for each, whether it does wait
+   * @throws OperationFailed when the lock was lost
+   */
+  async hurry(
+    items: readonly { readonly id: string; readonly listener: string }[],
+    reason: string,
+  ): Promise<boolean[]> {
+    const results: boolean[] = []
+    for (let i = 0; i < items.length; i += DISCARD_AT_ONCE) {
+      const lanes = new LaneNumbers()
+      const args = items
+        .slice(i, i + DISCARD_AT_ONCE)
+        .flatMap(({ id, listener }) => [lanes.of(listener), id, this.#stateEvent(id, listener)])
+      const { maintenance, audit } = this.#queue.keys
+      const laneKeys = lanes.names.flatMap((name) => [
+        this.#queue.lane(name).deliveries,
+        this.#queue.lane(name).retries,
+      ])
+      const keys = [maintenance, audit, ...laneKeys]
+      const head = [this.#lock.value, reason, lanes.names.length]
+      const codes = checked(await this.#scripts.hurry(keys.length, ...keys, ...head, ...args))
+      results.push(...codes.map((code) => code === 1))
+    }
+    return results
+  }
+
+  /**
    * Gives up deliveries that wait in a listener's list, walking through it once, a slice a call, and no further than needed.
    * @param wanted by message id
    * @returns the ids that were found, and given up

@@ -15,6 +15,7 @@ import forgetConsumer from './lua/forget-consumer.lua'
 import gauge from './lua/gauge.lua'
 import heartbeat from './lua/heartbeat.lua'
 import hold from './lua/hold.lua'
+import hurry from './lua/hurry.lua'
 import join from './lua/join.lua'
 import look from './lua/look.lua'
 import peek from './lua/peek.lua'
@@ -46,6 +47,7 @@ const SOURCES = {
   forgetConsumer,
   gauge,
   hold,
+  hurry,
   join,
   look,
   restore,

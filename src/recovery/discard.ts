@@ -2,7 +2,8 @@
 import type { StoredDelivery } from '../audit/queries.ts'
 import { Subscriptions } from '../config/subscriptions.ts'
 import type { DiscardedItem, QueueAdmin } from '../queue/maintenance.ts'
-import { drainAudit, LOCK_PATIENCE, type Maintenance, Tally, underLock } from './maintenance.ts'
+import { drainAudit, LOCK_PATIENCE, type Maintenance, type Run, Tally, Told, underLock } from './maintenance.ts'
+import { requireExpected } from './plan.ts'
 import {
   type DeliveryKey,
   explainIds,
@@ -18,38 +19,48 @@ const REASON = 'descartada a mano'
 const WINDOW = 20_000
 const STEP = 500
 
-/** @returns `running`: how many had a request under way, which may still reach the listener */
+/**
+ * @returns `running`: how many had a request under way, which may still reach the listener
+ * @throws OperationFailed where they are not as many as a person agreed to
+ */
 export async function discard(
   maintenance: Maintenance,
   selection: Selection,
-  limit: number,
+  run: Run,
 ): Promise<{ tally: Tally; running: number }> {
-  return underLock(maintenance, 'descartar', LOCK_PATIENCE, (admin) =>
-    new Discarder(maintenance, admin).run(selection, limit),
-  )
+  return underLock(maintenance, 'descartar', LOCK_PATIENCE, async (admin) => {
+    await drainAudit(maintenance.queue, maintenance.backend)
+    await requireExpected(maintenance, 'discard', selection, run)
+    return new Discarder(maintenance, admin, selection).run(run)
+  })
 }
 
 class Discarder {
   readonly #maintenance: Maintenance
   readonly #admin: QueueAdmin | null
+  readonly #selection: Selection
+  readonly #told: Told
   readonly #tally: Tally
   #running = 0
 
-  constructor(maintenance: Maintenance, admin: QueueAdmin | null) {
+  constructor(maintenance: Maintenance, admin: QueueAdmin | null, selection: Selection) {
     this.#maintenance = maintenance
     this.#admin = admin
     this.#tally = new Tally(maintenance.progress)
+    this.#selection = selection
+    this.#told = new Told(maintenance, admin, selection)
   }
 
-  async run(selection: Selection, limit: number): Promise<{ tally: Tally; running: number }> {
-    const { queue, backend, audit } = this.#maintenance
-    await drainAudit(queue, backend)
+  async run({ limit }: Run): Promise<{ tally: Tally; running: number }> {
+    const { audit } = this.#maintenance
+    const selection = this.#selection
     for (const { mensaje_id, listener, motivo } of await explainIds(audit, selection, HINTS)) {
       this.#tally.problem(mensaje_id, listener, motivo)
     }
     if (selection.kind === 'ids') await this.#cancel(selection.ids, selection.filters.listener)
     let rest: StoredDelivery[] = []
     for await (const part of partsOf(audit, selection, limit)) {
+      await this.#told.begin()
       const deliveries = await this.#deliveriesOf(part)
       rest.push(...(await this.#discard(deliveries, (delivery) => (isUnfinished(delivery) ? 'waiting' : 'ended'))))
       if (rest.length < WINDOW) continue
@@ -57,7 +68,7 @@ class Discarder {
       rest = []
     }
     await this.#discardQueued(rest)
-    await this.#admin?.ended(this.#tally.total)
+    await this.#told.end(this.#tally.total)
     return { tally: this.#tally, running: this.#running }
   }
 
@@ -94,6 +105,7 @@ class Discarder {
     for (const id of ids) {
       const message = (await audit.message(id))?.message
       if (!message || message.listeners !== null) continue
+      await this.#told.begin()
       const names = subscriptions.of(message.evento, message.solo_listener).map(({ name }) => name)
       if (only !== undefined) this.#tally.problem(id, only, DELAYED_WHOLE)
       else if (!this.#admin || (await this.#admin.cancel(id, message.recibido.getTime(), names, REASON))) {

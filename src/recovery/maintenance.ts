@@ -11,6 +11,7 @@ import type { Bytes, Millis } from '../model/message.ts'
 import { type AuditReader as AuditStreamReader, auditReaders } from '../queue/audit-stream.ts'
 import { QueueAdmin, type RestoredMessage, takeMaintenanceLock } from '../queue/maintenance.ts'
 import type { Queue } from '../queue/queue.ts'
+import { type Problem, type Selection, selectionText } from './selection.ts'
 
 export interface Maintenance {
   readonly config: Config
@@ -27,10 +28,47 @@ export interface Maintenance {
   readonly progress?: (done: number) => void
 }
 
+/** What `reenviar` and `descartar` are told beside what was chosen. */
+export interface Run {
+  /** Deliveries at most. */
+  readonly limit: number
+  /** How many a person was shown and agreed to: where there are more or fewer by now, nothing is done. */
+  readonly expected?: number | undefined
+}
+
+/** Tells the audit who does what, from the first change on: what is found to be nothing leaves no trace. */
+export class Told {
+  readonly #maintenance: Maintenance
+  readonly #admin: QueueAdmin | null
+  readonly #filter: string | null
+  #begun = false
+
+  constructor(maintenance: Maintenance, admin: QueueAdmin | null, selection: Selection | null) {
+    this.#maintenance = maintenance
+    this.#admin = admin
+    this.#filter = maintenance.action.filter ?? (selection && selectionText(selection))
+  }
+
+  /** Before a delivery is changed; once is enough. */
+  async begin(): Promise<void> {
+    if (this.#begun || this.#admin === null) return
+    this.#begun = true
+    const { action, config } = this.#maintenance
+    const filter = this.#filter && config.secrets.hide(this.#filter)
+    await this.#admin.began({ ...action, filter, id: newId(), count: 0 })
+  }
+
+  /** @param count deliveries that were changed */
+  async end(count: number): Promise<void> {
+    if (this.#begun) await this.#admin?.ended(count)
+  }
+}
+
 export const LOCK_PATIENCE: Millis = 60_000
 
 export const NO_BODY =
   'su cuerpo no se guarda en la auditoría (auditar_cuerpo = 0): envíelo de nuevo desde el sistema de origen'
+export const NO_LISTENER = 'el listener no está en resthooks.ini, o está inactivo'
 export const NO_MESSAGE = 'la auditoría no tiene la fila de su mensaje: envíelo de nuevo desde el sistema de origen'
 
 /**
@@ -47,9 +85,7 @@ export async function underLock<T>(
   if (maintenance.simulate) return work(null)
   const lock = await takeMaintenanceLock(maintenance.queue, command, patience, maintenance.note)
   try {
-    const admin = new QueueAdmin(maintenance.queue, lock)
-    await admin.began({ ...maintenance.action, id: newId(), count: 0 })
-    return await work(admin)
+    return await work(new QueueAdmin(maintenance.queue, lock))
   } finally {
     await lock.release()
   }
@@ -106,12 +142,6 @@ export class Batches {
     this.#bytes = 0
     if (messages.length > 0) await this.#send(messages)
   }
-}
-
-export interface Problem {
-  readonly mensaje_id: string
-  readonly listener: string
-  readonly motivo: string
 }
 
 const KEPT = 1_000

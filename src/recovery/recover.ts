@@ -6,17 +6,8 @@ import { stampEnvelope } from '../queue/envelope.ts'
 import { encodeEnvelope } from '../queue/envelope-write.ts'
 import { gatherLiveIds } from '../queue/live-ids.ts'
 import type { QueueAdmin, RestoredItem, RestoredMessage } from '../queue/maintenance.ts'
-import {
-  Batches,
-  drainAudit,
-  type Maintenance,
-  NO_BODY,
-  NO_MESSAGE,
-  type Problem,
-  Tally,
-  underLock,
-} from './maintenance.ts'
-import { isUnfinished } from './selection.ts'
+import { Batches, drainAudit, type Maintenance, NO_BODY, NO_MESSAGE, Tally, Told, underLock } from './maintenance.ts'
+import { isUnfinished, type Problem } from './selection.ts'
 
 export interface Recovery {
   /** By listener: what was put back. */
@@ -46,6 +37,7 @@ class Recoverer {
   readonly #admin: QueueAdmin | null
   readonly #listeners = new Map<string, { pendientes: number; reintentos: number }>()
   readonly #tally = new Tally()
+  readonly #told: Told
   /** Deliveries and messages that were dealt with: a message comes again when its deliveries wait in different states. */
   readonly #seen = new Set<string>()
   #delayed = 0
@@ -55,6 +47,7 @@ class Recoverer {
   constructor(maintenance: Maintenance, admin: QueueAdmin | null) {
     this.#maintenance = maintenance
     this.#admin = admin
+    this.#told = new Told(maintenance, admin, null)
   }
 
   async run(): Promise<Recovery> {
@@ -89,7 +82,7 @@ class Recoverer {
     // What cannot be put back is told, and counts as missing until it is given up.
     if (this.#admin) await markWhole(queue)
     const counts = [...this.#listeners.values()]
-    await this.#admin?.ended(counts.reduce((sum, { pendientes, reintentos }) => sum + pendientes + reintentos, 0))
+    await this.#told.end(counts.reduce((sum, { pendientes, reintentos }) => sum + pendientes + reintentos, 0))
     return {
       listeners: this.#listeners,
       delayed: this.#delayed,
@@ -142,6 +135,7 @@ class Recoverer {
   }
 
   async #restore(messages: readonly RestoredMessage[]): Promise<void> {
+    await this.#told.begin()
     const results = this.#admin ? await this.#admin.restore(messages) : null
     for (const [i, { id, items }] of messages.entries()) {
       for (const [j, item] of items.entries()) {

@@ -9,10 +9,14 @@ import {
   LOCK_PATIENCE,
   type Maintenance,
   NO_BODY,
+  NO_LISTENER,
   NO_MESSAGE,
+  type Run,
   Tally,
+  Told,
   underLock,
 } from './maintenance.ts'
+import { requireExpected } from './plan.ts'
 import {
   type DeliveryKey,
   explainIds,
@@ -26,26 +30,33 @@ import {
 const REASON = 'reenviada'
 const REASON_MISSED = 'enviada después: no la había recibido'
 
-export async function resend(maintenance: Maintenance, selection: Selection, limit: number): Promise<Tally> {
-  return underLock(maintenance, 'reenviar', LOCK_PATIENCE, (admin) =>
-    new Resender(maintenance, admin).run(selection, limit),
-  )
+/** @throws OperationFailed where they are not as many as a person agreed to */
+export async function resend(maintenance: Maintenance, selection: Selection, run: Run): Promise<Tally> {
+  return underLock(maintenance, 'reenviar', LOCK_PATIENCE, async (admin) => {
+    await drainAudit(maintenance.queue, maintenance.backend)
+    await requireExpected(maintenance, 'resend', selection, run)
+    return new Resender(maintenance, admin, selection).run(run)
+  })
 }
 
 class Resender {
   readonly #maintenance: Maintenance
   readonly #admin: QueueAdmin | null
+  readonly #selection: Selection
+  readonly #told: Told
   readonly #tally: Tally
 
-  constructor(maintenance: Maintenance, admin: QueueAdmin | null) {
+  constructor(maintenance: Maintenance, admin: QueueAdmin | null, selection: Selection) {
     this.#maintenance = maintenance
     this.#admin = admin
     this.#tally = new Tally(maintenance.progress)
+    this.#selection = selection
+    this.#told = new Told(maintenance, admin, selection)
   }
 
-  async run(selection: Selection, limit: number): Promise<Tally> {
-    const { queue, backend, audit } = this.#maintenance
-    await drainAudit(queue, backend)
+  async run({ limit }: Run): Promise<Tally> {
+    const { audit } = this.#maintenance
+    const selection = this.#selection
     for (const { mensaje_id, listener, motivo } of await explainIds(audit, selection, hintsFor(selection))) {
       this.#tally.problem(mensaje_id, listener, motivo)
     }
@@ -54,8 +65,8 @@ class Resender {
       for await (const message of this.#messagesOf(part)) await batches.add(message)
       await batches.flush()
     }
+    await this.#told.end(this.#tally.total)
     this.#admin?.wake()
-    await this.#admin?.ended(this.#tally.total)
     return this.#tally
   }
 
@@ -112,6 +123,7 @@ class Resender {
   }
 
   async #restore(messages: readonly RestoredMessage[]): Promise<void> {
+    await this.#told.begin()
     const results = this.#admin ? await this.#admin.restore(messages) : null
     for (const [i, { id, items }] of messages.entries()) {
       for (const [j, item] of items.entries()) {
@@ -142,7 +154,6 @@ function hintsFor(selection: Selection): Hints {
 }
 
 const WAITS = 'todavía está en la cola: se entrega sola'
-const NO_LISTENER = 'el listener no está en resthooks.ini, o está inactivo'
 const SAME_ID = 'otro mensaje con el mismo id espera su demora'
 
 /** Attempt numbers go on; what counts for the strategy starts anew. */

@@ -5,14 +5,21 @@
 
 import { original } from '../audit/encoding.ts'
 import type { DeliveryStateName } from '../audit/event.ts'
-import type { AuditReader, DeliveryFilters, StoredDelivery } from '../audit/queries.ts'
+import type { AuditReader, DeliveryFilters, MissedFilters, StoredDelivery } from '../audit/queries.ts'
 import type { ListenerConfig } from '../config/config.ts'
 import { Subscriptions } from '../config/subscriptions.ts'
-import type { Problem } from './maintenance.ts'
+import { localTime } from '../model/words.ts'
 
 export interface DeliveryKey {
   readonly messageId: string
   readonly listener: string
+}
+
+/** Why something was not done. */
+export interface Problem {
+  readonly mensaje_id: string
+  readonly listener: string
+  readonly motivo: string
 }
 
 export type Selection =
@@ -77,9 +84,9 @@ async function* keysOf(audit: AuditReader, selection: Selection): AsyncGenerator
       yield* unheard(audit, selection.listeners, selection.filters)
       return
     case 'missed': {
-      const { listener, filters } = selection
-      const missed = audit.missed({ ...messageFilters(filters), listener: listener.name, wanted: listener.events })
-      for await (const { id } of missed) yield { messageId: id, listener: listener.name }
+      for await (const { id } of audit.missed(missedFilters(selection))) {
+        yield { messageId: id, listener: selection.listener.name }
+      }
     }
   }
 }
@@ -97,6 +104,42 @@ async function* unheard(
     }
   }
 }
+
+/** Of what one listener never got. */
+export function missedFilters({ listener, filters }: Selection & { kind: 'missed' }): MissedFilters {
+  return { ...messageFilters(filters), listener: listener.name, wanted: listener.events }
+}
+
+/** What was chosen, in a few words, for whoever asks later. */
+export function selectionText(selection: Selection): string {
+  const filters: DeliveryFilters = selection.kind === 'deliveries' ? { states: selection.states } : selection.filters
+  const time = (date: Date | undefined) => date && localTime(date)
+  const words: Readonly<Record<string, string | undefined>> = {
+    mensajes: namedIds(selection)?.join(',') ?? filters.messageId,
+    faltantes: selection.kind === 'missed' ? selection.listener.name : undefined,
+    'sin listener': selection.kind === 'unheard' ? 'sí' : undefined,
+    estado: filters.states?.join(','),
+    listener: filters.listener,
+    evento: filters.event,
+    clave: filters.key,
+    texto: filters.search,
+    desde: time(filters.since),
+    hasta: time(filters.until),
+    'intentado desde': time(filters.triedSince),
+    'intentado hasta': time(filters.triedUntil),
+  }
+  const said = Object.entries(words).flatMap(([name, value]) => (value ? [`${name}: ${value}`] : []))
+  return said.join('; ').slice(0, LONGEST_TEXT)
+}
+
+function namedIds(selection: Selection): readonly string[] | null {
+  if (selection.kind === 'ids') return selection.ids
+  return selection.kind === 'deliveries'
+    ? selection.keys.map(({ messageId, listener }) => `${messageId}→${listener}`)
+    : null
+}
+
+const LONGEST_TEXT = 2_000
 
 /** What filters say of a message that has no delivery. */
 function messageFilters({ event, since, until, messageId, key, search }: DeliveryFilters) {

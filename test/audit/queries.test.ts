@@ -137,6 +137,7 @@ describe('the list of deliveries', () => {
         motivo: null,
         creado: minute(2),
         actualizado: new Date(minute(2).getTime() + 1),
+        accion: null,
       },
     ])
   })

@@ -81,7 +81,7 @@ test('is searched, counted and exported; a name that nobody knows is wrong usage
   ])
   const csv = await run('--formato', 'csv', '--estado', 'fallida')
   expect(csv.stdout).toMatch(
-    /^\ufeffcreado;evento;listener;estado;intentos;proximo_intento;motivo;mensaje_id\r\n[\d-]+ [\d:]+,\d{3};proveedor\.alta;b;fallida;1;;"'=HYPERLINK\(""http:\/\/x"";""y""\)";m3\r\n$/,
+    /^\ufeffcreado;evento;listener;estado;intentos;proximo_intento;motivo;por;mensaje_id\r\n[\d-]+ [\d:]+,\d{3};proveedor\.alta;b;fallida;1;;"'=HYPERLINK\(""http:\/\/x"";""y""\)";;m3\r\n$/,
   )
   for (const [args, words] of [
     [['--listener', 'aa'], /--listener: «aa».*¿Quiso decir «a»\?/],

@@ -1,4 +1,11 @@
 /** `reenviar` and `descartar`: deliveries go back to the queue, or are given up, each exactly once and audited. */
+import { hostname } from 'node:os'
+import { createPostgresBackend } from '../../src/audit/postgres.ts'
+import { openAuditReader } from '../../src/audit/queries.ts'
+import { loadConfig } from '../../src/config/load.ts'
+import { openQueue } from '../../src/queue/queue.ts'
+import { planOf } from '../../src/recovery/plan.ts'
+import { resend } from '../../src/recovery/resend.ts'
 import { closedGate } from '../support/gate.ts'
 import { until } from '../support/until.ts'
 import { expect, test, type World } from '../support/world.ts'
@@ -55,12 +62,11 @@ test('a failed delivery goes back whole: attempts go on counting, retries start 
   works = true
   expect(await run(world, ['reenviar', '--fallidas', '--listener', 'roto'])).toMatchObject({ code: 0, reenviadas: 1 })
   await becomes(world, id, 'roto', 'exitosa')
-  // Who asked for it, with what words, and how many it touched: of the three, the last one is the delivery's.
+  // Who asked for it, with what words, and how many it touched; where it was none there is nothing to tell. The last one is the delivery's.
   const actions = () => world.sql`SELECT * FROM ${world.sql(world.schema)}.accion ORDER BY id`
   await until(async () => (await actions()).at(-1)?.cantidad === '1', { what: 'the end of the action' })
   expect((await actions()).map(({ orden, cantidad }) => [orden, cantidad])).toEqual([
     [`resthooks reenviar ${id} --json`, '1'],
-    [`resthooks reenviar ${id} --estado exitosa --listener roto --json`, '0'],
     ['resthooks reenviar --fallidas --listener roto --json', '1'],
   ])
   expect((await state(world, id, 'roto'))!.accion).toBe((await actions()).at(-1)!.id)
@@ -270,7 +276,108 @@ test('a message whose demora runs is given up whole, and can be sent after all',
   expect(listener.requests).toHaveLength(1)
 })
 
+test('who does what is kept; a retry need not be waited for; a simulation shows the first ones; many want a yes', async ({
+  world,
+}) => {
+  let works = false
+  await world.set('reintentos', { esperas: '1h' })
+  await world.listener(() => ({ status: works ? 200 : 503 }), { nombre: 'roto', corte_porcentaje: 0 })
+  await world.listener(() => ({ status: 422 }), { nombre: 'niega' })
+  const ids = [await world.send('compra.alta', { n: 1 }), await world.send('compra.baja', { n: 2 })]
+  await world.worker()
+  for (const id of ids) await becomes(world, id, 'roto', 'reintentando')
+  for (const id of ids) await becomes(world, id, 'niega', 'fallida')
+
+  expect(await run(world, ['reenviar', '--fallidas', '--simulacro'])).toMatchObject({
+    code: 0,
+    reenviadas: 2,
+    listeners: [{ listener: 'niega', cantidad: 2 }],
+    primeras: ids.map((mensaje_id) => ({
+      mensaje_id,
+      listener: 'niega',
+      estado: 'fallida',
+      motivo: expect.any(String),
+    })),
+  })
+  const plain = await world.cli(['descartar', '--fallidas', '--simulacro'])
+  expect(plain.stdout).toMatch(
+    new RegExp(`serían descartadas: 2\\n[^]*Son:[^]*compra.alta +niega +fallida [^]*${ids[1]}`),
+  )
+
+  works = true
+  expect(await run(world, ['reenviar', '--ahora', '--evento', 'compra.alta'])).toMatchObject({
+    code: 0,
+    adelantadas: 1,
+  })
+  await becomes(world, ids[0]!, 'roto', 'exitosa')
+  expect(await state(world, ids[1]!, 'roto')).toMatchObject({ estado: 'reintentando' })
+  const gone = await run(world, ['reenviar', '--ahora', ids[0]!])
+  expect(gone).toMatchObject({ code: 1, adelantadas: 0, problemas: [{ motivo: expect.stringContaining('exitosa') }] })
+
+  expect(await run(world, ['descartar', '--fallidas', '--listener', 'niega'])).toMatchObject({
+    code: 0,
+    descartadas: 2,
+  })
+  await becomes(world, ids[1]!, 'niega', 'descartada')
+  // Given up, they are found among those that failed all the same.
+  expect(await run(world, ['reenviar', '--fallidas', '--simulacro'])).toMatchObject({ reenviadas: 2 })
+  await until(
+    async () => (await world.sql`SELECT FROM ${world.sql(world.schema)}.accion WHERE cantidad > 0`).length === 2,
+  )
+  const actions = await world.sql`SELECT * FROM ${world.sql(world.schema)}.accion ORDER BY id`
+  expect(actions).toMatchObject(
+    [
+      { orden: 'resthooks reenviar --ahora --evento compra.alta --json', cantidad: '1', filtro: /compra.alta/ },
+      {
+        orden: 'resthooks descartar --fallidas --listener niega --json',
+        cantidad: '2',
+        filtro: /estado: fallida; listener: niega/,
+      },
+    ].map((each) => ({
+      ...each,
+      quien: expect.stringMatching(/./),
+      equipo: hostname(),
+      filtro: expect.stringMatching(each.filtro),
+    })),
+  )
+  const shown = await world.cli(['auditoria', '--mensaje', ids[1]!, '--listener', 'niega', '--json'])
+  expect(JSON.parse(shown.stdout)).toMatchObject([{ accion: { orden: actions[1]!.orden, equipo: hostname() } }])
+
+  await world.sql`
+    INSERT INTO ${world.sql(world.schema)}.entrega (mensaje_id, listener, instancia, proyecto, evento, estado, intentos, creado, actualizado, version)
+    SELECT 'm' || n, 'niega', ${world.instancia}, ${world.proyecto}, 'compra.alta', 'fallida', 1, now(), now(), 1 FROM generate_series(1, 1001) n`
+  const many = await world.cli(['descartar', '--fallidas'])
+  expect(many).toMatchObject({ code: 2, stdout: '', stderr: expect.stringMatching(/son 1\.001 entregas: .*--si/) })
+  expect(await run(world, ['descartar', '--fallidas', '--si'])).toMatchObject({ code: 0, descartadas: 1001 })
+})
+
+test('what a person agreed to is what is done, or nothing is', async ({ world }) => {
+  await world.listener(() => ({ status: 422 }), { nombre: 'niega' })
+  const id = await world.send('compra.alta', { n: 1 })
+  await world.settled(id)
+  const { instancia, proyecto } = world
+  const config = loadConfig({ instancia, proyecto, config: world.ini, env: world.env })
+  const [queue, audit] = [await openQueue(config), openAuditReader(config.audit, config)]
+  const backend = createPostgresBackend(config.audit, config)
+  const told: number[] = []
+  const action = { who: 'ana', host: 'pagina', order: 'página: reenviar', filter: null }
+  const shared = { config, queue, audit, backend, action, simulate: false, note: () => {} }
+  const maintenance = { ...shared, progress: (done: number) => told.push(done) }
+  const selection = { kind: 'filters', filters: { states: ['fallida'] } } as const
+  try {
+    const { total } = await planOf(maintenance, 'resend', selection, 100)
+    expect(total).toBe(1)
+    await expect(resend(maintenance, selection, { limit: 100, expected: 2 })).rejects.toThrow(/eran 2 .* ahora son 1/)
+    const tally = await resend(maintenance, selection, { limit: 100, expected: 1 })
+    expect([tally.total, told]).toEqual([1, [1]])
+  } finally {
+    await Promise.all([queue.close(), audit.close(), backend.close()])
+  }
+})
+
 test.each([
+  [['reenviar', '--ahora', '--fallidas'], /no se combina/],
+  [['reenviar', '--faltantes', '--ahora', '--listener', 'x'], /no se combina/],
   [['reenviar'], /--fallidas/],
   [['reenviar', '--listener', 'uno'], /--fallidas/],
   [['reenviar', '--fallidas', '--estado', 'fallida'], /no ambos/],
