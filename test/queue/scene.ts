@@ -2,7 +2,7 @@
 import { Redis } from 'ioredis'
 import { ulid } from 'ulid'
 import { test as base, inject } from 'vitest'
-import { writeDispatched } from '../../src/queue/audit-stream.ts'
+import { writeDispatched } from '../../src/queue/audit-format.ts'
 import { dispatch, take } from '../../src/queue/inbox.ts'
 import { type LaneSpec, Queue, type Settlement } from '../../src/queue/queue.ts'
 

@@ -100,7 +100,7 @@ local function state_text(state, version, attempts, due, reason)
   return state .. '|' .. string.format('%d', version) .. '|' .. attempts .. '|' .. (due and string.format('%d', due) or '') .. '|' .. reason
 end
 
--- An event of the audit, as `audit-stream.ts` reads it: `type`, `at json`, a line feed, `state`; and the envelope of a message.
+-- An event of the audit, as `audit-format.ts` reads it: `type`, `at json`, a line feed, `state`; and the envelope of a message.
 -- One long field rather than many short ones: each of those costs its reader a string. The number of the format is the first
 -- member of the JSON: of an array it is there, of an object it is put there.
 local function tell(stream, kind, at, json, state, envelope)
