@@ -15,6 +15,8 @@ export interface Purged {
   readonly entrega: number
   readonly intento: number
   readonly callback: number
+  readonly accion: number
+  readonly resumen_hora: number
   readonly auditoria_rechazada: number
 }
 
@@ -36,7 +38,8 @@ export async function purge(config: AuditConfig, scope: Scope, options: PurgeOpt
     const particiones = options.simulate ? [] : await dropMonths(database, options)
     const counts: Partial<Record<Table, number>> = {}
     for (const table of Object.keys(TABLES) as Table[]) {
-      counts[table] = await deletePages(database, table, options)
+      // A schema of before lacks the last ones.
+      counts[table] = (await isThere(database, table)) ? await deletePages(database, table, options) : 0
     }
     return { particiones, ...(counts as Record<Table, number>) }
   } catch (error) {
@@ -64,42 +67,57 @@ async function dropMonths(database: Database, { before, signal }: PurgeOptions) 
   return dropped
 }
 
-type Table = 'intento' | 'callback' | 'mensaje' | 'entrega' | 'auditoria_rechazada'
+type Table = Exclude<keyof Purged, 'particiones'>
 
 interface Walk {
-  /** The column that the message's id is in. */
-  readonly message: string
+  /** The column that the message's id is in; null: of no message. */
+  readonly message: string | null
   readonly time: string
-  /** What a page walks along: an index, so that only what is old is looked at. */
-  readonly along: 'message' | 'time'
+  /** The column, of text or of time, that a page walks along: an index, so that only what is old is looked at. */
+  readonly along: string
   /** Further condition of a row `o` that may go. */
   readonly and?: string
 }
 
 /** In this order: what tells whether a message has ended goes last. */
 const TABLES: Readonly<Record<Table, Walk>> = {
-  intento: { message: 'mensaje_id', time: 'inicio', along: 'message' },
-  callback: { message: 'mensaje_id', time: 'fecha', along: 'message' },
-  mensaje: { message: 'id', time: 'recibido', along: 'message', and: 'AND o.listeners IS NOT NULL' },
-  entrega: { message: 'mensaje_id', time: 'creado', along: 'time' },
-  auditoria_rechazada: { message: 'huella', time: 'fecha', along: 'message' },
+  intento: { message: 'mensaje_id', time: 'inicio', along: 'mensaje_id' },
+  callback: { message: 'mensaje_id', time: 'fecha', along: 'mensaje_id' },
+  mensaje: { message: 'id', time: 'recibido', along: 'id', and: 'AND o.listeners IS NOT NULL' },
+  entrega: { message: 'mensaje_id', time: 'creado', along: 'creado' },
+  auditoria_rechazada: { message: null, time: 'fecha', along: 'huella' },
+  accion: { message: null, time: 'fecha', along: 'id' },
+  // Whole hours.
+  resumen_hora: { message: null, time: 'hora', along: 'hora', and: `AND o.hora <= $3 - interval '1 hour'` },
 }
 
 /** One page, whose rows come after `$4`: how many went (or would go), and where it ended (null: it was empty). */
 function pageStatement(session: Session, table: Table, simulate: boolean): string {
   const { message, time, along, and = '' } = TABLES[table]
   const rows = `${session.table(table)} o`
-  const column = along === 'message' ? `o.${message}` : 'o.creado'
+  const column = `o.${along}`
   const old = `o.instancia = $1 AND o.proyecto = $2 AND o.${time} < $3 AND ${column} > $4 ${and}`
   // Whole messages, and whole instants, belong to one page.
-  const places = `SELECT ${along === 'message' ? 'DISTINCT' : ''} ${column} AS place FROM ${rows} WHERE ${old} ORDER BY 1 LIMIT ${PAGE}`
-  const ended = `NOT EXISTS (SELECT FROM ${session.table('entrega')} e
+  const places = `SELECT ${along === time ? '' : 'DISTINCT'} ${column} AS place FROM ${rows} WHERE ${old} ORDER BY 1 LIMIT ${PAGE}`
+  const ended =
+    message === null
+      ? ''
+      : `AND NOT EXISTS (SELECT FROM ${session.table('entrega')} e
                               WHERE e.mensaje_id = o.${message} AND e.instancia = $1 AND e.proyecto = $2
                                 AND e.estado IN ('pendiente', 'reintentando'))`
-  const these = `${old} AND ${column} <= (SELECT last FROM page) AND ${ended}`
+  const these = `${old} AND ${column} <= (SELECT last FROM page) ${ended}`
   const gone = simulate ? `SELECT 1 FROM ${rows} WHERE ${these}` : `DELETE FROM ${rows} WHERE ${these} RETURNING 1`
   return `WITH page AS MATERIALIZED (SELECT max(place) AS last FROM (${places}) AS places), gone AS (${gone})
           SELECT (SELECT count(*) FROM gone)::float8 AS count, last FROM page`
+}
+
+function isThere(database: Database, table: Table): Promise<boolean> {
+  return database.transaction(async (session) => {
+    const [row] = await session.query<{ there: boolean }>('SELECT to_regclass($1) IS NOT NULL AS there', [
+      session.table(table),
+    ])
+    return row!.there
+  })
 }
 
 async function deletePages(
@@ -108,7 +126,8 @@ async function deletePages(
   { before, simulate, signal }: PurgeOptions,
 ): Promise<number> {
   let total = 0
-  let after: Parameter = TABLES[table].along === 'message' ? '' : new Date(0)
+  const { along, time } = TABLES[table]
+  let after: Parameter = along === time ? new Date(0) : ''
   while (!signal?.aborted) {
     const { count, last } = await repeated(() =>
       database.transaction(async (session) => {

@@ -66,7 +66,8 @@ describe('the files', () => {
     for (const { version, name, sql } of migrations()) {
       expect(sql).toContain(`INSERT INTO {{schema}}.migracion (version, nombre) VALUES (${version}, '${name}');`)
     }
-    for (const file of readdirSync(folder)) expect(readFileSync(join(folder, file), 'utf8')).toMatch(/^[\n -~]*$/)
+    for (const file of readdirSync(folder).filter((name) => name.endsWith('.sql')))
+      expect(readFileSync(join(folder, file), 'utf8')).toMatch(/^[\n -~]*$/)
   })
 })
 

@@ -65,11 +65,19 @@ test('rows older than the date go, with everything of theirs; what has not ended
     await past(world, `nuevo-${estado}`, 5, estado)
   }
   await past(world, 'ajeno', 100, 'exitosa', 'otro')
+  for (const days of [100, 5]) {
+    await world.sql`INSERT INTO ${world.sql(world.schema)}.accion
+      SELECT ${`hace ${days}`}, instancia, proyecto, now() - ${days} * interval '1 day', 'ana', 'pc', 'descartar', NULL, 1
+        FROM ${world.sql(world.schema)}.mensaje WHERE id = 'nuevo-exitosa'`
+  }
   const failed = world.keys.lane('a').failed
   await world.redis.sadd(world.keys.listeners, 'a')
   await world.redis.zadd(failed, Date.now() - 100 * DAY, 'viejo-fallida', Date.now() - 5 * DAY, 'nuevo-fallida')
   const before = await left(world)
-  const counts = { mensaje: 3, entrega: 3, intento: 3, callback: 3, auditoria_rechazada: 0, fallidas_en_redis: 1 }
+  const counts = {
+    ...{ mensaje: 3, entrega: 3, intento: 3, callback: 3, accion: 1 },
+    ...{ auditoria_rechazada: 0, fallidas_en_redis: 1 },
+  }
   expect(await purge(world, ['--antes-de', '30d', '--simulacro'])).toMatchObject({ simulacro: true, ...counts })
   expect(await left(world)).toEqual(before)
   expect(await purge(world, ['--antes-de', '30d'])).toMatchObject({ simulacro: false, particiones: [], ...counts })
@@ -77,6 +85,13 @@ test('rows older than the date go, with everything of theirs; what has not ended
   expect(kept).toHaveLength(8)
   expect(await left(world)).toEqual(all(kept))
   expect(await world.redis.zrange(failed, '0', '-1')).toEqual(['nuevo-fallida'])
+  const hours = await world.sql`
+    SELECT proyecto = 'otro' AS ajeno, hora < now() - interval '30 days' AS vieja, sum(enviados)::int AS enviados
+      FROM ${world.sql(world.schema)}.resumen_hora GROUP BY 1, 2 ORDER BY 1, 2`
+  expect(hours).toEqual([
+    { ajeno: false, vieja: false, enviados: 5 },
+    { ajeno: true, vieja: true, enviados: 1 },
+  ])
   expect(await purge(world, ['--antes-de', '30d'])).toMatchObject({ mensaje: 0, entrega: 0, intento: 0, callback: 0 })
 })
 
