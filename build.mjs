@@ -72,24 +72,54 @@ export async function build() {
     banner: { js: 'const __importMetaUrl=require("node:url").pathToFileURL(__filename).href;' },
     plugins: [lateModules, fewCommands, plainSend],
   })
+  const complete = await bundle({
+    ...common,
+    write: false,
+    entryPoints: { complete: 'src/main-complete.ts' },
+    format: 'cjs',
+    outExtension: { '.js': '.cjs' },
+    minify: true,
+    define,
+  })
   const sendSource = send.outputFiles.map(({ text }) => `${text}//${hashOf(text)}\n`).join('')
   const sendFiles = send.outputFiles.map(({ path }) => ({ path, contents: Buffer.from(sendSource) }))
   const panel = await page()
-  const inputs = [program, send, panel].flatMap(({ metafile }) => Object.keys(metafile?.inputs ?? {}))
+  const inputs = [program, send, complete, panel].flatMap(({ metafile }) => Object.keys(metafile?.inputs ?? {}))
   const licences = { path: `${root}dist/NOTICE`, contents: Buffer.from(await notice(root, inputs)) }
-  const outputFiles = [...program.outputFiles, ...sendFiles, ...panel.outputFiles, licences]
+  const outputFiles = [...program.outputFiles, ...complete.outputFiles, ...sendFiles, ...panel.outputFiles, licences]
   // The entries last: they must never name a chunk that is not there yet.
   const isEntry = (/** @type {{ path: string }} */ { path }) => Number(!path.startsWith(`${root}dist/chunks/`))
+  let changed = false
   for (const { path, contents } of outputFiles.toSorted((a, b) => isEntry(a) - isEntry(b))) {
-    const present = await readFile(path).catch(() => null)
-    if (present?.equals(contents)) continue
-    await mkdir(dirname(path), { recursive: true })
-    await writeFile(`${path}.${process.pid}`, contents)
-    await rename(`${path}.${process.pid}`, path)
+    changed = (await replace(path, contents)) || changed
   }
+  const said = Object.entries(HELP).map(([name, option]) => ({ path: `${root}dist/${name}`, option }))
+  for (const { path, option } of said) if (changed || !existsSync(path)) await replace(path, ownWords('ayuda', option))
   const cache = cacheFile(sendSource)
   if (!existsSync(cache)) await warm()
-  return [...outputFiles.map(({ path }) => path), cache]
+  return [...outputFiles.map(({ path }) => path), ...said.map(({ path }) => path), cache]
+}
+
+/** What the built program says of itself: for completion, and for man(1). */
+const HELP = { 'ayuda.json': '--json', 'man/resthooks.1': '--man' }
+
+/** @param {string[]} words */
+function ownWords(...words) {
+  return execFileSync(process.execPath, [`${root}bin/resthooks`, ...words], { env: { PATH: process.env.PATH } })
+}
+
+/**
+ * In one step, where it differs.
+ * @param {string} path
+ * @param {Uint8Array} contents
+ */
+async function replace(path, contents) {
+  const present = await readFile(path).catch(() => null)
+  if (present?.equals(contents)) return false
+  await mkdir(dirname(path), { recursive: true })
+  await writeFile(`${path}.${process.pid}`, contents)
+  await rename(`${path}.${process.pid}`, path)
+  return true
 }
 
 /** `git archive` writes the commit here (.gitattributes): a tar ball of the sources has no repository to ask. */

@@ -4,6 +4,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { Context, type Definition, type Failure, type GlobalOptions } from './commands/context.ts'
+import { examplesText } from './commands/examples.ts'
 import { note } from './commands/print.ts'
 import { explainUsage, speakSpanish } from './commands/spanish.ts'
 import { EXIT_CODES, systemReason, UsageError } from './errors.ts'
@@ -34,12 +35,16 @@ export async function main(given: readonly string[], commands: Commands): Promis
     withGlobalOptions(program)
     program.hook('preAction', (_program, action) => context.setOptions(action.optsWithGlobals<GlobalOptions>()))
     const named = words[positionOfCommand(words)]
-    const only = named !== undefined && Object.hasOwn(commands, named) ? named : undefined
+    // The help of all of them, and what is made of it, needs all of them.
+    const only = named !== undefined && named !== 'ayuda' && Object.hasOwn(commands, named) ? named : undefined
     for (const [name, load] of Object.entries(commands)) {
       if (only !== undefined && only !== name) continue
       const before = program.commands.length
       ;(await load())(program, context)
-      for (const command of program.commands.slice(before)) withGlobalOptions(speakSpanish(command).exitOverride())
+      for (const command of program.commands.slice(before)) {
+        withGlobalOptions(speakSpanish(command).exitOverride())
+        command.addHelpText('after', () => examplesText(command.name()))
+      }
     }
     if (words.length === 0) program.help({ error: true })
     await program.parseAsync(words, { from: 'user' })

@@ -19,5 +19,7 @@ export const COMMANDS: Commands = {
   salud: async () => (await import('./salud.ts')).salud,
   purgar: async () => (await import('./purgar.ts')).purgar,
   panel: async () => (await import('./panel.ts')).panel,
+  completar: async () => (await import('./completar.ts')).completar,
+  ayuda: async () => (await import('./ayuda.ts')).ayuda,
   recuperar: async () => (await import('./recuperar.ts')).recuperar,
 }

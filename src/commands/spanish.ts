@@ -1,6 +1,6 @@
 /** commander in Spanish: its headings, its help option and its complaints. Apart from `cli.ts` since all it knows is that library's words. */
-import type { Argument, Command, CommanderError, Option } from 'commander'
-import { note, stdout } from './print.ts'
+import type { Argument, Command, CommanderError, Help, Option } from 'commander'
+import { note, stdout, width, wrap } from './print.ts'
 
 const TITLES: Readonly<Record<string, string>> = {
   'Usage:': 'Uso:',
@@ -26,15 +26,49 @@ export function speakSpanish(command: Command): Command {
       subcommandTerm: (each) => [each.name(), each.usage().replace('[options]', '').trim()].filter(Boolean).join(' '),
       optionDescription: described,
       argumentDescription: described,
+      formatItem,
     })
     .configureOutput({
       outputError: () => {},
-      writeOut: (text) => void stdout().write(text),
-      writeErr: (text) => note(text.trimEnd()),
+      getOutHelpWidth: width,
+      getErrHelpWidth: width,
+      writeOut: (text) => void stdout().write(fitted(text, width())),
+      writeErr: (text) => note(fitted(text, width()).trimEnd()),
     })
 }
 
-function described(each: Option | Argument): string {
+/** Beside its term; narrower, and it goes below. */
+const LEAST_DESCRIPTION = 34
+
+function formatItem(this: unknown, term: string, termWidth: number, description: string, helper: Help): string {
+  const most = helper.helpWidth ?? 80
+  if (description === '') return `  ${term}`
+  const beside = most - termWidth - 4
+  if (beside < LEAST_DESCRIPTION)
+    return [`  ${term}`, ...wrap(description, most - 6).map((each) => `      ${each}`)].join('\n')
+  const [first, ...rest] = wrap(description, beside)
+  const indent = ' '.repeat(termWidth + 4)
+  return [`  ${term.padEnd(termWidth)}  ${first}`, ...rest.map((each) => `${indent}${each}`)].join('\n')
+}
+
+/** What commander does not wrap itself: the texts after the options. Of a command line the break is one that the shell takes. */
+function fitted(text: string, most: number): string {
+  return text
+    .split('\n')
+    .flatMap((line) => {
+      if (line.length <= most) return [line]
+      const indent = /^ */.exec(line)![0]
+      const isCommand = indent.length >= 4 && /resthooks /.test(line)
+      const lines = wrap(line.trim(), most - indent.length - (isCommand ? 4 : 0))
+      return lines.map(
+        (each, n) =>
+          `${indent}${isCommand && n > 0 ? '  ' : ''}${each}${isCommand && n < lines.length - 1 ? ' \\' : ''}`,
+      )
+    })
+    .join('\n')
+}
+
+export function described(each: Option | Argument): string {
   const { description, argChoices, defaultValue, defaultValueDescription } = each
   const shown = defaultValue !== undefined && defaultValueDescription !== '' && !Array.isArray(defaultValue)
   const notes = [

@@ -127,6 +127,8 @@ const OUTAGES: readonly (readonly [readonly string[], number | null, number | nu
   [['reanudar', 'a'], 4, 4, null],
   [['reenviar', '--fallidas'], 4, 4, 4],
   [['descartar', '--fallidas'], 4, 4, 4],
+  [['completar', 'bash'], null, null, null],
+  [['ayuda'], null, null, null],
   [['recuperar'], 4, 4, 4],
   // What it did in Postgres it tells; that it was done, no replica takes.
   [['purgar', '--antes-de', '90d'], 4, 4, 4],
