@@ -104,14 +104,16 @@ export async function readGauges(queue: Queue, listeners: Iterable<LaneRule>): P
 type Answer = readonly (number | Buffer)[]
 
 function gauge(queue: Queue, rules: readonly LaneRule[]): Promise<[Answer, ...Answer[]]> {
-  const { inbox, inboxInvalid, dispatching, fanOut, delayed, audit, paused, callbacksAside, messagePrefix } = queue.keys
-  const keys = [inbox, inboxInvalid, dispatching, fanOut, delayed, audit, paused, callbacksAside]
+  const { inbox, inboxInvalid, dispatching, fanOut, delayed, audit, paused, callbacksAside, auditBefore } = queue.keys
+  const keys = [inbox, inboxInvalid, dispatching, fanOut, delayed, audit, paused, callbacksAside, auditBefore]
   for (const { name } of rules) {
     const { queue: list, front, inFlight, deliveries, retries, failed, breaker } = queue.lane(name)
     keys.push(list, front, inFlight, deliveries, retries, failed, breaker)
   }
   const names = rules.map(({ name }) => name)
-  return scriptsOf(queue.redis).gauge(keys.length, ...keys, messagePrefix, ...names) as Promise<[Answer, ...Answer[]]>
+  return scriptsOf(queue.redis).gauge(keys.length, ...keys, queue.keys.messagePrefix, ...names) as Promise<
+    [Answer, ...Answer[]]
+  >
 }
 
 function laneGauge({ name, active, order }: LaneRule, answer: Answer, now: number): LaneGauge {

@@ -98,10 +98,12 @@ describe('what is due waits since', () => {
     const now = await queue.now()
     const entry = (minutes: number) => JSON.stringify({ evento: 'e', creado: new Date(now - minutes * MINUTE) })
     await queue.enqueue([entry(7), entry(6), 'esto no es JSON'])
+    // What a worker of the version before left is older.
+    await queue.redis.xadd(queue.keys.auditBefore, `${now - 5 * MINUTE}-0`, 'm', '1')
     const gauges = await read(queue, [free('l')])
     expect(gauges.age('l')).toBeGreaterThan(MINUTE)
-    expect(gauges).toMatchObject({ inbox: 3, inboxOverdue: { since: now - 7 * MINUTE }, auditRows: 1 })
-    expect(gauges.auditOldest).toBeGreaterThanOrEqual(0)
+    expect(gauges).toMatchObject({ inbox: 3, inboxOverdue: { since: now - 7 * MINUTE }, auditRows: 2 })
+    expect(gauges.auditOldest).toBeGreaterThanOrEqual(5 * MINUTE)
     expect(gauges.memory!.used).toBeGreaterThan(0)
   })
 

@@ -1,10 +1,10 @@
 -- gauge: how full the queues are and what waits longest in them, for /metrics and the health checks. Only reads.
 -- KEYS 1 inbox LIST  2 invalid LIST  3 dispatching LIST  4 fan-out LIST  5 delayed ZSET  6 audit STREAM  7 paused HASH
---      8 callbacks put aside ZSET
+--      8 callbacks put aside ZSET  9 audit STREAM of the version before
 --      then seven for each lane: queue LIST, its front LIST, in flight ZSET, deliveries HASH, retries ZSET, failed ZSET, breaker HASH
 -- ARGV 1 message key prefix, then the name of each lane
 -- →    { now, inbox, invalid, dispatching, fan-out, delayed, first due of the delayed ms, audit events, stream id of the first,
---        callbacks put aside },
+--        callbacks put aside }; of the two streams together,
 --      then for each lane { waiting, in flight, retries, failed, pause, breaker state, first retry, its due ms, first lease, its
 --        end ms, first in line, its version, its no_antes_de, its creado, 1 when a key is of another type }; '' = none
 --
@@ -56,10 +56,17 @@ local function lane(k, name)
 end
 
 local _, due = first_of(KEYS[5])
-local oldest = ask({}, 'XRANGE', KEYS[6], '-', '+', 'COUNT', 1)[1]
+local function first_event(key)
+  local entry = ask({}, 'XRANGE', key, '-', '+', 'COUNT', 1)[1]
+  return entry and entry[1] or ''
+end
+
+local oldest, before = first_event(KEYS[6]), first_event(KEYS[9])
+-- The milliseconds before the dash are of one length.
+if oldest == '' or (before ~= '' and before < oldest) then oldest = before end
 local answer = { {
   clock(), ask(0, 'LLEN', KEYS[1]), ask(0, 'LLEN', KEYS[2]), ask(0, 'LLEN', KEYS[3]), ask(0, 'EXISTS', KEYS[4]), ask(0, 'ZCARD', KEYS[5]),
-  due, ask(0, 'XLEN', KEYS[6]), oldest and oldest[1] or '', ask(0, 'ZCARD', KEYS[8]),
+  due, ask(0, 'XLEN', KEYS[6]) + ask(0, 'XLEN', KEYS[9]), oldest, ask(0, 'ZCARD', KEYS[8]),
 } }
-for i = 0, (#KEYS - 8) / 7 - 1 do answer[#answer + 1] = lane(9 + i * 7, ARGV[2 + i]) end
+for i = 0, (#KEYS - 9) / 7 - 1 do answer[#answer + 1] = lane(10 + i * 7, ARGV[2 + i]) end
 return answer
