@@ -71,9 +71,10 @@ export async function readGauges(queue: Queue, listeners: Iterable<LaneRule>): P
   const chunks = Array.from({ length: Math.ceil(rules.length / LANES_AT_ONCE) }, (_, i) =>
     rules.slice(i * LANES_AT_ONCE, (i + 1) * LANES_AT_ONCE),
   )
-  const [oldest, dispatching, memory, purged, workers, ...answers] = await Promise.all([
+  const [oldest, dispatching, held, memory, purged, workers, ...answers] = await Promise.all([
     orMistyped(queue.peek(keys.inbox, -1, -1), []),
     orMistyped(queue.peek(keys.dispatching, 0, 0), []),
+    orMistyped(redis.hgetall(keys.paused), {} as Record<string, string>),
     unlessForbidden(redis.info('memory')),
     orMistyped(redis.get(keys.purged), null),
     readWorkers(queue),
@@ -82,7 +83,7 @@ export async function readGauges(queue: Queue, listeners: Iterable<LaneRule>): P
   const [shared] = answers[0]!
   const [now, inbox, invalid, inDispatch, fanOut, delayed] = shared.map(Number) as number[]
   const [delayedDue, auditRows, auditFirst, aside] = shared.slice(6).map(String) as [string, string, string, string]
-  const lanes = answers.flatMap(([, ...found]) => found).map((found, i) => laneGauge(rules[i]!, found, now!))
+  const lanes = answers.flatMap(([, ...found]) => found).map((found, i) => laneGauge(rules[i]!, found, held, now!))
   const [callbacks, ...rest] = lanes as [LaneGauge, ...LaneGauge[]]
   const waiting = [...oldest, ...dispatching].map(({ raw }) => sinceOf(raw))
   return {
@@ -104,28 +105,34 @@ export async function readGauges(queue: Queue, listeners: Iterable<LaneRule>): P
 type Answer = readonly (number | Buffer)[]
 
 function gauge(queue: Queue, rules: readonly LaneRule[]): Promise<[Answer, ...Answer[]]> {
-  const { inbox, inboxInvalid, dispatching, fanOut, delayed, audit, paused, callbacksAside, auditBefore } = queue.keys
-  const keys = [inbox, inboxInvalid, dispatching, fanOut, delayed, audit, paused, callbacksAside, auditBefore]
+  const { inbox, inboxInvalid, dispatching, fanOut, delayed, audit, auditBefore, callbacksAside } = queue.keys
+  const keys = [inbox, inboxInvalid, dispatching, fanOut, delayed, audit, auditBefore, callbacksAside]
   for (const { name } of rules) {
-    const { queue: list, front, inFlight, deliveries, retries, failed, breaker } = queue.lane(name)
-    keys.push(list, front, inFlight, deliveries, retries, failed, breaker)
+    const { queue: list, front, inFlight, retries, failed, breaker, deliveries } = queue.lane(name)
+    keys.push(list, front, inFlight, retries, failed, breaker, deliveries)
   }
-  const names = rules.map(({ name }) => name)
-  return scriptsOf(queue.redis).gauge(keys.length, ...keys, queue.keys.messagePrefix, ...names) as Promise<
-    [Answer, ...Answer[]]
-  >
+  return scriptsOf(queue.redis).gauge(keys.length, ...keys, queue.keys.messagePrefix) as Promise<[Answer, ...Answer[]]>
 }
 
-function laneGauge({ name, active, order }: LaneRule, answer: Answer, now: number): LaneGauge {
+const NOTHING: Answer = [0, 0, 0, 0, ...Array<Buffer>(9).fill(Buffer.alloc(0)), 0]
+
+function laneGauge(
+  { name, active, order }: LaneRule,
+  found: Answer,
+  held: Readonly<Record<string, string>>,
+  now: number,
+): LaneGauge {
+  const answer = found.length === 0 ? NOTHING : found
   const [waiting, running, retrying, failed] = answer.map(Number) as [number, number, number, number]
-  const [pause, state, retry, due, lease, ends, first, version, notBefore, created, broken] = answer
+  const [state, retry, due, lease, ends, first, version, notBefore, created, broken] = answer
     .slice(4)
-    .map(String) as string[] as [string, string, string, string, string, string, string, string, string, string, string]
+    .map(String) as string[] as [string, string, string, string, string, string, string, string, string, string]
+  const pause = held[name] ?? ''
   const until = Number.parseInt(pause, 10)
   // A pause that this version does not understand is one all the same.
   const paused = pause !== '' && !(until > 0 && until <= now)
   const breaker = state === 'open' || state === 'half' ? state : 'closed'
-  const held = paused || breaker !== 'closed' || !active
+  const isHeld = paused || breaker !== 'closed' || !active
   // In strict order a retry holds those behind it.
   const head = first === '' || (order === 'estricto' && retrying + running > 0) ? null : first
   return {
@@ -137,7 +144,7 @@ function laneGauge({ name, active, order }: LaneRule, answer: Answer, now: numbe
     paused,
     breaker,
     broken: broken === '1',
-    overdue: held
+    overdue: isHeld
       ? null
       : earliest([
           head === null ? null : { id: head, since: waitingSince(head, Number(version), notBefore, created, now) },

@@ -116,8 +116,8 @@ describe('what is due waits since', () => {
     }
     const listeners = Array.from({ length: 200 }, (_, i) => free(`l${i}`))
     for (const [some, commands] of [
-      [listeners.slice(0, 1), 6],
-      [listeners, 10],
+      [listeners.slice(0, 1), 7],
+      [listeners, 11],
     ] as const) {
       // The script may have to be loaded the first time.
       await readGauges(queue, some)

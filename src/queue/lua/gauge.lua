@@ -1,12 +1,13 @@
 -- gauge: how full the queues are and what waits longest in them, for /metrics and the health checks. Only reads.
--- KEYS 1 inbox LIST  2 invalid LIST  3 dispatching LIST  4 fan-out LIST  5 delayed ZSET  6 audit STREAM  7 paused HASH
---      8 callbacks put aside ZSET  9 audit STREAM of the version before
---      then seven for each lane: queue LIST, its front LIST, in flight ZSET, deliveries HASH, retries ZSET, failed ZSET, breaker HASH
--- ARGV 1 message key prefix, then the name of each lane
+-- KEYS 1 inbox LIST  2 invalid LIST  3 dispatching LIST  4 fan-out LIST  5 delayed ZSET  6 audit STREAM
+--      7 audit STREAM of the version before  8 callbacks put aside ZSET
+--      then seven for each lane: queue LIST, its front LIST, in flight ZSET, retries ZSET, failed ZSET, breaker HASH, deliveries HASH
+-- ARGV 1 message key prefix
 -- →    { now, inbox, invalid, dispatching, fan-out, delayed, first due of the delayed ms, audit events, stream id of the first,
---        callbacks put aside }; of the two streams together,
---      then for each lane { waiting, in flight, retries, failed, pause, breaker state, first retry, its due ms, first lease, its
---        end ms, first in line, its version, its no_antes_de, its creado, 1 when a key is of another type }; '' = none
+--        callbacks put aside }, of the two streams together;
+--      then for each lane {} where it has nothing at all, else { waiting, in flight, retries, failed, breaker state, first retry,
+--        its due ms, first lease, its end ms, first in line, its version, its no_antes_de, its creado, 1 when a key is of
+--        another type }; '' = none
 --
 -- A key that somebody made something else of counts as empty: `claim` tells of it, and the other figures are wanted all the same.
 local prefix = ARGV[1]
@@ -35,8 +36,9 @@ local function stamps_of(id)
   return late or string.match(head, '"no_antes_de":"([^"]+)"') or '', string.match(head, '"creado":"([^"]+)"') or ''
 end
 
-local function lane(k, name)
-  local queue, front, in_flight, deliveries, retries, failed, breaker =
+local function lane(k)
+  if redis.call('EXISTS', unpack(KEYS, k, k + 5)) == 0 then return {} end
+  local queue, front, in_flight, retries, failed, breaker, deliveries =
     KEYS[k], KEYS[k + 1], KEYS[k + 2], KEYS[k + 3], KEYS[k + 4], KEYS[k + 5], KEYS[k + 6]
   wrong = 0
   local waiting = ask(0, 'LLEN', queue) + ask(0, 'LLEN', front)
@@ -50,7 +52,7 @@ local function lane(k, name)
     if version == 0 then not_before, created = stamps_of(id) end
   end
   return {
-    waiting, ask(0, 'ZCARD', in_flight), ask(0, 'ZCARD', retries), ask(0, 'ZCARD', failed), ask('', 'HGET', KEYS[7], name),
+    waiting, ask(0, 'ZCARD', in_flight), ask(0, 'ZCARD', retries), ask(0, 'ZCARD', failed),
     ask('', 'HGET', breaker, 'state'), retry, due, lease, ends, id, string.format('%d', version), not_before, created, wrong,
   }
 end
@@ -61,12 +63,12 @@ local function first_event(key)
   return entry and entry[1] or ''
 end
 
-local oldest, before = first_event(KEYS[6]), first_event(KEYS[9])
+local oldest, before = first_event(KEYS[6]), first_event(KEYS[7])
 -- The milliseconds before the dash are of one length.
 if oldest == '' or (before ~= '' and before < oldest) then oldest = before end
 local answer = { {
   clock(), ask(0, 'LLEN', KEYS[1]), ask(0, 'LLEN', KEYS[2]), ask(0, 'LLEN', KEYS[3]), ask(0, 'EXISTS', KEYS[4]), ask(0, 'ZCARD', KEYS[5]),
-  due, ask(0, 'XLEN', KEYS[6]) + ask(0, 'XLEN', KEYS[9]), oldest, ask(0, 'ZCARD', KEYS[8]),
+  due, ask(0, 'XLEN', KEYS[6]) + ask(0, 'XLEN', KEYS[7]), oldest, ask(0, 'ZCARD', KEYS[8]),
 } }
-for i = 0, (#KEYS - 9) / 7 - 1 do answer[#answer + 1] = lane(10 + i * 7, ARGV[2 + i]) end
+for i = 0, (#KEYS - 8) / 7 - 1 do answer[#answer + 1] = lane(9 + i * 7) end
 return answer
