@@ -3,6 +3,7 @@
  */
 import type { Config, ListenerConfig } from '../config/config.ts'
 import type { Millis } from '../model/message.ts'
+import { amount, decimal } from '../model/words.ts'
 import type { Lane } from '../queue/depths.ts'
 import { mistypedText } from '../queue/redis.ts'
 import { failureRemedy, failureSentence } from './causes.ts'
@@ -171,7 +172,7 @@ export function listenerProblem(
 
 /** `2,9 %` */
 export function percent(share: number): string {
-  return `${(share * 100).toLocaleString('es-AR', { maximumFractionDigits: share < 0.1 ? 1 : 0 })} %`
+  return `${decimal(share * 100, share < 0.1 ? 1 : 0)} %`
 }
 
 function failingProblem(
@@ -187,7 +188,7 @@ function failingProblem(
   const about = { causa: failureSentence(error), desde: new Date(desde) }
   const remedy = failureRemedy(error, listener)
   if (!rejects) return { ...about, clase: 'falla', gravedad: 'mal', que_hacer: remedy }
-  const que_hacer = fallidas > 0 ? `${fallidas.toLocaleString('es-AR')} fallidas: auditoria --listener ${name}` : remedy
+  const que_hacer = fallidas > 0 ? `${amount(fallidas)} fallidas: auditoria --listener ${name}` : remedy
   return { ...about, clase: 'rechaza', gravedad: 'mal', que_hacer }
 }
 

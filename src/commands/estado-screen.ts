@@ -5,7 +5,7 @@
 import type { Attention, ListenerState, Problem, Rate, WorkerState } from '../checks/attention.ts'
 import { SIGNS, summaryOf } from '../checks/attention.ts'
 import { percent } from '../checks/listener-problem.ts'
-import { amount, duration, localTime, shortTime, zoneOf } from '../model/words.ts'
+import { amount, decimal, duration, localTime, shortTime, zoneOf } from '../model/words.ts'
 import { wrap } from './print.ts'
 
 /** What a line begins with is painted by what it means. */
@@ -228,7 +228,7 @@ function figureLines(attention: Attention, width: number): ScreenLine[] {
 function rateTable(ritmo: NonNullable<Attention['ritmo']>): Table {
   const row = (name: string, { por_minuto, con_error, p95_ms }: Rate) => [
     name,
-    por_minuto < 10 ? por_minuto.toLocaleString('es-AR') : amount(por_minuto),
+    decimal(por_minuto, por_minuto < 10 ? 1 : 0),
     con_error === null ? '-' : percent(con_error),
     p95_ms === null ? '-' : duration(p95_ms),
   ]
@@ -271,7 +271,7 @@ function serverLines({
 function bytes(size: number): string {
   const [step, unit] = size >= 1024 ** 3 ? [1024 ** 3, 'GB'] : [1024 ** 2, 'MB']
   const value = size / step
-  return `${value.toLocaleString('es-AR', { maximumFractionDigits: value >= 100 ? 0 : 1 })} ${unit}`
+  return `${decimal(value, value >= 100 ? 0 : 1)} ${unit}`
 }
 
 function workerLines({ workers, fecha }: Attention, width: number): ScreenLine[] {
@@ -284,7 +284,7 @@ function workerLines({ workers, fecha }: Attention, width: number): ScreenLine[]
     worker.version,
     `${worker.configuracion?.slice(0, 4) ?? '-'}${worker.distinta ? ' ≠ !' : ''}`,
   ])
-  const head = ['worker', 'desde', 'en curso', 'ahora mismo', 'versión', 'configuración']
+  const head = ['worker', 'desde', 'en curso', 'ahora mismo', 'versión', width < WIDE ? 'config.' : 'configuración']
   return tableOf({ rows: [head, ...rows], right: [2] }, width)
 }
 

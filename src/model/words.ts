@@ -7,7 +7,15 @@ export function count(amount: number, one: string, many: string): string {
 
 /** `3.120` */
 export function amount(count: number): string {
-  return Math.round(count).toLocaleString('es-AR')
+  return decimal(count, 0)
+}
+
+/** `2,9`, `1.234,5`: at most so many digits after the comma. By hand, as loading what Intl knows takes longer than a command. */
+export function decimal(value: number, digits: number): string {
+  const [whole = '', rest = ''] = Math.abs(value).toFixed(digits).split('.')
+  const fraction = rest.replace(/0+$/, '')
+  const sign = value < 0 && (Number(whole) > 0 || fraction !== '') ? '-' : ''
+  return `${sign}${whole.replace(/\B(?=(\d{3})+$)/g, '.')}${fraction === '' ? '' : `,${fraction}`}`
 }
 
 /** `2026-11-24 17:00:00.123 -03:00`, in the zone of the machine (TZ). */
@@ -38,7 +46,7 @@ export function shortTime(date: Date, now = new Date()): string {
 /** `1,5 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`: two units at most. */
 export function duration(ms: number): string {
   if (ms < 1000) return `${Math.round(ms)} ms`
-  if (ms < 60_000) return `${(ms / 1000).toLocaleString('es-AR', { maximumFractionDigits: 1 })} s`
+  if (ms < 60_000) return `${decimal(ms / 1000, 1)} s`
   const seconds = Math.round(ms / 1000)
   const units: [number, string][] = [
     [Math.floor(seconds / 86_400), 'd'],

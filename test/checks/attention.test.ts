@@ -8,6 +8,7 @@ import { parseThreshold, pluginAnswer, pluginFailure } from '../../src/checks/pl
 import { mistypedPatterns, nearestPattern } from '../../src/checks/system-problems.ts'
 import { screenOf } from '../../src/commands/estado-screen.ts'
 import type { ListenerConfig } from '../../src/config/config.ts'
+import { decimal } from '../../src/model/words.ts'
 import { type Lane, readDepths } from '../../src/queue/depths.ts'
 import { parsePauses, pause } from '../../src/queue/pauses.ts'
 import { type Failure, parseSituations, remember } from '../../src/queue/situation.ts'
@@ -338,6 +339,20 @@ describe('thresholds are ranges as Nagios reads them', () => {
     })
     expect(pluginFailure(2, 'Redis no responde')).toEqual({ code: 2, line: 'RESTHOOKS CRITICAL - Redis no responde' })
   })
+})
+
+test.for<[number, number, string]>([
+  [0, 0, '0'],
+  [999, 0, '999'],
+  [1000, 0, '1.000'],
+  [67_535, 0, '67.535'],
+  [1_234_567.891, 1, '1.234.567,9'],
+  [2.95, 1, '3'],
+  [0.04, 1, '0'],
+  [-0.04, 1, '0'],
+  [-1234.5, 1, '-1.234,5'],
+])('%f with %i digits is %s, as Intl writes it', ([value, digits, text]) => {
+  expect(decimal(value, digits)).toBe(text)
 })
 
 test('a subscription that no message fits, but for a letter, is noticed', () => {
