@@ -27,8 +27,11 @@ export interface DeliveryFilters {
   readonly messageId?: string | undefined
   /** As `send --clave` gave it. */
   readonly key?: string | undefined
-  /** Text in the body, the key or the id; upper and lower case are the same. */
-  readonly search?: string | undefined
+  /**
+   * Text in the body, the key or the id; upper and lower case are the same. Several words: each of them there, or in the event's
+   * name, and a number of up to three digits by itself (7 is not in 2017).
+   */
+  readonly search?: string | readonly string[] | undefined
 }
 
 const DAY = 86_400_000
@@ -189,7 +192,8 @@ export function messageConditions(
   if (event !== undefined) conditions.push(eventCondition('m.evento', rules.text(event), put))
   if (messageId !== undefined) conditions.push(`m.id = ${put(rules.key(messageId))}`)
   if (key !== undefined) conditions.push(`m.clave = ${put(rules.text(key))}`)
-  if (search !== undefined) conditions.push(searchCondition(search, put))
+  if (typeof search === 'string') conditions.push(searchCondition(searchPattern(search), NAMES, put))
+  else for (const word of search ?? []) conditions.push(wordCondition(word, put))
   return conditions
 }
 
@@ -202,9 +206,17 @@ export function likePattern(event: string): string {
   return event.replace(/[\\%_]/g, '\\$&').replaceAll('*', '%')
 }
 
-function searchCondition(search: string, put: Put): string {
-  const pattern = `${put(searchPattern(search))}::text`
-  const names = `m.id || ' ' || coalesce(m.clave, '')`
+const NAMES = `m.id || ' ' || coalesce(m.clave, '')`
+
+/** Nearly every id has a 7 somewhere. */
+function wordCondition(word: string, put: Put): string {
+  if (/^\d{1,3}$/.test(word)) return searchCondition(`(?:^|[^0-9])${word}(?:[^0-9]|$)`, `coalesce(m.clave, '')`, put)
+  return searchCondition(searchPattern(word), `${NAMES} || ' ' || m.evento`, put)
+}
+
+/** @param names what is looked at beside the body, as SQL */
+function searchCondition(regex: string, names: string, put: Put): string {
+  const pattern = `${put(regex)}::text`
   return `(encode(convert_to(${names}, 'UTF8'), 'escape') ~* ${pattern} OR encode(m.cuerpo, 'escape') ~* ${pattern})`
 }
 

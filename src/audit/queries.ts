@@ -25,7 +25,8 @@ import { type Overview, type OverviewQuestion, readEvents, readOverview } from '
 import { rejectedDeliveries } from './rejected.ts'
 import { readDeliveries, readMessages, type StoredDelivery, type StoredMessage } from './stored.ts'
 import type { OnProgress } from './stretches.ts'
-import { readTimeline, type Timeline } from './timeline.ts'
+import { type HourOfRates, readRatesByHour, readRatesByMinute } from './summary.ts'
+import { type DoneAction, readActions, readTimeline, type Timeline } from './timeline.ts'
 import { isConnectionLost, postgresTrouble, sqlState } from './trouble.ts'
 import {
   countMissed,
@@ -86,6 +87,10 @@ export interface AuditReader {
   overview(question: OverviewQuestion): Promise<Overview>
   /** Which events there were since then; of a schema of before, none. */
   events(since: Date): Promise<string[]>
+  /** Rates of the last hours, a row for each minute or for each hour that had attempts. */
+  ratesBy(step: 'minute' | 'hour', since: Date): Promise<HourOfRates[]>
+  /** What people did, the newest first. @param before id of the last one of the page before */
+  actions(limit: number, before: string | null): Promise<DoneAction[]>
   /** What changes from now on, each time it is asked. */
   changes(filters: DeliveryFilters): Promise<ChangeFeed>
   /** Deliveries that did not succeed (yet), by listener and state. */
@@ -186,6 +191,9 @@ export function openAuditReader(config: AuditConfig, scope: Scope, statement?: M
       await feed.next()
       return feed
     },
+    ratesBy: (step, since) =>
+      ask((session) => (step === 'minute' ? readRatesByMinute(session, since) : readRatesByHour(session, { since }))),
+    actions: (limit, before) => ask((session) => readActions(session, limit, before)),
     pendingCounts: () =>
       ask((session) =>
         session.query<{ listener: string; estado: string; cantidad: number }>(

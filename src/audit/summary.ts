@@ -198,6 +198,20 @@ export function readRatesByHour(
   )
 }
 
+/** One row for each minute that had attempts, of the attempts themselves: for what is shorter than a few hours. */
+export function readRatesByMinute(session: Session, since: Date): Promise<HourOfRates[]> {
+  return session.query<HourOfRates>(
+    `SELECT date_trunc('minute', inicio) AS hora, count(*)::float8 AS enviados,
+            count(*) FILTER (WHERE resultado = 'exito')::float8 AS exitosos,
+            count(*) FILTER (WHERE resultado = 'fallo')::float8 AS fallidos,
+            count(*) FILTER (WHERE numero > 1)::float8 AS reintentos,
+            (percentile_disc(0.95) WITHIN GROUP (ORDER BY duracion_ms))::float8 AS p95
+       FROM ${session.table('intento')}
+      WHERE instancia = $1 AND proyecto = $2 AND inicio >= $3 GROUP BY 1 ORDER BY 1`,
+    [...session.owner, since],
+  )
+}
+
 function named(row: ListenerRates): ListenerRates {
   return row.listener === null ? row : { ...row, listener: original(row.listener) }
 }

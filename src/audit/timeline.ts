@@ -102,6 +102,25 @@ export interface ActionColumns {
   readonly orden: string
 }
 
+/** The same, whole. */
+export interface DoneAction extends Omit<ActionColumns, 'listener'> {
+  readonly filtro: string | null
+  readonly cantidad: number
+}
+
+/** What people did, the newest first; nothing on a schema of the version before. @param before id of the last one of the page before */
+export async function readActions(session: Session, limit: number, before: string | null): Promise<DoneAction[]> {
+  const [known] = await session.query<{ known: boolean }>('SELECT to_regclass($1) IS NOT NULL AS known', [
+    session.table('accion'),
+  ])
+  if (!known!.known) return []
+  return session.query<DoneAction>(
+    `SELECT id, fecha, quien, equipo, orden, filtro, cantidad::float8 AS cantidad FROM ${session.table('accion')}
+      WHERE instancia = $1 AND proyecto = $2 AND id < coalesce($3, '~') ORDER BY id DESC LIMIT ${Math.trunc(limit)}`,
+    [...session.owner, before],
+  )
+}
+
 /** `message` is null when only its deliveries were audited so far, or its own row was refused. */
 export interface Timeline {
   readonly message: MessageColumns | null

@@ -5,9 +5,10 @@
 import type { AuditReader, Timeline } from '../audit/queries.ts'
 import { withPending } from '../audit/timeline.ts'
 import type { Config } from '../config/config.ts'
-import type { ResthooksError } from '../errors.ts'
+import { OperationFailed, type ResthooksError } from '../errors.ts'
+import type { Message } from '../model/message.ts'
 import type { Queue } from '../queue/queue.ts'
-import { pendingEvents } from '../queue/whereabouts.ts'
+import { heldMessage, pendingEvents } from '../queue/whereabouts.ts'
 import { type Waiting, whyDeliveriesWait, whyMessageWaits } from './waiting.ts'
 
 export interface MessageReport {
@@ -74,4 +75,28 @@ function isFinished(timeline: Timeline | null): boolean {
 function unfinished(timeline: Timeline | null): string[] {
   const open = timeline?.deliveries.filter(({ estado }) => estado === 'pendiente' || estado === 'reintentando') ?? []
   return open.map(({ listener }) => listener)
+}
+
+/**
+ * A message to make a trial request of: as the audit has it, or Redis where the audit does not keep its body.
+ * @returns with it the number that the listener's next attempt would have
+ * @throws OperationFailed when neither has it
+ */
+export async function sentMessage(
+  audit: AuditReader,
+  queue: () => Promise<Queue>,
+  id: string,
+  listener: string,
+): Promise<{ message: Message; number: number }> {
+  const [delivery] = (await audit.storedDeliveries([id])).filter((each) => each.listener === listener)
+  const number = (delivery?.lastNumber ?? 0) + 1
+  for await (const found of audit.storedMessages([id])) {
+    const stored = found.get(id)
+    if (stored?.bodyKept) return { message: stored.message, number }
+  }
+  const message = await heldMessage(await queue(), id)
+  if (message !== null) return { message, number }
+  throw new OperationFailed(
+    `No se tiene el mensaje ${id}, o no se guarda su cuerpo (auditar_cuerpo = 0). Dé los datos: resthooks probar ${listener} '{…}'`,
+  )
 }

@@ -107,24 +107,8 @@ async function trialOf(
   if (mensaje === undefined) return { message: await messageOf(listener, data, own), number: 1 }
   const isSaid = (data !== undefined || own.evento) ?? own.ruta ?? own.metodo ?? own.tipoContenido ?? own.cabecera[0]
   if (isSaid) throw new UsageError('--mensaje ya dice los datos, el evento y el pedido: úselo sin ellos')
-  return sentMessage(context, mensaje, listener.name)
-}
-
-/** As the audit has it, or Redis where the audit does not keep it. @throws OperationFailed when neither does */
-async function sentMessage(context: Context, id: string, listener: string) {
-  const audit = await context.audit()
-  const [delivery] = (await audit.storedDeliveries([id])).filter((each) => each.listener === listener)
-  const number = (delivery?.lastNumber ?? 0) + 1
-  for await (const found of audit.storedMessages([id])) {
-    const stored = found.get(id)
-    if (stored?.bodyKept) return { message: stored.message, number }
-  }
-  const { heldMessage } = await import('../queue/whereabouts.ts')
-  const message = await heldMessage(await context.queue(), id)
-  if (message !== null) return { message, number }
-  throw new OperationFailed(
-    `No se tiene el mensaje ${id}, o no se guarda su cuerpo (auditar_cuerpo = 0). Dé los datos: resthooks probar ${listener} '{…}'`,
-  )
+  const { sentMessage } = await import('../checks/message-report.ts')
+  return sentMessage(await context.audit(), () => context.queue(), mensaje, listener.name)
 }
 
 async function messageOf(listener: ListenerConfig, data: string | undefined, options: ProbarOptions): Promise<Message> {

@@ -8,12 +8,13 @@ import {
   summaryOf,
 } from '../checks/attention.ts'
 import { maskUrl } from '../delivery/mask.ts'
+import type { Millis } from '../model/message.ts'
 import type { Secrets } from '../model/secrets.ts'
 import { amount, duration } from '../model/words.ts'
 import { rowOf } from './messages.ts'
 import { clean } from './shown.ts'
 import type { Sources } from './sources.ts'
-import type { Home, ListenerPage, ListenerRow, ProblemRow } from './wire.ts'
+import type { DonePage, Home, ListenerPage, ListenerRow, ProblemRow, Series } from './wire.ts'
 
 /** @throws whatever Redis answers */
 export async function home({ config, queue, audit }: Sources, version: string): Promise<Home> {
@@ -138,5 +139,59 @@ export async function listenerPage(sources: Sources, version: string, name: stri
         ]
       : [],
     errores: errors?.rows.map((row) => rowOf(row, secrets)) ?? null,
+  }
+}
+
+const PERIODS: Readonly<Record<Series['periodo'], { readonly step: 'minute' | 'hour'; readonly back: Millis }>> = {
+  '1h': { step: 'minute', back: 3_600_000 },
+  '24h': { step: 'hour', back: 24 * 3_600_000 },
+  '30d': { step: 'hour', back: 30 * 24 * 3_600_000 },
+}
+
+/** Attempts in the course of time; a month by days. */
+export async function series({ audit }: Sources, asked: string | undefined): Promise<Series> {
+  const periodo = asked === '1h' || asked === '30d' ? asked : '24h'
+  const { step, back } = PERIODS[periodo]
+  const rows = await audit.ratesBy(step, new Date(Date.now() - back))
+  const puntos = rows.map(({ hora, ...rest }) => ({ hora: hora.toISOString(), ...rest }))
+  return { periodo, puntos: periodo === '30d' ? byDay(puntos) : puntos }
+}
+
+/** Of hours one cannot tell what the slowest of a day took: p95 stays out. */
+function byDay(hours: Series['puntos']): Series['puntos'] {
+  const days = new Map<string, Series['puntos'][number]>()
+  for (const { hora, enviados, exitosos, reintentos, fallidos } of hours) {
+    const begins = new Date(hora)
+    begins.setHours(0, 0, 0, 0)
+    const key = begins.toISOString()
+    const day = days.get(key) ?? { hora: key, enviados: 0, exitosos: 0, reintentos: 0, fallidos: 0, p95: null }
+    days.set(key, {
+      ...day,
+      enviados: day.enviados + enviados,
+      exitosos: day.exitosos + exitosos,
+      reintentos: day.reintentos + reintentos,
+      fallidos: day.fallidos + fallidos,
+    })
+  }
+  return [...days.values()]
+}
+
+const ACTIONS_SHOWN = 50
+
+/** What people did. */
+export async function done({ audit, config }: Sources, before: string | undefined): Promise<DonePage> {
+  const { secrets } = config
+  const rows = await audit.actions(ACTIONS_SHOWN, before ?? null)
+  return {
+    filas: rows.map(({ id, fecha, quien, equipo, orden, filtro, cantidad }) => ({
+      id,
+      fecha: fecha.toISOString(),
+      quien: clean(quien, secrets),
+      equipo: clean(equipo, secrets),
+      orden: clean(orden, secrets),
+      filtro: clean(filtro ?? '', secrets),
+      cantidad,
+    })),
+    siguiente: rows.length === ACTIONS_SHOWN ? rows.at(-1)!.id : null,
   }
 }

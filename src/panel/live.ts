@@ -39,10 +39,14 @@ export class Live {
   readonly #watchers = new Set<Watcher>()
   #feed: ChangeFeed | null = null
   #timer: NodeJS.Timeout | undefined
+  #polling: Promise<void> = Promise.resolve()
+  readonly #note: (text: string) => void
 
-  constructor(sources: Sources, version: string) {
+  /** @param note told to whoever runs the page: bugs */
+  constructor(sources: Sources, version: string, note: (text: string) => void) {
     this.#sources = sources
     this.#version = version
+    this.#note = note
   }
 
   stream(c: Context, viewer: () => Promise<Viewer | null>): Response {
@@ -54,17 +58,21 @@ export class Live {
     const answer = streamSSE(c, async (stream) => {
       const watcher: Watcher = { stream, filters, from: Date.now(), seen: new Set(), told: 0, busy: false }
       this.#add(watcher)
-      stream.onAbort(() => this.#remove(watcher))
-      try {
-        while (!stream.aborted && !stream.closed) {
-          await stream.sleep(CHECKED)
+      await new Promise<void>((resolve) => {
+        const look = async () => {
           // While Redis is away nobody is sent away.
-          if ((await viewer().catch(() => true)) === null) break
-          await stream.write(': \n\n')
+          if ((await viewer().catch(() => true)) === null) resolve()
+          // Of a stream that is gone its end is told.
+          else await stream.write(': \n\n').catch(() => {})
         }
-      } finally {
-        this.#remove(watcher)
-      }
+        const timer = setInterval(() => void look(), CHECKED)
+        timer.unref()
+        stream.onAbort(() => {
+          clearInterval(timer)
+          resolve()
+        })
+      })
+      this.#remove(watcher)
     })
     answer.headers.set('cache-control', 'no-store')
     return answer
@@ -72,14 +80,14 @@ export class Live {
 
   #add(watcher: Watcher): void {
     this.#watchers.add(watcher)
-    clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => void this.#poll(), this.#watchers.size === 1 ? 0 : EVERY)
+    if (this.#watchers.size === 1) this.#schedule(0)
   }
 
   #remove(watcher: Watcher): void {
     this.#watchers.delete(watcher)
     if (this.#watchers.size > 0) return
     clearTimeout(this.#timer)
+    // Whoever comes next wants to know of what is new from then on.
     this.#feed = null
   }
 
@@ -93,8 +101,18 @@ export class Live {
       atStart.length > 0 ? this.#tellHome(atStart) : null,
       atList.length > 0 ? this.#tellNew(atList) : null,
     ])
+    if (this.#watchers.size > 0) this.#schedule(EVERY)
+  }
+
+  #schedule(delay: Millis): void {
     clearTimeout(this.#timer)
-    if (this.#watchers.size > 0) this.#timer = setTimeout(() => void this.#poll(), EVERY)
+    this.#timer = setTimeout(() => {
+      // One at a time, however many come and go.
+      this.#polling = this.#polling
+        .then(() => this.#poll())
+        .catch((error: Error) => this.#note(`error interno, por favor infórmelo: ${error.stack}`))
+    }, delay)
+    this.#timer.unref()
   }
 
   async #tellHome(watchers: readonly Watcher[]): Promise<void> {

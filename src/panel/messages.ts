@@ -1,8 +1,9 @@
 /** What the page asks about messages and deliveries, answered from the commands' queries. */
-import type { AttemptColumns, DeliveryListing, MessageColumns } from '../audit/queries.ts'
+import type { AttemptColumns, DeliveryFilters, DeliveryListing, MessageColumns, PageAsked } from '../audit/queries.ts'
 import { messageReport } from '../checks/message-report.ts'
 import type { Waiting } from '../checks/waiting.ts'
 import { withheld } from '../delivery/mask.ts'
+import { UsageError } from '../errors.ts'
 import type { Secrets } from '../model/secrets.ts'
 import { contentTypeOf, phaseText } from '../model/wire-text.ts'
 import { amount, count, duration } from '../model/words.ts'
@@ -10,22 +11,62 @@ import type { Viewer } from './access.ts'
 import { readSearch, searchSentence } from './search.ts'
 import { clean, curlOf, shownBody, shownBytes, shownHeaders } from './shown.ts'
 import { type Sources, whoIsAway } from './sources.ts'
-import type { Attempt, Delivery, Exchange, Listing, Message, Row } from './wire.ts'
+import type { Attempt, Count, Delivery, Exchange, Listing, Message, Row } from './wire.ts'
 
 const PAGE = 50
 
 /** One page of a search, newest first. */
 export async function listing(sources: Sources, q: string, after: string | undefined): Promise<Listing> {
-  const { audit, config } = sources
+  const { config } = sources
   const search = readSearch(q, [...config.listeners.keys()])
-  const { rows, next } = await audit.deliveries(search.filters, { limit: PAGE, cursor: after })
+  const page = { limit: PAGE, cursor: after }
+  const { rows, next } = search.unheard
+    ? await unheardRows(sources, search.filters, page)
+    : await deliveryRows(sources, search.filters, page)
   return {
     chips: search.chips.map((chip) => ({ ...chip, valor: clean(chip.valor, config.secrets) })),
     buscado: clean(searchSentence(search), config.secrets),
     porOmision: search.byDefault,
-    filas: rows.map((row) => rowOf(row, config.secrets)),
+    filas: rows,
     siguiente: next,
   }
+}
+
+/** How many a search finds. */
+export async function countOf({ audit, config }: Sources, q: string): Promise<Count> {
+  const search = readSearch(q, [...config.listeners.keys()])
+  if (search.unheard) throw new UsageError('los que ningún listener recibió se cuentan página por página.')
+  const counts = await audit.count(search.filters, 'estado')
+  return { cantidad: counts.reduce((sum, { entregas }) => sum + entregas, 0) }
+}
+
+interface Rows {
+  readonly rows: readonly Row[]
+  readonly next: string | null
+}
+
+async function deliveryRows({ audit, config }: Sources, filters: DeliveryFilters, page: PageAsked): Promise<Rows> {
+  const { rows, next } = await audit.deliveries(filters, page)
+  return { rows: rows.map((row) => rowOf(row, config.secrets)), next }
+}
+
+async function unheardRows({ audit, config }: Sources, filters: DeliveryFilters, page: PageAsked): Promise<Rows> {
+  const { rows, next } = await audit.unheard(filters, page)
+  const { secrets } = config
+  const shown = rows.map(
+    ({ id, evento, solo_listener, recibido }): Row => ({
+      id,
+      evento: clean(evento, secrets),
+      listener: '',
+      estado: 'sin listener',
+      intentos: 0,
+      creado: recibido.toISOString(),
+      actualizado: recibido.toISOString(),
+      proximo: null,
+      motivo: solo_listener ? clean(`era sólo para ${solo_listener}`, secrets) : 'ningún listener recibe ese evento',
+    }),
+  )
+  return { rows: shown, next }
 }
 
 export function rowOf(row: DeliveryListing, secrets: Secrets): Row {

@@ -85,7 +85,7 @@ export function readSearch(text: string, listeners: readonly string[], now = new
     throw new UsageError(`«sin:${found.sin}»: se acepta sin:listener.`)
   if (found.listener !== undefined && listeners.length > 0 && !listeners.includes(found.listener))
     throw new UsageError(`no hay ningún listener «${found.listener}».${suggestion(found.listener, listeners)}`)
-  const asked = [found.buscar, ...words].filter((word) => word !== undefined && word !== '').join(' ')
+  const asked = [...(found.buscar === undefined ? [] : [found.buscar]), ...words].filter((word) => word !== '')
   if (words.length > 0) chips.push({ nombre: 'texto', valor: words.join(' '), palabra: '' })
   const hasTime = found.desde !== undefined || found.hasta !== undefined
   const byDefault = !hasTime && found.mensaje === undefined && found.clave === undefined
@@ -102,7 +102,7 @@ export function readSearch(text: string, listeners: readonly string[], now = new
       until,
       messageId: found.mensaje,
       key: found.clave,
-      search: asked === '' ? undefined : asked,
+      search: asked.length === 0 ? undefined : asked,
     },
     unheard: found.sin !== undefined,
     chips: chips.map((chip) => withInstant(chip, since, until, now)),
@@ -135,12 +135,16 @@ export function searchSentence({ filters, unheard, byDefault }: Search, now = ne
   const { event, listener, states, since, until, messageId, key, search } = filters
   const parts = [
     unheard ? 'mensajes que ningún listener recibió' : 'entregas',
-    states?.map((state) => `${state}s`).join(' o '),
+    states?.map((state) => (state === 'reintentando' ? 'por reintentar' : `${state}s`)).join(' o '),
     listener !== undefined && `de ${listener}`,
     event !== undefined && `con evento ${event}`,
     messageId !== undefined && `del mensaje ${messageId}`,
     key !== undefined && `con la clave ${key}`,
-    search !== undefined && `que dicen «${search}»`,
+    search !== undefined &&
+      `que dicen ${[search]
+        .flat()
+        .map((word) => `«${word}»`)
+        .join(' y ')}`,
   ]
   const range = byDefault
     ? 'en las últimas 24 horas'

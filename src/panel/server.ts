@@ -13,13 +13,14 @@ import type { LoadOptions } from '../config/files.ts'
 import { ConfigError, OperationFailed, systemReason, UsageError } from '../errors.ts'
 import { ping } from '../queue/redis.ts'
 import { Access, doorsOf, may, type Viewer } from './access.ts'
+import { Actions, isAction } from './actions.ts'
 import { PageFiles } from './files.ts'
 import { guard, literalOf, refuse } from './guard.ts'
-import { home, listenerPage } from './home.ts'
+import { done, home, listenerPage, series } from './home.ts'
 import { Live } from './live.ts'
-import { bytesOf, dumpOf, exchange, listing, message } from './messages.ts'
+import { bytesOf, countOf, dumpOf, exchange, listing, message } from './messages.ts'
 import { Sources, whoIsAway } from './sources.ts'
-import { ACTIONS, type Action, type SessionInfo } from './wire.ts'
+import { ACTIONS, type Action, type Asked, type SessionInfo } from './wire.ts'
 
 export interface PanelOptions {
   readonly config: Config
@@ -103,7 +104,8 @@ export async function openPanel(options: PanelOptions): Promise<Panel> {
 function appOf(sources: Sources, access: Access, { note, version }: PanelOptions) {
   const { prefix } = sources.config.panel
   const files = new PageFiles()
-  const live = new Live(sources, version)
+  const live = new Live(sources, version, note)
+  const actions = new Actions(sources, version)
   const app = new Hono<Env>().basePath(prefix)
   app.use(guard(() => sources.config))
   app.onError((error, c) => answerError(error, c, sources, note))
@@ -142,6 +144,25 @@ function appOf(sources: Sources, access: Access, { note, version }: PanelOptions
     c.header('content-disposition', `attachment; filename="${c.req.param('id').replace(/[^\w.-]/g, '_')}.bin"`)
     return c.body(new Uint8Array(bytes))
   })
+  api.get('/cantidad', async (c) => c.json(await countOf(sources, c.req.query('q') ?? '')))
+  api.get('/serie', async (c) => c.json(await series(sources, c.req.query('periodo'))))
+  api.get('/acciones', async (c) => c.json(await done(sources, c.req.query('despues'))))
+  api.post('/previa', async (c) => {
+    const asked = (await c.req.json().catch(() => null)) as Asked | null
+    if (!isAction(asked?.action)) return refuse(c, 400, 'No hay tal acción.')
+    if (!may(c.var.viewer, asked.action)) return refuse(c, 403, NOT_ALLOWED)
+    return c.json(await actions.preview(c.var.viewer, asked))
+  })
+  api.post('/hacer', async (c) => {
+    const { id, accion } = ((await c.req.json().catch(() => null)) ?? {}) as { id?: unknown; accion?: unknown }
+    if (!isAction(accion) || typeof id !== 'string') return refuse(c, 400, 'No hay tal acción.')
+    if (!may(c.var.viewer, accion)) return refuse(c, 403, NOT_ALLOWED)
+    return c.json(await actions.begin(c.var.viewer, accion, id))
+  })
+  api.get('/tareas/:id', (c) => {
+    const task = actions.task(c.var.viewer, c.req.param('id'))
+    return task ? c.json(task) : refuse(c, 404, 'No hay tal tarea.')
+  })
   api.get('/vivo', (c) => live.stream(c, () => access.viewer(c)))
   api.get('/inicio', async (c) => c.json(await home(sources, version)))
   api.get('/listeners/:nombre', async (c) => {
@@ -156,6 +177,7 @@ function appOf(sources: Sources, access: Access, { note, version }: PanelOptions
 }
 
 const UNKNOWN = 'La auditoría no tiene ese mensaje: puede no haberse escrito todavía, o haberlo borrado la purga.'
+const NOT_ALLOWED = 'Su usuario no puede hacer eso: pídalo a quien administra.'
 const NO_BODIES = 'Su usuario no ve lo que dicen los mensajes (ver_cuerpos = 0).'
 
 function sessionInfo(viewer: Viewer, config: Config, version: string): SessionInfo {

@@ -48,8 +48,9 @@ export type State = 'pendiente' | 'reintentando' | 'exitosa' | 'fallida' | 'desc
 export interface Row {
   readonly id: string
   readonly evento: string
+  /** '': no listener got it. */
   readonly listener: string
-  readonly estado: State
+  readonly estado: State | 'sin listener'
   readonly intentos: number
   readonly creado: string
   readonly actualizado: string
@@ -79,8 +80,6 @@ export interface Listing {
 /** `GET api/cantidad?q=…` */
 export interface Count {
   readonly cantidad: number
-  /** There are at least as many. */
-  readonly alMenos: boolean
 }
 
 export interface Body {
@@ -213,4 +212,70 @@ export interface ListenerPage extends ListenerRow {
   readonly datos: Pairs
   /** Null: Postgres does not answer. */
   readonly errores: readonly Row[] | null
+}
+
+/** `POST api/previa`: a search's deliveries, those chosen, or a listener. */
+export interface Asked {
+  readonly action: Action
+  readonly q?: string
+  readonly entregas?: readonly (readonly [id: string, listener: string])[]
+  readonly listener?: string
+  /** Of `probar`: what that message would send. */
+  readonly mensaje?: string
+}
+
+export interface Preview {
+  /** To be given back to `POST api/hacer`. */
+  readonly id: string
+  readonly accion: Action
+  readonly cantidad: number
+  readonly primeras: readonly Row[]
+  readonly porListener: readonly { readonly listener: string; readonly cantidad: number }[]
+  readonly dice: string
+  readonly pasara: string
+  /** The equivalent command. */
+  readonly orden: string
+}
+
+/** `GET api/tareas/ID` */
+export interface Task {
+  readonly id: string
+  readonly accion: Action
+  readonly dice: string
+  readonly total: number
+  readonly hechas: number
+  readonly estado: 'en curso' | 'terminada' | 'falló'
+  readonly texto: string
+  readonly detalle: readonly string[]
+}
+
+/** `GET api/acciones`: what people did, the newest first. */
+export interface Done {
+  readonly id: string
+  readonly fecha: string
+  readonly quien: string
+  readonly equipo: string
+  readonly orden: string
+  readonly filtro: string
+  readonly cantidad: number
+}
+
+export interface DonePage {
+  readonly filas: readonly Done[]
+  /** Null: there are no more. */
+  readonly siguiente: string | null
+}
+
+/** `GET api/serie?periodo=…` */
+export interface Series {
+  readonly periodo: '1h' | '24h' | '30d'
+  readonly puntos: readonly {
+    readonly hora: string
+    readonly enviados: number
+    readonly exitosos: number
+    readonly reintentos: number
+    readonly fallidos: number
+    /** Ms. */
+    readonly p95: number | null
+  }[]
 }

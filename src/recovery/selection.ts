@@ -122,7 +122,7 @@ export function selectionText(selection: Selection): string {
     listener: filters.listener,
     evento: filters.event,
     clave: filters.key,
-    texto: filters.search,
+    texto: filters.search === undefined ? undefined : [filters.search].flat().join(' '),
     desde: time(filters.since),
     hasta: time(filters.until),
     'intentado desde': time(filters.triedSince),

@@ -10,16 +10,16 @@ const ID = '01M8BSYY317RCX9E4FH99V2VBT'
 
 const CASES: readonly (readonly [string, Record<string, unknown>])[] = [
   ['', { since: at(25, 12) }],
-  ['proveedor 7', { search: 'proveedor 7', since: at(25, 12) }],
+  ['proveedor 7', { search: ['proveedor', '7'], since: at(25, 12) }],
   [
     'listener:diaguita estado:fallida ayer',
     { listener: 'diaguita', states: ['fallida'], since: at(25), until: at(26) },
   ],
   [
     'proveedor 7 diaguita fallidas',
-    { search: 'proveedor 7', listener: 'diaguita', states: ['fallida'], since: at(25, 12) },
+    { search: ['proveedor', '7'], listener: 'diaguita', states: ['fallida'], since: at(25, 12) },
   ],
-  ['"diaguita" "fallida"', { search: 'diaguita fallida', since: at(25, 12) }],
+  ['"diaguita" "fallida"', { search: ['diaguita', 'fallida'], since: at(25, 12) }],
   ['estado:pendiente,reintentando hoy', { states: ['pendiente', 'reintentando'], since: at(26) }],
   ['desde:24/11/2026 hasta:25/11/2026', { since: at(24), until: at(26) }],
   ['24/11/2026', { since: at(24), until: at(25) }],
@@ -28,9 +28,9 @@ const CASES: readonly (readonly [string, Record<string, unknown>])[] = [
   ['proveedor.alta', { event: 'proveedor.alta', since: at(25, 12) }],
   ['proveedor.*', { event: 'proveedor.*', since: at(25, 12) }],
   ['evento:alta', { event: 'alta', since: at(25, 12) }],
-  ['EXP-2026/4417 1.0', { search: 'EXP-2026/4417 1.0', since: at(25, 12) }],
-  ['buscar:"Núñez, María" sin:listener', { search: 'Núñez, María', since: at(25, 12) }],
-  ['https://x.edu.ar/a?b=c', { search: 'https://x.edu.ar/a?b=c', since: at(25, 12) }],
+  ['EXP-2026/4417 1.0', { search: ['EXP-2026/4417', '1.0'], since: at(25, 12) }],
+  ['buscar:"Núñez, María" sin:listener', { search: ['Núñez, María'], since: at(25, 12) }],
+  ['https://x.edu.ar/a?b=c', { search: ['https://x.edu.ar/a?b=c'], since: at(25, 12) }],
 ]
 
 test.each(CASES)('%s', (text, expected) => {

@@ -2,10 +2,12 @@
 import { useEffect } from 'preact/hooks'
 import type { Home as HomeData, ListenerRow, ProblemRow, SessionInfo } from '../wire.ts'
 import { get, trouble } from './api.ts'
+import { Chart } from './chart.tsx'
 import { useLive } from './live.ts'
 import { addressOf } from './messages.tsx'
 import { LiveSwitch, Problem, Sign, Time, useRead, Waiting } from './parts.tsx'
 import { keep, kept, type Place, restore } from './router.ts'
+import { Act } from './sheet.tsx'
 import { amount, duration, shortTime, type Tone } from './words.ts'
 
 const TONES: Readonly<Record<ProblemRow['gravedad'], Tone>> = { mal: 'mal', atencion: 'aviso', nota: 'espera' }
@@ -15,7 +17,7 @@ const VERDICTS: Readonly<Record<HomeData['veredicto'], { sign: string; tone: Ton
   mal: { sign: '✘', tone: 'mal' },
 }
 
-export function Home({ place }: { place: Place; session: SessionInfo }) {
+export function Home({ place, session }: { place: Place; session: SessionInfo }) {
   const { value, error, again, set } = useRead(
     async (signal) => {
       const found = await get<HomeData>('inicio', signal)
@@ -52,7 +54,7 @@ export function Home({ place }: { place: Place; session: SessionInfo }) {
         <LiveSwitch live={live} at={value.fecha} />
       </header>
       <p class="tenue">{value.resumen.split(' · ').slice(2).join(' · ')}</p>
-      {value.problemas.length > 0 && <Problems rows={value.problemas} />}
+      {value.problemas.length > 0 && <Problems rows={value.problemas} session={session} />}
       <p>
         {value.alDia.length > 0 ? (
           <Sign tone="bien" sign="✔">
@@ -61,6 +63,7 @@ export function Home({ place }: { place: Place; session: SessionInfo }) {
         ) : null}{' '}
         <a href="listeners">ver todos los listeners</a>
       </p>
+      <Chart />
       <ul class="servicios">
         {value.servicios.map(({ nombre, dice, bien }) => (
           <li key={nombre}>
@@ -82,7 +85,7 @@ function headline({ problemas }: HomeData): string {
   return asking === 1 ? '1 cosa pide atención' : `${amount(asking)} cosas piden atención`
 }
 
-function Problems({ rows }: { rows: readonly ProblemRow[] }) {
+function Problems({ rows, session }: { rows: readonly ProblemRow[]; session: SessionInfo }) {
   return (
     <ul class="problemas">
       {rows.map((row) => (
@@ -100,7 +103,8 @@ function Problems({ rows }: { rows: readonly ProblemRow[] }) {
             {row.desde && (
               <span class="tenue">
                 {' '}
-                desde <Time at={row.desde} /> ({duration(Math.max(0, Date.now() - Date.parse(row.desde)))})
+                desde <Time at={row.desde} /> (
+                {duration(Math.max(0, Math.round((Date.now() - Date.parse(row.desde)) / 1000) * 1000))})
               </span>
             )}
           </div>
@@ -110,11 +114,33 @@ function Problems({ rows }: { rows: readonly ProblemRow[] }) {
               <a href={addressOf(`listener:${row.listener} estado:fallida 30d`)}>{amount(row.fallidas)} fallidas</a>
             )}
           </span>
-          <span class="ayuda">{row.queHacer && <code>{row.queHacer}</code>}</span>
+          <span class="ayuda">
+            {row.listener !== null && (
+              <>
+                <Act small asked={{ action: 'probar', listener: row.listener }} session={session} />
+                <Act
+                  small
+                  asked={{ action: row.pausado ? 'reanudar' : 'pausar', listener: row.listener }}
+                  session={session}
+                />
+              </>
+            )}
+            <Help row={row} />
+          </span>
         </li>
       ))}
     </ul>
   )
+}
+
+/** What no button beside it does. */
+function Help({ row }: { row: ProblemRow }) {
+  const { queHacer, listener } = row
+  const [, id] = /^ver (\S+)$/.exec(queHacer) ?? []
+  if (id) return <a href={`mensajes/${encodeURIComponent(id)}`}>ver ese mensaje</a>
+  if (queHacer === 'auditoria --sin-listener') return <a href={addressOf('sin:listener 7d')}>verlos</a>
+  if (queHacer === '' || (listener !== null && /^(?:probar|reanudar|pausar) |auditoria /.test(queHacer))) return null
+  return <span class="tenue">{queHacer}</span>
 }
 
 function Workers({ rows }: { rows: HomeData['workers'] }) {

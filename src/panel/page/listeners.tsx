@@ -6,6 +6,7 @@ import { Standing } from './home.tsx'
 import { addressOf } from './messages.tsx'
 import { Empty, Problem, StateWord, Time, useRead, Waiting } from './parts.tsx'
 import { keep, kept, type Place, restore } from './router.ts'
+import { Act } from './sheet.tsx'
 import { amount, duration } from './words.ts'
 
 export function Listeners({ place }: { place: Place }) {
@@ -91,7 +92,7 @@ function Figure({ name, value }: { name: string; value: number }) {
   )
 }
 
-export function Listener({ name, place }: { name: string; place: Place; session: SessionInfo }) {
+export function Listener({ name, place, session }: { name: string; place: Place; session: SessionInfo }) {
   const address = `listeners/${encodeURIComponent(name)}`
   const { value, error, again } = useRead(
     async (signal) => {
@@ -119,6 +120,17 @@ export function Listener({ name, place }: { name: string; place: Place; session:
       <header class="titulo">
         <h1>{value.listener}</h1>
         <Standing row={value} />
+        <span class="botones">
+          <Act asked={{ action: 'probar', listener: name }} session={session} />
+          <Act asked={{ action: value.pausado ? 'reanudar' : 'pausar', listener: name }} session={session} />
+          {value.fallidas > 0 && (
+            <Act
+              asked={{ action: 'reenviar', q: `listener:${name} estado:fallida 365d` }}
+              session={session}
+              label={`Reenviar ${amount(value.fallidas)}`}
+            />
+          )}
+        </span>
       </header>
       {problema && (
         <p>

@@ -3,6 +3,7 @@ import { render } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import type { Doors, SessionInfo } from '../wire.ts'
 import { get, lookAgain, onTrouble, post, Refused, type Trouble } from './api.ts'
+import { DoneActions } from './done.tsx'
 import { Home } from './home.tsx'
 import { Listener, Listeners } from './listeners.tsx'
 import { Login } from './login.tsx'
@@ -10,6 +11,7 @@ import { Message } from './message.tsx'
 import { addressOf, Messages } from './messages.tsx'
 import { Empty, Problem } from './parts.tsx'
 import { forget, go, type Place, usePlace } from './router.ts'
+import { Sheet } from './sheet.tsx'
 import { offset, ZONE } from './words.ts'
 
 type Entrance = { readonly session: SessionInfo } | { readonly doors: Doors } | { readonly error: Error } | null
@@ -51,8 +53,17 @@ function App() {
       <div id="contenido">
         <View place={place} session={entrance.session} />
       </div>
+      <Sheet />
+      <KeysHelp />
       <footer>
-        resthooks {entrance.session.version} · horas de {ZONE} ({offset()}) · <kbd>?</kbd> teclas
+        resthooks {entrance.session.version} · horas de {ZONE} ({offset()}) ·{' '}
+        <button
+          type="button"
+          class="chico"
+          onClick={() => document.querySelector<HTMLDialogElement>('#teclas')?.showModal()}
+        >
+          <kbd>?</kbd> teclas
+        </button>
       </footer>
     </>
   )
@@ -62,6 +73,7 @@ function View({ place, session }: { place: Place; session: SessionInfo }) {
   const [first = '', second] = place.path.split('/').map(decodeURIComponent)
   if (first === 'mensajes' && second) return <Message key={second} id={second} place={place} session={session} />
   if (first === 'mensajes') return <Messages place={place} session={session} />
+  if (first === 'acciones') return <DoneActions />
   if (first === 'listeners' && second) return <Listener key={second} name={second} place={place} session={session} />
   if (first === 'listeners') return <Listeners place={place} />
   if (first === '' || first === 'entrar') return <Home place={place} session={session} />
@@ -80,6 +92,7 @@ const VIEWS = [
   ['', 'Inicio'],
   ['mensajes', 'Mensajes'],
   ['listeners', 'Listeners'],
+  ['acciones', 'Acciones'],
 ] as const
 
 function Top({ session, place, leave }: { session: SessionInfo; place: Place; leave: () => void }) {
@@ -162,13 +175,45 @@ function Troubles() {
   )
 }
 
+const KEYS = [
+  ['/', 'buscar'],
+  ['j k ↓ ↑', 'fila siguiente, anterior'],
+  ['Enter', 'abrir la fila'],
+  ['x', 'elegir la fila'],
+  ['r', 'reenviar las elegidas, o lo que se ve'],
+  ['Esc', 'volver atrás'],
+  ['?', 'esta ayuda'],
+] as const
+
+function KeysHelp() {
+  return (
+    <dialog id="teclas" aria-labelledby="teclas-titulo">
+      <h2 id="teclas-titulo">Teclas</h2>
+      <dl class="hechos">
+        {KEYS.map(([key, does]) => (
+          <>
+            <dt>
+              <kbd>{key}</kbd>
+            </dt>
+            <dd>{does}</dd>
+          </>
+        ))}
+      </dl>
+      <form method="dialog">
+        <button type="submit">Cerrar</button>
+      </form>
+    </dialog>
+  )
+}
+
 /** `/` search, `j` `k` rows, Enter open, `x` choose. */
 function useKeys() {
   useEffect(() => {
     const pressed = (event: KeyboardEvent) => {
       if (event.ctrlKey || event.metaKey || event.altKey) return
       const target = event.target as HTMLElement
-      if (event.key === 'Escape' && target instanceof HTMLInputElement) return target.blur()
+      if (event.key === 'Escape' && target instanceof HTMLInputElement && target.type !== 'checkbox')
+        return target.blur()
       if (target.closest('input:not([type=checkbox]), textarea, select, dialog')) return
       const step = { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1 }[event.key]
       if (event.key === '/') document.querySelector<HTMLInputElement>('input[type=search]')?.focus()
@@ -176,6 +221,9 @@ function useKeys() {
         if (!moveRow(step)) return
       } else if (event.key === 'x')
         target.closest('tr')?.querySelector<HTMLInputElement>('input[type=checkbox]')?.click()
+      else if (event.key === '?') document.querySelector<HTMLDialogElement>('#teclas')?.showModal()
+      else if (event.key === 'r') document.querySelector<HTMLElement>('[data-accion="reenviar"]')?.click()
+      else if (event.key === 'Escape') history.back()
       else return
       event.preventDefault()
     }

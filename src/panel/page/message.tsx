@@ -4,9 +4,10 @@ import type { Attempt, Body, Delivery, Exchange, Message as MessageData, Pairs, 
 import { get } from './api.ts'
 import { Copy, Problem, Sign, Time, useRead, Waiting } from './parts.tsx'
 import { keep, kept, type Place, restore } from './router.ts'
+import { Act } from './sheet.tsx'
 import { bytes, duration, STATES } from './words.ts'
 
-export function Message({ id, place }: { id: string; place: Place; session: SessionInfo }) {
+export function Message({ id, place, session }: { id: string; place: Place; session: SessionInfo }) {
   const address = `mensajes/${encodeURIComponent(id)}`
   const { value, error, again } = useRead(
     async (signal) => {
@@ -67,6 +68,8 @@ export function Message({ id, place }: { id: string; place: Place; session: Sess
       {value.entregas.map((delivery) => (
         <DeliveryPart
           key={delivery.listener}
+          session={session}
+          id={value.id}
           delivery={delivery}
           scale={scale}
           address={address}
@@ -87,11 +90,15 @@ export function Message({ id, place }: { id: string; place: Place; session: Sess
 }
 
 function DeliveryPart({
+  session,
+  id,
   delivery,
   scale,
   address,
   only,
 }: {
+  session: SessionInfo
+  id: string
   delivery: Delivery
   scale: number
   address: string
@@ -107,6 +114,15 @@ function DeliveryPart({
           <a href={`listeners/${encodeURIComponent(delivery.listener)}`}>{delivery.listener}</a>
         </Sign>
         <span class="frase">{delivery.frase}</span>
+        <span class="botones">
+          {(delivery.estado === 'fallida' || delivery.estado === 'descartada') && (
+            <Act small asked={{ action: 'reenviar', entregas: [[id, delivery.listener]] }} session={session} />
+          )}
+          {delivery.estado !== 'exitosa' && delivery.estado !== 'descartada' && (
+            <Act small asked={{ action: 'descartar', entregas: [[id, delivery.listener]] }} session={session} />
+          )}
+          <Act small asked={{ action: 'probar', listener: delivery.listener, mensaje: id }} session={session} />
+        </span>
       </h2>
       {delivery.espera && <p class="espera-por">{delivery.espera}.</p>}
       {delivery.pedidos.length > 0 && (

@@ -1,10 +1,11 @@
 /** The list: what the search found, newest first, in pages. */
 import { useEffect, useState } from 'preact/hooks'
-import type { Listing, Row, SessionInfo } from '../wire.ts'
+import type { Count, Listing, Row, SessionInfo } from '../wire.ts'
 import { get } from './api.ts'
 import { useLive } from './live.ts'
 import { Empty, LiveSwitch, Problem, StateWord, Time, useRead, Waiting } from './parts.tsx'
 import { go, keep, kept, type Place, restore, trail } from './router.ts'
+import { Act } from './sheet.tsx'
 import { amount } from './words.ts'
 
 export function addressOf(q: string, after?: string): string {
@@ -12,7 +13,7 @@ export function addressOf(q: string, after?: string): string {
   return `mensajes${query.size > 0 ? `?${query}` : ''}`
 }
 
-export function Messages({ place }: { place: Place; session: SessionInfo }) {
+export function Messages({ place, session }: { place: Place; session: SessionInfo }) {
   const q = place.query.get('q') ?? ''
   const after = place.query.get('despues') ?? ''
   const address = addressOf(q, after)
@@ -65,6 +66,7 @@ export function Messages({ place }: { place: Place; session: SessionInfo }) {
       ) : (
         <Waiting what="las entregas" />
       )}
+      {value && value.filas.length > 0 && <ActOn q={q} rows={value.filas} chosen={chosen} session={session} />}
       {value && <Pages listing={value} q={q} after={after} />}
     </main>
   )
@@ -88,7 +90,31 @@ function Chips({ listing, q }: { listing: Listing; q: string }) {
         ))}
         {listing.porOmision && <li class="ficha tenue">las últimas 24 horas</li>}
       </ul>
+      {listing.filas.length > 0 && listing.filas[0]?.listener !== '' && <HowMany key={q} q={q} />}
     </div>
+  )
+}
+
+/** Counted when it is asked for: of a year that takes a while. */
+function HowMany({ q }: { q: string }) {
+  const [text, setText] = useState('')
+  const count = async () => {
+    setText('contando…')
+    try {
+      const { cantidad } = await get<Count>(`cantidad?${new URLSearchParams({ q })}`)
+      setText(cantidad === 1 ? '1 entrega' : `${amount(cantidad)} entregas`)
+    } catch (error) {
+      setText((error as Error).message)
+    }
+  }
+  return (
+    <span class="tenue" aria-live="polite">
+      {text || (
+        <button type="button" class="chico" onClick={count}>
+          Contar
+        </button>
+      )}
+    </span>
   )
 }
 
@@ -196,6 +222,42 @@ function Table({
           ))}
         </tbody>
       </table>
+    </div>
+  )
+}
+
+/** On those chosen, and on all of the search. */
+function ActOn({
+  q,
+  rows,
+  chosen,
+  session,
+}: {
+  q: string
+  rows: readonly Row[]
+  chosen: ReadonlySet<string>
+  session: SessionInfo
+}) {
+  const entregas = rows.filter((row) => chosen.has(keyOf(row))).map(({ id, listener }) => [id, listener] as const)
+  if (session.puede.length === 0 || rows.every(({ listener }) => listener === '')) return null
+  return (
+    <div class="obrar">
+      <span class="botones">
+        <span aria-live="polite">
+          {entregas.length > 0 && `${entregas.length === 1 ? '1 elegida' : `${entregas.length} elegidas`}:`}
+        </span>
+        {entregas.length > 0 && (
+          <>
+            <Act asked={{ action: 'reenviar', entregas }} session={session} />
+            <Act asked={{ action: 'descartar', entregas }} session={session} />
+          </>
+        )}
+      </span>
+      <span class="botones">
+        <span class="tenue">todas las de la búsqueda:</span>
+        <Act asked={{ action: 'reenviar', q }} session={session} />
+        <Act asked={{ action: 'descartar', q }} session={session} />
+      </span>
     </div>
   )
 }

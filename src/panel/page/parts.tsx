@@ -1,7 +1,7 @@
 /** What every view is made of. */
 import type { ComponentChildren } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
-import type { State } from '../wire.ts'
+import type { Row } from '../wire.ts'
 import { Refused } from './api.ts'
 import type { LiveState } from './live.ts'
 import { fullTime, STATES, shortTime, type Tone } from './words.ts'
@@ -14,7 +14,7 @@ export function Sign({ tone, sign, children }: { tone: Tone; sign: string; child
   )
 }
 
-export function StateWord({ state }: { state: State }) {
+export function StateWord({ state }: { state: Row['estado'] }) {
   const { sign, tone } = STATES[state]
   return (
     <Sign tone={tone} sign={sign}>

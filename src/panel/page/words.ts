@@ -67,11 +67,12 @@ export function bytes(size: number): string {
 }
 
 /** Colour, sign and word go together. */
-export const STATES: Readonly<Record<State, { sign: string; tone: Tone }>> = {
+export const STATES: Readonly<Record<State | 'sin listener', { sign: string; tone: Tone }>> = {
   exitosa: { sign: '✔', tone: 'bien' },
   pendiente: { sign: '…', tone: 'espera' },
   reintentando: { sign: '~', tone: 'espera' },
   fallida: { sign: '✘', tone: 'mal' },
   descartada: { sign: '‖', tone: 'aviso' },
+  'sin listener': { sign: '!', tone: 'aviso' },
 }
 export type Tone = 'bien' | 'espera' | 'aviso' | 'mal'
