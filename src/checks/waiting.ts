@@ -17,6 +17,8 @@ export interface Waiting {
   readonly motivo: string
   /** A command without `resthooks`, or where to look; null: only waiting helps. */
   readonly que_hacer: string | null
+  /** Nothing of this listener, or of anybody, goes out: it does not only wait for its turn. */
+  readonly detenida?: true
 }
 
 interface Surroundings {
@@ -97,7 +99,7 @@ export function whyDeliveryWaits(facts: DeliveryFacts): Waiting {
   }
   const ahead = place.kind === 'queued' && place.before > 0 ? `. Delante: ${amount(place.before)}` : ''
   const held = whyLaneIsHeld(facts) ?? whyNobodyWorks(facts)
-  if (held !== null) return { ...held, motivo: `${held.motivo}${ahead}` }
+  if (held !== null) return { ...held, motivo: `${held.motivo}${ahead}`, detenida: true }
   if (place.kind === 'retry') {
     const { dueAt } = place
     if (dueAt <= now)
@@ -188,7 +190,9 @@ export function whyUndispatched(place: MessagePlace, around: Surroundings): Wait
           ? 'puede estar en la entrada, que es demasiado larga para buscarlo'
           : `todavía en la entrada${place.before > 0 ? `, detrás de ${amount(place.before)}` : ''}`
       const held = whyNobodyWorks(around)
-      return held === null ? { motivo: where, que_hacer: null } : { ...held, motivo: `${where}: ${held.motivo}` }
+      return held === null
+        ? { motivo: where, que_hacer: null }
+        : { ...held, motivo: `${where}: ${held.motivo}`, detenida: true }
     }
   }
 }

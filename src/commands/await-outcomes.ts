@@ -4,12 +4,17 @@
  * The messages are in by then. Whatever keeps the outcome from being known (Postgres away, the time that ran out) is exit 1 and
  * says so: exit 4 means that nothing happened, and a script that then repeats would send twice.
  */
-import type { AuditReader } from '../audit/queries.ts'
+import type { AuditReader, DeliveryColumns } from '../audit/queries.ts'
+import type { Waiting } from '../checks/waiting.ts'
 import { OperationFailed, ResthooksError, Unavailable } from '../errors.ts'
+import type { Queue } from '../queue/queue.ts'
 import { isUnfinished } from '../recovery/selection.ts'
 import type { Context } from './context.ts'
+import { note } from './print.ts'
 
 const LOOK_EVERY_MS = 100
+/** What holds a delivery back is told then, once: nobody has to wait for the end of the time to hear of it. */
+const TELL_AFTER_MS = 1_000
 
 /** What is known of the messages so far. */
 interface Known {
@@ -17,8 +22,8 @@ interface Known {
   open: string[]
   /** Sentences about what did not succeed, by message; looked at anew as long as the message is open. */
   readonly failures: Map<string, readonly string[]>
-  /** What the open ones wait for, as it was seen last. */
-  readonly waiting: Map<string, readonly string[]>
+  /** Deliveries of the open ones that have not ended, as they were seen last. */
+  readonly waiting: Map<string, readonly DeliveryColumns[]>
 }
 
 /**
@@ -30,6 +35,7 @@ export async function awaitOutcomes(context: Context, ids: readonly string[], pa
   const audit = await context.audit()
   const end = Date.now() + patience
   const known: Known = { open: [...ids], failures: new Map(), waiting: new Map() }
+  let tellAt = Date.now() + Math.min(TELL_AFTER_MS, patience / 2)
   for (;;) {
     let trouble: ResthooksError | null = null
     try {
@@ -42,11 +48,24 @@ export async function awaitOutcomes(context: Context, ids: readonly string[], pa
     // Postgres may be back in time; what only a person can change will not.
     if (Date.now() > end || (trouble !== null && !(trouble instanceof Unavailable)))
       throw await unknown(context, known, trouble)
+    if (Date.now() > tellAt) {
+      tellAt = Number.POSITIVE_INFINITY
+      await tellHeld(context, known)
+    }
     await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS))
   }
   const failures = [...known.failures.values()].flat()
   if (failures.length > 0)
     throw new OperationFailed(`${failures.join('\n')}\nDetalle: resthooks ver ${failures[0]!.split(' ')[0]}`)
+}
+
+async function tellHeld(context: Context, known: Known): Promise<void> {
+  try {
+    for (const { held, text } of await stillWaiting(context, known)) if (held) note(`resthooks: ${text}`)
+  } catch (error) {
+    // A Redis that is away is told at the end.
+    if ((await context.explain(error)) === null) throw error
+  }
 }
 
 /** Looks at the open messages, and returns those that still are. */
@@ -60,7 +79,7 @@ async function look(audit: AuditReader, { open, failures, waiting }: Known): Pro
       `${id} → ${listener}: ${estado}${motivo ? ` (${motivo})` : ''}`
     const unfinished = deliveries.filter(({ estado }) => isUnfinished({ state: estado }))
     if (expected === null || deliveries.length < expected || unfinished.length > 0) still.push(id)
-    waiting.set(id, unfinished.map(one))
+    waiting.set(id, unfinished)
     const failed = deliveries.filter(({ estado }) => estado === 'fallida' || estado === 'descartada').map(one)
     if (expected === 0) failed.push(`${id} → ningún listener recibe «${found?.message?.evento}»: no se entregó a nadie`)
     failures.set(id, failed)
@@ -71,20 +90,57 @@ async function look(audit: AuditReader, { open, failures, waiting }: Known): Pro
 /** Of the deliveries that are still open: of a long batch the first ones tell enough. */
 const MOST_WAITING = 20
 
+interface Still {
+  readonly text: string
+  /** It does not only wait for its turn: somebody can do something. */
+  readonly held: boolean
+}
+
+/** A sentence for each delivery that is open, or message that has none yet, with the reason where Redis can be asked. */
+async function stillWaiting(context: Context, { open, waiting }: Known, redis?: Queue): Promise<Still[]> {
+  const config = await context.config()
+  const { whyDeliveriesWait, whyMessageWaits } = await import('../checks/waiting.ts')
+  const queue = redis ?? (await context.queue())
+  const still: Still[] = []
+  for (const id of open) {
+    const deliveries = (waiting.get(id) ?? []).slice(0, MOST_WAITING - still.length)
+    const why = await whyDeliveriesWait(
+      queue,
+      config,
+      id,
+      deliveries.map(({ listener }) => listener),
+    )
+    for (const { listener, estado, motivo } of deliveries) {
+      const found = why.get(listener)
+      const reasons = [motivo, found?.motivo].filter(Boolean).join('; ')
+      still.push({ text: `${id} → ${listener}: ${estado} (${reasons})${helps(found)}`, held: found?.detenida === true })
+    }
+    const undispatched = deliveries.length === 0 ? await whyMessageWaits(queue, config, id) : null
+    if (undispatched)
+      still.push({ text: `${id}: ${undispatched.motivo}${helps(undispatched)}`, held: undispatched.detenida === true })
+    if (still.length >= MOST_WAITING) break
+  }
+  return still
+}
+
+function helps(waiting: Waiting | undefined): string {
+  return waiting?.que_hacer == null ? '' : ` → ${waiting.que_hacer}`
+}
+
 /** @param trouble why the audit could not be asked; null: it was, and the time ran out */
-async function unknown(context: Context, { open, failures, waiting }: Known, trouble: ResthooksError | null) {
+async function unknown(context: Context, known: Known, trouble: ResthooksError | null) {
+  const { open, failures, waiting } = known
   const [first, ...more] = open
   const which = more.length === 0 ? `el mensaje ${first} está encolado` : `${open.length} mensajes están encolados`
   const why = trouble?.message ?? 'sigue sin resultado final y se agotó el plazo.'
-  const redis = await redisOutage(context)
-  const then = redis === null ? 'La entrega continúa' : `${redis.message}. La entrega sigue cuando Redis vuelva`
+  const { still, outage } = await askedAnew(context, known)
+  const then = outage === null ? 'La entrega continúa' : `${outage.message}. La entrega sigue cuando Redis vuelva`
   const told = `${which}: no lo envíe otra vez. No se sabe cómo terminó: ${why} ${then}. Véalo después con: resthooks ver ${first}`
-  const still = open.flatMap((id) => waiting.get(id) ?? [])
-  const rest = still.length - MOST_WAITING
+  const rest = open.flatMap((id) => waiting.get(id) ?? []).length - MOST_WAITING
   return new OperationFailed(
     [
       ...[...failures.values()].flat(),
-      ...still.slice(0, MOST_WAITING),
+      ...still.map(({ text }) => text),
       ...(rest > 0 ? [`… y ${rest} entregas más sin terminar`] : []),
       told,
     ].join('\n'),
@@ -92,15 +148,25 @@ async function unknown(context: Context, { open, failures, waiting }: Known, tro
   )
 }
 
-/** Asked with a connection of its own: ours may have been cut when Redis was away, and it be back. */
-async function redisOutage(context: Context): Promise<ResthooksError | null> {
-  const { connectOnce } = await import('../queue/redis.ts')
+/** With a connection of its own: ours may have been cut when Redis was away, and it be back. */
+async function askedAnew(context: Context, known: Known): Promise<{ still: Still[]; outage: ResthooksError | null }> {
+  const { openQueue } = await import('../queue/queue.ts')
   try {
-    const redis = await connectOnce((await context.config()).redis)
-    redis.disconnect()
-    return null
+    const queue = await openQueue(await context.config())
+    try {
+      return { still: await stillWaiting(context, known, queue), outage: null }
+    } finally {
+      await queue.close()
+    }
   } catch (error) {
-    if (error instanceof ResthooksError) return error
-    throw error
+    const outage = await context.explain(error)
+    if (outage === null) throw error
+    const still = known.open.flatMap((id) =>
+      (known.waiting.get(id) ?? []).map(({ listener, estado }) => ({
+        text: `${id} → ${listener}: ${estado}`,
+        held: false,
+      })),
+    )
+    return { still: still.slice(0, MOST_WAITING), outage }
   }
 }

@@ -314,8 +314,21 @@ test('--esperar without a worker ends after its time with 1, and the message sta
   await world.listener(() => ({ status: 200 }))
   const run = await world.cli(['send', 'x', '{}', '--esperar=1s'])
   expect(run).toMatchObject({ code: 1, stdout: expect.stringMatching(ULID) })
-  expect(run.stderr).not.toBe('')
+  expect(run.stderr).toMatch(/todavía en la entrada: no hay ningún worker en marcha → iniciar-workers\n/)
   expect(await waiting(world)).toHaveLength(1)
+})
+
+test('--esperar for a listener that is paused says so, long before its time is over', async ({ world }) => {
+  const listener = await world.listener(() => ({ status: 200 }), { nombre: 'compras' })
+  await world.worker()
+  await world.cli(['pausar', 'compras'])
+  const run = sending(world, 'x', '{}', '--esperar', '60s')
+  await until(() =>
+    / → compras: pendiente \(pausado por \S+, sin fin, desde .*\) → reanudar compras\n/.test(run.stderr),
+  )
+  await world.cli(['reanudar', 'compras'])
+  expect(await run.ended).toBe(0)
+  expect(listener.requests).toHaveLength(1)
 })
 
 test('with resthooks_activo = 0 nothing is enqueued, it says so and exits 0', async ({ world }) => {
