@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto'
 import { createServer, type ServerOptions } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
@@ -49,14 +50,18 @@ describe.skipIf(opensslMissing)(`TLS${opensslMissing ? ' (se omite: falta openss
     }
   })
 
-  test('a second connection resumes the session', async () => {
+  test('a second connection resumes the session; until when the certificate is good is known from the first', async () => {
     const { url, seen, server } = await serveTls(certificates.server)
     const made = deliverer({ url, ...trusting() })
+    expect(made.certificateEndsAt).toBeUndefined()
     await made.attempt(message(), 1, never())
+    const { validTo } = new X509Certificate(certificates.server.cert)
+    expect(made.certificateEndsAt).toBe(Date.parse(validTo))
     server.closeAllConnections()
     await new Promise((resolve) => setTimeout(resolve, 50))
     expect((await made.attempt(message(), 1, never())).outcome.kind).toBe('success')
     expect(seen.map(({ resumed }) => resumed)).toEqual([false, true])
+    expect(made.certificateEndsAt).toBe(Date.parse(validTo))
   })
 
   test.each([
