@@ -133,6 +133,7 @@ async function ask(global: GlobalOptions, options: Options): Promise<Answers> {
     return {
       ...{ instancia, proyecto, folder, keeper, user, program: ownProgram() },
       installation: isInstallation && options.carpeta === undefined ? places.installation : null,
+      logs: process.geteuid?.() === 0 ? '/var/log/supervisor' : folder,
       where: options.carpeta === undefined ? [] : ['--config', join(folder, 'resthooks.ini')],
       redis: { host: redis.host, port: redis.port, password: redisPassword },
       postgres: {

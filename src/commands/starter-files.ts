@@ -33,6 +33,8 @@ export interface Answers {
   readonly where: readonly string[]
   /** Who runs the workers. */
   readonly user: string
+  /** Where supervisord may write their log. */
+  readonly logs: string
   /** How the program is started: `/usr/bin/resthooks`, with its Node before it where that is not on every PATH. */
   readonly program: readonly string[]
 }
@@ -132,7 +134,7 @@ function systemdUnit(answers: Answers): string {
 
 function supervisordUnit(answers: Answers): string {
   const template = readFileSync(join(packageRoot(), 'supervisord.conf.example'), 'utf8')
-  const { installation, user, folder } = answers
+  const { installation, user, folder, logs } = answers
   const name = unitName(answers)
   const place =
     installation === null ? '' : `environment=TOBA_INSTALACION_DIR="${installation.replaceAll('%', '%%')}"\n`
@@ -149,7 +151,7 @@ function supervisordUnit(answers: Answers): string {
     [/^directory=.*$/m, `directory=${folder}`],
     [/^user=.*$/m, `user=${user}`],
     [/^; Dónde está la instalación.*\nenvironment=.*\n/m, place],
-    [/resthooks\.log$/m, `${name}.log`],
+    [/^stdout_logfile=.*$/m, `stdout_logfile=${join(logs, `${name}.log`)}`],
   ])
 }
 

@@ -140,6 +140,7 @@ const ANSWERS: Answers = {
   listener: { name: 'compras', url: 'https://compras.example.edu.ar/rest/', events: '*' },
   keeper: 'systemd',
   user: 'root',
+  logs: '/var/log/supervisor',
   program: ['/bin/true'],
 }
 
@@ -157,6 +158,7 @@ test('both units name the project, its installation and its user, and nothing of
   expect(supervisord.name).toBe('resthooks-pilaga.conf')
   expect(supervisord.text).toContain('[program:resthooks-pilaga]\ncommand=/bin/true iniciar-workers -i produccion')
   expect(supervisord.text).toContain('--config "/a 100%%/b.ini"\n')
+  expect(supervisord.text).toContain('\nstdout_logfile=/var/log/supervisor/resthooks-pilaga.log\n')
   expect(supervisord.text).not.toMatch(/^environment=|www-data|\/usr\/local\/bin/m)
   expect(unit('systemd', { proyecto: 'resthooks' }).name).toBe('resthooks.service')
 })

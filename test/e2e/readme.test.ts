@@ -77,6 +77,7 @@ const TESTED_ELSEWHERE = [
   ...['supervisord', 'reiniciar supervisord'],
   // packaging.test.ts
   ...['servidores', 'el programa', 'la configuración', 'los workers', 'el primer mensaje', 'node en /usr/local', 'tar'],
+  ...['sin ser administrador', 'supervisord propio'],
   'instalar el paquete nuevo',
   // recipes.test.ts
   ...RECIPES,
@@ -302,10 +303,24 @@ manual('the manual’s commands, one after the other', async ({ world }) => {
     // `verificar` finds something in most test machines, which that block foresees.
     expect(run, `${name}: ${run.stderr}`).toMatchObject({ code: 0 })
     if (name === 'qué pasó') expect(run.stdout).toMatch(/entregada[\s\S]*webhook-id[\s\S]*exitosa/)
+    if (name === 'anda todo') expect(wordsOf(run.stdout)).toEqual(expect.arrayContaining(fixedWords('estado')))
+    if (name === 'qué pasó') expect(wordsOf(run.stdout)).toEqual(expect.arrayContaining(fixedWords('ver')))
     if (name === 'reenviar') expect(run.stdout).not.toBe('')
   }
   await until(() => listener.requests.some(({ body }) => body.toString() === '{"id":7}'))
 })
+
+const wordsOf = (text: string) => text.match(/\p{L}[\p{L}/]*/gu) ?? []
+
+/** Headings of a screen of the README, which come from a run: they must be those of the program. */
+function fixedWords(screen: string): string[] {
+  const [, text] = new RegExp(`<!-- pantalla: ${screen} -->\n\`\`\`\n([\\s\\S]*?)\`\`\``).exec(readme)!
+  const headings = text!
+    .split('\n')
+    .filter((line) => /^ *(intentos\/min|con error|worker|listener +estado|enviado|Historia)\b/.test(line.trimStart()))
+  expect(headings.length).toBeGreaterThan(1)
+  return headings.flatMap((line) => wordsOf(line.replace(/(Redis|Postgres|Cola|enviado|Historia) .*/, '$1')))
+}
 
 manual.skipIf(pgDump.missing)(`pg_dump of the schema${pgDump.note}`, async ({ world }) => {
   const { host, port, user, pass, database } = world.sql.options
