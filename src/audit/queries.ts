@@ -22,7 +22,7 @@ import {
 } from './listing.ts'
 import { appliedVersion } from './migrate.ts'
 import { type Overview, type OverviewQuestion, readEvents, readOverview } from './overview.ts'
-import { rejectedDeliveries } from './rejected.ts'
+import { deleteRejected, type RejectedRow, rejectedDeliveries, rejectedPage, renameRejected } from './rejected.ts'
 import { readDeliveries, readMessages, type StoredDelivery, type StoredMessage } from './stored.ts'
 import type { OnProgress } from './stretches.ts'
 import { type HourOfRates, readRatesByHour, readRatesByMinute } from './summary.ts'
@@ -46,6 +46,7 @@ export { DELIVERY_STATES, type DeliveryFilters, searchRange } from './filters.ts
 export type { DatabaseHealth } from './health.ts'
 export { type DeliveryListing, matchesFilters, type Place } from './listing.ts'
 export type { Overview, OverviewRates } from './overview.ts'
+export { keptIn, type RejectedRow } from './rejected.ts'
 export type { StoredDelivery, StoredMessage } from './stored.ts'
 export type { OnProgress } from './stretches.ts'
 export type { ListenerRates } from './summary.ts'
@@ -110,6 +111,12 @@ export interface AuditReader {
   storedMessages(ids: readonly string[]): AsyncGenerator<ReadonlyMap<string, StoredMessage>>
   /** Deliveries whose newest state the database refused. */
   rejectedDeliveries(): Promise<{ messageId: string; listener: string }[]>
+  /** Rows of `auditoria_rechazada`, newest first. */
+  rejected(): AsyncGenerator<RejectedRow>
+  /** @returns whether it was there */
+  deleteRejected(fingerprint: string): Promise<boolean>
+  /** Another fingerprint for the same row. */
+  renameRejected(row: RejectedRow, fingerprint: string): Promise<void>
   close(): Promise<void>
 }
 
@@ -245,6 +252,17 @@ export function openAuditReader(config: AuditConfig, scope: Scope, statement?: M
     storedDeliveries: (ids) => ask((session) => readDeliveries(session, ids)),
     storedMessages: (ids) => readMessages(ask, ids),
     rejectedDeliveries: () => ask(rejectedDeliveries),
+    rejected: async function* () {
+      for (let after: RejectedRow | null = null; ; ) {
+        const before: RejectedRow | null = after
+        const rows: RejectedRow[] = await ask((session) => rejectedPage(session, before))
+        yield* rows
+        after = rows.at(-1) ?? null
+        if (after === null) return
+      }
+    },
+    deleteRejected: (fingerprint) => ask((session) => deleteRejected(session, fingerprint), true),
+    renameRejected: (row, fingerprint) => ask((session) => renameRejected(session, row, fingerprint), true),
     close: () => database.close(),
   }
 }

@@ -100,3 +100,80 @@ function idsOf(event: AuditEvent): Record<string, string> {
       return { id: event.callback.id, messageId: event.callback.messageId, listener: event.callback.listener }
   }
 }
+
+/** A row of `auditoria_rechazada`. */
+export interface RejectedRow {
+  readonly huella: string
+  readonly evento_json: string
+  readonly sqlstate: string | null
+  readonly motivo: string
+  readonly fecha: Date
+}
+
+const ROWS = 200
+
+/** Newest first, `after` the last of the page before. */
+export function rejectedPage(session: Session, after: RejectedRow | null): Promise<RejectedRow[]> {
+  // To the millisecond, as it is read.
+  const time = `date_trunc('milliseconds', fecha)`
+  const beyond = after === null ? '' : `AND (${time}, huella) < ($3::timestamptz, $4)`
+  return session.query<RejectedRow>(
+    `SELECT huella, evento_json, sqlstate, motivo, fecha FROM ${session.table('auditoria_rechazada')}
+      WHERE instancia = $1 AND proyecto = $2 ${beyond} ORDER BY ${time} DESC, huella DESC LIMIT ${ROWS}`,
+    after === null ? session.owner : [...session.owner, after.fecha, after.huella],
+  )
+}
+
+/** @returns whether it was there */
+export async function deleteRejected(session: Session, fingerprint: string): Promise<boolean> {
+  const rows = await session.query(
+    `DELETE FROM ${session.table('auditoria_rechazada')} WHERE instancia = $1 AND proyecto = $2 AND huella = $3 RETURNING 1`,
+    [...session.owner, fingerprint],
+  )
+  return rows.length > 0
+}
+
+/** The same row by another name: while its event is written again, one of the two is always there. */
+export async function renameRejected(session: Session, { huella }: RejectedRow, name: string): Promise<void> {
+  const table = session.table('auditoria_rechazada')
+  await session.query(
+    `INSERT INTO ${table} (huella, instancia, proyecto, evento_json, sqlstate, motivo, fecha)
+     SELECT $4, instancia, proyecto, evento_json, sqlstate, motivo, fecha FROM ${table}
+      WHERE instancia = $1 AND proyecto = $2 AND huella = $3 ON CONFLICT DO NOTHING`,
+    [...session.owner, huella, name],
+  )
+  await deleteRejected(session, huella)
+}
+
+/** What a row keeps: an event, an entry of the stream (its fields), or but a beginning that nobody can use. */
+export function keptIn({ evento_json }: Pick<RejectedRow, 'evento_json'>): Kept {
+  let json: { campos?: (string | Buffer)[]; perdido?: unknown } & Partial<AuditEvent>
+  try {
+    json = JSON.parse(evento_json, bytesAgain)
+  } catch {
+    return { kind: 'lost' }
+  }
+  if (Array.isArray(json.campos))
+    return { kind: 'entry', fields: json.campos.map((field) => Buffer.from(field as string)) }
+  if (json.type === undefined || json.perdido !== undefined) return { kind: 'lost' }
+  const event = json as AuditEvent
+  if (event.type !== 'message') return { kind: 'event', event }
+  const { createdAt, notBefore } = event.message
+  const message = {
+    ...event.message,
+    createdAt: new Date(createdAt),
+    notBefore: notBefore === null ? null : new Date(notBefore),
+  }
+  return { kind: 'event', event: { ...event, message } }
+}
+
+export type Kept =
+  | { readonly kind: 'event'; readonly event: AuditEvent }
+  | { readonly kind: 'entry'; readonly fields: readonly Buffer[] }
+  | { readonly kind: 'lost' }
+
+function bytesAgain(_: string, value: unknown): unknown {
+  if (value === null || typeof value !== 'object') return value
+  const { base64, ...rest } = value as { base64?: unknown }
+  return typeof base64 === 'string' && Object.keys(rest).length === 0 ? Buffer.from(base64, 'base64') : value
+}

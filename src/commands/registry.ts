@@ -17,6 +17,7 @@ export const COMMANDS: Commands = {
   reenviar: async () => (await import('./reenviar.ts')).reenviar,
   descartar: async () => (await import('./descartar.ts')).descartar,
   salud: async () => (await import('./salud.ts')).salud,
+  entradas: async () => (await import('./entradas.ts')).entradas,
   purgar: async () => (await import('./purgar.ts')).purgar,
   panel: async () => (await import('./panel.ts')).panel,
   completar: async () => (await import('./completar.ts')).completar,

@@ -20,6 +20,8 @@ import join from './lua/join.lua'
 import look from './lua/look.lua'
 import peek from './lua/peek.lua'
 import pour from './lua/pour.lua'
+import recall from './lua/recall.lua'
+import refile from './lua/refile.lua'
 import release from './lua/release.lua'
 import remember from './lua/remember.lua'
 import renew from './lua/renew.lua'
@@ -48,6 +50,8 @@ const SOURCES = {
   gauge,
   hold,
   hurry,
+  recall,
+  refile,
   join,
   look,
   restore,
