@@ -21,10 +21,12 @@ local function ask(nothing, ...)
   return answer or nothing
 end
 
--- The first of a ZSET, and its score.
+-- How many a ZSET has, its first, and the score of that.
 local function first_of(key)
+  local count = ask(0, 'ZCARD', key)
+  if count == 0 then return 0, '', '' end
   local found = ask({}, 'ZRANGE', key, 0, 0, 'WITHSCORES')
-  return found[1] or '', found[2] or ''
+  return count, found[1], found[2]
 end
 
 -- When a message that was never claimed might begin to wait: an envelope has it before its `datos`, or at its very end.
@@ -42,8 +44,8 @@ local function lane(k)
     KEYS[k], KEYS[k + 1], KEYS[k + 2], KEYS[k + 3], KEYS[k + 4], KEYS[k + 5], KEYS[k + 6]
   wrong = 0
   local waiting = ask(0, 'LLEN', queue) + ask(0, 'LLEN', front)
-  local retry, due = first_of(retries)
-  local lease, ends = first_of(in_flight)
+  local retrying, retry, due = first_of(retries)
+  local running, lease, ends = first_of(in_flight)
   local id, version, not_before, created = '', 0, '', ''
   if waiting > 0 then
     id = ask(false, 'LINDEX', front, 0) or ask('', 'LINDEX', queue, 0)
@@ -52,12 +54,12 @@ local function lane(k)
     if version == 0 then not_before, created = stamps_of(id) end
   end
   return {
-    waiting, ask(0, 'ZCARD', in_flight), ask(0, 'ZCARD', retries), ask(0, 'ZCARD', failed),
+    waiting, running, retrying, ask(0, 'ZCARD', failed),
     ask('', 'HGET', breaker, 'state'), retry, due, lease, ends, id, string.format('%d', version), not_before, created, wrong,
   }
 end
 
-local _, due = first_of(KEYS[5])
+local delayed, _, due = first_of(KEYS[5])
 local function first_event(key)
   local entry = ask({}, 'XRANGE', key, '-', '+', 'COUNT', 1)[1]
   return entry and entry[1] or ''
@@ -67,7 +69,7 @@ local oldest, before = first_event(KEYS[6]), first_event(KEYS[7])
 -- The milliseconds before the dash are of one length.
 if oldest == '' or (before ~= '' and before < oldest) then oldest = before end
 local answer = { {
-  clock(), ask(0, 'LLEN', KEYS[1]), ask(0, 'LLEN', KEYS[2]), ask(0, 'LLEN', KEYS[3]), ask(0, 'EXISTS', KEYS[4]), ask(0, 'ZCARD', KEYS[5]),
+  clock(), ask(0, 'LLEN', KEYS[1]), ask(0, 'LLEN', KEYS[2]), ask(0, 'LLEN', KEYS[3]), ask(0, 'EXISTS', KEYS[4]), delayed,
   due, ask(0, 'XLEN', KEYS[6]) + ask(0, 'XLEN', KEYS[7]), oldest, ask(0, 'ZCARD', KEYS[8]),
 } }
 for i = 0, (#KEYS - 8) / 7 - 1 do answer[#answer + 1] = lane(9 + i * 7) end
