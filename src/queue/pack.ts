@@ -6,7 +6,7 @@ import { Packr } from 'msgpackr/pack'
 
 const packr = new Packr({ useRecords: false })
 
-type Packable = string | number | boolean | null | readonly Packable[]
+export type Packable = string | number | boolean | null | readonly Packable[]
 
 /** No bytes: the Lua of Redis does not read MessagePack's. Those are arguments of their own. */
 export function pack(value: Packable): Buffer {

@@ -63,30 +63,6 @@ interface ClaimedLane {
   readonly looked: boolean
 }
 
-export type Verdict = 'ok' | 'retry' | 'failed' | 'gone' | 'requeue' | 'wait'
-
-export interface Settlement {
-  readonly lane: LaneSpec
-  readonly id: string
-  readonly fence: number
-  readonly verdict: Verdict
-  readonly number: number
-  /** For `retry` and `wait`. */
-  readonly delay: Millis
-  readonly reason: string
-  /** What the breaker learns. */
-  readonly health: 'ok' | 'ko' | null
-  /** The job of the callback that tells of this end. */
-  readonly callback: string | null
-  /** An envelope that goes into the inbox in the same step (`evento:` callbacks): repeated or lost, neither can happen. */
-  readonly message: string | null
-  readonly events: readonly { readonly type: 'a' | 'c'; readonly json: string }[]
-}
-
-/** As `settle` numbers them; the trial of an open breaker failed: `reopened`. */
-const BREAKER_CHANGES = [null, 'opened', 'reopened', 'closed'] as const
-export type BreakerChange = NonNullable<(typeof BREAKER_CHANGES)[number]>
-
 export interface Held {
   readonly lane: string
   readonly id: string
@@ -190,54 +166,6 @@ export class Queue {
     ]
     const [now, taken, ...lanes] = answer
     return { now, lanes: lanes.map((lane, i) => claimedLane(wants[i]!.lane.name, taken, lane)) }
-  }
-
-  /**
-   * @param told what this call did to the circuit breaker of a lane
-   * @returns for each, whether it was applied; false: the lease was lost, and only the audit took it; null: a key of its lane
-   *   is of another type, and it is to be told again
-   */
-  async settle(
-    settlements: readonly Settlement[],
-    told: (lane: string, change: BreakerChange) => void = () => {},
-  ): Promise<readonly (boolean | null)[]> {
-    const { audit, remaining, paused, inbox, messagePrefix } = this.keys
-    const callbacks = this.lane(CALLBACK_LANE)
-    const keys = [audit, remaining, callbacks.queue, callbacks.retries, paused, inbox]
-    const lanes = new Map<string, number>()
-    const laneArgs: (string | number)[] = []
-    const args: (string | number)[] = []
-    for (const { lane, id, fence, verdict, number, delay, reason, health, callback, message, events } of settlements) {
-      let laneNumber = lanes.get(lane.name)
-      if (laneNumber === undefined) {
-        laneNumber = lanes.size + 1
-        lanes.set(lane.name, laneNumber)
-        keys.push(...laneKeyList(this.lane(lane.name)))
-        const { breaker } = lane
-        laneArgs.push(
-          lane.name,
-          breaker?.threshold ?? 0,
-          breaker?.minimum ?? 0,
-          breaker?.window ?? 1,
-          breaker?.pause ?? 0,
-        )
-        laneArgs.push(lane.concurrency)
-      }
-      const types = events.map(({ type }) => type).join('')
-      const carries = `${callback === null ? '' : 'c'}${message === null ? '' : 'm'}`
-      // Many short arguments took longer to write, and Redis longer to read, than the events themselves.
-      const head = [laneNumber, fence, verdict, number, Math.round(delay), health ?? '', types, carries, id, reason]
-      args.push(head.join(FIELD_END))
-      if (callback !== null) args.push(callback)
-      if (message !== null) args.push(message)
-      for (const { json } of events) args.push(json)
-    }
-    const answer = await this.#scripts.settle(keys.length, ...keys, messagePrefix, lanes.size, ...laneArgs, ...args)
-    for (const [name, number] of lanes) {
-      const change = BREAKER_CHANGES[(answer as number[])[settlements.length + number - 1] ?? 0]
-      if (change) told(name, change)
-    }
-    return (answer as number[]).slice(0, settlements.length).map((code) => (code === 2 ? null : code === 1))
   }
 
   /**

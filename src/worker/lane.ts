@@ -3,7 +3,8 @@
  */
 import type { StopSignal } from '../delivery/exchange.ts'
 import type { Bytes } from '../model/message.ts'
-import type { Claimed, LaneSpec, Settlement } from '../queue/queue.ts'
+import type { Claimed, LaneSpec } from '../queue/queue.ts'
+import type { Settlement } from '../queue/settle.ts'
 import type { Logger } from './log.ts'
 import type { Outage } from './outage.ts'
 import { Signal } from './waiting.ts'

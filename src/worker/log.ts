@@ -8,7 +8,7 @@ import { type Secrets, visible } from '../model/secrets.ts'
 import { shortTime } from '../model/words.ts'
 import { CALLBACK_LANE } from '../queue/keys.ts'
 import type { Pause } from '../queue/pauses.ts'
-import type { BreakerChange, Settlement } from '../queue/queue.ts'
+import type { BreakerChange, Settlement } from '../queue/settle.ts'
 
 export type Logger = pino.Logger
 

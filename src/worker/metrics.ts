@@ -10,7 +10,8 @@ import type { AttemptRecord } from '../audit/event.ts'
 import type { Config } from '../config/config.ts'
 import type { Millis } from '../model/message.ts'
 import { type Gauges, type LaneGauge, readGauges } from '../queue/gauges.ts'
-import type { Queue, Verdict } from '../queue/queue.ts'
+import type { Queue } from '../queue/queue.ts'
+import type { Verdict } from '../queue/settle.ts'
 import { atMost } from './waiting.ts'
 
 /** `interrupted`: cut by a shutdown or a lost lease, and made again. */

@@ -7,8 +7,9 @@
  */
 import type { Bytes } from '../model/message.ts'
 import { parts } from '../model/parts.ts'
-import type { Queue, Settlement } from '../queue/queue.ts'
+import type { Queue } from '../queue/queue.ts'
 import { causeOf, isRedisOutage, redisTrouble } from '../queue/redis.ts'
+import { type Settlement, settle } from '../queue/settle.ts'
 import type { WorkerContext } from './context.ts'
 import { logBreaker } from './log.ts'
 import { sleep } from './waiting.ts'
@@ -92,7 +93,7 @@ export class Settler {
   /** One that Redis refuses for itself is set apart by halving, so that it does not hold up the rest. */
   async #write(batch: readonly Settlement[]): Promise<void> {
     try {
-      const applied = await this.#queue.settle(batch, (lane, change) => {
+      const applied = await settle(this.#queue, batch, (lane, change) => {
         const cause = batch.findLast((each) => each.lane.name === lane && each.health === 'ko')
         logBreaker(this.#context.log, lane, change, cause?.reason ?? '')
         if (change !== 'reopened') this.#context.sightings.breaker(lane, change === 'opened')

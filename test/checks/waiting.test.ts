@@ -4,6 +4,7 @@ import { describe, expect } from 'vitest'
 import { type DeliveryFacts, whyDeliveryWaits, whyUndispatched } from '../../src/checks/waiting.ts'
 import { newId } from '../../src/id.ts'
 import type { Lane } from '../../src/queue/depths.ts'
+import { settle } from '../../src/queue/settle.ts'
 import { deliveryPlace, messagePlace, pendingEvents } from '../../src/queue/whereabouts.ts'
 import { dispatched, envelopeOf, laneOf, settlementOf, test } from '../queue/scene.ts'
 
@@ -169,7 +170,7 @@ test('Redis tells where a message is on its way, and what is before it', async (
   const { lanes } = await queue.claim([{ lane: spec, n: 2 }], 60_000, 1e6)
   const [first, second] = lanes[0]!.items
   expect(await deliveryPlace(queue, ids[0]!, 'a')).toEqual({ kind: 'running' })
-  await queue.settle([
+  await settle(queue, [
     settlementOf(spec, first!, 'retry', { delay: 60_000 }),
     settlementOf(spec, second!, 'failed', { reason: 'HTTP 422' }),
   ])

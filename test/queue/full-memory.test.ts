@@ -5,6 +5,7 @@ import { AuditReader } from '../../src/queue/audit-stream.ts'
 import { readBacklog, whyStopped } from '../../src/queue/backlog.ts'
 import { dispatch, take } from '../../src/queue/inbox.ts'
 import { Queue } from '../../src/queue/queue.ts'
+import { settle } from '../../src/queue/settle.ts'
 import { writeHeartbeat } from '../../src/queue/workers.ts'
 import { freePort } from '../support/ports.ts'
 import { type RedisServer, startRedis } from '../support/redis-server.ts'
@@ -55,7 +56,7 @@ test('sending is refused, and what is there already drains', async () => {
     expect(await queue.renew(lanes[0]!.items, 30_000)).toEqual([])
     await queue.release([three!])
     expect(
-      await queue.settle([settlementOf(lane, one!, 'ok'), settlementOf(lane, two!, 'retry', { delay: 1000 })]),
+      await settle(queue, [settlementOf(lane, one!, 'ok'), settlementOf(lane, two!, 'retry', { delay: 1000 })]),
     ).toEqual([true, true])
     expect(await redis.xlen(queue.keys.audit)).toBe(7)
     const reader = new AuditReader(queue, 'w')

@@ -2,6 +2,7 @@
 import { expect } from 'vitest'
 import { take } from '../../src/queue/inbox.ts'
 import { CALLBACK_LANE } from '../../src/queue/keys.ts'
+import { settle } from '../../src/queue/settle.ts'
 import { dispatched, envelopeOf, expireLeases, laneOf, settlementOf, test } from './scene.ts'
 
 const LANES = ['a', 'b', CALLBACK_LANE]
@@ -34,7 +35,7 @@ test('what waits, what is due and what a dead worker held, of each lane by itsel
   expect(await queue.look(LANES)).toMatchObject({ lanes: [] })
   await expireLeases(queue, 'a')
   expect(await queue.look(LANES)).toMatchObject({ lanes: ['a'] })
-  await queue.settle([settlementOf(lane, lanes[0]!.items[0]!, 'retry', { delay: 60_000 })])
+  await settle(queue, [settlementOf(lane, lanes[0]!.items[0]!, 'retry', { delay: 60_000 })])
   expect(await queue.look(LANES)).toMatchObject({ lanes: [] })
   await queue.redis.zadd(queue.lane('a').retries, 1, 'm')
   await queue.redis.rpush(queue.lane(CALLBACK_LANE).queue, 'c')

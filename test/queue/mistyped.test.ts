@@ -4,6 +4,7 @@ import { dispatch, take } from '../../src/queue/inbox.ts'
 import { CALLBACK_LANE, LANE_KINDS, type LaneKeys, SHARED_KINDS } from '../../src/queue/keys.ts'
 import type { Claimed, Queue } from '../../src/queue/queue.ts'
 import { mistypedText } from '../../src/queue/redis.ts'
+import { settle } from '../../src/queue/settle.ts'
 import { envelopeOf, keysLeft, laneOf, settlementOf, test } from './scene.ts'
 
 const [sound, other] = [laneOf('sana'), laneOf('otra')]
@@ -43,7 +44,8 @@ class Course {
   /** @returns the deliveries that were settled */
   async settle(): Promise<string[]> {
     for (const fence of new Set(this.claimed.map((each) => each.fence))) await this.#queue.begin(fence).catch(() => {})
-    const results = await this.#queue.settle(
+    const results = await settle(
+      this.#queue,
       this.claimed.map((each) => settlementOf(laneOf(each.lane), each, 'ok', { callback: '{}' })),
     )
     const done = this.claimed.filter((_, i) => results[i] === true)

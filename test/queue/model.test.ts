@@ -4,8 +4,9 @@ import { expect } from 'vitest'
 import { dispatch, take } from '../../src/queue/inbox.ts'
 import { QueueAdmin } from '../../src/queue/maintenance.ts'
 import { pause, resume } from '../../src/queue/pauses.ts'
-import { type Claimed, FIELD_END, type LaneSpec, Queue, type Verdict } from '../../src/queue/queue.ts'
+import { type Claimed, FIELD_END, type LaneSpec, Queue } from '../../src/queue/queue.ts'
 import { scriptsOf } from '../../src/queue/scripts.ts'
+import { settle, type Verdict } from '../../src/queue/settle.ts'
 import { Model } from './model.ts'
 import { envelopeOf, expireLeases, keysLeft, laneOf, settlementOf, test } from './scene.ts'
 
@@ -190,7 +191,7 @@ class Player {
         const settlements = outcomes.map(({ grip, verdict: each }) =>
           settlementOf(this.#specs[grip.lane], grip, each, { delay: 3_600_000 }),
         )
-        expect(await queue.settle(settlements)).toEqual(applied)
+        expect(await settle(queue, settlements)).toEqual(applied)
         return
       }
       case 'begin': {

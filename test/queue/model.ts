@@ -3,7 +3,7 @@
  *
  * Time is reduced to what matters: a lease holds or has run out, a retry waits or is due.
  */
-import type { Verdict } from '../../src/queue/queue.ts'
+import type { Verdict } from '../../src/queue/settle.ts'
 
 export interface ModelDelivery {
   made: number

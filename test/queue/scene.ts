@@ -4,7 +4,8 @@ import { ulid } from 'ulid'
 import { test as base, inject } from 'vitest'
 import { writeDispatched } from '../../src/queue/audit-format.ts'
 import { dispatch, take } from '../../src/queue/inbox.ts'
-import { type LaneSpec, Queue, type Settlement } from '../../src/queue/queue.ts'
+import { type LaneSpec, Queue } from '../../src/queue/queue.ts'
+import type { Settlement } from '../../src/queue/settle.ts'
 
 export function laneOf(name: string, settings: Partial<LaneSpec> = {}): LaneSpec {
   return { name, concurrency: 10, strict: false, rateLimit: null, breaker: null, failureJob: null, ...settings }

@@ -7,6 +7,7 @@ import { CALLBACK_LANE, type LaneKeys } from '../../src/queue/keys.ts'
 import { gatherLiveIds } from '../../src/queue/live-ids.ts'
 import { pause } from '../../src/queue/pauses.ts'
 import { type Claimed, FIELD_END, type LaneSpec, type Queue } from '../../src/queue/queue.ts'
+import { settle } from '../../src/queue/settle.ts'
 import { until } from '../support/until.ts'
 import { audited, dispatched, envelopeOf, expireLeases, keysLeft, laneOf, settlementOf, test } from './scene.ts'
 
@@ -248,7 +249,12 @@ describe('dispatch', () => {
     expect(waiting).toEqual({ a: isStraight ? 1 : before + 3, b: 1 })
     if (!isStraight) return
     expect(await queue.redis.zcard(queue.lane('a').inFlight)).toBe(2)
-    expect(await queue.settle(begun.map((each) => settlementOf(lane, each, 'ok')))).toEqual([true, true])
+    expect(
+      await settle(
+        queue,
+        begun.map((each) => settlementOf(lane, each, 'ok')),
+      ),
+    ).toEqual([true, true])
     expect(await queue.redis.get(`${queue.keys.messagePrefix}m1`)).toBe(envelopeOf('m1'))
     expect(await queue.redis.exists(`${queue.keys.messagePrefix}m2`)).toBe(0)
   })
@@ -269,9 +275,9 @@ describe('dispatch', () => {
     await dispatched(queue, ['m'], ['a', 'b'])
     const body = `${queue.keys.messagePrefix}m`
     const b = laneOf('b')
-    await queue.settle([settlementOf(lane, (await claimed(queue, lane, 1))[0]!, 'ok')])
+    await settle(queue, [settlementOf(lane, (await claimed(queue, lane, 1))[0]!, 'ok')])
     expect(await queue.redis.exists(body)).toBe(1)
-    await queue.settle([settlementOf(b, (await claimed(queue, b, 1))[0]!, 'failed')])
+    await settle(queue, [settlementOf(b, (await claimed(queue, b, 1))[0]!, 'failed')])
     expect(await queue.redis.exists(body)).toBe(0)
     expect((await keysLeft(queue)).filter((key) => /}:(restan|entregas|en_curso|cola)/.test(key))).toEqual([])
   })
@@ -281,7 +287,10 @@ describe('claim', () => {
   test('retries and new ones share the slots half and half', async ({ queue }) => {
     await dispatched(queue, ['r1', 'r2', 'r3', 'r4', 'n1', 'n2', 'n3', 'n4'], ['a'])
     const first = await claimed(queue, lane, 4)
-    await queue.settle(first.map((item) => settlementOf(lane, item, 'retry')))
+    await settle(
+      queue,
+      first.map((item) => settlementOf(lane, item, 'retry')),
+    )
     expect(idsOf(await claimed(queue, lane, 4))).toEqual(['r1', 'r2', 'n1', 'n2'])
     expect(idsOf(await claimed(queue, lane, 10))).toEqual(['r3', 'r4', 'n3', 'n4'])
   })
@@ -291,7 +300,7 @@ describe('claim', () => {
     await dispatched(queue, ['m1', 'm2', 'm3'], ['e'])
     const [one] = await claimed(queue, strict, 10)
     expect(await claimed(queue, strict, 10)).toEqual([])
-    await queue.settle([settlementOf(strict, one!, 'retry', { delay: 300 })])
+    await settle(queue, [settlementOf(strict, one!, 'retry', { delay: 300 })])
     expect(await claimed(queue, strict, 10)).toEqual([])
     const again = await until(async () => (await claimed(queue, strict, 10))[0])
     expect(again.id).toBe('m1')
@@ -300,7 +309,7 @@ describe('claim', () => {
     await expireLeases(queue, 'e')
     const third = (await claimed(queue, strict, 10))[0]!
     expect([third.id, third.number]).toEqual(['m1', 2])
-    await queue.settle([settlementOf(strict, third, 'ok')])
+    await settle(queue, [settlementOf(strict, third, 'ok')])
     expect(idsOf(await claimed(queue, strict, 10))).toEqual(['m2'])
   })
 
@@ -413,7 +422,7 @@ describe('claim', () => {
     const [again] = (await queue.claim([{ lane: callbacks, n: 40 }], LEASE, 1e6)).lanes[0]!.items.filter(({ id }) =>
       id.includes('año'),
     )
-    expect(await queue.settle([settlementOf(callbacks, again!, 'ok')])).toEqual([true])
+    expect(await settle(queue, [settlementOf(callbacks, again!, 'ok')])).toEqual([true])
   })
 
   test('limite: no period has more starts than it says, whatever the limit, and they are spread over it', async ({
@@ -554,21 +563,21 @@ describe('settle', () => {
     await expireLeases(queue, 'a')
     const [current] = await claimed(queue, lane, 1)
     const before = await queue.redis.xlen(queue.keys.audit)
-    expect(await queue.settle([settlementOf(lane, stale!, 'ok', { callback: '{}' })])).toEqual([false])
+    expect(await settle(queue, [settlementOf(lane, stale!, 'ok', { callback: '{}' })])).toEqual([false])
     expect(await queue.redis.xlen(queue.keys.audit)).toBe(before + 1)
     expect(await queue.redis.llen(queue.lane(CALLBACK_LANE).queue)).toBe(0)
     expect(await queue.renew([current!], LEASE)).toEqual([])
     // Sent twice, because the first answer was lost: the second time it is stale.
-    expect(await queue.settle([settlementOf(lane, current!, 'ok')])).toEqual([true])
-    expect(await queue.settle([settlementOf(lane, current!, 'ok')])).toEqual([false])
+    expect(await settle(queue, [settlementOf(lane, current!, 'ok')])).toEqual([true])
+    expect(await settle(queue, [settlementOf(lane, current!, 'ok')])).toEqual([false])
   })
 
   test('a callback is queued once, whatever happens', async ({ queue }) => {
     await dispatched(queue, ['m1'], ['a'])
     const [item] = await claimed(queue, lane, 1)
     const ended = settlementOf(lane, item!, 'failed', { callback: '{}' })
-    await queue.settle([ended, ended])
-    await queue.settle([ended])
+    await settle(queue, [ended, ended])
+    await settle(queue, [ended])
     expect(await queue.redis.lrange(queue.lane(CALLBACK_LANE).queue, 0, -1)).toEqual([
       expect.stringMatching(/^callback m1~a~\d{13}$/),
     ])
@@ -585,7 +594,7 @@ describe('settle', () => {
     await queue.redis.hset(queue.lane('a').deliveries, 'm1', `0:0:0:${version}:${item!.fence}`)
     await queue.redis.set(`${queue.keys.messagePrefix}m0~a~1`, '{"de":"antes"}')
     await queue.redis.rpush(queue.lane(CALLBACK_LANE).queue, 'm0~a~1')
-    expect(await queue.settle([settlementOf(lane, item!, 'failed', { callback: '{"de":"ahora"}' })])).toEqual([true])
+    expect(await settle(queue, [settlementOf(lane, item!, 'failed', { callback: '{"de":"ahora"}' })])).toEqual([true])
     const items = await claimed(queue, laneOf(CALLBACK_LANE), 10)
     expect(items.map(({ id, raw }) => [id, String(raw)])).toEqual([
       ['m0~a~1', '{"de":"antes"}'],
@@ -602,18 +611,18 @@ describe('settle', () => {
     await expireLeases(queue, 'a')
     const [current] = await claimed(queue, lane, 1)
     const message = envelopeOf('aviso')
-    await queue.settle([settlementOf(lane, stale!, 'ok', { message })])
+    await settle(queue, [settlementOf(lane, stale!, 'ok', { message })])
     expect(await queue.redis.llen(queue.keys.inbox)).toBe(0)
-    await queue.settle([settlementOf(lane, current!, 'ok', { message })])
+    await settle(queue, [settlementOf(lane, current!, 'ok', { message })])
     // Told again, because the first answer was lost.
-    await queue.settle([settlementOf(lane, current!, 'ok', { message })])
+    await settle(queue, [settlementOf(lane, current!, 'ok', { message })])
     expect(await queue.redis.lrange(queue.keys.inbox, 0, -1)).toEqual([message])
   })
 
   test('410 holds the listener until somebody resumes it', async ({ queue }) => {
     await dispatched(queue, ['m1', 'm2'], ['a'])
     const [one] = await claimed(queue, lane, 1)
-    await queue.settle([settlementOf(lane, one!, 'gone')])
+    await settle(queue, [settlementOf(lane, one!, 'gone')])
     expect(await claimed(queue, lane, 1)).toEqual([])
     expect(await queue.redis.hgetall(queue.keys.paused)).toEqual({ a: '0 410' })
   })
@@ -628,7 +637,7 @@ describe('the breaker', () => {
     for (const each of health) {
       const [item] = await claimed(queue, breaking, 1)
       if (!item) throw new Error('nothing may be claimed')
-      await queue.settle([settlementOf(breaking, item, each === 'ok' ? 'ok' : 'retry', { health: each, delay: 1e6 })])
+      await settle(queue, [settlementOf(breaking, item, each === 'ok' ? 'ok' : 'retry', { health: each, delay: 1e6 })])
     }
   }
 
@@ -658,13 +667,16 @@ describe('the breaker', () => {
       expect(await claimed(queue, breaking, 4)).toEqual([])
       return items[0]!
     }
-    await queue.settle([settlementOf(breaking, await probe(), 'retry', { health: 'ko', delay: 1e6 })])
+    await settle(queue, [settlementOf(breaking, await probe(), 'retry', { health: 'ko', delay: 1e6 })])
     expect(await state(queue)).toMatchObject({ state: 'open' })
 
-    await queue.settle([settlementOf(breaking, await probe(), 'ok', { health: 'ok' })])
+    await settle(queue, [settlementOf(breaking, await probe(), 'ok', { health: 'ok' })])
     const two = await claimed(queue, breaking, 4)
     expect(two).toHaveLength(2)
-    await queue.settle(two.map((item) => settlementOf(breaking, item, 'ok', { health: 'ok' })))
+    await settle(
+      queue,
+      two.map((item) => settlementOf(breaking, item, 'ok', { health: 'ok' })),
+    )
     await until(async () => Object.keys(await state(queue)).length === 0)
     expect(await claimed(queue, breaking, 4)).toHaveLength(4)
   })
@@ -692,6 +704,6 @@ test('scripts come back by themselves after SCRIPT FLUSH', async ({ queue }) => 
   await queue.redis.script('FLUSH')
   const items = await claimed(queue, lane, 2)
   await queue.redis.script('FLUSH')
-  const applied = await Promise.all(items.map((item) => queue.settle([settlementOf(lane, item, 'ok')])))
+  const applied = await Promise.all(items.map((item) => settle(queue, [settlementOf(lane, item, 'ok')])))
   expect(applied).toEqual([[true], [true]])
 })
