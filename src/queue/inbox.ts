@@ -80,9 +80,9 @@ interface StepLimits {
   readonly fanOut: number
 }
 
-const LIMITS: StepLimits = { step: 5_000, fanOut: 500 }
+const LIMITS: StepLimits = { step: 3_000, fanOut: 500 }
 /** Measured, µs: each envelope, its bytes (per KB: read, stored, audited), each listener that gets anything, each delivery. */
-const COST = { envelope: 6, kilobyte: 8, listener: 6, delivery: 1.3 }
+const COST = { envelope: 6, kilobyte: 8, listener: 5, delivery: 1.5 }
 
 /**
  * @param largest bytes of one entry; some more for what this program adds to one that waits for its `demora`

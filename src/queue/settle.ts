@@ -44,13 +44,13 @@ export async function settle(
   const { audit, remaining, paused, inbox, messagePrefix } = queue.keys
   const callbacks = queue.lane(CALLBACK_LANE)
   const keys = [audit, remaining, callbacks.queue, callbacks.retries, paused, inbox]
-  const lanes = new Map<string, { ids: string[]; attempts: Packable[]; places: number[] }>()
+  const lanes = new Map<string, { ids: string[]; attempts: Packable[]; places: number[]; events: string[] }>()
   const packed: Packable[] = [messagePrefix]
   settlements.forEach((settlement, place) => {
     const { lane, id } = settlement
     let of = lanes.get(lane.name)
     if (of === undefined) {
-      of = { ids: [], attempts: [], places: [] }
+      of = { ids: [], attempts: [], places: [], events: [] }
       lanes.set(lane.name, of)
       keys.push(...laneKeyList(queue.lane(lane.name)))
       const { breaker } = lane
@@ -61,13 +61,11 @@ export async function settle(
     of.places.push(place)
     const { fence, verdict, number, delay, health, reason, callback, message, events } = settlement
     of.attempts.push(String(fence), verdict, number, Math.round(delay), health ?? '', reason)
-    of.attempts.push(
-      callback ?? false,
-      message ?? false,
-      events.flatMap(({ type, json }) => [type, json]),
-    )
+    of.attempts.push(callback ?? false, message ?? false, events.map(({ type }) => type).join(''))
+    for (const { json } of events) of.events.push(json)
   })
-  const answer = (await scriptsOf(queue.redis).settle(keys.length, ...keys, pack(packed))) as number[][]
+  const events = [...lanes.values()].flatMap((of) => of.events)
+  const answer = (await scriptsOf(queue.redis).settle(keys.length, ...keys, pack(packed), ...events)) as number[][]
   const results: (boolean | null)[] = []
   let next = 0
   for (const [name, { places }] of lanes) {

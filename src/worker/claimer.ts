@@ -16,8 +16,9 @@ import { LONGEST_SLEEP, Loop, type LoopEvents } from './loop.ts'
 import type { Settler } from './settler.ts'
 import { sleep } from './waiting.ts'
 
-/** Lanes that one claim asks: bounds the time of the script. */
+/** Lanes that one claim asks, and deliveries that it takes: bounds the time of the script. */
 const LANES_AT_ONCE = 64
+const CLAIMS_AT_ONCE = 128
 const NOTHING = { claimed: 0, more: false }
 /** With so many requests under way, a free slot waits a moment for others: one claim for many costs as much as for one. */
 export const BUSY = 16
@@ -151,9 +152,9 @@ export class Claimer extends Loop<ClaimEvents> {
         lane.free > 0 && (lane.hinted || (lane.nextAt !== null && lane.nextAt <= now)) && this.#hasBytesFor(lane),
     )
     if (candidates.length === 0) return NOTHING
-    const slots = this.#slots
+    const slots = Math.min(this.#slots, CLAIMS_AT_ONCE)
     const shares = [
-      ...shareSlots(candidates.filter(isCallbacks), Number.POSITIVE_INFINITY),
+      ...shareSlots(candidates.filter(isCallbacks), CLAIMS_AT_ONCE),
       ...shareSlots(candidates.filter(isDelivering), slots, this.#delivering, LANES_AT_ONCE),
     ]
     if (shares.length === 0) return NOTHING

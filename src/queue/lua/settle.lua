@@ -4,7 +4,8 @@
 -- ARGV 1 MessagePack: message key prefix, and then for each lane: listener, breaker threshold percent (0 = none), minimum, window ms,
 --        pause ms, concurrency, list of the ids, and a list of what is told of each of them, nine after the other:
 --          fence (text), verdict, attempt number, delay ms, breaker (ok|ko|''), reason, callback job (false = none),
---          message for the inbox (false = none), its events: a letter (a|c) and JSON, in turn
+--          message for the inbox (false = none), a letter (a|c) for each of its events
+--      2… the events (JSON), in that order: MessagePack would copy what is only passed on
 --        verdicts: ok, retry (after the delay), failed, gone (failed, and the listener is paused for good), requeue (at once, not counted),
 --          wait (after the delay, not counted: this version does not understand what lies there)
 -- →    for each lane a list: what became of its breaker (0 nothing new, 1 it opened, 2 it opened again, 3 it closed), and one
@@ -64,7 +65,7 @@ local function breaker(lane)
 end
 
 local fan_out = redis.call('HLEN', remaining) > 0
-local bodies, answer = {}, {}
+local bodies, answer, event = {}, {}, 1
 
 local function settle(lane, ids, attempts)
   -- What can be told of all deliveries of a lane in one command is read before, and written after, going through them.
@@ -73,7 +74,7 @@ local function settle(lane, ids, attempts)
   local codes = { 0 }
   for i, id in ipairs(ids) do
     local at = i * 9 - 8
-    local fence, verdict, number, events = attempts[at], attempts[at + 1], attempts[at + 2], attempts[at + 8]
+    local fence, verdict, number, types = attempts[at], attempts[at + 1], attempts[at + 2], attempts[at + 8]
     -- Whatever else this call says of the same delivery is stale. Of most there is the fence alone.
     local text = not over[id] and states[i]
     local made, version, current = 0, 0, text == fence
@@ -90,11 +91,13 @@ local function settle(lane, ids, attempts)
       -- Stale; the row that stood for this attempt while nobody knew its outcome goes.
       state = '-' .. lost_attempt_id(id, lane.name, number)
     end
-    for e = 1, #events, 2 do
-      tell(audit, events[e], now, events[e + 1], (e == #events - 1 and events[e] == 'a') and state or '')
+    for e = 1, #types do
+      local kind = string.sub(types, e, e)
+      event = event + 1
+      tell(audit, kind, now, ARGV[event], (e == #types and kind == 'a') and state or '')
     end
     -- No request was made (an error of ours): the change itself must be told all the same.
-    if current and #events == 0 and lane.queue ~= callbacks then
+    if current and types == '' and lane.queue ~= callbacks then
       tell(audit, 's', now, cjson.encode({ m = id, l = lane.name }), state)
     end
     if current then
@@ -135,7 +138,7 @@ for at = 2, #told, 8 do
   local ids, codes = told[at + 6], nil
   if mistyped(k, { 'list', 'zset', 'hash', 'zset', 'zset', 'hash', 'hash', 'list' }) then
     codes = { 0 }
-    for i = 1, #ids do codes[i + 1] = 2 end
+    for i = 1, #ids do codes[i + 1], event = 2, event + #told[at + 7][i * 9] end
   else
     codes = settle({
       queue = KEYS[k], in_flight = KEYS[k + 1], deliveries = KEYS[k + 2], retries = KEYS[k + 3], failed = KEYS[k + 4],
