@@ -1,4 +1,5 @@
 /** What the page asks about messages and deliveries, answered from the commands' queries. */
+import { evidenceOf, evidenceText } from '../audit/evidence.ts'
 import type { AttemptColumns, DeliveryFilters, DeliveryListing, MessageColumns, PageAsked } from '../audit/queries.ts'
 import { messageReport } from '../checks/message-report.ts'
 import type { Waiting } from '../checks/waiting.ts'
@@ -260,6 +261,23 @@ async function attemptWithMessage({ audit, config }: Sources, id: string, reques
   const carries = names.includes('webhook-id')
   const type = contentTypeOf(attempt.pedido_cabeceras) ?? sent?.tipo_contenido ?? null
   return { attempt, body: carries ? (sent?.cuerpo ?? null) : null, type }
+}
+
+/** The file to hand over: what one listener was sent and what it answered. Null: there is none. */
+export async function evidence(
+  { audit, config }: Sources,
+  version: string,
+  id: string,
+  listener: string,
+  format: 'json' | 'texto',
+) {
+  const timeline = await audit.message(id)
+  if (!timeline?.message) return null
+  const { secrets } = config
+  const shown = { ...timeline, message: withheld(timeline.message, secrets) }
+  const found = evidenceOf(shown, listener, { secrets, version, now: new Date() })
+  if (found === null) return null
+  return format === 'json' ? JSON.stringify(found, null, 2) : `${await evidenceText(found)}\n`
 }
 
 /** The bytes of a message's body, or of one answer's (`request`), without secrets; null: there are none. */

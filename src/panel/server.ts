@@ -18,7 +18,7 @@ import { PageFiles } from './files.ts'
 import { guard, literalOf, refuse } from './guard.ts'
 import { done, home, listenerPage, series } from './home.ts'
 import { Live } from './live.ts'
-import { bytesOf, countOf, dumpOf, exchange, listing, message } from './messages.ts'
+import { bytesOf, countOf, dumpOf, evidence, exchange, listing, message } from './messages.ts'
 import { Sources, whoIsAway } from './sources.ts'
 import { ACTIONS, type Action, type Asked, type SessionInfo } from './wire.ts'
 
@@ -133,6 +133,17 @@ function appOf(sources: Sources, access: Access, { note, version }: PanelOptions
   api.get('/mensajes/:id/pedidos/:pedido', async (c) => {
     const found = await exchange(sources, c.var.viewer, c.req.param('id'), c.req.param('pedido'))
     return found ? c.json(found) : refuse(c, 404, UNKNOWN)
+  })
+  api.get('/mensajes/:id/evidencia/:listener', async (c) => {
+    if (!c.var.viewer.cuerpos) return refuse(c, 403, NO_BODIES)
+    const format = c.req.query('formato') === 'json' ? 'json' : 'texto'
+    const { id, listener } = c.req.param()
+    const text = await evidence(sources, version, id, listener, format)
+    if (text === null) return refuse(c, 404, UNKNOWN)
+    const name = `evidencia-${id}-${listener}`.replace(/[^\w.-]/g, '_')
+    c.header('content-type', format === 'json' ? 'application/json' : 'text/plain; charset=utf-8')
+    c.header('content-disposition', `attachment; filename="${name}.${format === 'json' ? 'json' : 'txt'}"`)
+    return c.body(text)
   })
   api.get('/mensajes/:id/cuerpo', async (c) => {
     if (!c.var.viewer.cuerpos) return refuse(c, 403, NO_BODIES)

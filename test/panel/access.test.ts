@@ -1,11 +1,11 @@
 /** The doors of the page, and who is refused before any of them: by HTTP, as a browser or a program asks. */
-import { scryptSync } from 'node:crypto'
 import { request } from 'node:http'
 import { fileURLToPath } from 'node:url'
 import { runCli } from '../support/cli.ts'
 import { startPanel, Visitor } from '../support/panel.ts'
 import { until } from '../support/until.ts'
 import { expect, worldTest } from '../support/world.ts'
+import { cheapEntry } from './entry.ts'
 
 const test = worldTest()
 
@@ -77,13 +77,6 @@ test('without users: a key of one use, for this machine alone; every answer is s
     await page.stop()
   }
 })
-
-/** Of a password, as cheap as the file accepts it. */
-function cheapEntry(password: string): string {
-  const salt = Buffer.alloc(16, password)
-  const hash = scryptSync(password, salt, 32, { N: 1024, r: 1, p: 1 })
-  return `scrypt:1024:1:1:${salt.toString('base64url')}:${hash.toString('base64url')}`
-}
 
 test('users: password, role, rate limit, revocation, and the file decides at once', async ({ world }) => {
   await world.createSchema()

@@ -1,9 +1,10 @@
 /** What the page answers and does, asked by HTTP as its browser part asks: every action by every role, not by button. */
-import { scryptSync } from 'node:crypto'
+import { afterAll } from 'vitest'
 import type { Asked, Exchange, Home, Listing, Message, Preview, Task } from '../../src/panel/wire.ts'
 import { type RunningPanel, startPanel, Visitor } from '../support/panel.ts'
 import { until } from '../support/until.ts'
 import { expect, sharedWorldTest, type World } from '../support/world.ts'
+import { cheapEntry } from './entry.ts'
 
 const test = sharedWorldTest()
 
@@ -17,18 +18,12 @@ const ALLOWED: Readonly<Record<Asked['action'], readonly string[]>> = {
   descartar: ['administracion'],
 }
 
-function entry(password: string): string {
-  const salt = Buffer.alloc(16, password)
-  const hash = scryptSync(password, salt, 32, { N: 1024, r: 1, p: 1 })
-  return `scrypt:1024:1:1:${salt.toString('base64url')}:${hash.toString('base64url')}`
-}
-
 let running: Promise<RunningPanel> | null = null
 
 /** The project, its worker and its page, once for all of the file. */
 async function page(world: World): Promise<Readonly<Record<(typeof ROLES)[number], Visitor>>> {
   running ??= (async () => {
-    for (const role of ROLES) await world.set(`usuario ${role}`, { clave: entry(role), rol: role })
+    for (const role of ROLES) await world.set(`usuario ${role}`, { clave: cheapEntry(role), rol: role })
     await world.set('usuario lectura', { ver_cuerpos: 0 })
     await world.listener(() => ({ status: 201, body: '{"ok":1.0}' }), { nombre: 'contable' })
     await world.listener(
@@ -53,7 +48,7 @@ async function page(world: World): Promise<Readonly<Record<(typeof ROLES)[number
   return Object.fromEntries(visitors) as Record<(typeof ROLES)[number], Visitor>
 }
 
-test.afterAll(async () => (await running)?.stop())
+afterAll(async () => (await running)?.stop())
 
 async function ended(visitor: Visitor, { id }: Task): Promise<Task> {
   return until(

@@ -21,8 +21,14 @@ export interface TcpProxy {
   close(): Promise<void>
 }
 
-/** @param target the server that the bytes go to */
-export async function startProxy(target: { readonly port: number; readonly host?: string }): Promise<TcpProxy> {
+/**
+ * @param target the server that the bytes go to
+ * @param port   0: any free one; that of one that was closed, to have it back
+ */
+export async function startProxy(
+  target: { readonly port: number; readonly host?: string },
+  port = 0,
+): Promise<TcpProxy> {
   /** Every open socket, and those whose bytes pass. */
   const sockets = new Set<Socket>()
   const passing = new Set<Socket>()
@@ -63,7 +69,7 @@ export async function startProxy(target: { readonly port: number; readonly host?
   })
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
-    server.listen(0, '127.0.0.1', resolve)
+    server.listen(port, '127.0.0.1', resolve)
   })
   return {
     host: '127.0.0.1',

@@ -39,7 +39,7 @@ export function Message({ id, place, session }: { id: string; place: Place; sess
       </main>
     )
   }
-  const scale = Math.max(1, ...value.entregas.flatMap(({ pedidos }) => pedidos.map((each) => each.duracion)))
+  const scale = roundUp(Math.max(1, ...value.entregas.flatMap(({ pedidos }) => pedidos.map((each) => each.duracion))))
   return (
     <main tabIndex={-1}>
       <header class="titulo">
@@ -122,6 +122,11 @@ function DeliveryPart({
             <Act small asked={{ action: 'descartar', entregas: [[id, delivery.listener]] }} session={session} />
           )}
           <Act small asked={{ action: 'probar', listener: delivery.listener, mensaje: id }} session={session} />
+          {session.cuerpos && (
+            <a class="boton chico" href={`api/${address}/evidencia/${encodeURIComponent(delivery.listener)}`} download>
+              Evidencia
+            </a>
+          )}
         </span>
       </h2>
       {delivery.espera && <p class="espera-por">{delivery.espera}.</p>}
@@ -171,6 +176,12 @@ function DeliveryPart({
 }
 
 const TICKS = 4
+
+/** So that a quarter of it is a round figure, too. */
+function roundUp(ms: number): number {
+  const power = 10 ** Math.floor(Math.log10(ms))
+  return [1, 2, 4, 8, 10].map((n) => n * power).find((each) => each >= ms) ?? ms
+}
 
 function Axis({ scale }: { scale: number }) {
   return (
