@@ -51,16 +51,23 @@ export function original(key: string): string {
  * @param columns by name; an object is a jsonb column
  */
 export function exactValues(columns: Readonly<Record<string, ExactValue>>, rules: TextRules): Buffer | null {
-  const differing = Object.entries(columns).filter(([, value]) => {
-    if (value === null) return false
-    if (typeof value === 'string') return rules.text(value) !== value
-    const names = Object.keys(value)
-    if (names.length === 0) return false
-    return (
-      rules.json(value) !== JSON.stringify(value) || names.some((name, i) => i > 0 && !inOrder(names[i - 1]!, name))
-    )
-  })
-  return differing.length === 0 ? null : Buffer.from(JSON.stringify(Object.fromEntries(differing)))
+  let differing: Record<string, ExactValue> | null = null
+  for (const column in columns) {
+    const value = columns[column]!
+    if (value === null || isHeld(value, rules)) continue
+    differing ??= {}
+    differing[column] = value
+  }
+  return differing && Buffer.from(JSON.stringify(differing))
+}
+
+function isHeld(value: NonNullable<ExactValue>, rules: TextRules): boolean {
+  if (typeof value === 'string') return rules.text(value) === value
+  const names = Object.keys(value)
+  if (names.length === 0) return true
+  return (
+    rules.json(value) === JSON.stringify(value) && names.every((name, i) => i === 0 || inOrder(names[i - 1]!, name))
+  )
 }
 
 export type ExactValue = string | null | Readonly<Record<string, string>>

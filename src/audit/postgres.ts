@@ -257,11 +257,13 @@ interface LostAttempts {
  * takes the place. Both may come in either order, twice, and from two writers at once; in the end there is one row.
  */
 function lostAttempts(events: readonly AuditEvent[]): LostAttempts | null {
-  const attempts = events.filter((event) => event.type === 'attempt')
-  const standing = attempts.filter(({ attempt }) => attempt.error === WITHOUT_OUTCOME)
-  const replaced = attempts.flatMap(({ attempt, replaces }) =>
-    replaces === null ? [] : [[attempt.messageId, replaces] as const],
-  )
+  const standing: AttemptEvent[] = []
+  const replaced: (readonly [messageId: string, id: string])[] = []
+  for (const event of events) {
+    if (event.type !== 'attempt') continue
+    if (event.attempt.error === WITHOUT_OUTCOME) standing.push(event)
+    if (event.replaces !== null) replaced.push([event.attempt.messageId, event.replaces])
+  }
   return standing.length + replaced.length > 0 ? { replaced, standing } : null
 }
 

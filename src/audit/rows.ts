@@ -104,6 +104,13 @@ export function rowsOf(batch: readonly AuditEvent[], rules: TextRules): Rows {
     deliveries.set(key, known ? merged(known, row) : row)
   }
 
+  const spentUntil = ({ attempt }: AttemptEvent, isLast: boolean) => {
+    const delivery = `${attempt.messageId}\0${attempt.listener}`
+    const ms = attempt.durationMs + (attempt.request > 1 ? (spent.get(delivery) ?? 0) : 0)
+    if (!isLast) spent.set(delivery, ms)
+    return ms
+  }
+
   for (const event of batch) {
     switch (event.type) {
       case 'message': {
@@ -118,11 +125,8 @@ export function rowsOf(batch: readonly AuditEvent[], rules: TextRules): Rows {
       case 'attempt': {
         const { attempt, state } = event
         const key = `${rules.key(attempt.messageId)}\0${rules.key(attempt.id)}\0${attempt.request}\0${attempt.startedAt}`
-        const delivery = `${attempt.messageId}\0${attempt.listener}`
-        const before = attempt.request > 1 ? (spent.get(delivery) ?? 0) : 0
-        const ms = event.attemptMs ?? attempt.durationMs + before
         const isLast = isLastRequest(event)
-        if (!isLast) spent.set(delivery, ms)
+        const ms = event.attemptMs ?? spentUntil(event, isLast)
         if (!attempts.has(key)) {
           const name = attempt.event ?? events.get(attempt.messageId) ?? null
           attempts.set(key, { key, attempt, event: name, attemptMs: isLast ? ms : null })
