@@ -67,7 +67,11 @@ export async function historyLines(timeline: Timeline, options: ScreenOptions): 
     const bar = hasBar ? row.bar : ''
     const isWhole = row.bar === '' && row.answer === ''
     const at = isWhole ? start.trimEnd().length + 2 : before + BAR + 2
-    if (row.note === '') lines.push(`${start}${bar}`.trimEnd())
+    if (start.trimEnd().length > options.width) {
+      // A long name on a narrow screen: in words.
+      const said = [start.trim().replace(/ {2,}/g, '  '), row.note].filter(Boolean).join('  ')
+      lines.push(...wrapped(said, options, 15, ' '))
+    } else if (row.note === '') lines.push(`${start}${bar}`.trimEnd())
     else if (isWhole && options.width - at >= LEAST_NOTE)
       lines.push(...wrapped(row.note, options, at, `${start.trimEnd()}  `))
     else if (isBeside) lines.push(...wrapped(row.note, options, at, `${start}${bar.padEnd(BAR)}  `))
@@ -193,7 +197,7 @@ function callbackHappening(callback: CallbackColumns): Happening {
 }
 
 export function wrapped(text: string, { width }: ScreenOptions, indent: number, first = ' '.repeat(indent)): string[] {
-  const lines = wrap(text, Math.max(20, width - indent))
+  const lines = wrap(text, Math.max(20, width - Math.max(indent, first.length)))
   return lines.map((each, n) => `${n === 0 ? first : ' '.repeat(indent)}${each}`.trimEnd())
 }
 

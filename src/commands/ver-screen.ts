@@ -108,7 +108,7 @@ async function messageLines(message: MessageColumns, timeline: Timeline, options
 function senderText({ origen }: MessageColumns): string {
   if (!origen) return ''
   const [who, ...program] = origen.split(' ')
-  return ` por ${who}${program.length > 0 ? ` (${program.join(' ')})` : ''}`
+  return ` por ${who}${program.length > 0 ? ` (${program.join(' ').replace(/^\((.*)\)$/, '$1')})` : ''}`
 }
 
 /** How long after it was sent, unless the two clocks differ. */
@@ -181,8 +181,11 @@ function deliveryLines(id: string, report: MessageReport, options: ScreenOptions
   const lines = [head.trimEnd()]
   for (const row of rows) {
     const start = ` ${row.sign} ${row.name.padEnd(name)}  ${row.state.padEnd(state)}  ${row.attempts.padStart(8)}  ${row.last.padEnd(last)}  `
-    // A long name pushes its own line alone.
-    if (row.why === '') lines.push(start.trimEnd())
+    // A long name pushes its own line alone; where that has no room for it, it is told in words.
+    if (start.trimEnd().length > options.width) {
+      const said = `${row.state}, ${count(Number(row.attempts), 'intento', 'intentos')}, ${row.last}${row.why === '' ? '' : `: ${row.why}`}`
+      lines.push(...wrapped(`${row.sign} ${row.name}`, options, 3, ' '), ...wrapped(said, options, 5))
+    } else if (row.why === '') lines.push(start.trimEnd())
     else if (isBeside) lines.push(...wrapped(row.why, options, before, start))
     else lines.push(start.trimEnd(), ...wrapped(row.why, options, 5))
   }
@@ -192,7 +195,9 @@ function deliveryLines(id: string, report: MessageReport, options: ScreenOptions
 function lastText({ listener }: DeliveryColumns, { attempts }: Timeline, now: Date): string {
   const last = attempts.findLast((attempt) => attempt.listener === listener)
   if (!last) return '-'
-  return `${answerText(last)} en ${duration(last.duracion_ms)} ${shortTime(last.inicio, now)}`
+  // Of another day the day alone: the history tells more.
+  const [first] = shortTime(last.inicio, now).split(' ')
+  return `${answerText(last)} en ${duration(last.duracion_ms)} ${first}`
 }
 
 function whyText(id: string, delivery: DeliveryColumns, { waiting, timeline }: MessageReport, now: Date): string {

@@ -70,10 +70,11 @@ export async function resume(
   kept: (held: Pause) => boolean = () => false,
 ): Promise<Map<string, Pause>> {
   const held = await pauses(queue)
-  const released = listeners.filter((name) => held.has(name) && !kept(held.get(name)!))
+  // Those that are not on hold too: a pause of this very moment, and a Redis that takes no writes, are noticed.
+  const released = listeners.filter((name) => !held.has(name) || !kept(held.get(name)!))
   await onTrial(
     queue,
-    released.filter((name) => held.get(name)!.reason === '410'),
+    released.filter((name) => held.get(name)?.reason === '410'),
   )
   if (released.length > 0) await queue.redis.hdel(queue.keys.paused, ...released)
   await queue.wake('claim')

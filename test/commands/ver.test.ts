@@ -294,31 +294,32 @@ test('a body nested deeper than anybody reads is shown as it came, not indented 
   expect(await bodyLines(Buffer.from('{"a":["[[[{{{"]}'), null)).toHaveLength(5)
 })
 
+const attemptColumns = {
+  id: 'x',
+  listener: 'mapuche',
+  numero: 1,
+  pedido: 1,
+  inicio: new Date('2026-11-26T08:30:56.998'),
+  duracion_ms: 8,
+  fases: { dns: 1, conexion: 1, primer_byte: 5 },
+  metodo: 'POST',
+  url: 'https://mapuche.example/rest/legajos',
+  ip: '10.1.2.3',
+  pedido_cabeceras: { 'webhook-id': 'x' },
+  http_estado: 422,
+  respuesta_cabeceras: { 'content-type': 'text/plain' },
+  respuesta_cuerpo: Buffer.from('legajo inexistente'),
+  respuesta_truncada: false,
+  error: null,
+  error_detalle: null,
+  resultado: 'fallo',
+  proximo_intento: null,
+  worker: 'vm:4231:abc',
+}
+
 describe('the screen', () => {
   const at = (t: string) => new Date(`2026-11-26T${t}`)
-  const attempted = (more: object) => ({
-    id: 'x',
-    listener: 'mapuche',
-    numero: 1,
-    pedido: 1,
-    inicio: at('08:30:56.998'),
-    duracion_ms: 8,
-    fases: { dns: 1, conexion: 1, primer_byte: 5 },
-    metodo: 'POST',
-    url: 'https://mapuche.example/rest/legajos',
-    ip: '10.1.2.3',
-    pedido_cabeceras: { 'webhook-id': 'x' },
-    http_estado: 422,
-    respuesta_cabeceras: { 'content-type': 'text/plain' },
-    respuesta_cuerpo: Buffer.from('legajo inexistente'),
-    respuesta_truncada: false,
-    error: null,
-    error_detalle: null,
-    resultado: 'fallo',
-    proximo_intento: null,
-    worker: 'vm:4231:abc',
-    ...more,
-  })
+  const attempted = (more: object) => ({ ...attemptColumns, ...more })
   const delivery = (listener: string, estado: string, intentos: number, more: object = {}) => ({
     listener,
     estado,
@@ -464,6 +465,65 @@ describe('the screen', () => {
     }
     expect(words(lines)).toEqual(words(await drawn(400)))
   })
+})
+
+test('a name, an event and an address of any length: no line of a narrow screen is longer than it', async () => {
+  const long = 'x'.repeat(90)
+  const attempt = {
+    ...attemptColumns,
+    listener: long,
+    error: 'timeout',
+    error_detalle: long,
+    http_estado: null,
+    url: `https://${long}/`,
+  }
+  const timeline = {
+    message: null,
+    deliveries: [
+      {
+        listener: long,
+        estado: 'reintentando',
+        intentos: 3,
+        proximo_intento: new Date(NOON),
+        motivo: long,
+        creado: new Date(NOON),
+        actualizado: new Date(NOON),
+      },
+    ],
+    attempts: [attempt],
+    callbacks: [
+      {
+        id: 'c',
+        listener: long,
+        tipo: 'on_failure',
+        destino: long,
+        intento: 1,
+        resultado: 'exito',
+        detalle: long,
+        fecha: new Date(NOON),
+      },
+    ],
+    actions: [
+      {
+        listener: long,
+        id: 'A',
+        fecha: new Date(NOON),
+        quien: long,
+        equipo: long,
+        orden: `resthooks reenviar ${long}`,
+      },
+    ],
+  }
+  const report = {
+    pending: 0,
+    troubles: [],
+    undispatched: null,
+    waiting: new Map(),
+    timeline,
+  } as unknown as MessageReport
+  const lines = await screen('M', report, { width: 60, now: new Date(NOON), all: false })
+  expect(lines.filter((line) => line.length > 60)).toEqual([])
+  expect(lines.join('').split('x').length - 1).toBeGreaterThanOrEqual(90 * 7)
 })
 
 test('what waits in Redis is told as well: where, why, and what Postgres does not know yet', async ({ world }) => {
