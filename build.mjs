@@ -1,6 +1,6 @@
 /**
- * Bundles `src/` into `dist/`: the program as one ESM entry and lazy chunks, and `send` once more as a single file with V8's
- * code cache beside it, because it is started over and over.
+ * Bundles `src/` into `dist/`: the program as one ESM entry and lazy chunks, and `send` and `estado` once more as single files with
+ * V8's code cache beside them, because they are started over and over.
  */
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -60,18 +60,32 @@ export async function build() {
       js: "import { createRequire as __createRequire } from 'node:module';const require = __createRequire(import.meta.url);",
     },
   })
-  const send = await bundle({
-    ...common,
-    write: false,
-    entryPoints: { send: 'src/main-send.ts' },
-    format: 'cjs',
-    outExtension: { '.js': '.cjs' },
-    minifyWhitespace: true,
-    minifySyntax: true,
-    define: { ...define, 'import.meta.url': '__importMetaUrl' },
-    banner: { js: 'const __importMetaUrl=require("node:url").pathToFileURL(__filename).href;' },
-    plugins: [lateModules, fewCommands, plainSend],
-  })
+  /**
+   * A command as one file, by which it starts fast.
+   * @param {string} name
+   * @param {import('esbuild').Plugin[]} plugins
+   */
+  const single = async (name, plugins) => {
+    const { outputFiles, metafile } = await bundle({
+      ...common,
+      write: false,
+      entryPoints: { [name]: `src/main-${name}.ts` },
+      format: 'cjs',
+      outExtension: { '.js': '.cjs' },
+      minifyWhitespace: true,
+      minifySyntax: true,
+      define: { ...define, 'import.meta.url': '__importMetaUrl' },
+      banner: { js: 'const __importMetaUrl=require("node:url").pathToFileURL(__filename).href;' },
+      plugins,
+    })
+    const source = outputFiles.map(({ text }) => `${text}//${hashOf(text)}\n`).join('')
+    // It is read as Latin-1. esbuild escapes what stands in a string, not in a regular expression.
+    const strange = /.{0,60}[^\0-\x7f].{0,20}/.exec(source)
+    if (strange) throw new Error(`dist/${name}.cjs is not plain ASCII: write \\u… in ${strange[0]}`)
+    return { metafile, source, files: outputFiles.map(({ path }) => ({ path, contents: Buffer.from(source) })) }
+  }
+  const send = await single('send', [lateModules, fewCommands, plainSend])
+  const estado = await single('estado', [lateModules])
   const complete = await bundle({
     ...common,
     write: false,
@@ -81,12 +95,17 @@ export async function build() {
     minify: true,
     define,
   })
-  const sendSource = send.outputFiles.map(({ text }) => `${text}//${hashOf(text)}\n`).join('')
-  const sendFiles = send.outputFiles.map(({ path }) => ({ path, contents: Buffer.from(sendSource) }))
   const panel = await page()
-  const inputs = [program, send, complete, panel].flatMap(({ metafile }) => Object.keys(metafile?.inputs ?? {}))
+  const inputs = [program, send, estado, complete, panel].flatMap(({ metafile }) => Object.keys(metafile?.inputs ?? {}))
   const licences = { path: `${root}dist/NOTICE`, contents: Buffer.from(await notice(root, inputs)) }
-  const outputFiles = [...program.outputFiles, ...complete.outputFiles, ...sendFiles, ...panel.outputFiles, licences]
+  const outputFiles = [
+    ...program.outputFiles,
+    ...complete.outputFiles,
+    ...send.files,
+    ...estado.files,
+    ...panel.outputFiles,
+    licences,
+  ]
   // The entries last: they must never name a chunk that is not there yet.
   const isEntry = (/** @type {{ path: string }} */ { path }) => Number(!path.startsWith(`${root}dist/chunks/`))
   let changed = false
@@ -95,9 +114,10 @@ export async function build() {
   }
   const said = Object.entries(HELP).map(([name, option]) => ({ path: `${root}dist/${name}`, option }))
   for (const { path, option } of said) if (changed || !existsSync(path)) await replace(path, ownWords('ayuda', option))
-  const cache = cacheFile(sendSource)
+  const cache = cacheFile('send', send.source)
   if (!existsSync(cache)) await warm()
-  return [...outputFiles.map(({ path }) => path), ...said.map(({ path }) => path), cache]
+  const caches = [cache, cacheFile('estado', estado.source)]
+  return [...outputFiles.map(({ path }) => path), ...said.map(({ path }) => path), ...caches]
 }
 
 /** What the built program says of itself: for completion, and for man(1). */

@@ -1,52 +1,56 @@
 /**
- * Runs dist/send.cjs from V8's code cache, which saves compiling it each time (Node 20 has no cache of its own).
+ * Runs dist/send.cjs or dist/estado.cjs from V8's code cache, which saves compiling it each time (Node 20 has no cache of its own).
  *
  * V8 checks little of what it is given: code of another Node was taken, and failed in the middle. So the name says whose a
  * cache is: version of Node, architecture, and the hash that stands at the end of the bundle. A missing one is made by the owner
- * of the bundle when he sends, and nobody else's is read: who may write it may write the bundle as well.
+ * of the bundle when he runs it, and nobody else's is read: who may write it may write the bundle as well.
  */
 const fs = require('node:fs')
 const { basename, dirname, join } = require('node:path')
 const { Script } = require('node:vm')
 
-const BUNDLE = join(__dirname, '..', 'dist', 'send.cjs')
+const FOLDER = join(__dirname, '..', 'dist')
 const HASH_LENGTH = 16
 
 /**
  * Where the compiled bundle lies.
+ * @param {string} name of the command
  * @param {string} source of the bundle, whose last line is `//` and its hash
  */
-function cacheFile(source) {
-  return `${BUNDLE}.${process.version}-${process.arch}-${source.slice(-HASH_LENGTH - 1, -1)}.cache`
+function cacheFile(name, source) {
+  return `${join(FOLDER, name)}.cjs.${process.version}-${process.arch}-${source.slice(-HASH_LENGTH - 1, -1)}.cache`
 }
 exports.cacheFile = cacheFile
 
 /**
+ * @param {'send' | 'estado'} name of the command
  * @param {string[]} words of the command line
- * @returns {boolean} false when it is not `send`: nothing was done
+ * @returns {boolean} false when they are another command's: nothing was done
  */
-exports.send = (words) => {
+exports.run = (name, words) => {
+  const bundle = join(FOLDER, `${name}.cjs`)
   // The bundle is plain ASCII: as Latin-1 it is read without decoding.
-  const source = fs.readFileSync(BUNDLE, 'latin1')
-  const file = cacheFile(source)
-  const cachedData = read(file)
+  const source = fs.readFileSync(bundle, 'latin1')
+  const file = cacheFile(name, source)
+  const cachedData = read(file, bundle)
   const script = new Script(`(function(exports,require,module,__filename,__dirname){${source}\n})`, {
-    filename: BUNDLE,
+    filename: bundle,
     cachedData,
   })
   const loaded = { exports: /** @type {any} */ ({}) }
-  script.runInThisContext()(loaded.exports, require, loaded, BUNDLE, dirname(BUNDLE))
-  const isSend = loaded.exports.start(words)
-  // After a send that went well all that the next one needs is compiled.
-  if (isSend && cachedData === undefined) process.on('exit', (code) => code === 0 && keep(file, script))
-  return isSend
+  script.runInThisContext()(loaded.exports, require, loaded, bundle, dirname(bundle))
+  const isOurs = loaded.exports.start(words)
+  // After a run that went well all that the next one needs is compiled.
+  if (isOurs && cachedData === undefined) process.on('exit', (code) => code === 0 && keep(file, bundle, script))
+  return isOurs
 }
 
 /**
  * The cache, where there is one that only the owner of the bundle, or root, can have written.
  * @param {string} file
+ * @param {string} bundle
  */
-function read(file) {
+function read(file, bundle) {
   let handle
   try {
     handle = fs.openSync(file, 'r')
@@ -57,7 +61,7 @@ function read(file) {
   try {
     const { uid, mode } = fs.fstatSync(handle)
     const isOwners =
-      process.platform === 'win32' || ((uid === 0 || uid === fs.statSync(BUNDLE).uid) && (mode & 0o022) === 0)
+      process.platform === 'win32' || ((uid === 0 || uid === fs.statSync(bundle).uid) && (mode & 0o022) === 0)
     return isOwners ? fs.readFileSync(handle) : undefined
   } finally {
     fs.closeSync(handle)
@@ -66,10 +70,11 @@ function read(file) {
 
 /**
  * @param {string} file
+ * @param {string} bundle
  * @param {Script} script
  */
-function keep(file, script) {
-  const { uid, mode } = fs.statSync(BUNDLE)
+function keep(file, bundle, script) {
+  const { uid, mode } = fs.statSync(bundle)
   if (process.geteuid && process.geteuid() !== uid) return
   const making = `${file}.${process.pid}`
   try {
@@ -83,7 +88,7 @@ function keep(file, script) {
       if (isOlder) fs.rmSync(join(dirname(file), name), { force: true })
     }
   } catch {
-    // A disk that is full or read-only: the next send is as slow as this one.
+    // A disk that is full or read-only: the next run is as slow as this one.
     fs.rmSync(making, { force: true })
   }
 }

@@ -130,10 +130,11 @@ async function readAudit(opening: Promise<AuditReader>, depths: Depths): Promise
     setTimeout(reject, AUDIT_PATIENCE_MS, error).unref()
   })
   const { continuidad, fecha } = depths
+  const lostAt = continuidad.kind === 'lost' ? continuidad.since : null
   const question = {
     unheardSince: new Date(fecha.getTime() - UNHEARD_DAYS * 86_400_000),
-    unfinishedBefore: continuidad.kind === 'lost' && continuidad.since !== null ? new Date(continuidad.since) : null,
-    mostUnfinished: held(depths) > MOST_COMPARED ? 0 : MOST_COMPARED * 5,
+    unfinishedBefore: lostAt === null ? null : new Date(lostAt),
+    mostUnfinished: lostAt === null && held(depths) > MOST_COMPARED ? 0 : MOST_COMPARED * 5,
     now: fecha,
   }
   const began = performance.now()

@@ -28,7 +28,7 @@ export async function paged(whole: string): Promise<void> {
   await new Promise((resolve) => child.once('close', resolve).once('error', resolve))
 }
 
-const FORMULA = /^[=+\-@\t\r＝＋－＠]/
+const FORMULA = /^[=+\-@\t\r\uFF1D\uFF0B\uFF0D\uFF20]/
 
 /**
  * A row of a CSV that a spreadsheet with Spanish settings opens rightly: `;` between cells, a comma in numbers of seconds. What

@@ -58,6 +58,13 @@ test('runs without its dependencies beside it: they are in the bundle', async ({
   expect(await run('send', 'x', '{}')).toMatchObject({ code: 0 })
   expect(await run('iniciar-workers', '--una-vez')).toMatchObject({ code: 0 })
   expect(await run('auditoria')).toMatchObject({ code: 0, stderr: '' })
+  // From its own file: the first run keeps what V8 compiled, the second one takes it.
+  for (let n = 0; n < 2; n++) {
+    expect(await run('estado')).toMatchObject({ code: 0, stderr: '', stdout: expect.stringMatching(/^resthooks \d/) })
+    expect(
+      (await readdir(join(alone, 'resthooks/dist'))).filter((name) => /^estado\.cjs\..*\.cache$/.test(name)),
+    ).toHaveLength(1)
+  }
 })
 
 test('send makes its code cache for the Node, the architecture and the bundle at hand, and takes none that others can write', async ({
