@@ -25,23 +25,20 @@ type Timeline = NonNullable<MessageReport['timeline']>
 export async function screen(id: string, report: MessageReport, options: ScreenOptions): Promise<string[]> {
   const { message, deliveries } = report.timeline!
   return [
-    ...spread(
-      `Mensaje ${oneLine(id)}${message ? ` · ${oneLine(message.evento)}` : ''}`,
-      summary(report),
-      options.width,
-    ),
-    ...(message ? await messageLines(message, report.timeline!, options) : [NO_MESSAGE]),
+    ...spread(`Mensaje ${oneLine(id)}${message ? ` · ${oneLine(message.evento)}` : ''}`, summary(report), options),
+    ...(message ? await messageLines(message, report.timeline!, options) : wrapped(NO_MESSAGE, options, 1)),
     ...(deliveries.length === 0 ? wrapped(noDeliveries(report), options, 1) : deliveryLines(id, report, options)),
     ...(await historyLines(report.timeline!, options)),
   ]
 }
 
-const NO_MESSAGE = ' (su contenido no está en la auditoría: todavía no se escribió, o fue rechazado)'
+const NO_MESSAGE = '(su contenido no está en la auditoría: todavía no se escribió, o fue rechazado)'
 
 /** Two texts at both ends of a line, or under each other. */
-function spread(left: string, right: string, width: number): string[] {
-  const room = width - left.length - right.length
-  return room >= 2 || right === '' ? [`${left}${' '.repeat(Math.max(0, room))}${right}`.trimEnd()] : [left, ` ${right}`]
+function spread(left: string, right: string, options: ScreenOptions): string[] {
+  const room = options.width - left.length - right.length
+  if (room >= 2) return [`${left}${' '.repeat(room)}${right}`.trimEnd()]
+  return [...wrapped(left, options, 0), ...wrapped(right, options, 1)]
 }
 
 const STATES: Readonly<Record<DeliveryColumns['estado'], readonly [sign: string, one: string, many: string]>> = {
