@@ -3,6 +3,7 @@
  * or a snapshot that would disturb the writers.
  */
 import type { AuditConfig } from '../config/config.ts'
+import { Unavailable } from '../errors.ts'
 import type { Millis } from '../model/message.ts'
 import { type Count, type CountedBy, countDeliveries } from './counts.ts'
 import { openDatabase, type Scope, type Session } from './database.ts'
@@ -23,8 +24,15 @@ import {
 import { appliedVersion } from './migrate.ts'
 import { type Overview, type OverviewQuestion, readEvents, readOverview } from './overview.ts'
 import { deleteRejected, type RejectedRow, rejectedDeliveries, rejectedPage, renameRejected } from './rejected.ts'
-import { readDeliveries, readMessages, type StoredDelivery, type StoredMessage } from './stored.ts'
-import type { OnProgress } from './stretches.ts'
+import {
+  type DeliveryBrief,
+  readDeliveries,
+  readMessages,
+  readStates,
+  type StoredDelivery,
+  type StoredMessage,
+} from './stored.ts'
+import type { OnProgress, TimeRange } from './stretches.ts'
 import { type HourOfRates, readRatesByHour, readRatesByMinute } from './summary.ts'
 import { type DoneAction, readActions, readTimeline, type Timeline } from './timeline.ts'
 import { isConnectionLost, postgresTrouble, sqlState } from './trouble.ts'
@@ -47,8 +55,8 @@ export type { DatabaseHealth } from './health.ts'
 export { type DeliveryListing, matchesFilters, type Place } from './listing.ts'
 export type { Overview, OverviewRates } from './overview.ts'
 export { keptIn, type RejectedRow } from './rejected.ts'
-export type { StoredDelivery, StoredMessage } from './stored.ts'
-export type { OnProgress } from './stretches.ts'
+export type { DeliveryBrief, StoredDelivery, StoredMessage } from './stored.ts'
+export type { OnProgress, TimeRange } from './stretches.ts'
 export type { ListenerRates } from './summary.ts'
 export type {
   ActionColumns,
@@ -108,7 +116,9 @@ export interface AuditReader {
   /** Every delivery of these messages. */
   storedDeliveries(ids: readonly string[]): Promise<StoredDelivery[]>
   /** These messages, in parts that fit into memory. */
-  storedMessages(ids: readonly string[]): AsyncGenerator<ReadonlyMap<string, StoredMessage>>
+  storedMessages(ids: readonly string[], received?: TimeRange): AsyncGenerator<ReadonlyMap<string, StoredMessage>>
+  /** Every delivery of these messages, its state alone. */
+  deliveryStates(ids: readonly string[]): Promise<DeliveryBrief[]>
   /** Deliveries whose newest state the database refused. */
   rejectedDeliveries(): Promise<{ messageId: string; listener: string }[]>
   /** Rows of `auditoria_rechazada`, newest first. */
@@ -139,6 +149,9 @@ export interface ChangeFeed {
 }
 
 const PAGE = 1_000
+/** A question of a person took longer than one may. */
+const ASK_LESS =
+  'Pregunte por menos (--desde y --hasta, --listener, --evento), o repita cuando la base esté menos cargada.'
 /** Changes carry the time of the event and are written a little later, by several writers: look back this far. */
 const OVERLAP: Millis = 5_000
 /** The events' times are Redis's, whose clock may be behind Postgres': following starts this long ago, silently. */
@@ -155,7 +168,9 @@ export function openAuditReader(config: AuditConfig, scope: Scope, statement?: M
     try {
       return await database.transaction(work, writing)
     } catch (error) {
-      throw postgresTrouble(error, config)
+      const trouble = postgresTrouble(error, config)
+      if (sqlState(error) !== '57014') throw trouble
+      throw new Unavailable(`${trouble.message} ${ASK_LESS}`, { cause: error })
     }
   }
   // Refused where a write would be, before it is known that there is no such row.
@@ -250,7 +265,8 @@ export function openAuditReader(config: AuditConfig, scope: Scope, statement?: M
     },
     owed: (wanted) => readOwed(ask, wanted),
     storedDeliveries: (ids) => ask((session) => readDeliveries(session, ids)),
-    storedMessages: (ids) => readMessages(ask, ids),
+    storedMessages: (ids, received) => readMessages(ask, ids, received),
+    deliveryStates: (ids) => ask((session) => readStates(session, ids)),
     rejectedDeliveries: () => ask(rejectedDeliveries),
     rejected: async function* () {
       for (let after: RejectedRow | null = null; ; ) {

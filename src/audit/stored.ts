@@ -9,6 +9,7 @@ import { arrayLiteral } from './columns.ts'
 import type { Session } from './database.ts'
 import { original } from './encoding.ts'
 import type { DeliveryState } from './event.ts'
+import type { TimeRange } from './stretches.ts'
 import { asSent, type MessageColumnsAsKept } from './timeline.ts'
 
 export interface StoredMessage {
@@ -35,6 +36,8 @@ export interface StoredDelivery extends Omit<DeliveryState, 'action'> {
   readonly accepted: boolean
 }
 
+export type DeliveryBrief = Pick<DeliveryState, 'messageId' | 'listener' | 'state'>
+
 /** Runs one page's query; a transaction each, so that a long reading holds no snapshot. */
 export type Page = <T>(work: (session: Session) => Promise<T>) => Promise<T>
 
@@ -55,17 +58,22 @@ interface DeliveryRow {
   readonly aceptada: boolean
 }
 
-/** The messages with these ids, those there are, in about their order, in parts that fit into memory; of a repeated id the newest. */
+/**
+ * The messages with these ids, those there are, in about their order, in parts that fit into memory; of a repeated id the newest.
+ * @param received when all of them were: the other months are not looked at
+ */
 export async function* readMessages(
   page: Page,
   ids: readonly string[],
+  received?: TimeRange,
 ): AsyncGenerator<ReadonlyMap<string, StoredMessage>> {
+  const bounds = received ? 'AND recibido >= $4 AND recibido < $5' : ''
   const newest = <Row extends object>(columns: string, of: readonly string[]) =>
     page((session) =>
       session.query<Row>(
         `SELECT DISTINCT ON (id) ${columns} FROM ${session.table('mensaje')}
-          WHERE instancia = $1 AND proyecto = $2 AND id = ANY ($3::text[]) ORDER BY id, recibido DESC`,
-        byIds(session, of),
+          WHERE instancia = $1 AND proyecto = $2 AND id = ANY ($3::text[]) ${bounds} ORDER BY id, recibido DESC`,
+        [...byIds(session, of), ...(received ? [received.since, received.until] : [])],
       ),
     )
   const found = await newest<{ id: string; size: number }>('id, coalesce(octet_length(cuerpo), 0) AS size', ids)
@@ -121,6 +129,20 @@ export async function readDeliveries(session: Session, ids: readonly string[]): 
     lastNumber: Math.max(row.intentos, row.ultimo),
     made: Math.max(0, row.intentos - row.terminado),
     accepted: row.aceptada,
+  }))
+}
+
+/** The same, their states alone: without a look at any attempt. */
+export async function readStates(session: Session, ids: readonly string[]): Promise<DeliveryBrief[]> {
+  const rows = await session.query<Pick<DeliveryRow, 'mensaje_id' | 'listener' | 'estado'>>(
+    `SELECT mensaje_id, listener, estado FROM ${session.table('entrega')}
+      WHERE instancia = $1 AND proyecto = $2 AND mensaje_id = ANY ($3::text[])`,
+    byIds(session, ids),
+  )
+  return rows.map((row) => ({
+    messageId: original(row.mensaje_id),
+    listener: original(row.listener),
+    state: row.estado,
   }))
 }
 

@@ -22,6 +22,12 @@ export const EXAMPLES: Readonly<Record<string, readonly (readonly [line: string,
   auditoria: [
     ['resthooks auditoria --estado fallida --desde ayer', 'Lo que falló desde ayer'],
     ['resthooks auditoria --listener mapuche --limite 20', 'Las últimas 20 entregas de un listener'],
+    [`resthooks auditoria --buscar '"proveedor":7' --desde ayer --hasta ayer`, 'Qué pasó ayer con el proveedor 7'],
+    ['resthooks auditoria --contar error --listener mapuche --desde 7d', 'Con qué falla, cuánto y desde cuándo'],
+    [
+      'resthooks auditoria --estado fallida --limite 100000 --formato csv > fallidas.csv',
+      'Para una planilla de cálculo',
+    ],
   ],
   ver: [
     ['resthooks ver 01M8BSYY317RCX9E4FH99V2VBT', 'Cómo está un mensaje, por qué espera y qué le pasó'],
@@ -54,12 +60,18 @@ export const EXAMPLES: Readonly<Record<string, readonly (readonly [line: string,
   reenviar: [
     ['resthooks reenviar 01M8BSYY317RCX9E4FH99V2VBT --listener mapuche', 'Una entrega, otra vez'],
     ['resthooks reenviar --fallidas --desde ayer --simulacro', 'Cuáles serían, sin hacerlo'],
+    ['resthooks reenviar --ahora --listener mapuche', 'Ya anda: no espera a los reintentos'],
+    ['resthooks reenviar --faltantes --listener nuevo --desde 30d', 'A un listener nuevo, lo del último mes'],
   ],
   descartar: [
     ['resthooks descartar 01M8BSYY317RCX9E4FH99V2VBT --listener viejo', 'Desiste de una entrega'],
     ['resthooks descartar --listener viejo --estado pendiente,reintentando --simulacro', 'Cuáles serían, sin hacerlo'],
   ],
-  entradas: [['resthooks entradas', 'Lo que quedó apartado, y por qué']],
+  entradas: [
+    ['resthooks entradas', 'Cuánto quedó aparte, de cada tipo'],
+    ['resthooks entradas --tipo invalidas --exportar > invalidas.jsonl', 'Entero, para revisarlo'],
+    ['resthooks entradas --tipo callbacks --todas --devolver', 'Los avisos abandonados, otra vez'],
+  ],
   salud: [['resthooks salud', 'Si el worker de esta máquina está bien, para un contenedor']],
   purgar: [['resthooks purgar --antes-de 365d --simulacro', 'Cuánto se borraría']],
   recuperar: [['resthooks recuperar --simulacro', 'Qué falta en Redis de lo que Postgres dice que se debe']],

@@ -1,5 +1,5 @@
 /** `reenviar`: chosen deliveries go back to the queue from the audit. */
-import type { StoredDelivery, StoredMessage } from '../audit/queries.ts'
+import type { StoredDelivery, StoredMessage, TimeRange } from '../audit/queries.ts'
 import { Subscriptions } from '../config/subscriptions.ts'
 import { encodeEnvelope } from '../queue/envelope-write.ts'
 import type { QueueAdmin, RestoredItem, RestoredMessage } from '../queue/maintenance.ts'
@@ -78,15 +78,18 @@ class Resender {
       wanted.set(messageId, names.add(listener))
     }
     const ids = [...wanted.keys()]
-    const stored = new Map<string, StoredDelivery[]>(ids.map((id) => [id, []]))
-    for (const delivery of await audit.storedDeliveries(ids)) stored.get(delivery.messageId)?.push(delivery)
+    const states = byMessage(ids, await audit.deliveryStates(ids))
+    // Attempts are counted of those that there are: a listener that never got any of these messages has none.
+    const known = ids.filter((id) => states.get(id)!.some(({ listener }) => wanted.get(id)!.has(listener)))
+    const stored = byMessage(known, known.length > 0 ? await audit.storedDeliveries(known) : [])
     const without = new Set(ids)
-    for await (const messages of audit.storedMessages(ids)) {
+    for await (const messages of audit.storedMessages(ids, receivedRange(keys))) {
       for (const id of ids) {
         const message = messages.get(id)
         if (!message) continue
         without.delete(id)
-        const restored = this.#plan(id, message, wanted.get(id)!, stored.get(id)!)
+        const others = states.get(id)!.filter(isUnfinished).length
+        const restored = this.#plan(id, message, wanted.get(id)!, stored.get(id) ?? [], others)
         if (restored) yield restored
       }
     }
@@ -98,6 +101,7 @@ class Resender {
     message: StoredMessage,
     wanted: ReadonlySet<string>,
     deliveries: readonly StoredDelivery[],
+    others: number,
   ): RestoredMessage | null {
     const items: RestoredItem[] = []
     for (const listener of wanted) {
@@ -107,12 +111,7 @@ class Resender {
       else items.push(again(listener, delivery))
     }
     if (items.length === 0) return null
-    return {
-      id,
-      envelope: Buffer.from(encodeEnvelope(message.message)),
-      others: deliveries.filter(isUnfinished).length,
-      items,
-    }
+    return { id, envelope: Buffer.from(encodeEnvelope(message.message)), others, items }
   }
 
   #whyNot(message: StoredMessage, listener: string, delivery: StoredDelivery | undefined): string | null {
@@ -134,6 +133,22 @@ class Resender {
       }
     }
   }
+}
+
+function byMessage<Each extends { readonly messageId: string }>(
+  ids: readonly string[],
+  all: readonly Each[],
+): ReadonlyMap<string, Each[]> {
+  const found = new Map<string, Each[]>(ids.map((id) => [id, []]))
+  for (const each of all) found.get(each.messageId)?.push(each)
+  return found
+}
+
+/** When all of these messages were received, where that is known. */
+function receivedRange(keys: readonly DeliveryKey[]): TimeRange | undefined {
+  const times = keys.flatMap(({ receivedAt }) => (receivedAt ? [receivedAt.getTime()] : []))
+  if (times.length < keys.length) return undefined
+  return { since: new Date(Math.min(...times)), until: new Date(Math.max(...times) + 1) }
 }
 
 function hintsFor(selection: Selection): Hints {

@@ -13,6 +13,8 @@ import { localTime } from '../model/words.ts'
 export interface DeliveryKey {
   readonly messageId: string
   readonly listener: string
+  /** When its message was, where there is no delivery yet. */
+  readonly receivedAt?: Date
 }
 
 /** Why something was not done. */
@@ -84,8 +86,8 @@ async function* keysOf(audit: AuditReader, selection: Selection): AsyncGenerator
       yield* unheard(audit, selection.listeners, selection.filters)
       return
     case 'missed': {
-      for await (const { id } of audit.missed(missedFilters(selection))) {
-        yield { messageId: id, listener: selection.listener.name }
+      for await (const { id, recibido } of audit.missed(missedFilters(selection))) {
+        yield { messageId: id, listener: selection.listener.name, receivedAt: recibido }
       }
     }
   }
