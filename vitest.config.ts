@@ -5,9 +5,12 @@ import manifest from './package.json' with { type: 'json' }
 /** The files that take longest, and the order in which they begin: at the end no core waits for the last one. */
 const LONGEST = [
   'chaos/short',
+  'e2e/packaging',
+  'e2e/readme',
   'e2e/callbacks',
   'e2e/fairness',
   'e2e/workers',
+  'e2e/upgrade',
   'commands/reenviar',
   'commands/recuperar',
   'e2e/recipes',

@@ -11,6 +11,7 @@ import { describe } from 'vitest'
 import { parse } from 'yaml'
 import { COMMANDS } from '../../src/commands/registry.ts'
 import { BIN, runProgram, spawnProgram } from '../support/cli.ts'
+import { freePort } from '../support/ports.ts'
 import { peer } from '../support/programs.ts'
 import { until } from '../support/until.ts'
 import { expect, sharedWorldTest, test, type World } from '../support/world.ts'
@@ -66,7 +67,11 @@ const RUN_IN_TURN = [
   'actualizar la base',
   'pasar lo que quedó',
   'permisos',
+  'traza',
 ]
+
+/** Commands inside other programs' files. */
+const MONITORING = ['salud', 'nagios', 'zabbix', 'cron que avisa']
 
 const TESTED_ELSEWHERE = [
   // The demo and CI.
@@ -79,6 +84,8 @@ const TESTED_ELSEWHERE = [
   ...['servidores', 'el programa', 'la configuración', 'los workers', 'el primer mensaje', 'node en /usr/local', 'tar'],
   ...['sin ser administrador', 'supervisord propio'],
   'instalar el paquete nuevo',
+  // test/contrib and test/worker
+  ...['reglas de prometheus', 'opentelemetry'],
   // recipes.test.ts
   ...RECIPES,
 ]
@@ -91,13 +98,18 @@ const sections = ofLanguage('ini')
   .filter((name) => ![...TESTED_HERE, ...RECIPES].includes(name as never))
 
 test('no block is without a test', () => {
-  const fences = pages.flatMap(({ text }) => text.match(/^ *```\w/gm) ?? [])
-  expect(repeated).toEqual([])
-  expect(fences).toHaveLength(blocks.size)
+  const bare = pages.flatMap(({ path, text }) =>
+    text.split('\n').flatMap((line, n, lines) => {
+      const opens = /^ *```/.test(line) && lines.slice(0, n).filter((each) => /^ *```/.test(each)).length % 2 === 0
+      return opens && !/<!-- (prueba|pantalla): /.test(lines[n - 1]!) ? [`${path}:${n + 1}`] : []
+    }),
+  )
+  expect({ bare, repeated }).toEqual({ bare: [], repeated: [] })
   const tested = [
     ...TESTED_HERE,
     'prometheus',
     'chequeo de un contenedor',
+    ...MONITORING,
     ...RUN_IN_TURN,
     ...TESTED_ELSEWHERE,
     'respaldo de postgres',
@@ -322,7 +334,36 @@ function fixedWords(screen: string): string[] {
   return headings.flatMap((line) => wordsOf(line.replace(/(Redis|Postgres|Cola|enviado|Historia) .*/, '$1')))
 }
 
-manual.skipIf(pgDump.missing)(`pg_dump of the schema${pgDump.note}`, async ({ world }) => {
+manual('what monitoring systems call', async ({ world }) => {
+  const port = await freePort()
+  await world.set('workers', { metricas: `127.0.0.1:${port}` })
+  await world.listener(() => ({ status: 200 }), { nombre: 'monitoreado', eventos: 'nada' })
+  await world.worker()
+  await until(async () => (await world.cli(['salud'])).code === 0)
+  const run = async (text: string, codes: readonly number[]) => {
+    const result = await shell(world, text.replaceAll('/usr/local/bin/resthooks', BIN))
+    expect(codes, `${text}: ${result.stdout}${result.stderr}`).toContain(result.code)
+    return result.stdout
+  }
+  const exported = Object.entries(world.environment).map(([name, value]) => `export ${name}='${value}'`)
+  const health = blockText('salud').replace('10.0.0.5:9464', `127.0.0.1:${port}`)
+  // Nobody has the page open here.
+  expect(health).toMatch(/resthooks salud --panel .*\n$/)
+  await run([...exported, 'set -e', health.replace(/resthooks salud --panel .*\n$/, '')].join('\n'), [0])
+
+  const project = (text: string, [instancia, proyecto]: readonly [string, string]) =>
+    `export TOBA_INSTALACION_DIR='${world.folder}'; ${text.replace(instancia, world.instancia).replace(proyecto, world.proyecto)}`
+  const [, nagios] = /command_line +(.*)/.exec(blockText('nagios'))!
+  expect(await run(project(nagios!, ['$ARG1$', '$ARG2$']), [0, 1, 2])).toMatch(/^RESTHOOKS (OK|WARNING|CRITICAL)\b/)
+  const zabbix = [...blockText('zabbix').matchAll(/UserParameter=[^,]*,(.*)/g)].map(([, each]) => each!)
+  expect(JSON.parse(await run(project(zabbix[0]!, ['$1', '$2']), [0]))).toHaveProperty('esperan')
+  expect(await run(project(zabbix[1]!, ['$1', '$2']), [0])).toMatch(/^RESTHOOKS /)
+  const [, cron] = /^(?:\S+\s+){5}\S+\s+(.*)$/.exec(blockText('cron que avisa').trim())!
+  expect(cron).not.toContain('%')
+  await run([...exported, cron!.replace('/var/tmp', world.folder)].join('\n'), [0])
+})
+
+manual.skipIf(pgDump.missing)(`pg_dump of the schema${pgDump.note}`, async ({ world, skip }) => {
   const { host, port, user, pass, database } = world.sql.options
   const text = block('respaldo de postgres', world)
     .replace('--schema=resthooks', `--schema=${world.schema}`)
@@ -331,7 +372,7 @@ manual.skipIf(pgDump.missing)(`pg_dump of the schema${pgDump.note}`, async ({ wo
   const login = `export PGHOST=${[host].flat()[0]} PGPORT=${[port].flat()[0]} PGUSER=${user} PGPASSWORD='${pass}'`
   const run = await shell(world, `${login}\n${text}`)
   // An older pg_dump refuses a newer server.
-  if (/version mismatch/.test(run.stderr)) return
+  skip(/version mismatch/.test(run.stderr), 'pg_dump is older than the server of the tests')
   expect(run, run.stderr).toMatchObject({ code: 0 })
 })
 
