@@ -3,7 +3,7 @@ import { hostname } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
 import type { AuditBackend } from '../audit/backend.ts'
 import { createPostgresBackend } from '../audit/postgres.ts'
-import type { ResthooksError } from '../errors.ts'
+import { type ResthooksError, Unavailable } from '../errors.ts'
 import { Secrets } from '../model/secrets.ts'
 import { auditReaders } from '../queue/audit-stream.ts'
 import { Queue } from '../queue/queue.ts'
@@ -18,6 +18,8 @@ import { atMost } from './waiting.ts'
 /** Partitions are made months ahead: a look now and then is enough, and soon again after a failure. */
 const PARTITIONS_EVERY_MS = 6 * 3_600_000
 const PARTITIONS_RETRY_MS = 60_000
+/** What began in time may still end. */
+const LAST_PASS_MS = 1_500
 
 let inForce = workerData as ThreadData
 const { instancia, proyecto, worker, level } = inForce
@@ -100,11 +102,17 @@ function configure(data: ThreadData): void {
 }
 
 async function finish(patience: number): Promise<void> {
+  const end = performance.now() + patience
   writer.stop()
   await atMost(patience, running)
+  // One patience for both: whoever waits for this thread would else give it up before it has said what stood in its way.
+  const left = Math.max(0, end - performance.now())
+  const late = (): never => {
+    throw writer.trouble ?? new Unavailable(`Postgres no tomó la auditoría en ${Math.round(patience / 1000)} s`)
+  }
   let failure: ResthooksError | null = null
   try {
-    await writer.drain(patience)
+    await atMost(left + LAST_PASS_MS, writer.drain(left), late)
   } catch (error) {
     failure = isRedisOutage(error) ? redisTrouble(error, inForce.redis) : (error as ResthooksError)
   }

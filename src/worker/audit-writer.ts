@@ -45,7 +45,8 @@ export class AuditWriter {
   readonly #woken = new Signal()
   /** The last thing that was written arrived. */
   wrote = false
-  #away = false
+  /** Why the backend takes nothing at present. */
+  trouble: ResthooksError | null = null
   #stopping = false
   /** After a start, a failure, or an inheritance: what was read and not written comes first, of each of these. */
   readonly #pendingFirst: Set<AuditReader>
@@ -129,19 +130,19 @@ export class AuditWriter {
   failed(error: ResthooksError): number {
     this.wrote = false
     if (error instanceof ConfigError) this.#options.refused()
-    this.#setAway(true)
+    this.#setTrouble(error)
     return this.#options.outage.failed(error)
   }
 
   /** Postgres can be worked with. */
   worked(): void {
-    this.#setAway(false)
+    this.#setTrouble(null)
     this.#options.outage.worked()
   }
 
-  #setAway(away: boolean): void {
-    if (away !== this.#away) this.#options.away(away)
-    this.#away = away
+  #setTrouble(trouble: ResthooksError | null): void {
+    if ((trouble === null) !== (this.trouble === null)) this.#options.away(trouble !== null)
+    this.trouble = trouble
   }
 
   /** @returns how many entries were written */
