@@ -68,7 +68,7 @@ export async function whyListenerWaits(queue: Queue, config: Config, name: strin
   const broken = depths.claves_rotas.find(({ listener }) => listener === name)
   const problem = listenerProblem(lane, config.listeners.get(name), depths.fecha.getTime(), { broken })
   if (problem === null || !HOLDING.has(problem.clase)) return null
-  const { motivo, que_hacer } = saidOf(problem, depths.fecha)
+  const { motivo, que_hacer } = saidOf(problem, lane, depths.fecha)
   return { motivo: problem.esperan ? `${motivo}; esperan ${amount(problem.esperan)}` : motivo, que_hacer }
 }
 
@@ -125,17 +125,17 @@ const HOLDING: ReadonlySet<ListenerProblemKind | string> = new Set<ListenerProbl
 function whyLaneIsHeld({ id, lane, broken, listener, place, now }: DeliveryFacts): Waiting | null {
   const problem = listenerProblem(lane, listener, now.getTime(), { broken })
   const isItself = problem?.clase === 'estricto' && lane.primer_reintento === id
-  if (problem !== null && HOLDING.has(problem.clase) && !isItself) return saidOf(problem, now)
+  if (problem !== null && HOLDING.has(problem.clase) && !isItself) return saidOf(problem, lane, now)
   if (listener?.order === 'estricto' && place.kind === 'queued' && lane.en_curso > 0)
     return { motivo: 'orden estricto: antes termina la que se está entregando', que_hacer: null }
   return null
 }
 
-function saidOf({ clase, causa, desde, sigue, que_hacer }: Problem, now: Date): Waiting {
+function saidOf({ clase, causa, desde, sigue, que_hacer }: Problem, { corte }: Lane, now: Date): Waiting {
   const from = desde === null ? '' : ` desde ${sinceText(desde, now)}`
   const then = sigue === null ? '' : `; ${sigue.que} ${atText(sigue.cuando, now)}`
   const motivo =
-    clase === 'corte' ? `corte abierto${from}: ${causa}${then}` : `${causa}${from === '' ? '' : `,${from}`}${then}`
+    clase === 'corte' ? `corte ${corte}${from}: ${causa}${then}` : `${causa}${from === '' ? '' : `,${from}`}${then}`
   return { motivo, que_hacer: que_hacer === '-' ? null : que_hacer }
 }
 

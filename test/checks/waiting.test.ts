@@ -89,6 +89,12 @@ describe('a delivery waits because', () => {
       'avisar a quien administra ese servidor',
     ],
     [
+      'of the breaker on trial',
+      { lane: { ...lane, corte: 'a prueba', situacion } },
+      'corte a prueba desde las 08:34:00: su certificado venció. Delante: 3.120',
+      'avisar a quien administra ese servidor',
+    ],
+    [
       'of the head of a strict order',
       { listener: strict, lane: { ...lane, primer_reintento: 'A', proximo_reintento: at(70) } },
       'orden estricto: lo frena A; próximo intento a las 08:36:10. Delante: 3.120',
