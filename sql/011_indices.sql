@@ -19,10 +19,8 @@ BEGIN
       ('mensaje_recibido', 'mensaje', '(instancia, proyecto, recibido, id, evento)', ''),
       ('mensaje_clave', 'mensaje', '(clave)', 'WHERE clave IS NOT NULL'),
       -- failures of a listener, newest first: estado, the page
-      ('intento_fallo', 'intento', '(instancia, proyecto, listener, inicio)', 'WHERE resultado <> ''exito'''),
-      -- what of one listener failed, or waits
-      ('entrega_listener_estado', 'entrega', '(instancia, proyecto, listener, estado, creado, mensaje_id)',
-       'WHERE estado <> ''exitosa''')) AS indices (nombre, tabla, columnas, condicion)
+      ('intento_fallo', 'intento', '(instancia, proyecto, listener, inicio)', 'WHERE resultado <> ''exito''')
+      ) AS indices (nombre, tabla, columnas, condicion)
   LOOP
     CONTINUE WHEN EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                            WHERE n.nspname = esquema AND c.relname = indice.nombre);
