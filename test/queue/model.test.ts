@@ -359,7 +359,7 @@ test('whatever workers do to it, the queue does what the model does, and comes t
       }
       await player.finish()
       await player.compare()
-      const stay = /:(listeners|valla|sin_comenzar|auditoria|fallidas:\w+)$/
+      const stay = /:(listeners|valla|sin_comenzar|eventos|fallidas:\w+)$/
       expect((await keysLeft(queue)).filter((key) => !stay.test(key))).toEqual([])
     }),
     { numRuns: Number(process.env.RESTHOOKS_PRUEBAS_SECUENCIAS ?? 60) },
