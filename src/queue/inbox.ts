@@ -57,13 +57,14 @@ export interface Dispatched {
 
 /** Deliveries that go straight to work. */
 export interface Straight {
-  /** How many of each listener may begin. */
-  readonly slots: ReadonlyMap<string, number>
+  /** How many of each listener may begin; and whether it has a breaker that may hold them back. */
+  readonly slots: ReadonlyMap<string, { readonly n: number; readonly hasBreaker: boolean }>
   readonly lease: Millis
   /** After each step. @param waiting how many deliveries lie in the queue of each listener that got any into it */
   stepped(begun: readonly Claimed[], waiting: ReadonlyMap<string, number>): void
 }
 
+const NO_SLOTS = { n: 0, hasBreaker: false }
 const NOTHING_STRAIGHT: Straight = { slots: new Map(), lease: 0, stepped: () => {} }
 
 /** Envelopes a `take` may lease at once: bounds the time of one script and the memory of one worker. One may go beyond the bytes. */
@@ -140,7 +141,10 @@ export async function dispatch(
     done.steps += 1
     handingOut = left > 0
     const begun = new Map(lanes.map((name, i) => [name, told[i * 2] ?? 0]))
-    for (const [name, count] of begun) if (count > 0) slots.set(name, slots.get(name)! - count)
+    for (const [name, count] of begun) {
+      const { n, hasBreaker } = slots.get(name) ?? NO_SLOTS
+      if (count > 0) slots.set(name, { n: n - count, hasBreaker })
+    }
     const waiting = new Map(
       lanes.map((name, i) => [name, told[i * 2 + 1] ?? 0] as const).filter(([, count]) => count > 0),
     )
@@ -204,14 +208,14 @@ function stepArguments(
   queue: Queue,
   fence: number,
   { items, envelopes }: { readonly items: readonly DispatchItem[]; readonly envelopes: readonly Buffer[] },
-  slots: ReadonlyMap<string, number>,
+  slots: Straight['slots'],
   { stay, lease, fanOut }: { readonly stay: number; readonly lease: Millis; readonly fanOut: number },
 ) {
   const { inbox, dispatchLease, inboxInvalid, audit, remaining, delayed, listeners, messagePrefix } = queue.keys
   const keys = [inbox, dispatchLease, inboxInvalid, audit, remaining, delayed, listeners, queue.keys.fanOut]
   keys.push(queue.keys.fence, queue.keys.paused, queue.keys.notBegun)
   const numbers = new Map<string, number>()
-  const lanes: (string | number)[] = []
+  const lanes: (string | number | boolean)[] = []
   const numberOf = (name: string) => {
     let number = numbers.get(name)
     if (number === undefined) {
@@ -219,7 +223,8 @@ function stepArguments(
       numbers.set(name, number)
       const of = queue.lane(name)
       keys.push(of.queue, of.front, of.retries, of.inFlight, of.deliveries, of.breaker)
-      lanes.push(name, slots.get(name) ?? 0)
+      const { n, hasBreaker } = slots.get(name) ?? NO_SLOTS
+      lanes.push(name, n, hasBreaker)
     }
     return number
   }

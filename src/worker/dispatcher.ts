@@ -95,7 +95,9 @@ export class Dispatcher extends Loop<DispatchEvents> {
     const first: boolean[] = []
     const items = taken.envelopes.map((raw) => this.#decide(raw, taken, wanted, first))
     const reserved = this.#claimer.reserve(wanted)
-    const slots = new Map([...reserved.values()].map(({ lane, n }) => [lane.spec.name, n]))
+    const slots = new Map(
+      [...reserved.values()].map(({ lane: { spec }, n }) => [spec.name, { n, hasBreaker: spec.breaker !== null }]),
+    )
     const askedAt = performance.now()
     let reached = 0
     let queued = false

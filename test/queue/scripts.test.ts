@@ -234,7 +234,7 @@ describe('dispatch', () => {
     const begun: Claimed[] = []
     const waiting: Record<string, number> = {}
     const straight = {
-      slots: new Map([['a', 2]]),
+      slots: new Map([['a', { n: 2, hasBreaker: true }]]),
       lease: LEASE,
       stepped: (claims: readonly Claimed[], left: ReadonlyMap<string, number>) => {
         begun.push(...claims)

@@ -5,7 +5,7 @@
 --      then six for each listener of this step: queue LIST, front LIST, retries ZSET, in flight ZSET, deliveries HASH, breaker HASH
 -- ARGV 1 MessagePack of fence, message key prefix, lease ms, number of envelopes, their bytes, how many stay leased after them,
 --        queue key prefix, retries key prefix, lease of a delivery ms,
---        list of each listener's name and how many of its deliveries may begin at once,
+--        list of each listener's name, how many of its deliveries may begin at once, and whether it has a breaker,
 --        list of the envelopes, in the order of `take`: kind, and after it
 --          `d` (dispatch): id, event (JSON), number of listeners, the number of each
 --          `f` (more listeners than one call reaches): id, event (JSON), how many listeners, number of parts, each part
@@ -45,9 +45,10 @@ local function hand_out()
 end
 
 -- How many deliveries of a listener may begin: none while anything waits before them, or holds them back.
-local function may_begin(name, n, k)
+local function may_begin(name, n, has_breaker, k)
   if n == 0 or redis.call('EXISTS', KEYS[k], KEYS[k + 1]) > 0 or mistyped(k + 2, { 'zset', 'zset', 'hash', 'hash' }) then return 0 end
-  if redis.call('ZCOUNT', KEYS[k + 2], '-inf', now) > 0 or redis.call('HGET', paused, name) or redis.call('HGET', KEYS[k + 5], 'state') then return 0 end
+  if redis.call('ZCOUNT', KEYS[k + 2], '-inf', now) > 0 or redis.call('HGET', paused, name) then return 0 end
+  if has_breaker and redis.call('HGET', KEYS[k + 5], 'state') then return 0 end
   return n
 end
 
@@ -67,8 +68,9 @@ local function move()
   for _, raw in ipairs(envelopes) do bytes = bytes - #raw end
   if #envelopes ~= taken or bytes ~= 0 then return false end
   local queued, room = {}, {}
-  for number = 1, #lanes / 2 do
-    queued[number], room[number] = {}, may_begin(lanes[number * 2 - 1], lanes[number * 2], 6 + number * 6)
+  for number = 1, #lanes / 3 do
+    local name = number * 3 - 2
+    queued[number], room[number] = {}, may_begin(lanes[name], lanes[name + 1], lanes[name + 2], 6 + number * 6)
     if room[number] > 0 and claim == 0 then claim = redis.call('INCR', fences) end
   end
   local at = 1
@@ -119,7 +121,7 @@ local function move()
     local k, n, waiting = 6 + number * 6, math.min(room[number], #ids), 0
     if n > 0 then begin(ids, n, k) end
     if #ids > n then waiting = push(KEYS[k], KEYS[k + 2], ids, now, n + 1) end
-    if #ids > 0 then seen[#seen + 1] = lanes[number * 2 - 1] end
+    if #ids > 0 then seen[#seen + 1] = lanes[number * 3 - 2] end
     told[number * 2 - 1], told[number * 2] = n, waiting
   end
   if #seen > 0 then redis.call('SADD', names_seen, unpack(seen)) end
