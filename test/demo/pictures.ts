@@ -37,9 +37,16 @@ export async function takePictures(
     { name: 'inicio-telefono', path: '', width: 360 },
     { name: 'mensajes', path: `mensajes?q=${encodeURIComponent('listener:mapuche estado:fallida')}` },
     { name: 'mensajes-telefono', path: 'mensajes', width: 360 },
-    { name: 'mensaje', path: `mensajes/${failed}`, act: (page) => page.locator('.pedido').last().click() },
+    { name: 'mensaje', path: `mensajes/${failed}`, act: (page) => page.locator('.pedido').first().click() },
     { name: 'mensaje-espera', path: `mensajes/${waiting}` },
     { name: 'listener', path: 'listeners/compras' },
+    { name: 'listeners', path: 'listeners' },
+    { name: 'acciones', path: 'acciones' },
+    {
+      name: 'reenviar',
+      path: `mensajes?q=${encodeURIComponent('mapuche fallidas')}`,
+      act: (page) => page.locator('[data-accion=reenviar]').first().click(),
+    },
   ]
   const browser = await openBrowser()
   try {

@@ -86,6 +86,8 @@ const TESTED_ELSEWHERE = [
   'instalar el paquete nuevo',
   // test/contrib and test/worker
   ...['reglas de prometheus', 'opentelemetry'],
+  // panel/proxy.test.ts, and panel/access.test.ts
+  ...['página con nginx', 'página con apache', 'abrir la página'],
   // recipes.test.ts
   ...RECIPES,
 ]

@@ -101,7 +101,7 @@ function Problems({ rows, session }: { rows: readonly ProblemRow[]; session: Ses
             {row.causa}
             {row.sigue && `; ${row.sigue.que} ${shortTime(row.sigue.cuando)}`}
             {row.desde && (
-              <span class="tenue">
+              <span class="tenue junto">
                 {' '}
                 desde <Time at={row.desde} /> (
                 {duration(Math.max(0, Math.round((Date.now() - Date.parse(row.desde)) / 1000) * 1000))})
@@ -194,7 +194,13 @@ export function Standing({ row }: { row: ListenerRow }) {
   if (row.problema) {
     return (
       <Sign tone={TONES[row.problema.gravedad]} sign={row.problema.signo}>
-        {row.pausado ? 'pausado' : row.problema.gravedad === 'mal' ? 'mal' : 'atención'}
+        {row.pausado
+          ? 'pausado'
+          : row.problema.gravedad === 'mal'
+            ? 'mal'
+            : row.problema.gravedad === 'nota'
+              ? 'espera'
+              : 'atención'}
       </Sign>
     )
   }

@@ -39,6 +39,9 @@ export function Message({ id, place, session }: { id: string; place: Place; sess
       </main>
     )
   }
+  // What is wrong or waits first: it is why somebody looks.
+  const ordered = value.entregas.toSorted((a, b) => ORDER.indexOf(a.estado) - ORDER.indexOf(b.estado))
+  const first = ordered.find(({ pedidos }) => pedidos.length > 0)?.listener
   const scale = roundUp(Math.max(1, ...value.entregas.flatMap(({ pedidos }) => pedidos.map((each) => each.duracion))))
   return (
     <main tabIndex={-1}>
@@ -65,7 +68,7 @@ export function Message({ id, place, session }: { id: string; place: Place; sess
           </>
         ))}
       </dl>
-      {value.entregas.map((delivery) => (
+      {ordered.map((delivery) => (
         <DeliveryPart
           key={delivery.listener}
           session={session}
@@ -74,6 +77,7 @@ export function Message({ id, place, session }: { id: string; place: Place; sess
           scale={scale}
           address={address}
           only={value.entregas.length === 1}
+          axis={delivery.listener === first}
         />
       ))}
       <section aria-label="Contenido del mensaje">
@@ -89,6 +93,8 @@ export function Message({ id, place, session }: { id: string; place: Place; sess
   )
 }
 
+const ORDER: readonly Delivery['estado'][] = ['fallida', 'reintentando', 'pendiente', 'descartada', 'exitosa']
+
 function DeliveryPart({
   session,
   id,
@@ -96,6 +102,7 @@ function DeliveryPart({
   scale,
   address,
   only,
+  axis,
 }: {
   session: SessionInfo
   id: string
@@ -103,6 +110,7 @@ function DeliveryPart({
   scale: number
   address: string
   only: boolean
+  axis: boolean
 }) {
   const { sign, tone } = STATES[delivery.estado]
   const last = delivery.pedidos.at(-1)
@@ -132,7 +140,7 @@ function DeliveryPart({
       {delivery.espera && <p class="espera-por">{delivery.espera}.</p>}
       {delivery.pedidos.length > 0 && (
         <>
-          <Axis scale={scale} />
+          {axis && <Axis scale={scale} />}
           <ol class="pedidos">
             {delivery.pedidos.map((attempt) => (
               <li key={attempt.id}>
@@ -185,11 +193,23 @@ function roundUp(ms: number): number {
 
 function Axis({ scale }: { scale: number }) {
   return (
-    <div class="eje" aria-hidden="true">
-      {Array.from({ length: TICKS + 1 }, (_, n) => (
-        <span key={n}>{duration((scale * n) / TICKS)}</span>
-      ))}
-    </div>
+    <>
+      <p class="leyenda" aria-hidden="true">
+        {[...Object.entries(PHASES), ['resto', 'f-resto'] as const].map(([name, texture]) => (
+          <span key={name}>
+            <svg width="12" height="12" role="presentation">
+              <rect width="12" height="12" class={texture} />
+            </svg>{' '}
+            {name}
+          </span>
+        ))}
+      </p>
+      <div class="eje" aria-hidden="true">
+        {Array.from({ length: TICKS + 1 }, (_, n) => (
+          <span key={n}>{duration((scale * n) / TICKS)}</span>
+        ))}
+      </div>
+    </>
   )
 }
 
