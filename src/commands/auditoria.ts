@@ -32,7 +32,7 @@ const COLUMNS = [
 ] as const
 const FIT: Fit = {
   less: ['proximo_intento', 'intentos', 'por', 'motivo', 'evento', 'creado'],
-  whole: ['mensaje_id', 'creado'],
+  whole: ['mensaje_id'],
 }
 const LIMIT = 50
 const PAGE = 1_000
@@ -213,7 +213,10 @@ async function showCounts(audit: AuditReader, filters: DeliveryFilters, by: Coun
     )
   if (rows.length === 0)
     return note(by === 'error' ? 'No hay intentos sin éxito en esas condiciones.' : DELIVERIES.nothing)
-  const fit = { less: ['descartadas', 'primera', 'exitosas', 'en_espera', 'ultima', 'entregas'], whole: [by] }
+  const fit = {
+    less: ['descartadas', 'primera', 'exitosas', 'en_espera', 'ultima', 'entregas'],
+    whole: [by],
+  }
   await paged(await tableText(rows, columns, { painted: isInteractive(), fit, most: knownWidth() }))
   const [what, total] =
     by === 'error'

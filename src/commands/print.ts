@@ -217,7 +217,13 @@ export async function tableText<Row extends object>(
       const value: unknown = row[name]
       return short && value instanceof Date ? shortTime(value, now) : text(value)
     })
-    return { name, cells, width: cells.reduce((widest, cell) => Math.max(widest, widthOf(cell)), widthOf(name)) }
+    const isTime = rows.some((row) => row[name] instanceof Date)
+    return {
+      name,
+      isTime,
+      cells,
+      width: cells.reduce((widest, cell) => Math.max(widest, widthOf(cell)), widthOf(name)),
+    }
   }
   let shown = columns.map((name) => measured(name, false))
   if (most !== null && lineWidth(shown) > most) {
@@ -249,6 +255,8 @@ export async function tableText<Row extends object>(
 
 interface Column {
   readonly name: string
+  /** Half a time says nothing: it is not cut. */
+  readonly isTime: boolean
   readonly cells: readonly string[]
   readonly width: number
 }
@@ -257,7 +265,7 @@ const ROWS_A_DRAWING = 100
 /** Blanks that a cell has around its text. */
 const PADDING = 2
 /** A column that is cut shows at least so much. */
-const NARROWEST_COLUMN = 8
+const NARROWEST_COLUMN = 12
 
 function lineWidth(columns: readonly Column[]): number {
   return columns.reduce((sum, column) => sum + column.width + PADDING + 1, -1)
@@ -265,7 +273,7 @@ function lineWidth(columns: readonly Column[]): number {
 
 /** Leaves out what may go until the rest can be cut to fit; then cuts the widest ones alike. */
 function fitted(columns: readonly Column[], { less = [], whole = [] }: Fit, most: number): Column[] {
-  const isWhole = ({ name }: Column) => whole.includes(name)
+  const isWhole = ({ name, isTime }: Column) => isTime || whole.includes(name)
   const least = (column: Column) => (isWhole(column) ? column.width : Math.min(column.width, NARROWEST_COLUMN))
   let left = columns.filter(({ name, cells }) => !less.includes(name) || cells.some((cell) => cell !== ''))
   for (const name of less) {
