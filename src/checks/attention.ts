@@ -7,6 +7,7 @@
 import type { AuditReader, ListenerRates, Overview, OverviewRates } from '../audit/queries.ts'
 import type { Config } from '../config/config.ts'
 import { ResthooksError, Unavailable } from '../errors.ts'
+import type { Millis } from '../model/message.ts'
 import { amount, count } from '../model/words.ts'
 import { readBacklog } from '../queue/backlog.ts'
 import { type Depths, type Lane, readDepths } from '../queue/depths.ts'
@@ -81,6 +82,8 @@ export interface WorkerState extends Omit<WorkerInfo, 'desde' | 'visto' | 'hered
   readonly estado: 'vivo' | 'atrasado' | 'muerto'
   readonly desde: Date
   readonly visto: Date
+  /** Of a dead one: what it had in flight, and others have taken over by now; null: their leases still run, or nobody is there. */
+  readonly heredadas: number | null
   /** Its configuration is another than that of most. */
   readonly distinta: boolean
   readonly heredado: { readonly filas: number; readonly cuando: Date } | null
@@ -218,7 +221,7 @@ function judge({ config, depths, backlog, server, version, missing, overview, tr
     ritmo: ritmoOf(overview?.rates ?? null),
     redis: redisState(server),
     ...rest,
-    workers: workerStates(workers, now),
+    workers: workerStates(workers, now, config.workers.lease),
     listeners: shown,
   }
 }
@@ -277,7 +280,7 @@ function redisState({ info, fsync }: RedisFacts): RedisState {
   }
 }
 
-function workerStates(workers: readonly WorkerInfo[], now: number): WorkerState[] {
+function workerStates(workers: readonly WorkerInfo[], now: number, lease: Millis): WorkerState[] {
   const alive = workers.filter((worker) => isAlive(worker, now))
   // Of two halves that differ, the larger one is taken to be right.
   const strangers = alive.filter((worker) => otherConfigurations(alive, worker).length * 2 > alive.length)
@@ -295,6 +298,7 @@ function workerStates(workers: readonly WorkerInfo[], now: number): WorkerState[
           : ('vivo' as const),
       desde: new Date(worker.desde),
       visto: new Date(worker.visto),
+      heredadas: alive.length > 0 && now > worker.visto + lease && !isAlive(worker, now) ? worker.en_curso : null,
       distinta: unlike.includes(worker),
       heredado: worker.heredado ? { filas: worker.heredado.filas, cuando: new Date(worker.heredado.cuando) } : null,
     }))

@@ -182,7 +182,7 @@ function inboxProblems({ depths, now, config }: SystemFacts): Problem[] {
     )
   }
   if (entrada_invalida > 0) {
-    const causa = `${count(entrada_invalida, 'entrada', 'entradas')} que no se pudieron entender`
+    const causa = count(entrada_invalida, 'entrada que no se pudo entender', 'entradas que no se pudieron entender')
     problems.push(problem('entrada_invalida', 'atencion', causa, 'entradas', { esperan: entrada_invalida }))
   }
   if (callbacks.fallidas > 0) {

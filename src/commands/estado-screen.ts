@@ -90,8 +90,9 @@ export function atTime(at: Date, now: Date): string {
 }
 
 function problemLines({ problemas, fecha }: Attention, width: number, wide: boolean): ScreenLine[] {
-  if (problemas.length === 0) return []
-  const rows = problemas.map((problem) => told(problem, fecha))
+  // A dead worker stands in the table of workers.
+  const rows = problemas.filter(({ clase }) => clase !== 'worker_muerto').map((problem) => told(problem, fecha))
+  if (rows.length === 0) return []
   const who = Math.min(24, Math.max(8, ...rows.map((row) => row.who.length)))
   return wide ? inColumns(rows, who, width) : inPairs(rows, who, width)
 }
@@ -290,9 +291,13 @@ function workerLines({ workers, fecha }: Attention, width: number): ScreenLine[]
 
 const LANES_SHOWN = 3
 
-function nowText({ estado, visto, en_curso, en_curso_por, heredado }: WorkerState, now: Date): string {
+function nowText({ estado, visto, en_curso, en_curso_por, heredadas, heredado }: WorkerState, now: Date): string {
   if (estado === 'muerto') {
-    const had = en_curso > 0 ? `, heredadas ${amount(en_curso)}` : ''
+    const had = heredadas
+      ? `, heredadas ${amount(heredadas)}`
+      : en_curso > 0
+        ? `, con ${amount(en_curso)} en curso`
+        : ''
     return `murió ${shortTime(visto, now)}${had}`
   }
   if (estado === 'atrasado') return `sin señal desde ${shortTime(visto, now)}`

@@ -234,7 +234,14 @@ const attention: Attention = {
         vivo: true,
         estado: 'vivo',
       },
-      ...{ desde: new Date(ago(500)), visto: new Date(NOW), distinta: true, heredado: null, configuracion: '93c0aa' },
+      ...{
+        desde: new Date(ago(500)),
+        visto: new Date(NOW),
+        distinta: true,
+        heredado: null,
+        heredadas: null,
+        configuracion: '93c0aa',
+      },
       en_curso_por: { pilaga: 7, correo: 3 },
     },
     {
@@ -252,6 +259,7 @@ const attention: Attention = {
         desde: new Date(ago(900)),
         visto: new Date(ago(300)),
         distinta: false,
+        heredadas: 57,
         heredado: null,
         configuracion: 'a41faa',
       },
