@@ -110,6 +110,6 @@ function checkRejected(rejected: number): Finding {
   return aviso(
     name,
     `${rejected} filas que la base no aceptó por su contenido`,
-    'véalas (columnas motivo y evento_json) y bórrelas cuando estén atendidas',
+    'véalas, y bórrelas cuando estén atendidas: resthooks entradas',
   )
 }

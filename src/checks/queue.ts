@@ -133,7 +133,7 @@ function checkInvalid({ depths, invalidReasons }: QueueFacts): Finding {
   return aviso(
     name,
     `no se pudieron tomar: ${depths.entrada_invalida}; las últimas: ${invalidReasons.join('; ')}`,
-    'corrija el programa que las envía; están enteras en la lista …:entrada_invalida de Redis (LRANGE, LREM)',
+    'corrija el programa que las envía; están enteras: resthooks entradas',
   )
 }
 

@@ -119,8 +119,11 @@ async function show(findings: readonly GroupedFinding[], settings: readonly Sett
     ? { ok: colors.green, aviso: colors.yellow, error: colors.red }
     : { ok: String, aviso: String, error: String }
   const tell = ({ grupo, verificacion, resultado, detalle, que_hacer }: GroupedFinding) => {
-    print.line(`${grupo}, ${verificacion}: ${detalle}`, `${paint[resultado](LABELS[resultado])}  `)
-    if (que_hacer !== null) print.line(`       → ${que_hacer}`)
+    const [first = '', ...more] = folded(`${grupo}, ${verificacion}: ${detalle}`, 7)
+    print.line(first, `${paint[resultado](LABELS[resultado])}  `)
+    for (const line of more) print.line(`       ${line}`)
+    if (que_hacer === null) return
+    for (const [at, line] of folded(que_hacer, 9).entries()) print.line(`       ${at === 0 ? '→' : ' '} ${line}`)
   }
   // What is wrong first: the rest of a large installation fills screens.
   for (const resultado of ['error', 'aviso'] as const) {
@@ -136,4 +139,10 @@ async function show(findings: readonly GroupedFinding[], settings: readonly Sett
   const { errores, avisos } = summary(findings)
   print.line()
   print.line(`${print.count(errores, 'error', 'errores')}, ${print.count(avisos, 'aviso', 'avisos')}.`)
+}
+
+/** Lines for a screen; for a file or the next program one, as long as it is. */
+function folded(text: string, indent: number): string[] {
+  const isScreen = process.stdout.isTTY || process.env.COLUMNS
+  return isScreen ? print.wrap(print.oneLine(text), print.width() - indent) : [text]
 }
