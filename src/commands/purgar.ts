@@ -29,7 +29,7 @@ export function purgar(program: Command, context: Context): void {
       const queue = await context.queue()
       const [{ purge }, { forgetOldFailures, notePurge }] = await Promise.all([
         import('../audit/purge.ts'),
-        import('../queue/maintenance.ts'),
+        import('../queue/purge.ts'),
       ])
       const purged = await purge(config.audit, config, { before, simulate })
       const fallidas = await forgetOldFailures(queue, config.listeners.keys(), before, simulate)

@@ -4,7 +4,7 @@
  */
 import { purge } from '../audit/purge.ts'
 import type { Millis } from '../model/message.ts'
-import { forgetOldFailures, notePurge, takePurge } from '../queue/maintenance.ts'
+import { forgetOldFailures, notePurge, takePurge } from '../queue/purge.ts'
 import type { Queue } from '../queue/queue.ts'
 import type { WorkerContext } from './context.ts'
 

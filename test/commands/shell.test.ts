@@ -1,5 +1,4 @@
 /** What the shell and the reader of the help get: completion, the manual, examples, help that fits. */
-import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { describe } from 'vitest'
@@ -8,19 +7,11 @@ import { EXAMPLES } from '../../src/commands/examples.ts'
 import type { ProgramInfo } from '../../src/commands/manual.ts'
 import { COMMANDS } from '../../src/commands/registry.ts'
 import { BIN, runCli, runProgram } from '../support/cli.ts'
+import { peer } from '../support/programs.ts'
 import { expect, test } from '../support/world.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const program = () => JSON.parse(readFileSync(`${root}dist/ayuda.json`, 'utf8')) as ProgramInfo
-
-function has(shell: string): boolean {
-  try {
-    execFileSync(shell, ['--version'], { stdio: 'ignore' })
-    return true
-  } catch {
-    return false
-  }
-}
 
 describe('what may follow', () => {
   const names = () => ({
@@ -112,8 +103,9 @@ test('bash completes commands, options, listeners and events, from the files alo
   ])
 })
 
-test.for(['zsh', 'fish'])('the script for %s is one that it reads', async (shell, { skip }) => {
-  if (!has(shell)) skip(`${shell} is not installed here`)
+const shells = ['zsh', 'fish'].map((name) => ({ name, ...peer(name) }))
+test.for(shells)('the script for $name is one that it reads', async ({ name: shell, missing, note }, { skip }) => {
+  skip(missing, note)
   const { stdout } = await runCli(['completar', shell])
   const check = shell === 'zsh' ? ['-n', '/dev/stdin'] : ['--no-execute', '/dev/stdin']
   expect(await runProgram(shell, check, { input: stdout })).toMatchObject({ code: 0, stderr: '' })
@@ -161,13 +153,16 @@ test('the help fits sixty columns, and ayuda, help and --help say the same', asy
   })
 })
 
-test('the manual is one that man shows without a complaint, with every command and option', async ({ skip }) => {
-  const page = readFileSync(`${root}dist/man/resthooks.1`, 'utf8')
-  if (!has('groff')) skip('groff is not installed here')
-  const shown = await runProgram('groff', ['-man', '-Tutf8', '-Kutf8', '-ww', '-P-cbou'], { input: page })
-  expect(shown).toMatchObject({ code: 0, stderr: '' })
-  for (const { nombre, opciones } of program().comandos) {
-    expect(shown.stdout).toContain(nombre)
-    for (const { nombres } of opciones) expect(shown.stdout).toContain(nombres.at(-1))
-  }
-})
+const groff = peer('groff')
+test.skipIf(groff.missing)(
+  `the manual is one that man shows without a complaint, with every command and option${groff.note}`,
+  async () => {
+    const page = readFileSync(`${root}dist/man/resthooks.1`, 'utf8')
+    const shown = await runProgram('groff', ['-man', '-Tutf8', '-Kutf8', '-ww', '-P-cbou'], { input: page })
+    expect(shown).toMatchObject({ code: 0, stderr: '' })
+    for (const { nombre, opciones } of program().comandos) {
+      expect(shown.stdout).toContain(nombre)
+      for (const { nombres } of opciones) expect(shown.stdout).toContain(nombres.at(-1))
+    }
+  },
+)

@@ -24,6 +24,11 @@ const PEERS = {
   prometheus: { shows: 'promtool', service: 'prometheus' },
   python3: { shows: 'python3', service: null },
   systemd: { shows: 'systemd-notify', service: null },
+  zsh: { shows: 'zsh', service: null },
+  fish: { shows: 'fish', service: null },
+  'groff-base': { shows: 'groff', service: null },
+  openssl: { shows: 'openssl', service: null },
+  'postgresql-client': { shows: 'pg_dump', service: null },
 }
 
 requireNode()

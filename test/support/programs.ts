@@ -12,6 +12,11 @@ const PACKAGES: Readonly<Record<string, string>> = {
   prometheus: 'prometheus',
   python3: 'python3',
   'systemd-notify': 'systemd',
+  'systemd-analyze': 'systemd',
+  groff: 'groff-base',
+  pg_dump: 'postgresql-client',
+  'redis-cli': 'redis-tools',
+  script: 'bsdutils',
 }
 
 /** Absolute path of a program on the PATH or in sbin, or null. */
