@@ -142,10 +142,11 @@ export interface ListenerRates extends Rates {
 const COUNTS = ['enviados', 'exitosos', 'fallidos', 'reintentos']
 const NUMBERS = COUNTS.map((name) => `sum(${name})::float8 AS ${name}`)
 
-/** `percentil` of what is summed up. */
-function p95(session: Session): string {
-  const sums = DURATION_BOUNDS.map((_, place) => `sum(duraciones[${place + 1}])`)
-  return `${session.table('percentil')}(0.95, ARRAY[${sums}]) AS p95`
+/** The sums of `duraciones`, count by count. */
+const DURATIONS = `ARRAY[${DURATION_BOUNDS.map((_, place) => `sum(duraciones[${place + 1}])`)}]`
+
+function p95(session: Session, durations: string): string {
+  return `${session.table('percentil')}(0.95, ${durations}) AS p95`
 }
 
 /**
@@ -153,10 +154,15 @@ function p95(session: Session): string {
  * @param since a full hour, or it begins with the next one
  */
 export async function readRates(session: Session, since: Date, until?: Date): Promise<ListenerRates[]> {
+  // By listener first, and all from that: GROUPING SETS takes three times as long, and no parallel plan.
   const rows = await session.query<ListenerRates>(
-    `SELECT listener, ${NUMBERS}, ${p95(session)} FROM ${session.table('resumen_hora')}
-      WHERE instancia = $1 AND proyecto = $2 AND hora >= $3 AND hora < coalesce($4, 'infinity'::timestamptz)
-      GROUP BY GROUPING SETS ((), (listener)) HAVING sum(enviados) > 0 ORDER BY listener NULLS FIRST`,
+    `WITH each AS MATERIALIZED (
+       SELECT listener, ${NUMBERS}, ${DURATIONS} AS duraciones FROM ${session.table('resumen_hora')}
+        WHERE instancia = $1 AND proyecto = $2 AND hora >= $3 AND hora < coalesce($4, 'infinity'::timestamptz)
+        GROUP BY listener HAVING sum(enviados) > 0)
+     SELECT NULL AS listener, ${NUMBERS}, ${p95(session, DURATIONS)} FROM each HAVING count(*) > 0
+     UNION ALL
+     SELECT listener, ${COUNTS}, ${p95(session, 'duraciones')} FROM each ORDER BY listener NULLS FIRST`,
     [...session.owner, since, until ?? null],
   )
   return rows.map(named)
@@ -191,7 +197,7 @@ export function readRatesByHour(
   const parameters: Parameter[] = [...session.owner, since, until ?? null]
   const only = listener == null ? '' : `AND listener = $${parameters.push(session.rules.key(listener))}`
   return session.query<HourOfRates>(
-    `SELECT hora, ${NUMBERS}, ${p95(session)} FROM ${session.table('resumen_hora')}
+    `SELECT hora, ${NUMBERS}, ${p95(session, DURATIONS)} FROM ${session.table('resumen_hora')}
       WHERE instancia = $1 AND proyecto = $2 AND hora >= $3 AND hora < coalesce($4, 'infinity'::timestamptz) ${only}
       GROUP BY hora HAVING sum(enviados) > 0 ORDER BY hora`,
     parameters,
