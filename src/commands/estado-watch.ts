@@ -14,10 +14,12 @@ interface View {
   readonly read: () => Promise<Attention>
   /** Lines that passed the cleaner, painted. */
   readonly draw: (attention: Attention) => readonly string[]
+  /** For a program: a line each time, one below the other. */
+  readonly stream: boolean
 }
 
-export async function watch(context: Context, { read, draw }: View): Promise<never> {
-  const place = print.isInteractive() ? new Place() : null
+export async function watch(context: Context, { read, draw, stream }: View): Promise<never> {
+  const place = print.isInteractive() && !stream ? new Place() : null
   let last: { readonly attention: Attention } | null = null
   let awaySince: Date | null = null
   const show = (why: string | null) => {
@@ -35,7 +37,7 @@ export async function watch(context: Context, { read, draw }: View): Promise<nev
       last = { attention: await read() }
       awaySince = null
       shown = null
-      if (place === null) print.stdout().write(`${draw(last.attention).join('\n')}\n\n`)
+      if (place === null) print.lines(stream ? draw(last.attention) : [...draw(last.attention), ''])
     } catch (error) {
       const trouble = await context.explain(error)
       if (!(trouble instanceof Unavailable)) throw error

@@ -66,6 +66,7 @@ async function watchIt(context: Context, options: Options): Promise<never> {
   return watch(context, {
     read: async () => (await read(context)).attention,
     draw: options.json ? asJson : (attention) => draw(attention, options),
+    stream: options.json === true,
   })
 }
 
