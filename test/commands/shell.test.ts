@@ -1,5 +1,7 @@
 /** What the shell and the reader of the help get: completion, the manual, examples, help that fits. */
 import { readFileSync } from 'node:fs'
+import { mkdir, symlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe } from 'vitest'
 import { complete } from '../../src/commands/completion.ts'
@@ -103,12 +105,30 @@ test('bash completes commands, options, listeners and events, from the files alo
   ])
 })
 
-const shells = ['zsh', 'fish'].map((name) => ({ name, ...peer(name) }))
-test.for(shells)('the script for $name is one that it reads', async ({ name: shell, missing, note }, { skip }) => {
+const asked = {
+  zsh: [
+    '-fc',
+    'compdef() { :; }; _describe() { print -l $values; }; source $S; words=($R pausar co); CURRENT=3; _resthooks',
+  ],
+  fish: ['-Nc', 'source $S; complete -C "resthooks pausar co" | string replace \\t :'],
+}
+const shells = (['zsh', 'fish'] as const).map((name) => ({ name, ...peer(name) }))
+test.for(shells)('$name completes too', async ({ name: shell, missing, note }, { skip, world }) => {
   skip(missing, note)
-  const { stdout } = await runCli(['completar', shell])
-  const check = shell === 'zsh' ? ['-n', '/dev/stdin'] : ['--no-execute', '/dev/stdin']
-  expect(await runProgram(shell, check, { input: stdout })).toMatchObject({ code: 0, stderr: '' })
+  for (const name of ['compras', 'contable']) await world.set(`listener ${name}`, { url: 'http://127.0.0.1:1' })
+  const [script, bin] = [join(world.folder, 'completar'), join(world.folder, 'bin')]
+  await writeFile(script, (await runCli(['completar', shell])).stdout)
+  await mkdir(bin)
+  await symlink(BIN, join(bin, 'resthooks'))
+  const env = {
+    ...world.environment,
+    S: script,
+    R: join(bin, 'resthooks'),
+    PATH: `${bin}:${process.env.PATH}`,
+    HOME: world.folder,
+  }
+  const stdout = 'compras:listener\ncontable:listener\n'
+  expect(await runProgram(shell, asked[shell], { env })).toEqual({ code: 0, stdout, stderr: '' })
 })
 
 test('every command has examples, whose options exist', () => {
