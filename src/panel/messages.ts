@@ -108,6 +108,12 @@ export async function message(sources: Sources, viewer: Viewer, id: string): Pro
       frase: clean(outcome(delivery.estado, delivery.intentos, delivery.motivo, attempts.at(-1)), secrets),
       espera: wait ? clean(waitText(wait), secrets) : null,
       pedidos: attempts.map((attempt) => attemptOf(attempt, secrets)),
+      acciones: timeline.actions
+        .filter(({ listener }) => listener === delivery.listener)
+        .map(({ fecha, quien, equipo, orden }) => ({
+          fecha: fecha.toISOString(),
+          texto: clean(`${quien}@${equipo}: ${orden}`, secrets),
+        })),
       callbacks: timeline.callbacks
         .filter(({ listener }) => listener === delivery.listener)
         .map(({ fecha, tipo, destino, resultado, detalle, intento }) => ({

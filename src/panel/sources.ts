@@ -3,10 +3,11 @@
  * files: a user who was taken out of resthooks.ini is out a moment later.
  */
 import { type AuditReader, openAuditReader } from '../audit/queries.ts'
+import { sqlState } from '../audit/trouble.ts'
 import type { Config } from '../config/config.ts'
 import type { LoadOptions } from '../config/files.ts'
 import { ConfigWatcher } from '../config/watch.ts'
-import { ResthooksError } from '../errors.ts'
+import { ResthooksError, UsageError } from '../errors.ts'
 import type { Millis } from '../model/message.ts'
 import { Queue } from '../queue/queue.ts'
 import { causeOf, connectForever, isRedisError, isRedisOutage, reconnectWith, redisTrouble } from '../queue/redis.ts'
@@ -62,7 +63,7 @@ export class Sources {
 
   /** What a failure means for a person; null: it is a bug. */
   explain(error: unknown): ResthooksError | null {
-    if (error instanceof ResthooksError) return error
+    if (error instanceof ResthooksError) return isTooSlow(error) ? new UsageError(TOO_SLOW) : error
     const cause = causeOf(error, this.queue.redis)
     return isRedisError(error) || isRedisOutage(error) ? redisTrouble(cause, this.#config.redis) : null
   }
@@ -72,6 +73,13 @@ export class Sources {
     this.queue.redis.disconnect()
     await this.#audit.close()
   }
+}
+
+const TOO_SLOW = `la consulta tardó más de ${STATEMENT / 1000} s y se dejó: acorte el rango (24h, ayer), o agregue un listener o un evento.`
+
+/** The server's own limit: not an outage, and no use to try again as it is. */
+function isTooSlow({ cause }: ResthooksError): boolean {
+  return sqlState(cause) === '57014'
 }
 
 /** For the bar on top of the page. */

@@ -121,6 +121,8 @@ export interface Delivery {
   /** Why it waits; null: it does not, or Redis does not answer. */
   readonly espera: string | null
   readonly pedidos: readonly Attempt[]
+  /** What a person did to it last. */
+  readonly acciones: readonly { readonly fecha: string; readonly texto: string }[]
   readonly callbacks: readonly { readonly fecha: string; readonly texto: string; readonly bien: boolean }[]
 }
 

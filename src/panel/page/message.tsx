@@ -171,6 +171,11 @@ function DeliveryPart({
           </ol>
         </>
       )}
+      {delivery.acciones.map(({ fecha, texto }) => (
+        <p class="callback" key={fecha + texto}>
+          <Time at={fecha} /> {texto}
+        </p>
+      ))}
       {delivery.callbacks.map(({ fecha, texto, bien }) => (
         <p class="callback" key={fecha + texto}>
           <Sign tone={bien ? 'bien' : 'mal'} sign={bien ? '✔' : '✘'}>
