@@ -3,7 +3,7 @@ import { useEffect, useRef, useState } from 'preact/hooks'
 import type { Series } from '../wire.ts'
 import { get } from './api.ts'
 import { Problem, Time, useRead, Waiting } from './parts.tsx'
-import { amount, duration, shortTime } from './words.ts'
+import { amount, duration } from './words.ts'
 
 const PERIODS = ['1h', '24h', '30d'] as const
 const WORDS: Readonly<Record<Series['periodo'], { label: string; each: string }>> = {
@@ -63,6 +63,35 @@ export function Chart() {
   )
 }
 
+const MINUTE = 60_000
+const STEPS: Readonly<Record<Series['periodo'], { step: number; count: number }>> = {
+  '1h': { step: MINUTE, count: 60 },
+  '24h': { step: 60 * MINUTE, count: 24 },
+  '30d': { step: 24 * 60 * MINUTE, count: 30 },
+}
+
+/** Every step of the period: where there was nothing the line lies on the ground. */
+function gridOf({ periodo, puntos }: Series) {
+  const { step, count } = STEPS[periodo]
+  const known = new Map(puntos.map((point) => [Date.parse(point.hora), point]))
+  // Days begin where the server's do.
+  const begins = periodo === '30d' ? Date.parse(puntos.at(-1)!.hora) : Math.floor(Date.now() / step) * step
+  const last = begins + Math.max(0, Math.floor((Date.now() - begins) / step)) * step
+  const grid = Array.from({ length: count + 1 }, (_, n) => {
+    const at = last - (count - n) * step
+    return { at, point: known.get(at) }
+  })
+  return { grid, from: grid[0]!.at, to: last }
+}
+
+function tick(at: Date, periodo: Series['periodo']): string {
+  const text =
+    periodo === '30d'
+      ? ({ day: '2-digit', month: '2-digit' } as const)
+      : ({ hour: '2-digit', minute: '2-digit', hourCycle: 'h23' } as const)
+  return at.toLocaleString('es-AR', text)
+}
+
 function Drawing({ series }: { series: Series }) {
   const place = useRef<HTMLDivElement>(null)
   useEffect(() => {
@@ -71,6 +100,7 @@ function Drawing({ series }: { series: Series }) {
     void import('uplot').then(({ default: UPlot }) => {
       const box = place.current
       if (gone || box === null) return
+      const { grid, from, to } = gridOf(series)
       const colors = getComputedStyle(document.documentElement)
       const color = (name: string) => colors.getPropertyValue(name).trim()
       const axis = {
@@ -84,12 +114,13 @@ function Drawing({ series }: { series: Series }) {
           width: box.clientWidth,
           height: 180,
           cursor: { y: false },
+          scales: { x: { range: [from / 1000, to / 1000] } },
           legend: { live: false },
           axes: [
             {
               ...axis,
-              values: (_plot, times) =>
-                times.map((at) => shortTime(new Date(at * 1000).toISOString()).replace(/:\d\d$/, '')),
+              space: 90,
+              values: (_plot, times) => times.map((at) => tick(new Date(at * 1000), series.periodo)),
             },
             { ...axis, size: 64, values: (_plot, values) => values.map((n) => amount(n)) },
           ],
@@ -104,10 +135,7 @@ function Drawing({ series }: { series: Series }) {
             })),
           ],
         },
-        [
-          series.puntos.map(({ hora }) => Date.parse(hora) / 1000),
-          ...LINES.map(([key]) => series.puntos.map((point) => point[key])),
-        ],
+        [grid.map(({ at }) => at / 1000), ...LINES.map(([key]) => grid.map(({ point }) => point?.[key] ?? 0))],
         box,
       )
       const fit = new ResizeObserver(() => plot.setSize({ width: box.clientWidth, height: 180 }))
