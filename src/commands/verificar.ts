@@ -134,7 +134,9 @@ async function show(findings: readonly GroupedFinding[], settings: readonly Sett
   else if (fine.length > 0) {
     const names = new Set(fine.map(({ grupo }) => grupo))
     const groups = [...names].map((name) => `${name} (${fine.filter(({ grupo }) => grupo === name).length})`)
-    print.line(`${groups.join(', ')}. Una por una: --todo`, `${paint.ok(LABELS.ok)}  `)
+    const [first = '', ...more] = folded(`${groups.join(', ')}. Una por una: --todo`, 7)
+    print.line(first, `${paint.ok(LABELS.ok)}  `)
+    for (const line of more) print.line(`       ${line}`)
   }
   const { errores, avisos } = summary(findings)
   print.line()
