@@ -277,7 +277,7 @@ function outOfOrder(
 
 /** Keys that may stay when everything is done; `purga` where the suite runs at night, `sin_comenzar` after a death. */
 const MAY_STAY =
-  /:(listeners|valla|sin_comenzar|workers|situacion|continuidad|auditoria|entrada_invalida|pausas|purga|purga_hecha|(fallidas|corte|limite|clave):.*)$/
+  /:(listeners|valla|sin_comenzar|workers|situacion|continuidad|auditoria|eventos|entrada_invalida|pausas|purga|purga_hecha|(fallidas|corte|limite|clave):.*)$/
 
 async function leftovers(arena: Arena): Promise<string[]> {
   const { client, keys, cast } = arena
