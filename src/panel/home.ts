@@ -81,7 +81,7 @@ function servicesOf(attention: Attention, secrets: Secrets): Home['servicios'] {
       dice:
         auditoria_pendiente === 0
           ? 'al día'
-          : `${amount(auditoria_pendiente)} filas esperan, hace ${duration(auditoria_atraso_ms ?? 0)}`,
+          : `${amount(auditoria_pendiente)} ${auditoria_pendiente === 1 ? 'fila espera' : 'filas esperan'}, hace ${duration(auditoria_atraso_ms ?? 0)}`,
       bien: auditoria_pendiente < 1000,
     },
     { nombre: 'workers', dice: `${amount(alive)} en marcha`, bien: alive > 0 },

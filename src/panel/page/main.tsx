@@ -223,13 +223,18 @@ function useKeys() {
         target.closest('tr')?.querySelector<HTMLInputElement>('input[type=checkbox]')?.click()
       else if (event.key === '?') document.querySelector<HTMLDialogElement>('#teclas')?.showModal()
       else if (event.key === 'r') document.querySelector<HTMLElement>('[data-accion="reenviar"]')?.click()
-      else if (event.key === 'Escape') history.back()
+      else if (event.key === 'Escape' && isDeep()) history.back()
       else return
       event.preventDefault()
     }
     document.addEventListener('keydown', pressed)
     return () => document.removeEventListener('keydown', pressed)
   }, [])
+}
+
+/** Where one comes to from a list; further back it would be out of the page. */
+function isDeep(): boolean {
+  return location.pathname.slice(new URL(document.baseURI).pathname.length).includes('/')
 }
 
 /** False: there is no row to go to. */
