@@ -1,6 +1,6 @@
 /** Each trouble with Postgres has its own words, says what to do, and never hangs. */
 import { execFile } from 'node:child_process'
-import { chmod, chown, mkdtemp, rm } from 'node:fs/promises'
+import { chmod, chown, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -13,6 +13,7 @@ import { createPostgresBackend } from '../../src/audit/postgres.ts'
 import { openAuditReader } from '../../src/audit/queries.ts'
 import { postgresTrouble } from '../../src/audit/trouble.ts'
 import type { AuditConfig } from '../../src/config/config.ts'
+import { openssl } from '../support/certificates.ts'
 import { freePort } from '../support/ports.ts'
 import { ordinaryAccount, type PostgresServer, startPostgres } from '../support/postgres-server.ts'
 import { startProxy, type TcpProxy } from '../support/proxy.ts'
@@ -260,8 +261,9 @@ describe('a server that comes and goes', () => {
     await database.transaction((session) => session.query('SELECT 1'))
     // Every process of it: the backend is a child of the postmaster.
     const signal = async (name: string) => {
-      const { stdout } = await promisify(execFile)('ps', ['-o', 'pid=', '--ppid', String(await server.pid())])
-      for (const pid of [await server.pid(), ...stdout.split('\n').filter(Boolean).map(Number)]) process.kill(pid, name)
+      const postmaster = await server.pid()
+      const children = await readFile(`/proc/${postmaster}/task/${postmaster}/children`, 'utf8')
+      for (const pid of [postmaster, ...children.split(' ').filter(Boolean).map(Number)]) process.kill(pid, name)
     }
     await signal('SIGSTOP')
     try {
@@ -340,31 +342,31 @@ describe('a network that swallows connections without a word', () => {
 })
 
 describe('a peer that is no Postgres', () => {
-  let peer: Server | undefined
-  afterEach(() => new Promise((resolve) => (peer ? peer.close(resolve) : resolve(undefined))))
+  let stranger: Server | undefined
+  afterEach(() => new Promise((resolve) => (stranger ? stranger.close(resolve) : resolve(undefined))))
 
   test('accepts and never answers: given up in time, and the line is not held', async () => {
     let open = 0
-    peer = createServer((socket) => {
+    stranger = createServer((socket) => {
       open++
       socket.on('error', () => {}).on('close', () => open--)
       socket.resume()
     }).listen(0, '127.0.0.1')
-    await until(() => peer!.listening)
-    const { port } = peer!.address() as { port: number }
-    for (const sslmode of ['disable', 'require'] as const) {
-      const database = openDatabase(auditConfig({ port, sslmode }), null, { connections: 1, statement: 100 })
-      const asked = database.transaction((session) => session.query('SELECT 1'))
-      await expect(asked).rejects.toMatchObject({ code: 'DEADLINE' })
-      await until(() => open === 0)
-      await database.close()
-    }
+    await until(() => stranger!.listening)
+    const { port } = stranger!.address() as { port: number }
+    const databases = (['disable', 'require'] as const).map((sslmode) =>
+      openDatabase(auditConfig({ port, sslmode }), null, { connections: 1, statement: 100 }),
+    )
+    const asked = databases.map((each) => each.transaction((session) => session.query('SELECT 1')))
+    await Promise.all(asked.map((each) => expect(each).rejects.toMatchObject({ code: 'DEADLINE' })))
+    await until(() => open === 0)
+    await Promise.all(databases.map((each) => each.close()))
   })
 
   test('closes at once', async () => {
-    peer = createServer((socket) => socket.destroy()).listen(0, '127.0.0.1')
-    await until(() => peer!.listening)
-    const { port } = peer!.address() as { port: number }
+    stranger = createServer((socket) => socket.destroy()).listen(0, '127.0.0.1')
+    await until(() => stranger!.listening)
+    const { port } = stranger!.address() as { port: number }
     for (const sslmode of ['disable', 'prefer', 'require'] as const) {
       await expect(backendOf(auditConfig({ port, sslmode })).write([event()])).rejects.toMatchObject({
         code: 'NO_DISPONIBLE',
@@ -373,7 +375,7 @@ describe('a peer that is no Postgres', () => {
   })
 })
 
-describe('TLS', () => {
+describe.skipIf(openssl.missing)(`TLS${openssl.note}`, () => {
   let server: PostgresServer
   let folder: string
 

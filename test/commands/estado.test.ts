@@ -106,6 +106,7 @@ test('a breaker tells its error, a dead worker what it held, a FLUSHALL what is 
 
   // The audit has all of it, and then Redis loses all it had, while a worker lives.
   await until(async () => (await state()).auditoria_pendiente === 0)
+  const dying = await aged(world)
   const left = await world.redis.keys(`${world.keys.inbox.slice(0, -'entrada'.length)}*`)
   await world.redis.unlink(left)
   await until(async () => problemOf(await state(), 'faltan')?.esperan === 6)
@@ -124,7 +125,7 @@ test('a breaker tells its error, a dead worker what it held, a FLUSHALL what is 
 
   first.kill('SIGKILL')
   await first.waitExit()
-  await world.redis.hset(world.keys.workers, 'muerto', await aged(world))
+  await world.redis.hset(world.keys.workers, 'muerto', dying)
   const dead = (await state()).workers.find(({ worker }) => worker === 'muerto')
   expect(dead).toMatchObject({ estado: 'muerto', vivo: false, en_curso: 57 })
   // Whoever might have taken it over has just died too.

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { AuthConfig, TlsConfig } from '../../src/config/config.ts'
-import { type Certificates, makeCertificates, opensslMissing } from '../support/certificates.ts'
+import { type Certificates, makeCertificates, openssl } from '../support/certificates.ts'
 import { freePort } from '../support/ports.ts'
 import { findProgram, peer } from '../support/programs.ts'
 import { until } from '../support/until.ts'
@@ -41,7 +41,7 @@ function withClient(certificates: Certificates): TlsConfig {
   return { ca: certificates.ca.cert, client: { kind: 'pem', cert, key, passphrase: null } }
 }
 
-const missing = nginx.missing || opensslMissing
+const missing = nginx.missing || openssl.missing
 
 describe.skipIf(missing)(`nginx${nginx.note}`, () => {
   let certificates: Certificates
@@ -128,7 +128,7 @@ http {
 const modules = '/usr/lib/apache2/modules'
 const digestModule = existsSync(`${modules}/mod_auth_digest.so`)
 
-describe.skipIf(apache.missing || !digestModule || opensslMissing)(`Apache${apache.note}`, () => {
+describe.skipIf(apache.missing || !digestModule || openssl.missing)(`Apache${apache.note}`, () => {
   let certificates: Certificates
   let folder: string
   let child: ChildProcess

@@ -7,11 +7,11 @@ import type { ListenerConfig, TlsConfig } from '../../src/config/config.ts'
 import { endpointOf } from '../../src/delivery/connect.ts'
 import { inspectTls, probe } from '../../src/delivery/probe.ts'
 import { Secrets } from '../../src/model/secrets.ts'
-import { type Certificates, makeCertificates, opensslMissing, type Pair } from '../support/certificates.ts'
+import { type Certificates, makeCertificates, openssl, type Pair } from '../support/certificates.ts'
 import { until } from '../support/until.ts'
 import { attempt, deliverer, listenerConfig, message, never, serve } from './scene.ts'
 
-describe.skipIf(opensslMissing)(`TLS${opensslMissing ? ' (se omite: falta openssl)' : ''}`, () => {
+describe.skipIf(openssl.missing)(`TLS${openssl.note}`, () => {
   let certificates: Certificates
   beforeAll(() => {
     certificates = makeCertificates()

@@ -10,7 +10,7 @@ import { dirname, join } from 'node:path'
 import type { TLSSocket } from 'node:tls'
 import { fileURLToPath } from 'node:url'
 import { describe, onTestFinished } from 'vitest'
-import { makeCertificates, opensslMissing } from '../support/certificates.ts'
+import { makeCertificates, openssl } from '../support/certificates.ts'
 import { cleanEnvironment, runProgram } from '../support/cli.ts'
 import { type Script, type ScriptedListener, startListener } from '../support/listener.ts'
 import { freePort } from '../support/ports.ts'
@@ -104,7 +104,7 @@ test('an API key in the query, and one in a header', async ({ world }) => {
   expect(audit.map(({ listener }) => listener)).toEqual(['biblioteca', 'guarani'])
 })
 
-describe.skipIf(opensslMissing)('certificates', () => {
+describe.skipIf(openssl.missing)(`certificates${openssl.note}`, () => {
   test('a client certificate with an encrypted key, and the server’s own authority', async ({ world }) => {
     const certificates = makeCertificates()
     onTestFinished(() => certificates.remove())
@@ -148,7 +148,7 @@ test('OAuth2: one token for several messages', async ({ world }) => {
   expect(server.requests.filter(({ url }) => url === '/api/')).toHaveLength(2)
 })
 
-describe.skipIf(opensslMissing)('a signed webhook', () => {
+describe.skipIf(openssl.missing)(`a signed webhook${openssl.note}`, () => {
   const php = peer('php')
   test.skipIf(php.missing)(
     `is believed by the receiver in PHP, and only if it is ours${php.note}`,

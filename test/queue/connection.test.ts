@@ -2,7 +2,7 @@ import { type AddressInfo, createServer, type Server } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
 import { test as base, expect, inject } from 'vitest'
 import { connectForever, connectOnce, explainRedis, mayHaveHappened, redisTrouble } from '../../src/queue/redis.ts'
-import { makeCertificates, opensslMissing } from '../support/certificates.ts'
+import { makeCertificates, openssl } from '../support/certificates.ts'
 import { startProxy } from '../support/proxy.ts'
 import { until } from '../support/until.ts'
 
@@ -47,30 +47,33 @@ async function listening(server: Server): Promise<{ host: string; port: number }
   return { host: '127.0.0.1', port: (server.address() as AddressInfo).port }
 }
 
-test.skipIf(opensslMissing)('TLS spoken to a server without it, and the other way round, is told as that', async () => {
-  const certificates = makeCertificates()
-  const { cert, key } = certificates.server
-  const secure = createTlsServer({ cert, key }, (socket) => socket.on('error', () => {}))
-  const place = await listening(secure)
-  try {
-    const client = await connectOnce({ ...config(), ...place })
-    const lost = await client.ping().catch((error) => error)
-    expect(await explainRedis(lost, { ...config(), ...place })).toMatchObject({
-      code: 'CONFIGURACION',
-      message: expect.stringMatching(/habla TLS, y se le habló sin TLS.*REST_HOOKS_REDIS_TLS=1/),
-    })
-    // What the client says after its 5 s of waiting for the handshake.
-    const late = Object.assign(new Error('connect ETIMEDOUT'), { code: 'ETIMEDOUT' })
-    expect(await explainRedis(late, { ...config(), tls: true })).toMatchObject({
-      code: 'CONFIGURACION',
-      message: expect.stringMatching(/no habla TLS, y se le habló con TLS/),
-    })
-    expect(await explainRedis(late, config())).toMatchObject({ code: 'NO_DISPONIBLE' })
-  } finally {
-    secure.close()
-    certificates.remove()
-  }
-})
+test.skipIf(openssl.missing)(
+  `TLS spoken to a server without it, and the other way round, is told as that${openssl.note}`,
+  async () => {
+    const certificates = makeCertificates()
+    const { cert, key } = certificates.server
+    const secure = createTlsServer({ cert, key }, (socket) => socket.on('error', () => {}))
+    const place = await listening(secure)
+    try {
+      const client = await connectOnce({ ...config(), ...place })
+      const lost = await client.ping().catch((error) => error)
+      expect(await explainRedis(lost, { ...config(), ...place })).toMatchObject({
+        code: 'CONFIGURACION',
+        message: expect.stringMatching(/habla TLS, y se le habló sin TLS.*REST_HOOKS_REDIS_TLS=1/),
+      })
+      // What the client says after its 5 s of waiting for the handshake.
+      const late = Object.assign(new Error('connect ETIMEDOUT'), { code: 'ETIMEDOUT' })
+      expect(await explainRedis(late, { ...config(), tls: true })).toMatchObject({
+        code: 'CONFIGURACION',
+        message: expect.stringMatching(/no habla TLS, y se le habló con TLS/),
+      })
+      expect(await explainRedis(late, config())).toMatchObject({ code: 'NO_DISPONIBLE' })
+    } finally {
+      secure.close()
+      certificates.remove()
+    }
+  },
+)
 
 test('a server that is no Redis is told as that, with TLS and without', async () => {
   const web = createServer((socket) => {

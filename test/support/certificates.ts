@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { findProgram } from './programs.ts'
+import { peer } from './programs.ts'
 
 export interface Pair {
   readonly cert: string
@@ -30,12 +30,12 @@ export interface Certificates {
   remove(): void
 }
 
-export const opensslMissing = findProgram('openssl') === null
+export const openssl = peer('openssl')
 
 export function makeCertificates(): Certificates {
   const folder = mkdtempSync(join(tmpdir(), 'resthooks-certificados-'))
   const file = (name: string) => join(folder, name)
-  const openssl = (...args: string[]) => execFileSync('openssl', args, { cwd: folder, stdio: 'pipe' })
+  const run = (...args: string[]) => execFileSync('openssl', args, { cwd: folder, stdio: 'pipe' })
   const read = (name: string): Pair => ({
     certFile: file(`${name}.crt`),
     keyFile: file(`${name}.key`),
@@ -44,7 +44,7 @@ export function makeCertificates(): Certificates {
   })
   const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes']
   const selfSigned = (name: string, subject: string, ...more: string[]) => {
-    openssl('req', '-x509', ...newKey, '-keyout', `${name}.key`, '-out', `${name}.crt`, '-subj', subject, ...more)
+    run('req', '-x509', ...newKey, '-keyout', `${name}.key`, '-out', `${name}.crt`, '-subj', subject, ...more)
     return read(name)
   }
   const ca = selfSigned('ca', '/O=SIU/CN=Autoridad de prueba', '-days', '30')
@@ -52,11 +52,11 @@ export function makeCertificates(): Certificates {
   writeFileSync(file('index.txt'), '')
   writeFileSync(file('serial'), '1000')
   const signed = (name: string, subject: string, names: string, from: string, to: string) => {
-    openssl('req', ...newKey, '-keyout', `${name}.key`, '-out', `${name}.csr`, '-subj', subject)
+    run('req', ...newKey, '-keyout', `${name}.key`, '-out', `${name}.csr`, '-subj', subject)
     writeFileSync(file(`${name}.ext`), `subjectAltName=${names}\n`)
     const dates = ['-startdate', from, '-enddate', to]
     const files = ['-in', `${name}.csr`, '-out', `${name}.crt`, '-extfile', `${name}.ext`]
-    openssl('ca', '-batch', '-notext', '-config', 'ca.cnf', ...dates, ...files)
+    run('ca', '-batch', '-notext', '-config', 'ca.cnf', ...dates, ...files)
     return read(name)
   }
   const [before, now, after] = [day(-60), day(-1), day(30)]
@@ -79,18 +79,7 @@ export function makeCertificates(): Certificates {
     strangerClient: selfSigned('stranger', '/CN=desconocido', '-days', '30'),
     remove: () => rmSync(folder, { recursive: true, force: true }),
   }
-  openssl(
-    'pkcs12',
-    '-export',
-    '-in',
-    'client.crt',
-    '-inkey',
-    'client.key',
-    '-out',
-    'client.p12',
-    '-passout',
-    'pass:clave',
-  )
+  run('pkcs12', '-export', '-in', 'client.crt', '-inkey', 'client.key', '-out', 'client.p12', '-passout', 'pass:clave')
   return { ...made, bundle: readFileSync(file('client.p12')) }
 }
 

@@ -5,7 +5,7 @@
 import { createServer as createTls } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { gzipSync } from 'node:zlib'
-import { makeCertificates, opensslMissing } from '../../support/certificates.ts'
+import { makeCertificates, openssl } from '../../support/certificates.ts'
 import type { Arena } from '../arena.ts'
 import type { Cast, Role } from '../cast.ts'
 import { atEnd } from '../program.ts'
@@ -210,7 +210,7 @@ export const listenerFaults: readonly Fault[] = [
       }
     },
   },
-  ...(opensslMissing ? [] : [tlsFault()]),
+  ...(openssl ? [] : [tlsFault()]),
 ]
 
 /** No request gets through, and each attempt is a row with its cause. */
