@@ -210,7 +210,7 @@ export const listenerFaults: readonly Fault[] = [
       }
     },
   },
-  ...(openssl ? [] : [tlsFault()]),
+  ...(openssl.missing ? [] : [tlsFault()]),
 ]
 
 /** No request gets through, and each attempt is a row with its cause. */
