@@ -61,6 +61,7 @@ const RUN_IN_TURN = [
   'qué pasó',
   'pausa',
   'reenviar',
+  'entradas',
   'listener nuevo',
   'purgar',
   'recuperar',
