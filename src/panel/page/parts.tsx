@@ -93,7 +93,7 @@ export function Problem({ error, again }: { error: Error; again?: () => void }) 
   return (
     <div class="vacio problema" role="alert">
       <p>
-        <strong>{title}</strong> {error.message}
+        <strong>{title}</strong> {refused && error.body.falta ? 'Arriba dice por qué; lo demás sigue.' : error.message}
       </p>
       {again && (
         <button type="button" onClick={again}>
