@@ -227,37 +227,52 @@ describe('dispatch', () => {
       ({ redis }: Queue, { breaker }: LaneKeys) => redis.hset(breaker, 'state', 'half'),
       false,
     ],
+    [
+      'it has no breaker, and a 410 was released',
+      ({ redis }: Queue, { breaker }: LaneKeys) => redis.hset(breaker, 'state', 'half'),
+      false,
+      false,
+    ],
+    [
+      'it has no breaker, and had one that was open',
+      ({ redis }: Queue, { breaker }: LaneKeys) => redis.hset(breaker, 'state', 'open'),
+      true,
+      false,
+    ],
     ['a key of it is of another type', ({ redis }: Queue, { inFlight }: LaneKeys) => redis.set(inFlight, 'x'), false],
-  ] as const)('goes straight to work while there is a slot: %s', async ([, prepare, isStraight], { queue }) => {
-    await prepare(queue, queue.lane('a'))
-    await queue.enqueue(['m1', 'm2', 'm3'].map(envelopeOf))
-    const begun: Claimed[] = []
-    const waiting: Record<string, number> = {}
-    const straight = {
-      slots: new Map([['a', { n: 2, hasBreaker: true }]]),
-      lease: LEASE,
-      stepped: (claims: readonly Claimed[], left: ReadonlyMap<string, number>) => {
-        begun.push(...claims)
-        Object.assign(waiting, Object.fromEntries(left))
-      },
-    }
-    const before = await queue.redis.llen(queue.lane('a').queue)
-    await dispatch(queue, await take(queue), [to(['a', 'b'], 'm1'), to(['a'], 'm2'), to(['a'], 'm3')], straight)
-    expect(begun.map(({ id, raw }) => [id, String(raw)])).toEqual(
-      isStraight ? ['m1', 'm2'].map((id) => [id, envelopeOf(id)]) : [],
-    )
-    expect(waiting).toEqual({ a: isStraight ? 1 : before + 3, b: 1 })
-    if (!isStraight) return
-    expect(await queue.redis.zcard(queue.lane('a').inFlight)).toBe(2)
-    expect(
-      await settle(
-        queue,
-        begun.map((each) => settlementOf(lane, each, 'ok')),
-      ),
-    ).toEqual([true, true])
-    expect(await queue.redis.get(`${queue.keys.messagePrefix}m1`)).toBe(envelopeOf('m1'))
-    expect(await queue.redis.exists(`${queue.keys.messagePrefix}m2`)).toBe(0)
-  })
+  ] as const)(
+    'goes straight to work while there is a slot: %s',
+    async ([, prepare, isStraight, hasBreaker = true], { queue }) => {
+      await prepare(queue, queue.lane('a'))
+      await queue.enqueue(['m1', 'm2', 'm3'].map(envelopeOf))
+      const begun: Claimed[] = []
+      const waiting: Record<string, number> = {}
+      const straight = {
+        slots: new Map([['a', { n: 2, hasBreaker }]]),
+        lease: LEASE,
+        stepped: (claims: readonly Claimed[], left: ReadonlyMap<string, number>) => {
+          begun.push(...claims)
+          Object.assign(waiting, Object.fromEntries(left))
+        },
+      }
+      const before = await queue.redis.llen(queue.lane('a').queue)
+      await dispatch(queue, await take(queue), [to(['a', 'b'], 'm1'), to(['a'], 'm2'), to(['a'], 'm3')], straight)
+      expect(begun.map(({ id, raw }) => [id, String(raw)])).toEqual(
+        isStraight ? ['m1', 'm2'].map((id) => [id, envelopeOf(id)]) : [],
+      )
+      expect(waiting).toEqual({ a: isStraight ? 1 : before + 3, b: 1 })
+      if (!isStraight) return
+      expect(await queue.redis.zcard(queue.lane('a').inFlight)).toBe(2)
+      expect(
+        await settle(
+          queue,
+          begun.map((each) => settlementOf(lane, each, 'ok')),
+        ),
+      ).toEqual([true, true])
+      expect(await queue.redis.get(`${queue.keys.messagePrefix}m1`)).toBe(envelopeOf('m1'))
+      expect(await queue.redis.exists(`${queue.keys.messagePrefix}m2`)).toBe(0)
+    },
+  )
 
   test('the same message again while it is being delivered is dropped; another one with its id is set aside', async ({
     queue,
@@ -682,6 +697,24 @@ describe('the breaker', () => {
     )
     await until(async () => Object.keys(await state(queue)).length === 0)
     expect(await claimed(queue, breaking, 4)).toHaveLength(4)
+  })
+
+  test('a listener without one is tried by one delivery after a released 410, and then has all its slots', async ({
+    queue,
+  }) => {
+    await dispatched(queue, ['m1', 'm2', 'm3', 'm4', 'm5', 'm6'], ['a'])
+    await queue.redis.hset(queue.lane('a').breaker, 'state', 'half', 'ramp', 1)
+    const plain = laneOf('a', { concurrency: 3 })
+    for (const n of [1, 2]) {
+      const items = await claimed(queue, plain, 3)
+      expect(items).toHaveLength(n)
+      await settle(
+        queue,
+        items.map((item) => settlementOf(plain, item, 'ok', { health: 'ok' })),
+      )
+    }
+    expect(await state(queue)).toEqual({})
+    expect(await claimed(queue, plain, 3)).toHaveLength(3)
   })
 
   test('stays closed below its share', async ({ queue }) => {

@@ -48,7 +48,9 @@ end
 local function may_begin(name, n, has_breaker, k)
   if n == 0 or redis.call('EXISTS', KEYS[k], KEYS[k + 1]) > 0 or mistyped(k + 2, { 'zset', 'zset', 'hash', 'hash' }) then return 0 end
   if redis.call('ZCOUNT', KEYS[k + 2], '-inf', now) > 0 or redis.call('HGET', paused, name) then return 0 end
-  if has_breaker and redis.call('HGET', KEYS[k + 5], 'state') then return 0 end
+  local state = redis.call('HGET', KEYS[k + 5], 'state')
+  -- After a 410 was released one without a breaker is on trial too.
+  if state == 'half' or (state and has_breaker) then return 0 end
   return n
 end
 

@@ -129,7 +129,7 @@ local function settle(lane, ids, attempts)
   end
   if #unleased > 0 then redis.call('ZREM', lane.in_flight, unpack(unleased)) end
   if #ended > 0 then redis.call('HDEL', lane.deliveries, unpack(ended)) end
-  if lane.threshold > 0 and lane.good + lane.bad > 0 then codes[1] = breaker(lane) end
+  if lane.good + lane.bad > 0 then codes[1] = breaker(lane) end
   return codes
 end
 
