@@ -265,6 +265,8 @@ export class Arena {
       en_curso: await sum(lanes.map(({ inFlight }) => client.zcard(inFlight))),
       reintentos: await sum(lanes.map(({ retries }) => client.zcard(retries))),
       auditoria: await client.xlen(keys.audit),
+      // What a dead worker of 0.1.0 had read is taken over like the rest, but only after a while.
+      auditoria_anterior: await client.xlen(keys.auditBefore),
     }
   }
 

@@ -292,8 +292,10 @@ async function leftovers(arena: Arena): Promise<string[]> {
   const invalid = await client.llen(keys.inboxInvalid)
   if (invalid !== arena.malformed)
     found.push(`entrada_invalida has ${invalid} entries, ${arena.malformed} were malformed`)
-  const waiting = (await client.xpending(keys.audit, 'postgres').catch(() => [0])) as [number]
-  if (waiting[0] > 0) found.push(`${waiting[0]} audit entries are read and not acknowledged`)
+  for (const stream of [keys.audit, keys.auditBefore]) {
+    const waiting = (await client.xpending(stream, 'postgres').catch(() => [0])) as [number]
+    if (waiting[0] > 0) found.push(`${waiting[0]} audit entries of ${stream} are read and not acknowledged`)
+  }
   for (const name of cast.names) {
     const held = await client.hlen(keys.lane(name).deliveries)
     if (held > 0) found.push(`${held} deliveries of ${name} are still on record`)
