@@ -98,7 +98,7 @@ async function inPrivateRoot(folder: string, script: string) {
 
 async function whyNoRoot(): Promise<string> {
   if (process.geteuid?.() !== 0) return ' (se omite: hace falta root)'
-  for (const program of ['dpkg-deb', 'unshare'])
+  for (const program of ['dpkg-deb', 'unshare', 'setpriv', 'systemd-analyze', 'xz', 'adduser'])
     if (findProgram(program) === null) return ` (se omite: falta ${program})`
   const folder = await mkdtemp(join(tmpdir(), 'resthooks-raiz-'))
   const { code } = await inPrivateRoot(folder, 'exit 0')

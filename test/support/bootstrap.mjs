@@ -21,6 +21,8 @@ const PEERS = {
   'php-cli': { shows: 'php', service: null },
   'php-redis': { shows: '/usr/share/doc/php-redis', service: null },
   chromium: { shows: 'chromium', service: null },
+  'xz-utils': { shows: 'xz', service: null },
+  adduser: { shows: 'adduser', service: null },
   prometheus: { shows: 'promtool', service: 'prometheus' },
   python3: { shows: 'python3', service: null },
   systemd: { shows: 'systemd-notify', service: null },
