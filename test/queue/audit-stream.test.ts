@@ -242,3 +242,74 @@ test('an attempt is told without what only concerned its connection, and to the 
   const closed = { ...request, responseHeaders: { connection: 'close' } }
   expect(writeAttempt(closed, { ...context, keepResponse: false })).toContain('{"connection":"close"},null,1,')
 })
+
+describe('acknowledge', () => {
+  const ids = async (queue: Queue) =>
+    (await queue.redis.xrange(queue.keys.audit, '-', '+')).map(([, fields]) => fields[1])
+  const written = async (queue: Queue, names: string) => {
+    for (const name of names) await queue.redis.xadd(queue.keys.audit, '*', 'n', name)
+  }
+
+  test('goes with what is older, unless another worker or nobody has it yet', async ({ queue }) => {
+    const [one, other] = [new AuditReader(queue, 'uno'), new AuditReader(queue, 'otro')]
+    await one.fresh(1) // makes the group
+    await written(queue, 'abcdefg')
+    const first = await one.fresh(2)
+    const second = await other.fresh(2)
+    const third = await one.fresh(2)
+    await one.acknowledge(third)
+    expect(await ids(queue)).toEqual(['a', 'b', 'c', 'd', 'g'])
+    await one.acknowledge(first)
+    expect(await ids(queue)).toEqual(['c', 'd', 'g'])
+    await other.acknowledge(second)
+    expect(await ids(queue)).toEqual(['g'])
+    await one.acknowledge(await one.fresh(10))
+    expect(await ids(queue)).toEqual([])
+  })
+
+  test('in a group that was destroyed meanwhile removes its own entries and no others', async ({ queue }) => {
+    const [one, other] = [new AuditReader(queue, 'uno'), new AuditReader(queue, 'otro')]
+    await one.fresh(1)
+    await written(queue, 'abcd')
+    await other.fresh(2)
+    const mine = await one.fresh(1)
+    await queue.redis.xgroup('DESTROY', queue.keys.audit, 'postgres')
+    await one.acknowledge(mine)
+    expect(await ids(queue)).toEqual(['a', 'b', 'd'])
+    await one.fresh(1) // makes it anew
+    await one.acknowledge(mine)
+    expect(await ids(queue)).toEqual(['a', 'b', 'd'])
+  })
+})
+
+describe('the reader of the audit', () => {
+  test('reads no more large entries at once than a few megabytes of them', async ({ queue }) => {
+    const sizes = [...Array(8).fill(1), ...Array(20).fill(1024 * 1024), ...Array(60).fill(1)]
+    for (const size of sizes) await queue.redis.xadd(queue.keys.audit, '*', 's', 'x'.repeat(size))
+    const reader = new AuditReader(queue, 'w')
+    const batches: number[] = []
+    for (let from = '-'; ; ) {
+      const entries = await reader.range(from, '+')
+      if (entries.length === 0) break
+      batches.push(entries.length)
+      from = `(${entries.at(-1)!.streamId}`
+    }
+    expect(batches.reduce((sum, count) => sum + count)).toBe(sizes.length)
+    // What comes after small ones may be large: at most twice as many, and some. From then on their size is known.
+    expect(batches.slice(0, 2)).toEqual([8, 32])
+    expect(batches[2]).toBeLessThan(20)
+  })
+
+  test('takes over what a dead worker had read, and forgets what was deleted meanwhile', async ({ queue }) => {
+    const [dead, heir] = [new AuditReader(queue, 'muerto'), new AuditReader(queue, 'vivo')]
+    await dead.fresh()
+    for (const id of ['a', 'b', 'c']) await queue.redis.xadd(queue.keys.audit, '*', 's', id)
+    const [, second] = await dead.fresh()
+    await queue.redis.xdel(queue.keys.audit, second!.streamId)
+    expect(await heir.inherit(new Set(['vivo']))).toBe(3)
+    await heir.acknowledge(await heir.pending())
+    expect(await heir.pending()).toEqual([])
+    expect(await heir.depth()).toBe(0)
+    expect(await heir.inherit(new Set(['vivo']))).toBe(0)
+  })
+})

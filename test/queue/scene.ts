@@ -4,7 +4,7 @@ import { ulid } from 'ulid'
 import { test as base, inject } from 'vitest'
 import { writeDispatched } from '../../src/queue/audit-format.ts'
 import { dispatch, take } from '../../src/queue/inbox.ts'
-import { type LaneSpec, Queue } from '../../src/queue/queue.ts'
+import { type Claimed, type LaneSpec, Queue } from '../../src/queue/queue.ts'
 import type { Settlement } from '../../src/queue/settle.ts'
 
 export function laneOf(name: string, settings: Partial<LaneSpec> = {}): LaneSpec {
@@ -82,3 +82,15 @@ export async function audited(queue: Queue): Promise<{ type: string; decided: st
   const entries = await queue.redis.xrange(queue.keys.audit, '-', '+')
   return entries.map(([, [type, text]]) => ({ type: type!, decided: text!.slice(text!.indexOf('\n') + 1) }))
 }
+
+/** Of a delivery, ms: longer than a test lasts. */
+export const LEASE = 60_000
+
+export async function claimed(queue: Queue, from: LaneSpec, n: number): Promise<readonly Claimed[]> {
+  return (await queue.claim([{ lane: from, n }], LEASE, 1e9)).lanes[0]!.items
+}
+
+export const idsOf = (items: readonly { id: string }[]) => items.map(({ id }) => id)
+
+/** Its dispatcher is dead. */
+export const noLease = (queue: Queue) => queue.redis.hset(queue.keys.dispatchLease, 'until', 0)
