@@ -5,9 +5,8 @@ import type { Config, ListenerConfig } from '../config/config.ts'
 import type { RequestRecord } from '../delivery/mask.ts'
 import type { ProbeReport } from '../delivery/probe.ts'
 import { OperationFailed, UsageError } from '../errors.ts'
-import { newId } from '../id.ts'
 import { PLACEHOLDER } from '../model/http.ts'
-import type { Message } from '../model/message.ts'
+import { type Message, TRIAL_EVENT, trialMessage } from '../model/message.ts'
 import { bodyLines, bodyText, contentTypeOf, phaseText } from '../model/wire-text.ts'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
@@ -27,8 +26,6 @@ interface ProbarOptions extends RequestOptions {
   readonly mensaje?: string
   readonly json?: boolean
 }
-
-const TRIAL_EVENT = 'resthooks.prueba'
 
 export function probar(program: Command, context: Context): void {
   const command = program
@@ -116,21 +113,14 @@ async function messageOf(listener: ListenerConfig, data: string | undefined, opt
   const { body } = await readBody(data ?? '{}')
   const contentType = options.tipoContenido ?? 'application/json'
   if (mustBeJson(contentType) && body.length > 0) await requireJson(body)
-  return {
-    id: newId(),
+  return trialMessage({
     event: options.evento ?? TRIAL_EVENT,
     body,
     contentType,
     method: options.metodo ?? null,
     path: options.ruta ?? null,
     headers: headersOf(options.cabecera),
-    createdAt: new Date(),
-    key: null,
-    origin: null,
-    onlyListener: null,
-    notBefore: null,
-    depth: 0,
-  }
+  })
 }
 
 /** @throws UsageError that shows how, when the route takes something of the data and none is given */

@@ -58,7 +58,7 @@ const HURRY: Deed = {
   infinitive: 'adelantar',
   participle: 'adelantadas',
   run: async (maintenance, selection, run) => {
-    const { hurry } = await import('../recovery/hurry.ts')
+    const { hurry } = await import('../recovery/resend.ts')
     return { tally: await hurry(maintenance, selection, run) }
   },
 }

@@ -3,6 +3,8 @@
  *
  * How it is written in Redis is `queue/envelope.ts`'s business; which columns hold it is `audit/postgres.ts`'s.
  */
+import { newId } from '../id.ts'
+
 export interface Message {
   /** ULID when made here, anything when a foreign program chose it. */
   readonly id: string
@@ -27,6 +29,29 @@ export interface Message {
   readonly notBefore: Date | null
   /** How many `evento:` callbacks lie between the first message and this one; bounds loops. */
   readonly depth: number
+}
+
+/** What a trial is called where nobody says otherwise. */
+export const TRIAL_EVENT = 'resthooks.prueba'
+
+/** A message of its own for one trial, with what is said of it. */
+export function trialMessage(said: Partial<Message> = {}): Message {
+  return {
+    id: newId(),
+    event: TRIAL_EVENT,
+    body: Buffer.from('{}'),
+    contentType: 'application/json',
+    method: null,
+    path: null,
+    headers: {},
+    createdAt: new Date(),
+    key: null,
+    origin: null,
+    onlyListener: null,
+    notBefore: null,
+    depth: 0,
+    ...said,
+  }
 }
 
 /** Milliseconds. */

@@ -14,7 +14,7 @@ import { probe } from '../delivery/probe.ts'
 import { OperationFailed, UsageError } from '../errors.ts'
 import { newId } from '../id.ts'
 import type { Author } from '../model/author.ts'
-import type { Message, Millis } from '../model/message.ts'
+import { type Millis, trialMessage } from '../model/message.ts'
 import { amount, count, duration } from '../model/words.ts'
 import { readDepths } from '../queue/depths.ts'
 import { tellAction } from '../queue/maintenance.ts'
@@ -282,7 +282,7 @@ export class Actions {
     if (!listener) throw new OperationFailed(`«${name}» ya no está en resthooks.ini.`)
     const { message, number } =
       messageId === null
-        ? { message: TRIAL(), number: 1 }
+        ? { message: trialMessage(), number: 1 }
         : await sentMessage(audit, async () => queue, messageId, name)
     const held = await whyListenerWaits(queue, config, name)
     const report = await probe(listener, message, {
@@ -318,23 +318,6 @@ interface Done {
 }
 
 const LONGEST_PROBE: Millis = 60_000
-
-/** What a trial sends where no message is named. */
-const TRIAL = (): Message => ({
-  id: newId(),
-  event: 'resthooks.prueba',
-  body: Buffer.from('{}'),
-  contentType: 'application/json',
-  method: null,
-  path: null,
-  headers: {},
-  createdAt: new Date(),
-  key: null,
-  origin: null,
-  onlyListener: null,
-  notBefore: null,
-  depth: 0,
-})
 
 function doneText(verb: string, tally: Tally, detalle: readonly string[] = []): Done {
   const left = tally.problemCount > 0 ? ` No se pudo con ${amount(tally.problemCount)}.` : ''

@@ -1,12 +1,22 @@
 /**
  * What would be done, before it is: how many deliveries of each listener, and the first of them. Counted in one query wherever the
- * audit can; what a person was shown is counted again once nobody else changes anything.
+ * audit can; what a person was shown is counted again once nobody else changes anything, and only then is it done.
  */
 import type { DeliveryListing, OnProgress } from '../audit/queries.ts'
 import { OperationFailed } from '../errors.ts'
 import { amount } from '../model/words.ts'
-import { drainAudit, type Maintenance, NO_LISTENER, type Run } from './maintenance.ts'
-import { type DeliveryKey, missedFilters, partsOf, type Selection } from './selection.ts'
+import type { QueueAdmin } from '../queue/maintenance.ts'
+import {
+  drainAudit,
+  LOCK_PATIENCE,
+  type Maintenance,
+  NO_LISTENER,
+  type Run,
+  Tally,
+  Told,
+  underLock,
+} from './maintenance.ts'
+import { type DeliveryKey, explainIds, type Hints, missedFilters, partsOf, type Selection } from './selection.ts'
 
 export interface Plan {
   readonly total: number
@@ -65,17 +75,49 @@ async function firstOf(audit: Maintenance['audit'], selection: Selection, limit:
   return keys.map(({ messageId, listener }) => ({ mensaje_id: messageId, listener }))
 }
 
-/** @throws OperationFailed where it is not what a person agreed to any more */
-export async function requireExpected(
+/** What `work` has to do its work with. */
+export interface Chosen {
+  readonly maintenance: Maintenance
+  /** Null: only counted. */
+  readonly admin: QueueAdmin | null
+  readonly selection: Selection
+  readonly told: Told
+  readonly tally: Tally
+  /** Deliveries at most. */
+  readonly limit: number
+}
+
+/**
+ * Does `work` on what was chosen: alone, with the audit up to date, told to it, and with the reasons why some of the messages that
+ * were named are left as they are.
+ * @throws OperationFailed where they are not as many as a person agreed to
+ */
+export async function onChosen(
   maintenance: Maintenance,
   purpose: Purpose,
   selection: Selection,
   { limit, expected }: Run,
-): Promise<void> {
-  if (expected === undefined) return
-  const { total } = await planOf(maintenance, purpose, selection, limit)
-  if (total === expected) return
-  throw new OperationFailed(
-    `No se hizo nada: eran ${amount(expected)} entregas y ahora son ${amount(total)}. Mire otra vez cuáles, y confirme.`,
-  )
+  hints: Hints,
+  work: (chosen: Chosen) => Promise<void>,
+): Promise<Tally> {
+  return underLock(maintenance, purpose === 'discard' ? 'descartar' : 'reenviar', LOCK_PATIENCE, async (admin) => {
+    await drainAudit(maintenance.queue, maintenance.backend)
+    if (expected !== undefined) {
+      const { total } = await planOf(maintenance, purpose, selection, limit)
+      if (total !== expected) {
+        throw new OperationFailed(
+          `No se hizo nada: eran ${amount(expected)} entregas y ahora son ${amount(total)}. Mire otra vez cuáles, y confirme.`,
+        )
+      }
+    }
+    const tally = new Tally(maintenance.progress)
+    for (const { mensaje_id, listener, motivo } of await explainIds(maintenance.audit, selection, hints)) {
+      tally.problem(mensaje_id, listener, motivo)
+    }
+    const told = new Told(maintenance, admin, selection)
+    await work({ maintenance, admin, selection, told, tally, limit })
+    await told.end(tally.total)
+    if (purpose !== 'discard') admin?.wake()
+    return tally
+  })
 }

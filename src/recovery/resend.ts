@@ -1,77 +1,54 @@
-/** `reenviar`: chosen deliveries go back to the queue from the audit. */
+/** `reenviar`: chosen deliveries go back to the queue from the audit; `--ahora`: those that wait there for a retry are tried at once. */
 import type { StoredDelivery, StoredMessage, TimeRange } from '../audit/queries.ts'
 import { Subscriptions } from '../config/subscriptions.ts'
 import { encodeEnvelope } from '../queue/envelope-write.ts'
-import type { QueueAdmin, RestoredItem, RestoredMessage } from '../queue/maintenance.ts'
-import {
-  Batches,
-  drainAudit,
-  LOCK_PATIENCE,
-  type Maintenance,
-  NO_BODY,
-  NO_LISTENER,
-  NO_MESSAGE,
-  type Run,
-  Tally,
-  Told,
-  underLock,
-} from './maintenance.ts'
-import { requireExpected } from './plan.ts'
-import {
-  type DeliveryKey,
-  explainIds,
-  type Hints,
-  isUnfinished,
-  otherState,
-  partsOf,
-  type Selection,
-} from './selection.ts'
+import type { RestoredItem, RestoredMessage } from '../queue/maintenance.ts'
+import { Batches, type Maintenance, NO_BODY, NO_LISTENER, NO_MESSAGE, type Run, type Tally } from './maintenance.ts'
+import { type Chosen, onChosen } from './plan.ts'
+import { type DeliveryKey, type Hints, isUnfinished, otherState, partsOf, type Selection } from './selection.ts'
 
 const REASON = 'reenviada'
 const REASON_MISSED = 'enviada después: no la había recibido'
+const REASON_HURRIED = 'reintento adelantado a mano'
 
 /** @throws OperationFailed where they are not as many as a person agreed to */
-export async function resend(maintenance: Maintenance, selection: Selection, run: Run): Promise<Tally> {
-  return underLock(maintenance, 'reenviar', LOCK_PATIENCE, async (admin) => {
-    await drainAudit(maintenance.queue, maintenance.backend)
-    await requireExpected(maintenance, 'resend', selection, run)
-    return new Resender(maintenance, admin, selection).run(run)
+export function resend(maintenance: Maintenance, selection: Selection, run: Run): Promise<Tally> {
+  return onChosen(maintenance, 'resend', selection, run, hintsFor(selection), (chosen) => new Resender(chosen).run())
+}
+
+/** Attempts and strategy of those that wait go on. @throws OperationFailed where they are not as many as a person agreed to */
+export function hurry(maintenance: Maintenance, selection: Selection, run: Run): Promise<Tally> {
+  return onChosen(maintenance, 'hurry', selection, run, HURRY_HINTS, async ({ admin, told, tally, limit }) => {
+    for await (const part of partsOf(maintenance.audit, selection, limit)) {
+      await told.begin()
+      const items = part.map(({ messageId, listener }) => ({ id: messageId, listener }))
+      const waited = admin ? await admin.hurry(items, REASON_HURRIED) : items.map(() => true)
+      for (const [i, { id, listener }] of items.entries()) {
+        if (waited[i]) tally.done(listener)
+        else tally.problem(id, listener, NOT_WAITING)
+      }
+    }
   })
 }
 
 class Resender {
-  readonly #maintenance: Maintenance
-  readonly #admin: QueueAdmin | null
-  readonly #selection: Selection
-  readonly #told: Told
-  readonly #tally: Tally
+  readonly #chosen: Chosen
 
-  constructor(maintenance: Maintenance, admin: QueueAdmin | null, selection: Selection) {
-    this.#maintenance = maintenance
-    this.#admin = admin
-    this.#tally = new Tally(maintenance.progress)
-    this.#selection = selection
-    this.#told = new Told(maintenance, admin, selection)
+  constructor(chosen: Chosen) {
+    this.#chosen = chosen
   }
 
-  async run({ limit }: Run): Promise<Tally> {
-    const { audit } = this.#maintenance
-    const selection = this.#selection
-    for (const { mensaje_id, listener, motivo } of await explainIds(audit, selection, hintsFor(selection))) {
-      this.#tally.problem(mensaje_id, listener, motivo)
-    }
+  async run(): Promise<void> {
+    const { maintenance, selection, limit } = this.#chosen
     const batches = new Batches((messages) => this.#restore(messages))
-    for await (const part of partsOf(audit, selection, limit)) {
+    for await (const part of partsOf(maintenance.audit, selection, limit)) {
       for await (const message of this.#messagesOf(part)) await batches.add(message)
       await batches.flush()
     }
-    await this.#told.end(this.#tally.total)
-    this.#admin?.wake()
-    return this.#tally
   }
 
   async *#messagesOf(keys: readonly DeliveryKey[]): AsyncGenerator<RestoredMessage> {
-    const { audit } = this.#maintenance
+    const { audit } = this.#chosen.maintenance
     const wanted = new Map<string, Set<string>>()
     for (const { messageId, listener } of keys) {
       const names = wanted.get(messageId) ?? new Set()
@@ -93,7 +70,8 @@ class Resender {
         if (restored) yield restored
       }
     }
-    for (const id of without) for (const listener of wanted.get(id)!) this.#tally.problem(id, listener, NO_MESSAGE)
+    for (const id of without)
+      for (const listener of wanted.get(id)!) this.#chosen.tally.problem(id, listener, NO_MESSAGE)
   }
 
   #plan(
@@ -107,7 +85,7 @@ class Resender {
     for (const listener of wanted) {
       const delivery = deliveries.find((each) => each.listener === listener)
       const why = this.#whyNot(message, listener, delivery)
-      if (why !== null) this.#tally.problem(id, listener, why)
+      if (why !== null) this.#chosen.tally.problem(id, listener, why)
       else items.push(again(listener, delivery))
     }
     if (items.length === 0) return null
@@ -117,19 +95,20 @@ class Resender {
   #whyNot(message: StoredMessage, listener: string, delivery: StoredDelivery | undefined): string | null {
     if (delivery && isUnfinished(delivery)) return WAITS
     if (!message.bodyKept) return NO_BODY
-    if (!this.#maintenance.config.listeners.get(listener)?.active) return NO_LISTENER
+    if (!this.#chosen.maintenance.config.listeners.get(listener)?.active) return NO_LISTENER
     return null
   }
 
   async #restore(messages: readonly RestoredMessage[]): Promise<void> {
-    await this.#told.begin()
-    const results = this.#admin ? await this.#admin.restore(messages) : null
+    const { admin, told, tally } = this.#chosen
+    await told.begin()
+    const results = admin ? await admin.restore(messages) : null
     for (const [i, { id, items }] of messages.entries()) {
       for (const [j, item] of items.entries()) {
         if (item.kind === 'delayed') continue
         const result = results?.[i]?.[j] ?? 'done'
-        if (result === 'done') this.#tally.done(item.listener)
-        else this.#tally.problem(id, item.listener, result === 'delayed' ? SAME_ID : WAITS)
+        if (result === 'done') tally.done(item.listener)
+        else tally.problem(id, item.listener, result === 'delayed' ? SAME_ID : WAITS)
       }
     }
   }
@@ -168,6 +147,13 @@ function hintsFor(selection: Selection): Hints {
   }
 }
 
+const HURRY_HINTS: Hints = {
+  delayed: 'espera su demora: se entrega sola',
+  ended: (states, wanted) =>
+    states.includes('pendiente') ? 'espera su turno, no un reintento: se entrega sola' : otherState(states, wanted),
+}
+
+const NOT_WAITING = 'ya no espera un reintento en Redis: está en curso, o terminó recién'
 const WAITS = 'todavía está en la cola: se entrega sola'
 const SAME_ID = 'otro mensaje con el mismo id espera su demora'
 

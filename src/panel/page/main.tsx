@@ -12,7 +12,7 @@ import { addressOf, Messages } from './messages.tsx'
 import { Empty, Problem } from './parts.tsx'
 import { forget, go, type Place, usePlace } from './router.ts'
 import { Sheet } from './sheet.tsx'
-import { offset, ZONE } from './words.ts'
+import { ZONE, zoneOf } from './words.ts'
 
 type Entrance = { readonly session: SessionInfo } | { readonly doors: Doors } | { readonly error: Error } | null
 
@@ -56,7 +56,7 @@ function App() {
       <Sheet />
       <KeysHelp />
       <footer>
-        resthooks {entrance.session.version} · horas de {ZONE} ({offset()}) ·{' '}
+        resthooks {entrance.session.version} · horas de {ZONE} ({zoneOf(new Date())}) ·{' '}
         <button
           type="button"
           class="chico"
