@@ -18,7 +18,7 @@ export interface Column<Row> {
   readonly of: (row: Row) => Value
 }
 
-export type Value = string | number | boolean | Buffer | null
+type Value = string | number | boolean | Buffer | null
 
 /** A column that is the same in every row. */
 export interface Constant {

@@ -44,7 +44,7 @@ interface EvidentRequest {
   readonly resultado: AttemptColumns['resultado']
 }
 
-export interface Evidence {
+interface Evidence {
   readonly formato: 1
   readonly instancia: string
   readonly proyecto: string
@@ -64,7 +64,7 @@ export interface Evidence {
   readonly pedidos: readonly EvidentRequest[]
 }
 
-export interface EvidenceDocument {
+interface EvidenceDocument {
   readonly evidencia: Evidence
   readonly sha256: string
   readonly emitida: string

@@ -52,7 +52,7 @@ export function parameterList(): { readonly parameters: Parameter[]; readonly pu
 }
 
 /** Of one branch of a listing: the event and the state by themselves, where an index then gives the order asked for. */
-export interface Branch {
+interface Branch {
   readonly event?: string
   readonly state?: DeliveryStateName
 }
@@ -77,7 +77,7 @@ export function branchesOf({ event, states }: DeliveryFilters, events: readonly 
  * What is read in the order of its time, and leads to the deliveries: themselves, by `creado`; the messages of a search, by
  * `recibido`; the attempts of a time, by `inicio`, where each delivery stands once, at its last attempt of that time.
  */
-export type Source = 'deliveries' | 'messages' | 'attempts'
+type Source = 'deliveries' | 'messages' | 'attempts'
 
 export function sourceOf({ search, triedSince, triedUntil, messageId, key }: DeliveryFilters): Source {
   if (search !== undefined) return 'messages'
@@ -197,7 +197,7 @@ export function messageConditions(
   return conditions
 }
 
-export function eventCondition(column: string, event: string, put: Put): string {
+function eventCondition(column: string, event: string, put: Put): string {
   return event.includes('*') ? `${column} LIKE ${put(likePattern(event))}` : `${column} = ${put(event)}`
 }
 

@@ -11,7 +11,6 @@ import { UsageError } from '../errors.ts'
 import type { Millis } from '../model/message.ts'
 import { arrayLiteral } from './columns.ts'
 import type { Session } from './database.ts'
-import type { DeliveryStateName } from './event.ts'
 import {
   branchesOf,
   type DeliveryFilters,
@@ -24,19 +23,12 @@ import {
 } from './filters.ts'
 import type { Page as Ask } from './stored.ts'
 import { type OnProgress, stretches, type TimeRange } from './stretches.ts'
-import type { ActionColumns } from './timeline.ts'
+import type { ActionColumns, DeliveryColumns } from './timeline.ts'
 
 /** A delivery as the listings show it: columns of `entrega` (`evento` is null where its message is missing). */
-export interface DeliveryListing {
+export interface DeliveryListing extends DeliveryColumns {
   readonly mensaje_id: string
   readonly evento: string | null
-  readonly listener: string
-  readonly estado: DeliveryStateName
-  readonly intentos: number
-  readonly proximo_intento: Date | null
-  readonly motivo: string | null
-  readonly creado: Date
-  readonly actualizado: Date
   /** What a person did last to it; null: nobody did anything. */
   readonly accion: Omit<ActionColumns, 'listener'> | null
 }

@@ -15,7 +15,7 @@ import { type Database, identifier, openDatabase, repeated, type Session } from 
 import { closeFunctions, grantedRoles, grants, missingRights, type RoleKind, type RoleNames } from './rights.ts'
 import { postgresTrouble, sqlState } from './trouble.ts'
 
-export interface Migration {
+interface Migration {
   readonly version: number
   /** The file's name without `.sql`. */
   readonly name: string
@@ -23,7 +23,7 @@ export interface Migration {
   readonly sql: string
 }
 
-export interface MigrationResult {
+interface MigrationResult {
   /** Applied now, in order; empty when the schema was up to date. */
   readonly applied: readonly { readonly version: number; readonly name: string }[]
   readonly version: number
@@ -111,7 +111,7 @@ BEGIN
 END
 $crear_esquema$;`
 
-export interface MigrateOptions {
+interface MigrateOptions {
   /** Roles to be granted what they need. */
   readonly roles?: RoleNames
   readonly known?: Migration[]

@@ -37,7 +37,7 @@ export interface OverviewRates {
   readonly spans: { readonly recent: Millis; readonly hour: Millis; readonly day: Millis }
 }
 
-export interface UnheardEvent {
+interface UnheardEvent {
   readonly evento: string
   readonly cantidad: number
   readonly ultimo: Date

@@ -20,7 +20,7 @@ export interface Purged {
   readonly auditoria_rechazada: number
 }
 
-export interface PurgeOptions {
+interface PurgeOptions {
   readonly before: Date
   /** Count only. What lies in whole months is counted row by row then. */
   readonly simulate: boolean

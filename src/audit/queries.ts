@@ -137,7 +137,7 @@ export interface PageAsked {
   readonly cursor?: string | undefined
 }
 
-export interface ListedPage {
+interface ListedPage {
   readonly rows: readonly DeliveryListing[]
   /** Null: there are no more. */
   readonly next: string | null

@@ -167,7 +167,7 @@ export function keptIn({ evento_json }: Pick<RejectedRow, 'evento_json'>): Kept 
   return { kind: 'event', event: { ...event, message } }
 }
 
-export type Kept =
+type Kept =
   | { readonly kind: 'event'; readonly event: AuditEvent }
   | { readonly kind: 'entry'; readonly fields: readonly Buffer[] }
   | { readonly kind: 'lost' }

@@ -12,7 +12,7 @@ export interface TimeRange {
 /** Told how much of a range has been read: `done` of `total`. */
 export type OnProgress = (done: number, total: number) => void
 
-export interface Stretch extends TimeRange {
+interface Stretch extends TimeRange {
   /** Called once its statement has answered: the next stretch is as long as is read in a moment. */
   read(): void
 }

@@ -18,7 +18,7 @@ export interface TableWriter<Row> {
   readonly size: (row: Row) => number
 }
 
-export type TableWriters = { readonly [Table in keyof Rows]: TableWriter<Rows[Table][number]> }
+type TableWriters = { readonly [Table in keyof Rows]: TableWriter<Rows[Table][number]> }
 
 /**
  * The writers of a session's schema and project, for text under `rules`.

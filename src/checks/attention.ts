@@ -19,7 +19,7 @@ import { shortName, systemProblems, UNHEARD_DAYS, waitingIn } from './system-pro
 
 export type { Problem, Severity } from './listener-problem.ts'
 
-export type Verdict = 'bien' | 'atencion' | 'mal'
+type Verdict = 'bien' | 'atencion' | 'mal'
 
 /** What `estado --json` prints, and the page shows. */
 export interface Attention extends Omit<Depths, 'listeners' | 'workers'> {
@@ -60,7 +60,7 @@ export interface Rate {
   readonly p95_ms: number | null
 }
 
-export interface RedisState {
+interface RedisState {
   readonly memoria: number
   /** 0: no limit of its own. */
   readonly memoria_maxima: number
@@ -260,7 +260,7 @@ function urgency({ gravedad, listener }: Problem): number {
   return URGENCY[gravedad] * 2 + (listener === null ? 1 : 0)
 }
 
-export function verdictOf(problems: readonly Problem[]): Verdict {
+function verdictOf(problems: readonly Problem[]): Verdict {
   if (problems.some(({ gravedad }) => gravedad === 'mal')) return 'mal'
   return problems.some(({ gravedad }) => gravedad === 'atencion') ? 'atencion' : 'bien'
 }

@@ -6,7 +6,7 @@ import type { AuthConfig, ListenerConfig } from '../config/config.ts'
 import type { Failure } from '../queue/situation.ts'
 
 /** What a failure is told from. */
-export type Failed = Omit<Failure, 'cuando'>
+type Failed = Omit<Failure, 'cuando'>
 
 interface Cause {
   /** A sentence without a full stop. */

@@ -10,7 +10,7 @@ import type { Attention, Problem } from './attention.ts'
 const STATES = ['OK', 'WARNING', 'CRITICAL', 'UNKNOWN'] as const
 type Code = 0 | 1 | 2 | 3
 
-export interface PluginAnswer {
+interface PluginAnswer {
   readonly code: Code
   readonly line: string
 }
@@ -24,13 +24,13 @@ interface Range {
   readonly text: string
 }
 
-export interface Threshold {
+interface Threshold {
   readonly warn: Range | null
   readonly crit: Range | null
 }
 
 /** What is measured against a threshold of its own. */
-export interface Thresholds {
+interface Thresholds {
   /** Seconds: of the oldest delivery that waits for its turn, and of the oldest message of the inbox. */
   readonly edad: Threshold | null
   /** Deliveries given up that nobody has resent or discarded. */

@@ -20,7 +20,7 @@ const PLACES = [
 ]
 
 /** A `[program:NAME]` that runs our workers. */
-export interface Program {
+interface Program {
   readonly name: string
   readonly file: string
   readonly settings: ReadonlyMap<string, string>
@@ -76,7 +76,7 @@ function checkUser({ name, file, settings }: Program, files: readonly string[]):
 }
 
 /** By the permission bits alone: what lists of access control (ACL) grant besides is not seen. */
-export interface Account {
+interface Account {
   readonly uid: number
   readonly gids: readonly number[]
 }

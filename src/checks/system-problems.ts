@@ -15,7 +15,7 @@ import type { Finding } from './finding.ts'
 import type { Problem, Severity } from './listener-problem.ts'
 import { checkLoaded } from './queue.ts'
 
-export interface SystemFacts {
+interface SystemFacts {
   readonly config: Pick<Config, 'active' | 'audit' | 'listeners'>
   readonly depths: Depths
   readonly backlog: Backlog
@@ -224,7 +224,7 @@ export function nearestPattern(
 }
 
 /** A subscription that no event fits, and one that was probably meant. */
-export interface Mistyped {
+interface Mistyped {
   readonly listener: string
   readonly pattern: string
   readonly event: string

@@ -69,7 +69,7 @@ export interface Deed {
   readonly run: (maintenance: Maintenance, selection: Selection, run: Run) => Promise<Done>
 }
 
-export interface Done {
+interface Done {
   readonly tally: Tally
   /** Of a JSON document, beside its counts. */
   readonly extra?: Readonly<Record<string, number>>

@@ -13,13 +13,13 @@ export interface Names {
   readonly projects: readonly string[]
 }
 
-export interface Candidate {
+interface Candidate {
   readonly value: string
   readonly says: string
 }
 
 /** `files`, `folders`: the shell knows better. */
-export type Completion = readonly Candidate[] | 'files' | 'folders'
+type Completion = readonly Candidate[] | 'files' | 'folders'
 
 const STATES = ['pendiente', 'reintentando', 'exitosa', 'fallida', 'descartada']
 

@@ -9,7 +9,7 @@ import { amount, decimal, duration, localTime, shortTime, zoneOf } from '../mode
 import { wrap } from './print.ts'
 
 /** What a line begins with is painted by what it means. */
-export type Tone = 'mal' | 'atencion' | 'nota' | 'bien' | 'titulo' | 'texto'
+type Tone = 'mal' | 'atencion' | 'nota' | 'bien' | 'titulo' | 'texto'
 
 export interface ScreenLine {
   readonly tone: Tone
@@ -84,7 +84,7 @@ function told(problem: Problem, now: Date): Told {
 }
 
 /** `a las 08:36:10`, `el 27/11 08:36:10` */
-export function atTime(at: Date, now: Date): string {
+function atTime(at: Date, now: Date): string {
   const text = shortTime(at, now)
   return text.includes(' ') ? `el ${text}` : `a las ${text}`
 }

@@ -2,7 +2,7 @@
 import type { SingleBar } from 'cli-progress'
 import type { OnProgress } from '../audit/queries.ts'
 
-export interface Progress {
+interface Progress {
   readonly tell: OnProgress
   /** Takes it from the screen. */
   end(): void

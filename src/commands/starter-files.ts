@@ -58,7 +58,7 @@ export function starterFiles(answers: Answers): StarterFile[] {
 }
 
 /** Several projects of one machine have a unit each. */
-export function unitName({ proyecto }: Pick<Answers, 'proyecto'>): string {
+function unitName({ proyecto }: Pick<Answers, 'proyecto'>): string {
   return proyecto === 'resthooks' ? 'resthooks' : `resthooks-${proyecto}`
 }
 

@@ -62,7 +62,7 @@ export type RedisConfig = Values<typeof REDIS> & {
 export type AuditConfig = Values<typeof AUDIT>
 export type WorkersConfig = Values<typeof WORKERS>
 export type PanelConfig = Values<typeof PANEL>
-export type UserConfig = Values<typeof USER>
+type UserConfig = Values<typeof USER>
 export type LogLevel = WorkersConfig['level']
 
 /** Settings that are parts of one value. */

@@ -29,7 +29,7 @@ import { sectionsConfig } from './sections.ts'
 import { OWN_VARIABLES, ROOT } from './settings.ts'
 
 /** Where a load looks: for `verificar`, and for a watcher that waits for a file to appear. */
-export interface Search {
+interface Search {
   readonly instancia: string
   readonly proyecto: string
   /** `$I`, absolute. */

@@ -302,7 +302,7 @@ export const DELIVERY = {
   auditar_respuesta: row('auditResponse', is.boolean, true, 'si el de la respuesta queda en la auditoría'),
 }
 
-export const ROLES = ['lectura', 'operacion', 'administracion'] as const
+const ROLES = ['lectura', 'operacion', 'administracion'] as const
 
 /** The web page. */
 export const PANEL = {

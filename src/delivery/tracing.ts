@@ -13,7 +13,7 @@ import { parseTrace, type SentTrace, type Trace, takeTrace, traceparentOf } from
 import type { RequestRecord } from './mask.ts'
 import type { Judgement } from './outcome.ts'
 
-export interface AttemptTrace {
+interface AttemptTrace {
   /** Null: the message belongs to no trace. */
   readonly sent: SentTrace | null
   /** @param requests as recorded */

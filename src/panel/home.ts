@@ -98,7 +98,6 @@ function listenerRow(lane: ListenerState, problems: readonly Problem[], secrets:
     reintentos: lane.reintentos,
     fallidas: lane.fallidas,
     masAntigua: lane.mas_antigua_ms,
-    proximo: lane.proximo_reintento?.toISOString() ?? null,
     pausado: lane.pausa !== null,
     corte: lane.corte,
     problema: problem ? problemRow(problem, [lane], secrets) : null,

@@ -63,7 +63,6 @@ async function unheardRows({ audit, config }: Sources, filters: DeliveryFilters,
       intentos: 0,
       creado: recibido.toISOString(),
       actualizado: recibido.toISOString(),
-      proximo: null,
       motivo: solo_listener ? clean(`era sólo para ${solo_listener}`, secrets) : 'ningún listener recibe ese evento',
     }),
   )
@@ -79,7 +78,6 @@ export function rowOf(row: DeliveryListing, secrets: Secrets): Row {
     intentos: row.intentos,
     creado: row.creado.toISOString(),
     actualizado: row.actualizado.toISOString(),
-    proximo: row.proximo_intento?.toISOString() ?? null,
     motivo: clean(row.motivo ?? '', secrets),
   }
 }
@@ -103,7 +101,6 @@ export async function message(sources: Sources, viewer: Viewer, id: string): Pro
       listener: clean(delivery.listener, secrets),
       estado: delivery.estado,
       intentos: delivery.intentos,
-      proximo: delivery.proximo_intento?.toISOString() ?? null,
       actualizado: delivery.actualizado.toISOString(),
       frase: clean(outcome(delivery.estado, delivery.intentos, delivery.motivo, attempts.at(-1)), secrets),
       espera: wait ? clean(waitText(wait), secrets) : null,
@@ -216,7 +213,6 @@ function attemptOf(attempt: AttemptColumns, secrets: Secrets): Attempt {
     duracion: attempt.duracion_ms,
     fases: Object.entries(phases).map(([name, ms]) => [phaseText(name), ms] as const),
     http: attempt.http_estado,
-    resultado: attempt.resultado,
     frase: clean(`${said} → ${RESULTS[attempt.resultado]}`, secrets),
     worker: clean(attempt.worker, secrets),
   }

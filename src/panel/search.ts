@@ -13,7 +13,7 @@ import { suggestion } from '../model/nearest.ts'
 import { shortTime, zoneOf } from '../model/words.ts'
 import type { Chip } from './wire.ts'
 
-export interface Search {
+interface Search {
   readonly filters: DeliveryFilters
   /** Messages that no listener got, instead of deliveries. */
   readonly unheard: boolean

@@ -22,7 +22,7 @@ import { bytesOf, countOf, dumpOf, evidence, exchange, listing, message } from '
 import { Sources, whoIsAway } from './sources.ts'
 import { ACTIONS, type Action, type Asked, type SessionInfo } from './wire.ts'
 
-export interface PanelOptions {
+interface PanelOptions {
   readonly config: Config
   readonly files: LoadOptions
   /** What is in force after a change of the files. */
@@ -32,7 +32,7 @@ export interface PanelOptions {
   readonly version: string
 }
 
-export interface Panel {
+interface Panel {
   readonly url: string
   close(): Promise<void>
 }

@@ -54,7 +54,6 @@ export interface Row {
   readonly intentos: number
   readonly creado: string
   readonly actualizado: string
-  readonly proximo: string | null
   readonly motivo: string
 }
 
@@ -104,7 +103,6 @@ export interface Attempt {
   /** How long each phase took, in order; the rest of `duracion` is the rest of the answer. */
   readonly fases: readonly (readonly [name: string, ms: number])[]
   readonly http: number | null
-  readonly resultado: 'exito' | 'reintento' | 'fallo'
   /** In a sentence. */
   readonly frase: string
   readonly worker: string
@@ -114,7 +112,6 @@ export interface Delivery {
   readonly listener: string
   readonly estado: State
   readonly intentos: number
-  readonly proximo: string | null
   readonly actualizado: string
   /** The outcome. */
   readonly frase: string
@@ -127,7 +124,7 @@ export interface Delivery {
 }
 
 /** What does not answer, where the rest does. */
-export interface Incomplete {
+interface Incomplete {
   readonly falta?: 'redis' | 'postgres'
   readonly aviso?: string
 }
@@ -183,7 +180,6 @@ export interface ListenerRow {
   readonly fallidas: number
   /** Ms. */
   readonly masAntigua: number | null
-  readonly proximo: string | null
   readonly pausado: boolean
   readonly corte: string
   readonly problema: ProblemRow | null

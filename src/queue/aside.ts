@@ -12,7 +12,7 @@ import { scriptsOf } from './scripts.ts'
 const AT_ONCE = 50
 const BYTES: Bytes = 4 * 1024 * 1024
 
-export interface InvalidEntry {
+interface InvalidEntry {
   /** Of its bytes: what a person names it by. */
   readonly id: string
   readonly raw: Buffer
@@ -72,7 +72,7 @@ export async function refileInvalid({ redis, keys }: Queue, raw: Buffer, back: b
   return (await scriptsOf(redis).refile(2, keys.inboxInvalid, keys.inbox, raw, back ? 1 : 0)) === 1
 }
 
-export interface DelayedMessage {
+interface DelayedMessage {
   readonly id: string
   readonly dueAt: Date
   readonly bytes: Bytes
@@ -103,7 +103,7 @@ export async function endDelay(queue: Queue, id: string): Promise<boolean> {
   return Number(await redis.zadd(keys.delayed, 'XX', 'CH', '0', id)) === 1
 }
 
-export interface FailedCallback {
+interface FailedCallback {
   /** `message~listener~version` */
   readonly id: string
   readonly messageId: string

@@ -1,12 +1,12 @@
 /**
- * How full the queues are and how long what is due has waited, for `/metrics` and the health checks: a few short scripts that
- * are sent together, one round trip however many listeners there are. Only reads.
+ * How full the queues are and how long what is due has waited: a few short scripts that are sent together, one round trip however
+ * many listeners there are. Only reads. `/metrics` and the health checks ask for this, and `depths.ts` for what people look at.
  */
 import { decodeTime, isValid } from 'ulid'
 import type { Bytes, Millis } from '../model/message.ts'
 import { decodeEnvelope } from './envelope.ts'
 import { CALLBACK_LANE } from './keys.ts'
-import type { Queue } from './queue.ts'
+import { laneKeyList, type Queue } from './queue.ts'
 import { scriptsOf } from './scripts.ts'
 import { isAlive, readWorkers } from './workers.ts'
 
@@ -68,73 +68,161 @@ const CALLBACKS: LaneRule = { name: CALLBACK_LANE, active: true, order: 'libre' 
 export async function readGauges(queue: Queue, listeners: Iterable<LaneRule>): Promise<Gauges> {
   const { redis, keys } = queue
   const rules = [CALLBACKS, ...listeners]
-  const chunks = Array.from({ length: Math.ceil(rules.length / LANES_AT_ONCE) }, (_, i) =>
-    rules.slice(i * LANES_AT_ONCE, (i + 1) * LANES_AT_ONCE),
-  )
-  const [oldest, dispatching, held, memory, purged, workers, ...answers] = await Promise.all([
+  const [oldest, dispatching, held, memory, purged, workers, { shared, lanes: found }] = await Promise.all([
     orMistyped(queue.peek(keys.inbox, -1, -1), []),
     orMistyped(queue.peek(keys.dispatching, 0, 0), []),
     orMistyped(redis.hgetall(keys.paused), {} as Record<string, string>),
     unlessForbidden(redis.info('memory')),
     orMistyped(redis.get(keys.purged), null),
     readWorkers(queue),
-    ...chunks.map((chunk) => gauge(queue, chunk)),
+    measure(
+      queue,
+      rules.map(({ name }) => name),
+    ),
   ])
-  const [shared] = answers[0]!
-  const [now, inbox, invalid, inDispatch, fanOut, delayed] = shared.map(Number) as number[]
-  const [delayedDue, auditRows, auditFirst, aside] = shared.slice(6).map(String) as [string, string, string, string]
-  const lanes = answers.flatMap(([, ...found]) => found).map((found, i) => laneGauge(rules[i]!, found, held, now!))
-  const [callbacks, ...rest] = lanes as [LaneGauge, ...LaneGauge[]]
+  const { now } = shared
+  const [callbacks, ...lanes] = rules.map((rule) => laneGauge(rule, found.get(rule.name)!, held, now)) as [
+    LaneGauge,
+    ...LaneGauge[],
+  ]
   const waiting = [...oldest, ...dispatching].map(({ raw }) => sinceOf(raw))
   return {
-    now: now!,
-    inbox: inbox! + inDispatch! + fanOut!,
-    inboxOverdue: earliest([...waiting, dueNow('', delayedDue, now!)]),
-    invalid: invalid!,
-    delayed: delayed!,
-    lanes: rest,
-    callbacks: { ...callbacks, waiting: callbacks.waiting + Number(aside) },
-    auditRows: Number(auditRows),
-    auditOldest: auditFirst === '' ? 0 : Math.max(0, now! - Number.parseInt(auditFirst, 10)),
-    workersAlive: workers.filter((worker) => isAlive(worker, now!)).length,
+    now,
+    inbox: shared.inbox + shared.dispatching,
+    inboxOverdue: earliest([...waiting, dueNow('', shared.delayedDue, now)]),
+    invalid: shared.invalid,
+    delayed: shared.delayed,
+    lanes,
+    callbacks: { ...callbacks, waiting: callbacks.waiting + shared.aside },
+    auditRows: shared.auditRows,
+    auditOldest: shared.auditDelay ?? 0,
+    workersAlive: workers.filter((worker) => isAlive(worker, now)).length,
     memory: memory === null ? null : { used: field(memory, 'used_memory'), limit: field(memory, 'maxmemory') },
     purgedAt: purged === null ? null : Number(purged),
   }
 }
 
-type Answer = readonly (number | Buffer)[]
-
-function gauge(queue: Queue, rules: readonly LaneRule[]): Promise<[Answer, ...Answer[]]> {
-  const { inbox, inboxInvalid, dispatching, fanOut, delayed, audit, auditBefore, callbacksAside } = queue.keys
-  const keys = [inbox, inboxInvalid, dispatching, fanOut, delayed, audit, auditBefore, callbacksAside]
-  for (const { name } of rules) {
-    const { queue: list, front, inFlight, retries, failed, breaker, deliveries } = queue.lane(name)
-    keys.push(list, front, inFlight, retries, failed, breaker, deliveries)
+/** What one look at the queues tells. */
+interface Measured {
+  readonly shared: {
+    /** Redis time, ms since epoch. */
+    readonly now: number
+    readonly inbox: number
+    readonly invalid: number
+    readonly dispatching: number
+    readonly delayed: number
+    /** Of the first with `demora`, ms since epoch. */
+    readonly delayedDue: number | null
+    readonly auditRows: number
+    /** Of the oldest event that Postgres has not taken. */
+    readonly auditDelay: Millis | null
+    /** Callbacks put aside. */
+    readonly aside: number
   }
-  return scriptsOf(queue.redis).gauge(keys.length, ...keys, queue.keys.messagePrefix) as Promise<[Answer, ...Answer[]]>
+  readonly lanes: Map<string, MeasuredLane>
 }
 
-const NOTHING: Answer = [0, 0, 0, 0, ...Array<Buffer>(9).fill(Buffer.alloc(0)), 0]
+/** Instants in ms since epoch; an id is '' where there is none. */
+export interface MeasuredLane {
+  readonly waiting: number
+  readonly running: number
+  readonly retrying: number
+  readonly failed: number
+  readonly breaker: string
+  readonly breakerUntil: number | null
+  readonly firstRetry: string
+  readonly firstDue: number | null
+  readonly firstLease: string
+  readonly leaseEnds: number | null
+  /** The message that is first in line; its version is 0 where it was never claimed. */
+  readonly head: string
+  readonly headVersion: number
+  readonly notBefore: string
+  readonly created: string
+  /** A key of it is of another type. */
+  readonly broken: boolean
+}
+
+type Answer = readonly (number | Buffer)[]
+
+/** @param names at least one */
+export async function measure(queue: Queue, names: readonly string[]): Promise<Measured> {
+  const parts: (readonly string[])[] = []
+  for (let i = 0; i < names.length; i += LANES_AT_ONCE) parts.push(names.slice(i, i + LANES_AT_ONCE))
+  const { inbox, inboxInvalid, dispatching, fanOut, delayed, audit, auditBefore, callbacksAside } = queue.keys
+  const shared = [inbox, inboxInvalid, dispatching, fanOut, delayed, audit, auditBefore, callbacksAside]
+  const answers = await Promise.all(
+    parts.map((part) => {
+      const keys = [...shared, ...part.flatMap((name) => laneKeyList(queue.lane(name)))]
+      return scriptsOf(queue.redis).gauge(keys.length, ...keys, queue.keys.messagePrefix) as Promise<
+        [Answer, ...Answer[]]
+      >
+    }),
+  )
+  const found = answers.flatMap(([, ...lanes]) => lanes)
+  return { shared: sharedOf(answers[0]![0]), lanes: new Map(names.map((name, at) => [name, laneOf(found[at]!)])) }
+}
+
+function sharedOf(answer: Answer): Measured['shared'] {
+  const [now, inbox, invalid, dispatching, fanOut, delayed] = answer as number[]
+  const [delayedDue, auditRows, auditFirst, aside] = answer.slice(6).map(String) as [string, string, string, string]
+  return {
+    now: now!,
+    inbox: inbox!,
+    invalid: invalid!,
+    dispatching: dispatching! + fanOut!,
+    delayed: delayed!,
+    delayedDue: instant(delayedDue),
+    auditRows: Number(auditRows),
+    auditDelay: auditFirst === '' ? null : Math.max(0, now! - Number.parseInt(auditFirst, 10)),
+    aside: Number(aside),
+  }
+}
+
+const NOTHING: Answer = [0, 0, 0, 0, ...Array<Buffer>(11).fill(Buffer.alloc(0))]
+
+function laneOf(found: Answer): MeasuredLane {
+  const answer = (found.length === 0 ? NOTHING : found).map(String)
+  const [waiting, running, retrying, failed, breaker, until, retry, due, lease, ends, ...first] = answer
+  const [head, version, notBefore, created, wrong] = first
+  return {
+    waiting: Number(waiting),
+    running: Number(running),
+    retrying: Number(retrying),
+    failed: Number(failed),
+    breaker: breaker!,
+    breakerUntil: instant(until!),
+    firstRetry: retry!,
+    firstDue: instant(due!),
+    firstLease: lease!,
+    leaseEnds: instant(ends!),
+    head: head!,
+    headVersion: Number(version),
+    notBefore: notBefore!,
+    created: created!,
+    broken: wrong !== '',
+  }
+}
+
+function instant(text: string): number | null {
+  return text === '' ? null : Number(text)
+}
 
 function laneGauge(
   { name, active, order }: LaneRule,
-  found: Answer,
+  lane: MeasuredLane,
   held: Readonly<Record<string, string>>,
   now: number,
 ): LaneGauge {
-  const answer = found.length === 0 ? NOTHING : found
-  const [waiting, running, retrying, failed] = answer.map(Number) as [number, number, number, number]
-  const [state, retry, due, lease, ends, first, version, notBefore, created, broken] = answer
-    .slice(4)
-    .map(String) as string[] as [string, string, string, string, string, string, string, string, string, string]
+  const { waiting, running, retrying, failed, head, broken } = lane
   const pause = held[name] ?? ''
   const until = Number.parseInt(pause, 10)
   // A pause that this version does not understand is one all the same.
   const paused = pause !== '' && !(until > 0 && until <= now)
-  const breaker = state === 'open' || state === 'half' ? state : 'closed'
+  const breaker = lane.breaker === 'open' || lane.breaker === 'half' ? lane.breaker : 'closed'
   const isHeld = paused || breaker !== 'closed' || !active
   // In strict order a retry holds those behind it.
-  const head = first === '' || (order === 'estricto' && retrying + running > 0) ? null : first
+  const isBehind = order === 'estricto' && retrying + running > 0
   return {
     listener: name,
     waiting,
@@ -143,19 +231,19 @@ function laneGauge(
     failed,
     paused,
     breaker,
-    broken: broken === '1',
+    broken,
     overdue: isHeld
       ? null
       : earliest([
-          head === null ? null : { id: head, since: waitingSince(head, Number(version), notBefore, created, now) },
-          dueNow(retry, due, now),
-          dueNow(lease, ends, now),
+          head === '' || isBehind ? null : { id: head, since: waitingSince(lane, now) },
+          dueNow(lane.firstRetry, lane.firstDue, now),
+          dueNow(lane.firstLease, lane.leaseEnds, now),
         ]),
   }
 }
 
-function dueNow(id: string, at: string, now: number): Due | null {
-  return at !== '' && Number(at) <= now ? { id, since: Number(at) } : null
+function dueNow(id: string, at: number | null, now: number): Due | null {
+  return at !== null && at <= now ? { id, since: at } : null
 }
 
 function earliest(some: readonly (Due | null)[]): Due | null {
@@ -165,8 +253,8 @@ function earliest(some: readonly (Due | null)[]): Due | null {
 }
 
 /** A version is the Redis time of a delivery's last change; without one it waits since its message came, or was due. */
-function waitingSince(id: string, version: number, notBefore: string, created: string, now: number): number {
-  if (version > 0) return version
+function waitingSince({ head: id, headVersion, notBefore, created }: MeasuredLane, now: number): number {
+  if (headVersion > 0) return headVersion
   const callback = /^callback .*~(\d+)$/.exec(id)
   if (callback) return Number(callback[1])
   const born = isValid(id) ? decodeTime(id) : Date.parse(created)
@@ -191,7 +279,7 @@ function sinceOf(raw: Buffer): Due | null {
 const UNKNOWN = new Date(Number.NaN)
 
 /** What a key of another type holds is nobody's: `estado` and `verificar` tell of it. */
-function orMistyped<T>(answer: Promise<T>, nothing: T): Promise<T> {
+export function orMistyped<T>(answer: Promise<T>, nothing: T): Promise<T> {
   return answer.catch((error: Error) => {
     if (/^WRONGTYPE/.test(error.message)) return nothing
     throw error

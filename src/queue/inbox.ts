@@ -43,7 +43,7 @@ export type DispatchItem =
     }
   | { readonly kind: 'invalid' }
 
-export interface Dispatched {
+interface Dispatched {
   readonly now: number
   /** Envelopes that left the inbox. One whose listeners are handed out is the last one: what comes after it is to be taken anew. */
   readonly moved: number
@@ -56,7 +56,7 @@ export interface Dispatched {
 }
 
 /** Deliveries that go straight to work. */
-export interface Straight {
+interface Straight {
   /** How many of each listener may begin; and whether it has a breaker that may hold them back. */
   readonly slots: ReadonlyMap<string, { readonly n: number; readonly hasBreaker: boolean }>
   readonly lease: Millis

@@ -28,7 +28,6 @@ import renew from './lua/renew.lua'
 import restore from './lua/restore.lua'
 import settle from './lua/settle.lua'
 import sift from './lua/sift.lua'
-import survey from './lua/survey.lua'
 import take from './lua/take.lua'
 
 type Argument = string | number | Buffer
@@ -61,7 +60,6 @@ const SOURCES = {
   peek,
   pour,
   remember,
-  survey,
 }
 
 export type Scripts = Readonly<Record<keyof typeof SOURCES, Script>>

@@ -29,7 +29,7 @@ export interface Sighting {
   corte?: Opening | false
 }
 
-export interface Opening {
+interface Opening {
   readonly desde: number
   readonly error: Omit<Failure, 'cuando'> | null
 }
@@ -67,7 +67,7 @@ export function parseSituations(held: Readonly<Record<string, string>>): Map<str
   )
 }
 
-export function parseSituation(text: string): Situation | null {
+function parseSituation(text: string): Situation | null {
   try {
     const { v, exito, error, desde, fallas, corte } = JSON.parse(text) as Record<string, unknown>
     if (v !== FORMAT) return null

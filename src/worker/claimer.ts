@@ -325,7 +325,7 @@ interface Start {
 }
 
 /** Slots of lanes that are spoken for while Redis is asked, by the lane's name. */
-export type Reserved = ReadonlyMap<string, { readonly lane: Lane; n: number }>
+type Reserved = ReadonlyMap<string, { readonly lane: Lane; n: number }>
 
 interface ClaimEvents extends LoopEvents {
   /** Something ended. */

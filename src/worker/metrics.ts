@@ -58,7 +58,7 @@ interface Attempt {
 }
 
 /** What is asked for one scrape. */
-export interface Scraped {
+interface Scraped {
   /** With a connection of its own. */
   readonly queue: Queue
   readonly config: Config

@@ -16,7 +16,7 @@ const LOOK_MS: Millis = 10_000
 export const STALLED_MS: Millis = 60_000
 
 /** What a worker could do at this moment. */
-export interface Ability {
+interface Ability {
   /** It takes work at all: active, not stopping, not held up by the audit. */
   readonly open: boolean
   readonly freeSlots: number

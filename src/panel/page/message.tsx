@@ -1,11 +1,12 @@
 /** One message: what became of it at each listener, every request on a time axis, and what was said. */
 import { useEffect, useState } from 'preact/hooks'
-import type { Attempt, Body, Delivery, Exchange, Message as MessageData, Pairs, SessionInfo } from '../wire.ts'
+import type { Attempt, Delivery, Message as MessageData, SessionInfo } from '../wire.ts'
 import { get } from './api.ts'
+import { BodyPart, ExchangePart, HeaderRows } from './exchange.tsx'
 import { Copy, Problem, Sign, Time, useRead, Waiting } from './parts.tsx'
 import { keep, kept, type Place, restore } from './router.ts'
 import { Act } from './sheet.tsx'
-import { bytes, duration, STATES } from './words.ts'
+import { duration, STATES } from './words.ts'
 
 export function Message({ id, place, session }: { id: string; place: Place; session: SessionInfo }) {
   const address = `mensajes/${encodeURIComponent(id)}`
@@ -82,7 +83,7 @@ export function Message({ id, place, session }: { id: string; place: Place; sess
       ))}
       <section aria-label="Contenido del mensaje">
         <h2>Contenido</h2>
-        {value.cabeceras.length > 0 && <Headers pairs={value.cabeceras} />}
+        {value.cabeceras.length > 0 && <HeaderRows pairs={value.cabeceras} />}
         {value.cuerpo ? (
           <BodyPart body={value.cuerpo} download={`api/${address}/cuerpo`} />
         ) : (
@@ -241,161 +242,5 @@ function Bar({ attempt, scale }: { attempt: Attempt; scale: number }) {
         return <rect key={name} x={at} y={0} width={width} height={10} class={PHASES[name] ?? 'f-resto'} />
       })}
     </svg>
-  )
-}
-
-const TABS = ['Pedido', 'Respuesta', 'curl', 'Fases'] as const
-
-function ExchangePart({ address, cuerpo, attempt }: { address: string; cuerpo: string; attempt: Attempt }) {
-  const { value, error, again } = useRead((signal) => get<Exchange>(address, signal), [address])
-  const [tab, setTab] = useState<(typeof TABS)[number]>('Respuesta')
-  if (error) return <Problem error={error} again={again} />
-  if (!value) return <Waiting what="el pedido y la respuesta" />
-  const ofAnswer = `${cuerpo}?pedido=${encodeURIComponent(attempt.id)}`
-  return (
-    <div class="intercambio">
-      <div role="tablist" aria-label="Qué se ve del intento" class="pestanas">
-        {TABS.map((each) => (
-          <button
-            key={each}
-            type="button"
-            role="tab"
-            aria-selected={tab === each}
-            tabIndex={tab === each ? 0 : -1}
-            onClick={() => setTab(each)}
-            onKeyDown={(event) => turn(event, each, setTab)}
-          >
-            {each}
-          </button>
-        ))}
-      </div>
-      <div role="tabpanel" aria-label={tab}>
-        {tab === 'Pedido' && (
-          <>
-            <p>
-              <code>{value.linea}</code>
-            </p>
-            <Headers pairs={value.pedidoCabeceras} />
-            {value.pedidoCuerpo && <BodyPart body={value.pedidoCuerpo} download={cuerpo} />}
-          </>
-        )}
-        {tab === 'Respuesta' && (
-          <>
-            <p>
-              {value.http === null ? (
-                <span class="mal">{value.error ?? 'No hubo respuesta.'}</span>
-              ) : (
-                <strong>{value.http}</strong>
-              )}
-              {value.ip && <span class="tenue"> desde {value.ip}</span>}
-            </p>
-            <Headers pairs={value.respuestaCabeceras} />
-            {value.respuestaCuerpo && value.respuestaCuerpo.bytes > 0 && (
-              <BodyPart body={value.respuestaCuerpo} download={ofAnswer} />
-            )}
-            {value.truncada && <p class="tenue">Lo que sigue no se guardó (max_respuesta).</p>}
-          </>
-        )}
-        {tab === 'curl' && (
-          <>
-            <p class="tenue">
-              Las claves no están: donde dice *** va la suya. <Copy text={value.curl} />
-            </p>
-            <pre>{value.curl}</pre>
-          </>
-        )}
-        {tab === 'Fases' && (
-          <table class="angosta">
-            <tbody>
-              {attempt.fases.map(([name, ms]) => (
-                <tr key={name}>
-                  <th scope="row">{name}</th>
-                  <td class="numero">{duration(ms)}</td>
-                </tr>
-              ))}
-              <tr>
-                <th scope="row">en total</th>
-                <td class="numero">{duration(attempt.duracion)}</td>
-              </tr>
-              <tr>
-                <th scope="row">worker</th>
-                <td>{attempt.worker}</td>
-              </tr>
-            </tbody>
-          </table>
-        )}
-      </div>
-    </div>
-  )
-}
-
-function turn(event: KeyboardEvent, tab: (typeof TABS)[number], set: (tab: (typeof TABS)[number]) => void) {
-  const step = event.key === 'ArrowRight' ? 1 : event.key === 'ArrowLeft' ? TABS.length - 1 : 0
-  if (step === 0) return
-  event.preventDefault()
-  event.stopPropagation()
-  const next = TABS[(TABS.indexOf(tab) + step) % TABS.length]!
-  set(next)
-  const list = (event.currentTarget as HTMLElement).parentElement
-  ;(list?.children[TABS.indexOf(next)] as HTMLElement | undefined)?.focus()
-}
-
-function Headers({ pairs }: { pairs: Pairs }) {
-  return (
-    <pre class="cabeceras">
-      {pairs.map(([name, text], n) => (
-        <span key={n}>
-          <b>{name}</b>: {text}
-          {'\n'}
-        </span>
-      ))}
-    </pre>
-  )
-}
-
-function BodyPart({ body, download }: { body: Body; download: string }) {
-  const [dump, setDump] = useState<string | null>(null)
-  const [problem, setProblem] = useState<Error | null>(null)
-  const show = async () => {
-    if (dump !== null) return setDump(null)
-    try {
-      const path = `${download.slice('api/'.length)}${download.includes('?') ? '&' : '?'}como=bytes`
-      setDump((await get<{ texto: string }>(path)).texto)
-    } catch (error) {
-      setProblem(error as Error)
-    }
-  }
-  return (
-    <div class="cuerpo">
-      <p class="tenue barra-cuerpo">
-        <span>
-          {bytes(body.bytes)} · {body.tipo} · sha256{' '}
-          <code title={body.sha256}>{`${body.sha256.slice(0, 6)}…${body.sha256.slice(-4)}`}</code>
-        </span>
-        {!body.oculto && (
-          <>
-            <Copy text={body.sha256} label="Copiar sha256" />
-            {body.texto !== null && <Copy text={body.texto} label="Copiar texto" />}
-            <button type="button" class="chico" aria-pressed={dump !== null} onClick={show}>
-              {dump === null ? 'Ver bytes' : 'Ver texto'}
-            </button>
-            <a class="boton chico" href={download} download>
-              Descargar
-            </a>
-          </>
-        )}
-      </p>
-      {problem && <Problem error={problem} />}
-      {body.oculto ? (
-        <p class="tenue">Su usuario no ve lo que dice (ver_cuerpos = 0).</p>
-      ) : dump !== null ? (
-        <pre>{dump}</pre>
-      ) : body.texto === null ? (
-        <p class="tenue">No es texto: véalo como bytes, o descárguelo.</p>
-      ) : (
-        <pre>{body.texto}</pre>
-      )}
-      {body.cortado && <p class="tenue">Sigue: descárguelo para verlo entero.</p>}
-    </div>
   )
 }

@@ -145,7 +145,7 @@ function NothingFound({ listing, q, isPage }: { listing: Listing; q: string; isP
   )
 }
 
-export function keyOf({ id, listener }: Row): string {
+function keyOf({ id, listener }: Row): string {
   return `${id} ${listener}`
 }
 

@@ -1,23 +1,22 @@
--- gauge: how full the queues are and what waits longest in them, for /metrics and the health checks. Only reads.
+-- gauge: how full the queues are and what waits longest in them, for estado, the page, /metrics and the health checks. Only reads;
+-- the same whatever the queues' length.
 -- KEYS 1 inbox LIST  2 invalid LIST  3 dispatching LIST  4 fan-out LIST  5 delayed ZSET  6 audit STREAM
 --      7 audit STREAM of the version before  8 callbacks put aside ZSET
---      then seven for each lane: queue LIST, its front LIST, in flight ZSET, retries ZSET, failed ZSET, breaker HASH, deliveries HASH
+--      then eight for each lane, as in claim: queue, in flight, deliveries, retries, failed, breaker, rate, front
 -- ARGV 1 message key prefix
 -- →    { now, inbox, invalid, dispatching, fan-out, delayed, first due of the delayed ms, audit events, stream id of the first,
 --        callbacks put aside }, of the two streams together;
---      then for each lane {} where it has nothing at all, else { waiting, in flight, retries, failed, breaker state, first retry,
---        its due ms, first lease, its end ms, first in line, its version, its no_antes_de, its creado, 1 when a key is of
---        another type }; '' = none
+--      then for each lane {} where it has nothing at all, else { waiting, in flight, retries, failed, breaker state, when it lets a
+--        trial through, first retry, its due ms, first lease, its end ms, first in line, its version, its no_antes_de, its creado,
+--        what is wrong with a key of another type }; '' = none
 --
 -- A key that somebody made something else of counts as empty: `claim` tells of it, and the other figures are wanted all the same.
 local prefix = ARGV[1]
-local wrong
+local KINDS = { 'list', 'zset', 'hash', 'zset', 'zset', 'hash', 'hash', 'list' }
+
 local function ask(nothing, ...)
   local answer = redis.pcall(...)
-  if type(answer) == 'table' and answer.err then
-    wrong = 1
-    return nothing
-  end
+  if type(answer) == 'table' and answer.err then return nothing end
   return answer or nothing
 end
 
@@ -39,23 +38,21 @@ local function stamps_of(id)
 end
 
 local function lane(k)
-  if redis.call('EXISTS', unpack(KEYS, k, k + 5)) == 0 then return {} end
-  local queue, front, in_flight, retries, failed, breaker, deliveries =
-    KEYS[k], KEYS[k + 1], KEYS[k + 2], KEYS[k + 3], KEYS[k + 4], KEYS[k + 5], KEYS[k + 6]
-  wrong = 0
+  if redis.call('EXISTS', unpack(KEYS, k, k + 7)) == 0 then return {} end
+  local queue, in_flight, deliveries, retries, failed, breaker, _, front = unpack(KEYS, k, k + 7)
   local waiting = ask(0, 'LLEN', queue) + ask(0, 'LLEN', front)
   local retrying, retry, due = first_of(retries)
   local running, lease, ends = first_of(in_flight)
   local id, version, not_before, created = '', 0, '', ''
   if waiting > 0 then
     id = ask(false, 'LINDEX', front, 0) or ask('', 'LINDEX', queue, 0)
-    local _
     _, _, _, version = parse_state(ask(nil, 'HGET', deliveries, id))
     if version == 0 then not_before, created = stamps_of(id) end
   end
+  local held = ask({}, 'HMGET', breaker, 'state', 'until')
   return {
-    waiting, running, retrying, ask(0, 'ZCARD', failed),
-    ask('', 'HGET', breaker, 'state'), retry, due, lease, ends, id, string.format('%d', version), not_before, created, wrong,
+    waiting, running, retrying, ask(0, 'ZCARD', failed), held[1] or '', held[2] or '',
+    retry, due, lease, ends, id, string.format('%d', version), not_before, created, mistyped(k, KINDS) or '',
   }
 end
 
@@ -72,5 +69,5 @@ local answer = { {
   clock(), ask(0, 'LLEN', KEYS[1]), ask(0, 'LLEN', KEYS[2]), ask(0, 'LLEN', KEYS[3]), ask(0, 'EXISTS', KEYS[4]), delayed,
   due, ask(0, 'XLEN', KEYS[6]) + ask(0, 'XLEN', KEYS[7]), oldest, ask(0, 'ZCARD', KEYS[8]),
 } }
-for i = 0, (#KEYS - 8) / 7 - 1 do answer[#answer + 1] = lane(9 + i * 7) end
+for k = 9, #KEYS, 8 do answer[#answer + 1] = lane(k) end
 return answer
