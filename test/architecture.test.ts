@@ -26,6 +26,8 @@ interface Source {
   readonly text: string
   /** What it imports of `src/`, types and what is loaded only when it is needed included. */
   readonly imports: readonly string[]
+  /** Those of them that are types alone: nothing of theirs is run. */
+  readonly types: ReadonlySet<string>
 }
 
 async function sources(): Promise<Source[]> {
@@ -33,9 +35,10 @@ async function sources(): Promise<Source[]> {
   return Promise.all(
     names.map(async (name) => {
       const text = await readFile(join(root, 'src', name), 'utf8')
-      const targets = [...text.matchAll(/(?:\bfrom |\bimport |\bimport\()'(\.[^']+\.tsx?)'/g)]
-      const imports = targets.map(([, target]) => posix.join(posix.dirname(name), target!))
-      return { name, folder: name.includes('/') ? name.split('/')[0]! : '', text, imports }
+      const at = (target: string) => posix.join(posix.dirname(name), target)
+      const imports = [...text.matchAll(/(?:\bfrom |\bimport |\bimport\()'(\.[^']+\.tsx?)'/g)].map(([, to]) => at(to!))
+      const types = new Set([...text.matchAll(/^import type [^']+ from '([^']+)'/gm)].map(([, to]) => at(to!)))
+      return { name, folder: name.includes('/') ? name.split('/')[0]! : '', text, imports, types }
     }),
   )
 }
@@ -88,6 +91,24 @@ test('no circle of files, and none of folders', async () => {
   // What stands beside the folders is below or above all of them.
   folders.delete('')
   expect(circles(folders)).toEqual([])
+})
+
+test('what runs in the browser is of the page or of model/, and of the server only types', async () => {
+  const isPage = (name: string) => name.startsWith('panel/page/')
+  const all = await sources()
+  // model/ knows Node: of what a page's file takes from there, everything has to do without.
+  const reached = new Set(all.filter(({ name }) => isPage(name)).map(({ name }) => name))
+  const wrong: string[] = []
+  for (const name of reached) {
+    const { text, imports, types } = all.find((source) => source.name === name)!
+    if (/from 'node:/.test(text)) wrong.push(`${name}: Node`)
+    for (const target of imports.filter((each) => !types.has(each))) {
+      if (isPage(target) || target.startsWith('model/')) reached.add(target)
+      else wrong.push(`${name} → ${target}`)
+    }
+  }
+  expect(wrong).toEqual([])
+  expect(all.filter(({ name, imports }) => !isPage(name) && imports.some(isPage)).map(({ name }) => name)).toEqual([])
 })
 
 test('only queue/ gives commands to Redis', async () => {
