@@ -71,7 +71,7 @@ export class Arena {
   /** When the fault was over and work could go on, ms since epoch. */
   healedAt: number | null = null
   /** Messages put into the inbox that nobody can understand. */
-  malformed = 0
+  readonly malformed: (string | Buffer)[] = []
   folder = ''
   /** The senders, for a fault that sends more. */
   traffic!: Traffic

@@ -80,7 +80,7 @@ export const poisonFaults: readonly Fault[] = [
     inflict: async (arena) => {
       for (const entry of GARBAGE) {
         await push(arena, entry)
-        arena.malformed += 1
+        arena.malformed.push(entry)
       }
     },
   },
@@ -275,7 +275,7 @@ export const poisonFaults: readonly Fault[] = [
       // Something to log about, all the time.
       for (let i = 0; i < 20; i++) {
         await push(arena, 'basura')
-        arena.malformed += 1
+        arena.malformed.push('basura')
         await sleep(50)
       }
     },
