@@ -70,7 +70,7 @@ const DISCARD_AT_ONCE = 200
 const SLICE = 400
 
 /**
- * Tells the audit what a person does: when it begins, with `count` 0, and again when it has ended.
+ * Tells the audit what a person does: when it begins, with `count` 0, and again with what is done.
  * Beside `QueueAdmin`, which also says so of each delivery, for what touches none.
  */
 export async function tellAction(queue: Queue, action: ActionRecord): Promise<void> {
@@ -95,8 +95,8 @@ export class QueueAdmin {
     await tellAction(this.#queue, action)
   }
 
-  /** @param count deliveries that it touched */
-  async ended(count: number): Promise<void> {
+  /** @param count deliveries that it touched so far */
+  async counted(count: number): Promise<void> {
     if (this.#action) await tellAction(this.#queue, { ...this.#action, count })
   }
 
@@ -175,10 +175,16 @@ export class QueueAdmin {
   /**
    * Gives up deliveries that wait in a listener's list, walking through it once, a slice a call, and no further than needed.
    * @param wanted by message id
+   * @param tell   told which of them were in a slice, after each
    * @returns the ids that were found, and given up
    * @throws OperationFailed when the lock was lost
    */
-  async sift(listener: string, wanted: ReadonlyMap<string, DiscardedItem>, reason: string): Promise<Set<string>> {
+  async sift(
+    listener: string,
+    wanted: ReadonlyMap<string, DiscardedItem>,
+    reason: string,
+    tell: (found: readonly string[]) => Promise<void> = async () => {},
+  ): Promise<Set<string>> {
     const { redis, keys } = this.#queue
     const { queue, front, deliveries } = this.#queue.lane(listener)
     const found = new Set<string>()
@@ -209,7 +215,9 @@ export class QueueAdmin {
           ),
         )
         left -= walked!
-        if (walked! > 0) for (const id of going) found.add(id)
+        if (walked! === 0) continue
+        for (const id of going) found.add(id)
+        await tell(going)
       }
     } finally {
       await this.#pour(listener)

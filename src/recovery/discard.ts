@@ -54,7 +54,8 @@ class Discarder {
 
   /** What waits in the lists; and what does not either is not in Redis at all. */
   async #discardQueued(deliveries: readonly StoredDelivery[]): Promise<void> {
-    const { queue, backend } = this.#chosen.maintenance
+    const { maintenance, admin, tally, told } = this.#chosen
+    const { queue, backend } = maintenance
     const byListener = new Map<string, Map<string, DiscardedItem>>()
     for (const delivery of deliveries.filter(isUnfinished)) {
       const wanted = byListener.get(delivery.listener) ?? new Map()
@@ -62,10 +63,13 @@ class Discarder {
     }
     const found = new Set<string>()
     for (const [listener, wanted] of byListener) {
-      for (const id of (await this.#chosen.admin?.sift(listener, wanted, REASON)) ?? []) {
-        found.add(textOf({ messageId: id, listener }))
-        this.#chosen.tally.done(listener)
-      }
+      await admin?.sift(listener, wanted, REASON, async (ids) => {
+        for (const id of ids) {
+          found.add(textOf({ messageId: id, listener }))
+          tally.done(listener)
+        }
+        await told.count(tally.total)
+      })
     }
     const rest = deliveries.filter((delivery) => !found.has(textOf(delivery)))
     if (rest.length === 0) return
@@ -73,28 +77,27 @@ class Discarder {
     for (let i = 0; i < rest.length; i += STEP) {
       const unfinished = (await this.#deliveriesOf(rest.slice(i, i + STEP))).filter(isUnfinished)
       for (const { messageId, listener } of await this.#discard(unfinished, () => 'ended')) {
-        this.#chosen.tally.problem(messageId, listener, MOVING)
+        tally.problem(messageId, listener, MOVING)
       }
     }
   }
 
   /** Messages whose demora runs have no deliveries yet: those that they would have are given up. */
   async #cancel(ids: readonly string[], only: string | undefined): Promise<void> {
-    const { audit, config } = this.#chosen.maintenance
+    const { maintenance, admin, tally, told } = this.#chosen
+    const { audit, config } = maintenance
     const subscriptions = new Subscriptions(config.listeners.values())
     for (const id of ids) {
       const message = (await audit.message(id))?.message
       if (!message || message.listeners !== null) continue
-      await this.#chosen.told.begin()
+      await told.begin()
       const names = subscriptions.of(message.evento, message.solo_listener).map(({ name }) => name)
-      if (only !== undefined) this.#chosen.tally.problem(id, only, DELAYED_WHOLE)
-      else if (
-        !this.#chosen.admin ||
-        (await this.#chosen.admin.cancel(id, message.recibido.getTime(), names, REASON))
-      ) {
-        for (const name of names.length > 0 ? names : [NOBODY]) this.#chosen.tally.done(name)
-      } else this.#chosen.tally.problem(id, '', MOVING)
+      if (only !== undefined) tally.problem(id, only, DELAYED_WHOLE)
+      else if (!admin || (await admin.cancel(id, message.recibido.getTime(), names, REASON))) {
+        for (const name of names.length > 0 ? names : [NOBODY]) tally.done(name)
+      } else tally.problem(id, '', MOVING)
     }
+    await told.count(tally.total)
   }
 
   async #deliveriesOf(keys: readonly DeliveryKey[]): Promise<StoredDelivery[]> {
@@ -111,17 +114,17 @@ class Discarder {
     kindOf: (delivery: StoredDelivery) => DiscardedItem['kind'],
   ): Promise<StoredDelivery[]> {
     const items = deliveries.map((delivery) => itemOf(delivery, kindOf(delivery)))
-    const results = this.#chosen.admin
-      ? await this.#chosen.admin.discard(items, REASON)
-      : items.map(() => 'done' as const)
+    const { admin, tally, told } = this.#chosen
+    const results = admin ? await admin.discard(items, REASON) : items.map(() => 'done' as const)
     const rest: StoredDelivery[] = []
     for (const [i, delivery] of deliveries.entries()) {
       if (results[i] === 'other') rest.push(delivery)
       else {
-        this.#chosen.tally.done(delivery.listener)
+        tally.done(delivery.listener)
         if (results[i] === 'running') this.#running += 1
       }
     }
+    await told.count(tally.total)
     return rest
   }
 }

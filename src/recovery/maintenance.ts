@@ -42,6 +42,7 @@ export class Told {
   readonly #admin: QueueAdmin | null
   readonly #filter: string | null
   #begun = false
+  #counted = 0
 
   constructor(maintenance: Maintenance, admin: QueueAdmin | null, selection: Selection | null) {
     this.#maintenance = maintenance
@@ -58,9 +59,11 @@ export class Told {
     await this.#admin.began({ ...action, filter, id: newId(), count: 0 })
   }
 
-  /** @param count deliveries that were changed */
-  async end(count: number): Promise<void> {
-    if (this.#begun) await this.#admin?.ended(count)
+  /** After each step: who is interrupted, or loses Redis, has done what came before. @param done deliveries that were changed so far */
+  async count(done: number): Promise<void> {
+    if (!this.#begun || done === this.#counted) return
+    await this.#admin?.counted(done)
+    this.#counted = done
   }
 }
 

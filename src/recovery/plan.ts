@@ -116,7 +116,6 @@ export async function onChosen(
     }
     const told = new Told(maintenance, admin, selection)
     await work({ maintenance, admin, selection, told, tally, limit })
-    await told.end(tally.total)
     if (purpose !== 'discard') admin?.wake()
     return tally
   })

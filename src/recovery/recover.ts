@@ -81,8 +81,6 @@ class Recoverer {
     this.#admin?.wake()
     // What cannot be put back is told, and counts as missing until it is given up.
     if (this.#admin) await markWhole(queue)
-    const counts = [...this.#listeners.values()]
-    await this.#told.end(counts.reduce((sum, { pendientes, reintentos }) => sum + pendientes + reintentos, 0))
     return {
       listeners: this.#listeners,
       delayed: this.#delayed,
@@ -144,6 +142,8 @@ class Recoverer {
         else if (result === 'delayed' && item.kind !== 'delayed') this.#tally.problem(id, item.listener, SAME_ID)
       }
     }
+    const counts = [...this.#listeners.values()]
+    await this.#told.count(counts.reduce((sum, { pendientes, reintentos }) => sum + pendientes + reintentos, 0))
   }
 
   #count(item: RestoredItem): void {

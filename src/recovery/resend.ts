@@ -27,6 +27,7 @@ export function hurry(maintenance: Maintenance, selection: Selection, run: Run):
         if (waited[i]) tally.done(listener)
         else tally.problem(id, listener, NOT_WAITING)
       }
+      await told.count(tally.total)
     }
   })
 }
@@ -111,6 +112,7 @@ class Resender {
         else tally.problem(id, item.listener, result === 'delayed' ? SAME_ID : WAITS)
       }
     }
+    await told.count(tally.total)
   }
 }
 

@@ -4,6 +4,7 @@ import { createPostgresBackend } from '../../src/audit/postgres.ts'
 import { openAuditReader } from '../../src/audit/queries.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { openQueue } from '../../src/queue/queue.ts'
+import { discard } from '../../src/recovery/discard.ts'
 import { planOf } from '../../src/recovery/plan.ts'
 import { resend } from '../../src/recovery/resend.ts'
 import { closedGate } from '../support/gate.ts'
@@ -370,6 +371,28 @@ test('what a person agreed to is what is done, or nothing is', async ({ world })
     await expect(resend(maintenance, selection, { limit: 100, expected: 2 })).rejects.toThrow(/eran 2 .* ahora son 1/)
     const tally = await resend(maintenance, selection, { limit: 100, expected: 1 })
     expect([tally.total, told]).toEqual([1, [1]])
+
+    // Interrupted: what was done before is told all the same.
+    await world.sql`
+      INSERT INTO ${world.sql(world.schema)}.entrega (mensaje_id, listener, instancia, proyecto, evento, estado, intentos, creado, actualizado, version)
+      SELECT 'm' || n, 'niega', ${world.instancia}, ${world.proyecto}, 'compra.alta', 'fallida', 1, now(), now(), 1 FROM generate_series(1, 501) n`
+    const cut = (done: number) => {
+      if (done > 500) throw new Error('cortado')
+    }
+    const all = { limit: Number.POSITIVE_INFINITY }
+    const order = 'cortada'
+    await expect(discard({ ...shared, action: { ...action, order }, progress: cut }, selection, all)).rejects.toThrow(
+      'cortado',
+    )
+    const counted = await until(
+      async () => {
+        const [row] =
+          await world.sql`SELECT cantidad::int FROM ${world.sql(world.schema)}.accion WHERE orden = ${order}`
+        return row && row.cantidad > 0 ? row.cantidad : undefined
+      },
+      { what: 'the count of what was done' },
+    )
+    expect(counted).toBeGreaterThanOrEqual(500)
   } finally {
     await Promise.all([queue.close(), audit.close(), backend.close()])
   }

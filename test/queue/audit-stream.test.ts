@@ -211,7 +211,7 @@ test('what a person did is told twice, and which deliveries it touched', async (
   expect(kept).toEqual([
     { id: 'A1', quien: 'ana', equipo: 'servidor1', orden: 'descartar m1', filtro: 'm1', cantidad: 0 },
   ])
-  await admin.ended(1)
+  await admin.counted(1)
   await lock.release()
   await writerOf(queue).drain(0)
   expect(await sql`SELECT cantidad::int FROM accion`).toEqual([{ cantidad: 1 }])
