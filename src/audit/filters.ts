@@ -32,6 +32,8 @@ export interface DeliveryFilters {
    * name, and a number of up to three digits by itself (7 is not in 2017).
    */
   readonly search?: string | readonly string[] | undefined
+  /** The search leaves the body out: for those who may not see what messages say. */
+  readonly namesOnly?: boolean | undefined
 }
 
 const DAY = 86_400_000
@@ -186,14 +188,15 @@ export function messageConditions(
   filters: Omit<DeliveryFilters, 'listener' | 'states'>,
   put: Put,
 ): string[] {
-  const { since, until, event, messageId, key, search } = filters
+  const { since, until, event, messageId, key, search, namesOnly = false } = filters
   const conditions = [`m.instancia = ${put(owner[0])}`, `m.proyecto = ${put(owner[1])}`]
   conditions.push(...between('m.recibido', { since, until }, put))
   if (event !== undefined) conditions.push(eventCondition('m.evento', rules.text(event), put))
   if (messageId !== undefined) conditions.push(`m.id = ${put(rules.key(messageId))}`)
   if (key !== undefined) conditions.push(`m.clave = ${put(rules.text(key))}`)
-  if (typeof search === 'string') conditions.push(searchCondition(searchPattern(search), NAMES, put))
-  else for (const word of search ?? []) conditions.push(wordCondition(word, put))
+  if (typeof search === 'string')
+    conditions.push(searchCondition(searchPattern(search), { names: NAMES, namesOnly }, put))
+  else for (const word of search ?? []) conditions.push(wordCondition(word, namesOnly, put))
   return conditions
 }
 
@@ -209,15 +212,21 @@ export function likePattern(event: string): string {
 const NAMES = `m.id || ' ' || coalesce(m.clave, '')`
 
 /** Nearly every id has a 7 somewhere. */
-function wordCondition(word: string, put: Put): string {
-  if (/^\d{1,3}$/.test(word)) return searchCondition(`(?:^|[^0-9])${word}(?:[^0-9]|$)`, `coalesce(m.clave, '')`, put)
-  return searchCondition(searchPattern(word), `${NAMES} || ' ' || m.evento`, put)
+function wordCondition(word: string, namesOnly: boolean, put: Put): string {
+  if (/^\d{1,3}$/.test(word))
+    return searchCondition(`(?:^|[^0-9])${word}(?:[^0-9]|$)`, { names: `coalesce(m.clave, '')`, namesOnly }, put)
+  return searchCondition(searchPattern(word), { names: `${NAMES} || ' ' || m.evento`, namesOnly }, put)
 }
 
 /** @param names what is looked at beside the body, as SQL */
-function searchCondition(regex: string, names: string, put: Put): string {
+function searchCondition(
+  regex: string,
+  where: { readonly names: string; readonly namesOnly: boolean },
+  put: Put,
+): string {
   const pattern = `${put(regex)}::text`
-  return `(encode(convert_to(${names}, 'UTF8'), 'escape') ~* ${pattern} OR encode(m.cuerpo, 'escape') ~* ${pattern})`
+  const named = `encode(convert_to(${where.names}, 'UTF8'), 'escape') ~* ${pattern}`
+  return where.namesOnly ? named : `(${named} OR encode(m.cuerpo, 'escape') ~* ${pattern})`
 }
 
 /**

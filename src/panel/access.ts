@@ -123,7 +123,7 @@ export class Access {
   /** `POST api/entrar`: `{ llave }`, or `{ usuario, clave }`. */
   async enter(c: Context): Promise<Response> {
     const { config } = this.#sources
-    const given = (await c.req.json().catch(() => ({}))) as Readonly<Record<string, unknown>>
+    const given = ((await c.req.json().catch(() => null)) ?? {}) as Readonly<Record<string, unknown>>
     const doors = doorsOf(config)
     const from = addressOf(c, config)
     const wait = this.#guesses.wait(from, String(given.usuario ?? ''))

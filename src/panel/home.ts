@@ -8,6 +8,7 @@ import {
   summaryOf,
 } from '../checks/attention.ts'
 import { maskUrl } from '../delivery/mask.ts'
+import { UsageError } from '../errors.ts'
 import type { Millis } from '../model/message.ts'
 import type { Secrets } from '../model/secrets.ts'
 import { amount, duration } from '../model/words.ts'
@@ -180,6 +181,8 @@ const ACTIONS_SHOWN = 50
 /** What people did. */
 export async function done({ audit, config }: Sources, before: string | undefined): Promise<DonePage> {
   const { secrets } = config
+  if (before !== undefined && !/^[0-9A-Z]{26}$/.test(before))
+    throw new UsageError('«despues» no es el lugar de una página.')
   const rows = await audit.actions(ACTIONS_SHOWN, before ?? null)
   return {
     filas: rows.map(({ id, fecha, quien, equipo, orden, filtro, cantidad }) => ({

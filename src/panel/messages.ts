@@ -9,7 +9,7 @@ import type { Secrets } from '../model/secrets.ts'
 import { contentTypeOf, phaseText } from '../model/wire-text.ts'
 import { amount, count, duration } from '../model/words.ts'
 import type { Viewer } from './access.ts'
-import { readSearch, searchSentence } from './search.ts'
+import { searchOf, searchSentence } from './search.ts'
 import { clean, curlOf, shownBody, shownBytes, shownHeaders } from './shown.ts'
 import { type Sources, whoIsAway } from './sources.ts'
 import type { Attempt, Count, Delivery, Exchange, Listing, Message, Row } from './wire.ts'
@@ -17,9 +17,14 @@ import type { Attempt, Count, Delivery, Exchange, Listing, Message, Row } from '
 const PAGE = 50
 
 /** One page of a search, newest first. */
-export async function listing(sources: Sources, q: string, after: string | undefined): Promise<Listing> {
+export async function listing(
+  sources: Sources,
+  viewer: Viewer,
+  q: string,
+  after: string | undefined,
+): Promise<Listing> {
   const { config } = sources
-  const search = readSearch(q, [...config.listeners.keys()])
+  const search = searchOf(viewer, q, [...config.listeners.keys()])
   const page = { limit: PAGE, cursor: after }
   const { rows, next } = search.unheard
     ? await unheardRows(sources, search.filters, page)
@@ -34,8 +39,8 @@ export async function listing(sources: Sources, q: string, after: string | undef
 }
 
 /** How many a search finds. */
-export async function countOf({ audit, config }: Sources, q: string): Promise<Count> {
-  const search = readSearch(q, [...config.listeners.keys()])
+export async function countOf({ audit, config }: Sources, viewer: Viewer, q: string): Promise<Count> {
+  const search = searchOf(viewer, q, [...config.listeners.keys()])
   if (search.unheard) throw new UsageError('los que ningún listener recibió se cuentan página por página.')
   const counts = await audit.count(search.filters, 'estado')
   return { cantidad: counts.reduce((sum, { entregas }) => sum + entregas, 0) }

@@ -110,6 +110,16 @@ export function readSearch(text: string, listeners: readonly string[], now = new
   }
 }
 
+/** Whoever may not see what messages say does not find them by it: asked letter by letter, a search tells it all. */
+export function searchOf(
+  { cuerpos }: { readonly cuerpos: boolean },
+  text: string,
+  listeners: readonly string[],
+): Search {
+  const search = readSearch(text, listeners)
+  return cuerpos ? search : { ...search, filters: { ...search.filters, namesOnly: true } }
+}
+
 function isName(name: string): boolean {
   return (NAMES as readonly string[]).includes(name.toLowerCase())
 }
@@ -132,7 +142,7 @@ function withInstant(chip: Chip, since: Date | undefined, until: Date | undefine
 
 /** What was looked for, for a result that has nothing: `entregas de diaguita fallidas, en las últimas 24 horas`. */
 export function searchSentence({ filters, unheard, byDefault }: Search, now = new Date()): string {
-  const { event, listener, states, since, until, messageId, key, search } = filters
+  const { event, listener, states, since, until, messageId, key, search, namesOnly } = filters
   const parts = [
     unheard ? 'mensajes que ningún listener recibió' : 'entregas',
     states?.map((state) => (state === 'reintentando' ? 'por reintentar' : `${state}s`)).join(' o '),
@@ -144,7 +154,7 @@ export function searchSentence({ filters, unheard, byDefault }: Search, now = ne
       `que dicen ${[search]
         .flat()
         .map((word) => `«${word}»`)
-        .join(' y ')}`,
+        .join(' y ')}${namesOnly ? ' en el id, la clave o el evento' : ''}`,
   ]
   const range = byDefault
     ? 'en las últimas 24 horas'

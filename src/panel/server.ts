@@ -125,7 +125,9 @@ function appOf(sources: Sources, access: Access, { note, version }: PanelOptions
     return undefined
   })
   api.get('/sesion', (c) => c.json(sessionInfo(c.var.viewer, sources.config, version)))
-  api.get('/mensajes', async (c) => c.json(await listing(sources, c.req.query('q') ?? '', c.req.query('despues'))))
+  api.get('/mensajes', async (c) =>
+    c.json(await listing(sources, c.var.viewer, c.req.query('q') ?? '', c.req.query('despues'))),
+  )
   api.get('/mensajes/:id', async (c) => {
     const found = await message(sources, c.var.viewer, c.req.param('id'))
     return found ? c.json(found) : refuse(c, 404, UNKNOWN)
@@ -155,7 +157,7 @@ function appOf(sources: Sources, access: Access, { note, version }: PanelOptions
     c.header('content-disposition', `attachment; filename="${c.req.param('id').replace(/[^\w.-]/g, '_')}.bin"`)
     return c.body(new Uint8Array(bytes))
   })
-  api.get('/cantidad', async (c) => c.json(await countOf(sources, c.req.query('q') ?? '')))
+  api.get('/cantidad', async (c) => c.json(await countOf(sources, c.var.viewer, c.req.query('q') ?? '')))
   api.get('/serie', async (c) => c.json(await series(sources, c.req.query('periodo'))))
   api.get('/acciones', async (c) => c.json(await done(sources, c.req.query('despues'))))
   api.post('/previa', async (c) => {

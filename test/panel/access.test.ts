@@ -69,6 +69,8 @@ test('without users: a key of one use, for this machine alone; every answer is s
     }
     expect((await visitor.ask('api/sesion', { headers: { origin: `http://127.0.0.1:${port}` } })).status).toBe(200)
     expect((await visitor.post('api/entrar', { llave: 'x'.repeat(100_000) })).status).toBe(413)
+    for (const nothing of [null, 1, [], 'x']) expect((await visitor.post('api/entrar', nothing)).status).toBe(400)
+    expect((await visitor.ask('api/acciones?despues=%00')).status).toBe(422)
 
     expect((await visitor.post('api/salir')).status).toBe(204)
     expect((await visitor.ask('api/sesion')).status).toBe(401)
