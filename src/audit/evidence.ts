@@ -7,7 +7,7 @@
 import { createHash } from 'node:crypto'
 import { type Secrets, visible } from '../model/secrets.ts'
 import { bodyLines, bodyText, contentTypeOf } from '../model/wire-text.ts'
-import { amount, duration, localTime } from '../model/words.ts'
+import { amount, duration, localTime, shellWord } from '../model/words.ts'
 import type { AttemptColumns, MessageColumns, Timeline } from './timeline.ts'
 
 type Headers = Readonly<Record<string, string | readonly string[]>>
@@ -169,7 +169,7 @@ const STATES: Readonly<Record<string, string>> = {
 /** The same for a person: what was sent, what came back, and room for who answers for it. */
 export async function evidenceText({ evidencia, sha256, emitida, programa }: EvidenceDocument): Promise<string> {
   const { mensaje, listener, estado, pedidos, instancia, proyecto } = evidencia
-  const command = `resthooks ver ${mensaje.id} --evidencia ${listener} --json`
+  const command = `resthooks ver ${shellWord(mensaje.id)} --evidencia ${shellWord(listener)} --json`
   const lines = [
     'EVIDENCIA DE ENTREGA',
     '',

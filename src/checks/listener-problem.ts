@@ -3,7 +3,7 @@
  */
 import type { Config, ListenerConfig } from '../config/config.ts'
 import type { Millis } from '../model/message.ts'
-import { amount, decimal } from '../model/words.ts'
+import { amount, decimal, shellWord } from '../model/words.ts'
 import type { Lane } from '../queue/depths.ts'
 import { mistypedText } from '../queue/redis.ts'
 import { failureRemedy, failureSentence } from './causes.ts'
@@ -91,7 +91,7 @@ export function listenerProblem(
     const held = waiting + lane.en_curso
     if (held === 0) return null
     const causa = listener ? 'está inactivo (activo = 0), y algo espera' : 'ya no está en resthooks.ini, y algo espera'
-    const que_hacer = `definirlo, o: descartar --listener ${lane.listener} --estado pendiente,reintentando`
+    const que_hacer = `definirlo, o: descartar --listener ${shellWord(lane.listener)} --estado pendiente,reintentando`
     return { ...about, clase: 'sin_configurar', gravedad: 'atencion', causa, esperan: held, que_hacer }
   }
   const { pausa } = lane
@@ -138,7 +138,7 @@ export function listenerProblem(
     const causa = `orden estricto: lo frena ${lane.primer_reintento}${why}`
     return {
       ...{ ...about, clase: 'estricto', gravedad: 'atencion', causa, desde: sinceOf(lane), sigue },
-      que_hacer: `ver ${lane.primer_reintento}`,
+      que_hacer: `ver ${shellWord(lane.primer_reintento)}`,
     }
   }
   const failing = failingProblem(lane, listener, now)

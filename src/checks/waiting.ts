@@ -4,7 +4,7 @@
  * What holds all of a listener's deliveries comes first, then what holds this one.
  */
 import type { Config, ListenerConfig } from '../config/config.ts'
-import { amount, shortTime } from '../model/words.ts'
+import { amount, shellWord, shortTime } from '../model/words.ts'
 import { readBacklog, type StopReason, whyStopped } from '../queue/backlog.ts'
 import { type Depths, type Lane, readDepths } from '../queue/depths.ts'
 import type { Queue } from '../queue/queue.ts'
@@ -104,7 +104,7 @@ export function whyDeliveryWaits(facts: DeliveryFacts): Waiting {
     const { dueAt } = place
     if (dueAt <= now)
       return { motivo: `su reintento toca desde ${sinceText(dueAt, now)}: espera un lugar libre`, que_hacer: null }
-    const que_hacer = `reenviar --ahora ${id} --listener ${lane.listener}`
+    const que_hacer = `reenviar --ahora ${shellWord(id)} --listener ${shellWord(lane.listener)}`
     return { motivo: `se reintenta ${atText(dueAt, now)}`, que_hacer }
   }
   const motivo = place.before === 0 ? 'es la próxima de la cola' : `espera su turno${rateText(facts, place.before)}`

@@ -7,6 +7,7 @@
 import type { AuditReader, DeliveryColumns } from '../audit/queries.ts'
 import type { Waiting } from '../checks/waiting.ts'
 import { OperationFailed, ResthooksError, Unavailable } from '../errors.ts'
+import { shellWord } from '../model/words.ts'
 import type { Queue } from '../queue/queue.ts'
 import { isUnfinished } from '../recovery/selection.ts'
 import type { Context } from './context.ts'
@@ -56,7 +57,9 @@ export async function awaitOutcomes(context: Context, ids: readonly string[], pa
   }
   const failures = [...known.failures.values()].flat()
   if (failures.length > 0)
-    throw new OperationFailed(`${failures.join('\n')}\nDetalle: resthooks ver ${failures[0]!.split(' ')[0]}`)
+    throw new OperationFailed(
+      `${failures.join('\n')}\nDetalle: resthooks ver ${shellWord(failures[0]!.split(' ')[0]!)}`,
+    )
 }
 
 async function tellHeld(context: Context, known: Known): Promise<void> {
@@ -135,7 +138,7 @@ async function unknown(context: Context, known: Known, trouble: ResthooksError |
   const why = trouble?.message ?? 'sigue sin resultado final y se agotó el plazo.'
   const { still, outage } = await askedAnew(context, known)
   const then = outage === null ? 'La entrega continúa' : `${outage.message}. La entrega sigue cuando Redis vuelva`
-  const told = `${which}: no lo envíe otra vez. No se sabe cómo terminó: ${why} ${then}. Véalo después con: resthooks ver ${first}`
+  const told = `${which}: no lo envíe otra vez. No se sabe cómo terminó: ${why} ${then}. Véalo después con: resthooks ver ${shellWord(first!)}`
   const rest = open.flatMap((id) => waiting.get(id) ?? []).length - MOST_WAITING
   return new OperationFailed(
     [

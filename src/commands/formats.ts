@@ -2,7 +2,7 @@
  * How a long listing leaves: through the person's pager, as rows of a CSV for a spreadsheet, and with the command that shows what
  * comes after it.
  */
-import { localTime } from '../model/words.ts'
+import { localTime, shellWord } from '../model/words.ts'
 import { cleaned, text } from './print.ts'
 
 /**
@@ -53,10 +53,5 @@ export function commandLine(words: readonly string[], without?: string, more: re
   const isGone = (word: string, before: string | undefined) =>
     without !== undefined && (word === without || before === without || word.startsWith(`${without}=`))
   const kept = words.filter((word, i) => !isGone(word, words[i - 1]))
-  return ['resthooks', ...kept, ...more].map(quoted).join(' ')
-}
-
-/** A word as a shell reads it back. */
-function quoted(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
+  return ['resthooks', ...kept, ...more].map(shellWord).join(' ')
 }

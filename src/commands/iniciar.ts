@@ -9,17 +9,10 @@ import { dirname, join, resolve } from 'node:path'
 import type { Command } from 'commander'
 import type { Kind } from '../config/kinds.ts'
 import { OperationFailed, systemReason, UsageError } from '../errors.ts'
+import { shellWord } from '../model/words.ts'
 import type { Context, GlobalOptions } from './context.ts'
 import { line, note } from './print.ts'
-import {
-  type Answers,
-  howToInstall,
-  KEEPERS,
-  type Keeper,
-  type Server,
-  type StarterFile,
-  shellWord,
-} from './starter-files.ts'
+import { type Answers, howToInstall, KEEPERS, type Keeper, type Server, type StarterFile } from './starter-files.ts'
 import { openTerminal, type Terminal } from './terminal.ts'
 
 interface Options {

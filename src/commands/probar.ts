@@ -8,6 +8,7 @@ import { OperationFailed, UsageError } from '../errors.ts'
 import { PLACEHOLDER } from '../model/http.ts'
 import { type Message, TRIAL_EVENT, trialMessage } from '../model/message.ts'
 import { bodyLines, bodyText, contentTypeOf, phaseText } from '../model/wire-text.ts'
+import { shellWord } from '../model/words.ts'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
 import { requireListener } from './select.ts'
@@ -140,7 +141,7 @@ function requireData({ name, path }: ListenerConfig, data: string | undefined, {
   }
   throw new UsageError(
     `la ruta de ${name} (${ruta ?? path}) se arma con los datos del mensaje: déselos, por ejemplo\n` +
-      `  resthooks probar ${name} '${JSON.stringify(sample)}'\no haga el pedido de un mensaje que ya se envió:\n` +
+      `  resthooks probar ${name} ${shellWord(JSON.stringify(sample))}\no haga el pedido de un mensaje que ya se envió:\n` +
       `  resthooks probar ${name} --mensaje ID`,
   )
 }

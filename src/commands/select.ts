@@ -9,6 +9,7 @@ import { eventMatcher } from '../config/subscriptions.ts'
 import { Unavailable, UsageError } from '../errors.ts'
 import { parseInstant, rangeText } from '../model/instant.ts'
 import { suggestion } from '../model/nearest.ts'
+import { shellWord } from '../model/words.ts'
 import type { Tally } from '../recovery/maintenance.ts'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
@@ -158,7 +159,7 @@ async function requireEvent(audit: AuditReader, event: string, listeners: readon
   if (known.some(eventMatcher([event]))) return
   for await (const _ of audit.missed({ listener: null, event })) {
     throw new UsageError(
-      `--evento: ningún listener recibió «${event}»; sus mensajes se ven con: resthooks auditoria --sin-listener --evento '${event}'.` +
+      `--evento: ningún listener recibió «${event}»; sus mensajes se ven con: resthooks auditoria --sin-listener --evento ${shellWord(event)}.` +
         suggestion(event, known),
     )
   }

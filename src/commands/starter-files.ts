@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { migrationScript } from '../audit/migrate.ts'
 import { packageRoot } from '../folders.ts'
+import { shellWord } from '../model/words.ts'
 
 export const KEEPERS = ['systemd', 'supervisord', 'ninguno'] as const
 export type Keeper = (typeof KEEPERS)[number]
@@ -162,11 +163,6 @@ export function howToInstall(answers: Answers): string {
   if (answers.keeper === 'systemd')
     return `cp ${file('service')} /etc/systemd/system/ && systemctl daemon-reload && systemctl enable --now ${name}`
   return `cp ${file('conf')} /etc/supervisor/conf.d/ && supervisorctl reread && supervisorctl update`
-}
-
-/** As a shell reads it. */
-export function shellWord(text: string): string {
-  return /^[\w./:@%+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
 }
 
 /** Both kinds of unit read double quotes, and a percent sign as the beginning of a name of theirs. */

@@ -8,7 +8,7 @@ import type { MessageReport } from '../checks/message-report.ts'
 import { isSecretParameter, MASK } from '../model/secrets.ts'
 import { traceInWords } from '../model/trace.ts'
 import { bodyLines, bodyText } from '../model/wire-text.ts'
-import { amount, shortTime } from '../model/words.ts'
+import { amount, shellWord, shortTime } from '../model/words.ts'
 import { count, duration, oneLine } from './print.ts'
 import {
   answerText,
@@ -64,7 +64,7 @@ function noDeliveries({ timeline, undispatched }: MessageReport): string {
   if (undispatched !== null) return `${capital(undispatched.motivo)}.${helps(undispatched.que_hacer)}`
   const { message } = timeline!
   if (message?.listeners === 0)
-    return `Ningún listener recibe este evento. Cuando haya uno: resthooks reenviar ${oneLine(message.id)}`
+    return `Ningún listener recibe este evento. Cuando haya uno: resthooks reenviar ${shellWord(oneLine(message.id))}`
   return message?.listeners === null
     ? 'Todavía corre su demora: se repartirá cuando termine.'
     : 'Todavía no hay entregas escritas en Postgres.'
@@ -207,7 +207,7 @@ function whyText(id: string, delivery: DeliveryColumns, { waiting, timeline }: M
     case 'descartada':
       return [motivo, by === '' ? null : `descartada${by}`].filter(Boolean).join('; ')
     case 'fallida':
-      return `${motivo ?? ''} → corregido: reenviar ${id} --listener ${listener}`.trim()
+      return `${motivo ?? ''} → corregido: reenviar ${shellWord(id)} --listener ${shellWord(listener)}`.trim()
     default: {
       const why = waiting.get(listener)
       const before = estado === 'reintentando' && motivo !== null ? `${motivo}: ` : ''

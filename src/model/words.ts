@@ -1,4 +1,12 @@
-/** Instants and amounts as a person reads them, in the zone of the machine: the same words on a screen, in the log and on the page. */
+/**
+ * Instants and amounts as a person reads them, in the zone of the machine, and the words of a command that is shown to be copied:
+ * the same on a screen, in the log and on the page.
+ */
+
+/** As a shell reads it back: an id or an event may hold whatever another program put into it. */
+export function shellWord(text: string): string {
+  return /^[\p{L}\p{N}_@%+=:,./-]+$/u.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
+}
 
 /** `1 error`, `22 errores` */
 export function count(amount: number, one: string, many: string): string {

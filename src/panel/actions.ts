@@ -15,7 +15,7 @@ import { OperationFailed, UsageError } from '../errors.ts'
 import { newId } from '../id.ts'
 import type { Author } from '../model/author.ts'
 import { type Millis, trialMessage } from '../model/message.ts'
-import { amount, count, duration } from '../model/words.ts'
+import { amount, count, duration, shellWord } from '../model/words.ts'
 import { readDepths } from '../queue/depths.ts'
 import { tellAction } from '../queue/maintenance.ts'
 import { pause, resume } from '../queue/pauses.ts'
@@ -26,7 +26,7 @@ import { resend } from '../recovery/resend.ts'
 import type { DeliveryKey, Selection } from '../recovery/selection.ts'
 import type { Viewer } from './access.ts'
 import { rowOf } from './messages.ts'
-import { readSearch, searchSentence } from './search.ts'
+import { searchOf, searchSentence } from './search.ts'
 import { clean } from './shown.ts'
 import type { Sources } from './sources.ts'
 import { ACTIONS, type Action, type Asked, type Preview, type Task } from './wire.ts'
@@ -70,7 +70,7 @@ export class Actions {
     const { action } = asked
     const plan =
       action === 'reenviar' || action === 'descartar'
-        ? await this.#deliveries(action, asked)
+        ? await this.#deliveries(viewer, action, asked)
         : await this.#ofListener(action, asked)
     const id = randomBytes(12).toString('base64url')
     const preview = { ...plan.preview, id }
@@ -78,9 +78,13 @@ export class Actions {
     return preview
   }
 
-  async #deliveries(action: 'reenviar' | 'descartar', asked: Asked): Promise<Omit<Plan, 'usuario' | 'at'>> {
+  async #deliveries(
+    viewer: Viewer,
+    action: 'reenviar' | 'descartar',
+    asked: Asked,
+  ): Promise<Omit<Plan, 'usuario' | 'at'>> {
     const { config } = this.#sources
-    const { selection, filters, told } = this.#selectionOf(action, asked)
+    const { selection, filters, told } = this.#selectionOf(viewer, action, asked)
     const { total, first, listeners, skipped } = await this.#found(action, selection)
     const preview: Preview = {
       id: '',
@@ -100,17 +104,17 @@ export class Actions {
     return { action, preview, selection, listener: null, messageId: null }
   }
 
-  #selectionOf(action: 'reenviar' | 'descartar', { entregas, q }: Asked) {
+  #selectionOf(viewer: Viewer, action: 'reenviar' | 'descartar', { entregas, q }: Asked) {
     const states = STATES[action]
     if (entregas !== undefined) {
       if (!Array.isArray(entregas) || entregas.length === 0 || entregas.length > MOST_CHOSEN || !entregas.every(isPair))
         throw new UsageError(`elija de 1 a ${MOST_CHOSEN} entregas.`)
       const keys = entregas.map(([messageId, listener]) => ({ messageId, listener }))
-      const told = `${count(keys.length, 'entrega elegida', 'entregas elegidas')}`
-      return { selection: { kind: 'deliveries', keys, states } satisfies Selection, filters: { states }, told }
+      const selection = { kind: 'deliveries', keys, states } satisfies Selection
+      return { selection, filters: { states }, told: count(keys.length, 'entrega elegida', 'entregas elegidas') }
     }
     if (typeof q !== 'string') throw new UsageError('falta qué entregas: una búsqueda, o las elegidas.')
-    const search = readSearch(q, [...this.#sources.config.listeners.keys()])
+    const search = searchOf(viewer, q, [...this.#sources.config.listeners.keys()])
     if (search.unheard)
       throw new UsageError('lo que ningún listener recibió se envía con: resthooks reenviar --sin-listener.')
     const asked = search.filters.states ?? states
@@ -118,11 +122,8 @@ export class Actions {
     if (wanted.length === 0) throw new UsageError(`${action} no toca entregas en estado ${asked.join(', ')}.`)
     // Of this moment: what comes later is not what was seen.
     const filters = { ...search.filters, states: wanted, until: search.filters.until ?? new Date() }
-    return {
-      selection: { kind: 'filters', filters } satisfies Selection,
-      filters,
-      told: searchSentence({ ...search, filters }),
-    }
+    const selection = { kind: 'filters', filters } satisfies Selection
+    return { selection, filters, told: searchSentence({ ...search, filters }) }
   }
 
   async #found(action: 'reenviar' | 'descartar', selection: Selection) {
@@ -180,7 +181,7 @@ export class Actions {
           ? `un pedido a ${listener}${messageId === null ? '' : `, el que haría el mensaje ${messageId}`}`
           : `${listener}: ${count(waiting, 'entrega espera', 'entregas esperan')}`,
       pasara: WHAT_HAPPENS[action],
-      orden: `resthooks ${action} ${listener}${messageId === null ? '' : ` --mensaje ${messageId}`}`,
+      orden: `resthooks ${action} ${listener}${messageId === null ? '' : ` --mensaje ${shellWord(messageId)}`}`,
     }
     return { action, preview, selection: null, listener, messageId }
   }
@@ -344,8 +345,9 @@ function commandOf(action: string, selection: Selection, filters: DeliveryFilter
   if (selection.kind === 'deliveries') {
     const listeners = new Set(selection.keys.map(({ listener }) => listener))
     const ids = [...new Set(selection.keys.map(({ messageId }: DeliveryKey) => messageId))]
-    const shown = ids.length > 3 ? [...ids.slice(0, 3), `… (${ids.length})`] : ids
-    return ['resthooks', action, ...shown, ...(listeners.size === 1 ? ['--listener', [...listeners][0]!] : [])].join(
+    const shown = ids.slice(0, 3).map(shellWord)
+    const more = ids.length > 3 ? [`… (${ids.length})`] : []
+    return ['resthooks', action, ...shown, ...more, ...(listeners.size === 1 ? ['--listener', ...listeners] : [])].join(
       ' ',
     )
   }
@@ -360,9 +362,7 @@ function commandOf(action: string, selection: Selection, filters: DeliveryFilter
     ['clave', key],
     ['buscar', search === undefined ? undefined : [search].flat().join(' ')],
   ]
-  const words = options.flatMap(([name, value]) =>
-    value === undefined ? [] : [`--${name}`, /^[\w.,:*-]+$/.test(value) ? value : `'${value}'`],
-  )
+  const words = options.flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`, shellWord(value)]))
   return ['resthooks', action, ...words].join(' ')
 }
 

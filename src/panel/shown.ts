@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto'
 import { type Secrets, visible } from '../model/secrets.ts'
 import { bodyText, hexDump, indented } from '../model/wire-text.ts'
+import { shellWord } from '../model/words.ts'
 import type { Body, Pairs } from './wire.ts'
 
 export function clean(text: string, secrets: Secrets): string {
@@ -56,21 +57,17 @@ export function curlOf(request: {
   body: Buffer | null
   type: string | null
 }): string {
-  const lines = [`curl -i -X ${quoted(request.metodo)} ${quoted(request.url)}`]
+  const lines = [`curl -i -X ${shellWord(request.metodo)} ${shellWord(request.url)}`]
   for (const [name, value] of request.cabeceras) {
     // curl counts for itself.
     if (!/^(?:content-length|host|connection|transfer-encoding)$/i.test(name))
-      lines.push(`-H ${quoted(`${name}: ${value}`)}`)
+      lines.push(`-H ${shellWord(`${name}: ${value}`)}`)
   }
   const text =
     request.body && request.body.length > 0 && request.body.length <= LONGEST_CURL ? bodyText(request.body, null) : null
-  if (text !== null) lines.push(`--data-binary ${quoted(text)}`)
+  if (text !== null) lines.push(`--data-binary ${shellWord(text)}`)
   else if (request.body && request.body.length > 0) lines.push('--data-binary @cuerpo.bin')
   return lines.join(' \\\n  ')
 }
 
 const LONGEST_CURL = 64 * 1024
-
-function quoted(text: string): string {
-  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
-}

@@ -208,14 +208,39 @@ test('what a message says reaches only those who may see it, and no secret reach
   expect(hidden.json.cuerpo).toMatchObject({ texto: null, oculto: true })
   expect((await lectura.ask(of)).text).not.toContain('12345678901234567890')
   expect((await lectura.ask(`api/mensajes/${id}/cuerpo`)).status).toBe(403)
+  // Nor by asking for it, piece by piece.
+  for (const [q, found] of [
+    ['12345678901', 0],
+    ['legajo.secreto', 2],
+    [`${id} secreto`, 2],
+  ] as const) {
+    const { json } = await lectura.ask<{ cantidad: number }>(`api/cantidad?${new URLSearchParams({ q })}`)
+    expect(json.cantidad, q).toBe(found)
+    expect((await lectura.ask<Listing>(`api/mensajes?${new URLSearchParams({ q })}`)).json.filas, q).toHaveLength(found)
+  }
+})
+
+test('a command that is shown to be copied is one command, whatever another program called its message', async ({
+  world,
+}) => {
+  const { operacion } = await page(world)
+  const id = "a';$(reboot)`id`"
+  await world.push({ id, evento: 'legajo.raro', datos: {} })
+  await world.settled(id)
+  const word = `'a'\\'';$(reboot)\`id\`'`
+  const chosen = await operacion.post<Preview>('api/previa', { action: 'reenviar', entregas: [[id, 'mapuche']] })
+  expect(chosen.json).toMatchObject({ cantidad: 1, orden: `resthooks reenviar ${word} --listener mapuche` })
+  const searched = await operacion.post<Preview>('api/previa', { action: 'reenviar', q: `clave:"${id}"` })
+  expect(searched.json.orden).toContain(`--clave ${word}`)
+  expect((await world.cli(['ver', id])).stdout.replace(/\s+/g, ' ')).toContain(`reenviar ${word} --listener mapuche`)
 })
 
 test('a search finds words, is told apart from what it cannot be, and goes page by page', async ({ world }) => {
-  const { lectura } = await page(world)
+  const { operacion } = await page(world)
   const id = await world.send('proveedor.alta', { id: 7, nombre: 'Núñez' })
   const others = [await world.send('proveedor.alta', { id: 2017 }), await world.send('compra.alta', { proveedor: 7 })]
   await world.settled([id, ...others])
-  const find = async (q: string) => (await lectura.ask<Listing>(`api/mensajes?${new URLSearchParams({ q })}`)).json
+  const find = async (q: string) => (await operacion.ask<Listing>(`api/mensajes?${new URLSearchParams({ q })}`)).json
   expect(new Set((await find('proveedor 7')).filas.map((row) => row.id))).toEqual(new Set([id, others[1]]))
   expect((await find('proveedor.alta núñez')).filas.map((row) => row.id)).toEqual([id])
   const none = await find('proveedor 8 contable')
@@ -232,18 +257,18 @@ test('a search finds words, is told apart from what it cannot be, and goes page 
     'despues=x',
     'despues=W10',
   ])
-    expect((await lectura.ask(`api/mensajes?${query}`)).status, query).toBe(422)
-  expect((await lectura.ask('api/mensajes/01ARZ3NDEKTSV4RRFFQ69G5FAV')).status).toBe(404)
+    expect((await operacion.ask(`api/mensajes?${query}`)).status, query).toBe(422)
+  expect((await operacion.ask('api/mensajes/01ARZ3NDEKTSV4RRFFQ69G5FAV')).status).toBe(404)
 
   await world.cli(['send', '--lote'], {
     input: Array.from({ length: 60 }, (_, n) => `{"evento":"pagina.alta","datos":${n}}`).join('\n'),
   })
   await until(
-    async () => (await lectura.ask<{ cantidad: number }>('api/cantidad?q=pagina.alta')).json.cantidad === 60,
+    async () => (await operacion.ask<{ cantidad: number }>('api/cantidad?q=pagina.alta')).json.cantidad === 60,
     { what: 'sixty' },
   )
   const first = await find('pagina.alta')
-  const second = (await lectura.ask<Listing>(`api/mensajes?q=pagina.alta&despues=${first.siguiente}`)).json
+  const second = (await operacion.ask<Listing>(`api/mensajes?q=pagina.alta&despues=${first.siguiente}`)).json
   expect([first.filas.length, second.filas.length, second.siguiente]).toEqual([50, 10, null])
   expect(new Set([...first.filas, ...second.filas].map((row) => row.id)).size).toBe(60)
 })

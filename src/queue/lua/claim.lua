@@ -29,6 +29,12 @@ local fence, any = 0, false
 -- How long what this version does not understand waits for one that does.
 local NOT_OURS = 60000
 
+-- As a shell reads it back: an id is whatever another program made it.
+local function shell_word(text)
+  if string.match(text, '^[%w_@%%+=:,./-]+$') then return text end
+  return "'" .. string.gsub(text, "'", "'\\''") .. "'"
+end
+
 local function fail_here(lane, id, number, version, reason)
   version = next_version(version, now)
   redis.call('ZREM', lane.in_flight, id)
@@ -261,7 +267,7 @@ local function claim(lane)
       local at = #items
       items[at + 1], items[at + 2], items[at + 3], items[at + 4], items[at + 5] = id, made, number, version, raw
     elseif raw == false then
-      fail_here(lane, id, number, version, 'el cuerpo del mensaje ya no está en Redis; reenvíelo con: resthooks reenviar ' .. id)
+      fail_here(lane, id, number, version, 'el cuerpo del mensaje ya no está en Redis; reenvíelo con: resthooks reenviar ' .. shell_word(id))
       failed = failed + 1
     else
       -- Enough bytes for this call: those that were not read go back to the front, the last one first.
