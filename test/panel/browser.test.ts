@@ -194,7 +194,14 @@ test('a resend by filter, a pause: shown first, confirmed by a click, told with 
   await page.getByRole('button', { name: 'Pausar…' }).click()
   await page.getByRole('dialog').getByRole('button', { name: 'Pausar', exact: true }).click()
   await page.getByText('contable: pausado, sin fin.').waitFor()
+  expect(await page.evaluate('document.activeElement.textContent')).toBe('Cerrar')
+  // Escape leaves the sheet, not what is below it, also where the focus is on nothing.
+  await page.evaluate('document.activeElement.blur()')
   await page.keyboard.press('Escape')
+  await sheet.waitFor({ state: 'detached' })
+  expect(await page.evaluate('new Promise((done) => setTimeout(() => done(location.pathname), 200))')).toMatch(
+    /contable$/,
+  )
   await page.goto(on.panel.url)
   await page.getByText('pausado por ana@127.0.0.1').waitFor()
   await context.close()

@@ -214,7 +214,9 @@ function useKeys() {
       const target = event.target as HTMLElement
       if (event.key === 'Escape' && target instanceof HTMLInputElement && target.type !== 'checkbox')
         return target.blur()
-      if (target.closest('input:not([type=checkbox]), textarea, select, dialog')) return
+      if (target.closest('input:not([type=checkbox]), textarea, select')) return
+      // Wherever the focus is: what is open on top has the keys for itself.
+      if (document.querySelector('dialog[open]')) return
       const step = { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1 }[event.key]
       if (event.key === '/') document.querySelector<HTMLInputElement>('input[type=search]')?.focus()
       else if (step !== undefined) {

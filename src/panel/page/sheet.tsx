@@ -85,6 +85,8 @@ function OpenSheet({ asked, close }: { asked: Asked; close: () => void }) {
     setBusy(true)
     try {
       setTask(await post<Task>('hacer', { id: preview.id, accion: preview.accion }))
+      // The button that was pressed goes, and would take the focus along.
+      dialog.current?.querySelector<HTMLElement>('#hoja-pie button')?.focus()
       forget()
     } catch (thrown) {
       setError(thrown as Error)
