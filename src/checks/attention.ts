@@ -32,7 +32,7 @@ export interface Attention extends Omit<Depths, 'listeners' | 'workers'> {
   readonly veredicto: Verdict
   /** The most urgent first. */
   readonly problemas: readonly Problem[]
-  /** Active listeners that neither wait nor fail. */
+  /** Active listeners that neither fail nor wait for a retry. */
   readonly al_dia: readonly string[]
   /** Deliveries and messages that are not done. */
   readonly esperan: number

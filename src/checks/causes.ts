@@ -11,7 +11,7 @@ type Failed = Omit<Failure, 'cuando'>
 interface Cause {
   /** A sentence without a full stop. */
   readonly says: string
-  /** What to do: a command without `resthooks`, or where to look. */
+  /** What to do: a command without `resthooks`, or a sentence that begins with what a person does. */
   readonly remedy: (listener: ListenerLike) => string
 }
 
@@ -25,7 +25,7 @@ const failures = ({ name }: ListenerLike) => `auditoria --listener ${name} --est
 const BY_CODE: readonly (readonly [code: string, detail: RegExp | null, says: string, remedy: Cause['remedy']])[] = [
   ['dns', /ENOTFOUND|ENODATA/, 'su nombre no existe en el DNS', tryIt],
   ['dns', null, 'el DNS no responde por su nombre', tryIt],
-  ['bloqueada', null, 'su dirección está en redes_bloqueadas', () => 'url, o redes_bloqueadas en resthooks.ini'],
+  ['bloqueada', null, 'su dirección está en redes_bloqueadas', () => 'corregir url o redes_bloqueadas'],
   ['timeout', /espera_conexion|conectaba|ETIMEDOUT/, 'no acepta la conexión (¿un firewall?)', tryIt],
   ['timeout', /sin que la respuesta terminara/, 'empieza a responder y no termina a tiempo', tryIt],
   ['timeout', null, 'acepta la conexión y no responde a tiempo', tryIt],
@@ -39,20 +39,20 @@ const BY_CODE: readonly (readonly [code: string, detail: RegExp | null, says: st
     'tls',
     /SELF_SIGNED|UNABLE_TO/,
     'su certificado lo firma una autoridad desconocida',
-    () => 'ca_cert en resthooks.ini',
+    () => 'poner ca_cert en resthooks.ini',
   ],
   ['tls', /wrong version number|packet length too long|http request/i, 'en ese puerto no se habla TLS', tryIt],
   [
     'tls',
     /certificado de cliente \(cert_file\) v/,
     'nuestro certificado de cliente ya no vale',
-    () => 'cert_file en resthooks.ini',
+    () => 'cambiar cert_file en resthooks.ini',
   ],
   [
     'tls',
     /certificado de cliente|ERR_OSSL|PKCS12|mac verify/,
     'no se pudo cargar el certificado de cliente',
-    () => 'cert_file en resthooks.ini',
+    () => 'cambiar cert_file en resthooks.ini',
   ],
   [
     'tls',
@@ -61,9 +61,9 @@ const BY_CODE: readonly (readonly [code: string, detail: RegExp | null, says: st
     tryIt,
   ],
   ['tls', null, 'no se pudo negociar TLS', tryIt],
-  ['auth', null, 'no se obtuvo el token', () => 'auth_url y auth_password en resthooks.ini'],
-  ['desafio', null, 'pide otra autenticación que la de auth_tipo', () => 'auth_tipo en resthooks.ini'],
-  ['redireccion', null, 'redirige, y no se sigue', () => 'url en resthooks.ini'],
+  ['auth', null, 'no se obtuvo el token', () => 'corregir auth_url o auth_password en resthooks.ini'],
+  ['desafio', null, 'pide otra autenticación que la de auth_tipo', () => 'corregir auth_tipo en resthooks.ini'],
+  ['redireccion', null, 'redirige, y no se sigue', () => 'corregir url en resthooks.ini'],
   ['solicitud', null, 'con los datos del mensaje no se arma el pedido', failures],
   ['respuesta', null, 'no responde HTTP válido', tryIt],
 ]
@@ -78,21 +78,22 @@ const SECRET_OF: Readonly<Record<AuthConfig['kind'], string>> = {
   ssl: 'cert_file',
 }
 
-const credentials = ({ auth }: ListenerLike) => `${auth ? SECRET_OF[auth.kind] : 'auth_…'} en resthooks.ini`
+const credentials = ({ auth }: ListenerLike) =>
+  `${auth?.kind === 'ninguna' ? 'poner' : 'corregir'} ${auth ? SECRET_OF[auth.kind] : 'auth_…'} en resthooks.ini`
 
 const BY_STATUS: readonly (readonly [statuses: readonly number[], says: string, remedy: Cause['remedy']])[] = [
   [[401], 'rechaza usuario o clave', credentials],
   [[403], 'las credenciales no tienen permiso', askThem],
-  [[404], 'en esa dirección no hay nada', ({ name }) => `url o ruta de ${name}`],
-  [[405, 501], 'no admite ese método', ({ name }) => `metodo o ruta de ${name}`],
+  [[404], 'en esa dirección no hay nada', ({ name }) => `corregir url o ruta de ${name}`],
+  [[405, 501], 'no admite ese método', ({ name }) => `corregir metodo o ruta de ${name}`],
   [[407], 'un proxy en el camino pide credenciales', tryIt],
   [[408, 504], 'se quedó sin tiempo', askThem],
-  [[410], 'dice que ya no existe', ({ name }) => `su url; luego: reanudar ${name}`],
+  [[410], 'dice que ya no existe', ({ name }) => `corregir su url; luego: reanudar ${name}`],
   [[413], 'el mensaje es demasiado grande para él', askThem],
-  [[406, 415], 'no acepta ese tipo de contenido', ({ name }) => `tipo_contenido de ${name}`],
+  [[406, 415], 'no acepta ese tipo de contenido', ({ name }) => `corregir tipo_contenido de ${name}`],
   [[400, 422], 'rechaza el contenido', failures],
   [[411], 'exige Content-Length', tryIt],
-  [[429], 'pide menos pedidos', ({ name }) => `limite de ${name}`],
+  [[429], 'pide menos pedidos', ({ name }) => `bajar limite de ${name}`],
   [[502, 503], 'su servicio no responde', askThem],
 ]
 
@@ -106,7 +107,7 @@ function causeOf({ codigo, http, detalle }: Failed): Cause {
   if (row) return { says: `${http}: ${row[1]}`, remedy: row[2] }
   if (http >= 500) return { says: `${http}: falla por dentro`, remedy: askThem }
   if (http >= 300 && http < 400)
-    return { says: `${http}: redirige, y no se sigue`, remedy: () => 'url en resthooks.ini' }
+    return { says: `${http}: redirige, y no se sigue`, remedy: () => 'corregir url en resthooks.ini' }
   return { says: `${http}: se cuenta como falla`, remedy: tryIt }
 }
 
@@ -115,7 +116,16 @@ export function failureSentence(failed: Failed): string {
   return causeOf(failed).says
 }
 
-/** What helps against it: a command without `resthooks`, or where to look. */
+/** What helps against it: a command without `resthooks`, or a sentence that begins with what a person does. */
 export function failureRemedy(failed: Failed, listener: ListenerLike): string {
   return causeOf(failed).remedy(listener)
+}
+
+/** What a remedy says in short, alone or after what has to be done first (`corregir su url; luego: reanudar x`). */
+const COMMAND =
+  /(^|: )(?=(?:probar|ver|verificar|auditoria|reanudar|reenviar|recuperar|iniciar-workers|entradas|descartar)(?: |$|,))/
+
+/** A remedy with its command as it is typed, for where it is not one of many in a column. */
+export function toBeTyped(remedy: string): string {
+  return remedy.replace(COMMAND, '$1resthooks ')
 }

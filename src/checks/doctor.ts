@@ -3,10 +3,11 @@ import { latestVersion } from '../audit/migrate.ts'
 import type { AuditReader } from '../audit/queries.ts'
 import type { Config } from '../config/config.ts'
 import type { ResthooksError } from '../errors.ts'
-import { amount } from '../model/words.ts'
+import { count } from '../model/words.ts'
 import type { Queue } from '../queue/queue.ts'
 import { redisPlace } from '../queue/redis.ts'
 import { readAttention } from './attention.ts'
+import { toBeTyped } from './causes.ts'
 import { checkConfiguration } from './configuration.ts'
 import { aviso, error, type Finding, type GroupedFinding, group, ok } from './finding.ts'
 import { checkListeners } from './listeners.ts'
@@ -81,9 +82,6 @@ const TITLES: Readonly<Record<string, string>> = {
   demora: 'listener demorado',
 }
 
-/** What `estado` says in short. */
-const COMMAND = /^(probar|ver|auditoria|reanudar|recuperar|iniciar-workers|entradas|descartar) ?/
-
 async function checkAttention(sources: Parameters<typeof readAttention>[0]): Promise<Finding[]> {
   const { attention } = await readAttention(sources)
   const { problemas, faltan } = attention
@@ -91,9 +89,12 @@ async function checkAttention(sources: Parameters<typeof readAttention>[0]): Pro
     const { clase, gravedad, listener, causa, esperan, que_hacer } = problem
     const title = TITLES[clase]
     if (title === undefined || gravedad === 'nota') return []
-    const waiting = listener !== null && esperan ? `; esperan ${amount(esperan)} entregas` : ''
+    const waiting =
+      listener !== null && esperan
+        ? `; ${esperan === 1 ? 'espera' : 'esperan'} ${count(esperan, 'entrega', 'entregas')}`
+        : ''
     const detail = `${listener === null ? '' : `«${listener}»: `}${causa}${waiting}`
-    const repair = COMMAND.test(que_hacer) ? `resthooks ${que_hacer}` : que_hacer
+    const repair = toBeTyped(que_hacer)
     return [gravedad === 'mal' && listener === null ? error(title, detail, repair) : aviso(title, detail, repair)]
   })
   return faltan === 0 ? [ok(TITLES.faltan!, 'lo inconcluso en la auditoría está en Redis'), ...findings] : findings

@@ -3,7 +3,7 @@
  */
 import type { Config, ListenerConfig } from '../config/config.ts'
 import type { Millis } from '../model/message.ts'
-import { amount, decimal, shellWord } from '../model/words.ts'
+import { decimal, shellWord } from '../model/words.ts'
 import type { Lane } from '../queue/depths.ts'
 import { mistypedText } from '../queue/redis.ts'
 import { failureRemedy, failureSentence } from './causes.ts'
@@ -34,11 +34,11 @@ export interface Problem {
   /** A sentence without a full stop. */
   readonly causa: string
   readonly desde: Date | null
-  /** Deliveries (or what else it is about) that wait for its end; null: that is no question. */
+  /** Deliveries (messages, rows) that wait for its end; null: nothing does. */
   readonly esperan: number | null
   /** When something happens by itself, and what: `próxima prueba`. */
   readonly sigue: { readonly que: string; readonly cuando: Date } | null
-  /** For a person: a command without `resthooks`, or where to look; `-`: nothing. */
+  /** A command without `resthooks`, or a sentence that begins with what a person does; `-`: nothing. */
   readonly que_hacer: string
 }
 
@@ -104,7 +104,7 @@ export function listenerProblem(
       gravedad: 'mal',
       causa,
       desde,
-      que_hacer: `su url; luego: reanudar ${lane.listener}`,
+      que_hacer: `corregir su url; luego: reanudar ${lane.listener}`,
     }
   }
   if (pausa) {
@@ -147,9 +147,12 @@ export function listenerProblem(
     return { ...about, ...failing, causa: `${failing.causa}${share}${never}` }
   }
   if (last && errors !== undefined && errors >= MANY) {
-    const causa = `${failureSentence(last)}, en el ${percent(errors)} de los intentos`
+    const desde = sinceOf(lane)
+    // Of one that gets through again, the present tense would be wrong.
+    const now = desde === null ? '; el último anduvo' : ''
+    const causa = `${failureSentence(last)}, en el ${percent(errors)} de los intentos${now}`
     const que_hacer = failureRemedy(last, listener)
-    return { ...about, clase: 'errores', gravedad: 'atencion', causa, que_hacer }
+    return { ...about, clase: 'errores', gravedad: 'atencion', causa, desde, que_hacer }
   }
   const { rateLimit } = listener
   if (rateLimit && lane.en_cola > 0) {
@@ -164,7 +167,7 @@ export function listenerProblem(
   if (lane.mas_antigua_ms !== null && lane.mas_antigua_ms > LATE && lane.en_cola > 0) {
     const desde = new Date(now - lane.mas_antigua_ms)
     const causa = 'entrega, pero no da abasto'
-    const que_hacer = `concurrencia de ${lane.listener}, o más workers`
+    const que_hacer = `subir concurrencia de ${lane.listener}, o sumar workers`
     return { ...about, clase: 'demora', gravedad: 'atencion', causa, desde, que_hacer }
   }
   return null
@@ -188,7 +191,7 @@ function failingProblem(
   const about = { causa: failureSentence(error), desde: new Date(desde) }
   const remedy = failureRemedy(error, listener)
   if (!rejects) return { ...about, clase: 'falla', gravedad: 'mal', que_hacer: remedy }
-  const que_hacer = fallidas > 0 ? `${amount(fallidas)} fallidas: auditoria --listener ${name}` : remedy
+  const que_hacer = fallidas > 0 ? `auditoria --listener ${name} --estado fallida` : remedy
   return { ...about, clase: 'rechaza', gravedad: 'mal', que_hacer }
 }
 
@@ -209,12 +212,14 @@ function limitText({ count, per }: RateLimit): string {
   return `${count}/${unit}`
 }
 
-/** Listeners that neither wait nor fail, of those that are active. */
+/** Listeners that neither fail nor wait for a retry, of those that are active. */
 export function healthyOf(
   lanes: readonly Lane[],
   problems: readonly Problem[],
   { listeners }: Pick<Config, 'listeners'>,
 ): string[] {
   const ill = new Set(problems.map(({ listener }) => listener))
-  return lanes.map(({ listener }) => listener).filter((name) => listeners.get(name)?.active && !ill.has(name))
+  return lanes
+    .filter(({ listener, reintentos }) => listeners.get(listener)?.active && !ill.has(listener) && reintentos === 0)
+    .map(({ listener }) => listener)
 }

@@ -39,7 +39,7 @@ async function checkListener(listener: ListenerConfig): Promise<Finding[]> {
       ),
     ]
   }
-  const resolved = ok('DNS', `${endpoint.host}: ${list}`)
+  const resolved = ok('DNS', list === endpoint.host ? `${list}, sin preguntarlo` : `${endpoint.host}: ${list}`)
   const refused = await connectTo({ ...endpoint, tls: false }, listener)
   if (refused !== null) {
     return [resolved, error('TCP', `${endpoint.host}:${endpoint.port}: ${refused}`, trial)]

@@ -1,6 +1,7 @@
 /** What is stuck in the queue: entries nobody understands, audit that does not leave, workers. What holds listeners up is `attention.ts`'s. */
 import type { Config } from '../config/config.ts'
 import { formatSize } from '../model/quantities.ts'
+import { count } from '../model/words.ts'
 import { auditGroupExists } from '../queue/audit-stream.ts'
 import { type Backlog, bytesLimit, readBacklog } from '../queue/backlog.ts'
 import { type Depths, readDepths } from '../queue/depths.ts'
@@ -84,7 +85,7 @@ function checkWorkers({ workers, version, depths }: QueueFacts): Finding[] {
       ),
     ]
   }
-  return [ok(name, `${workers.length} vivos, versión ${version}`)]
+  return [ok(name, `${count(workers.length, 'vivo', 'vivos')}, versión ${version}`)]
 }
 
 type Loaded = Pick<WorkerInfo, 'worker' | 'version' | 'configuracion' | 'configuracion_rechazada'>

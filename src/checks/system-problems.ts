@@ -41,7 +41,7 @@ export function systemProblems(facts: SystemFacts): Problem[] {
   return [
     ...(config.active
       ? []
-      : [problem('inactivo', 'atencion', 'resthooks_activo = 0: no se encola ni se entrega nada', 'póngalo en 1')]),
+      : [problem('inactivo', 'atencion', 'resthooks_activo = 0: no se encola ni se entrega nada', 'ponerlo en 1')]),
     ...workerProblems(facts),
     ...lossProblems(facts),
     ...facts.redis.filter(({ resultado }) => resultado !== 'ok').map((finding) => fromFinding('redis', finding)),
@@ -55,7 +55,7 @@ export function systemProblems(facts: SystemFacts): Problem[] {
           'clave_rota',
           'mal',
           `${clave} es de tipo ${tipo} y debe ser ${debe_ser}: no se toma ni se entrega nada`,
-          `bórrela (redis-cli DEL '${clave}') y: recuperar`,
+          `borrarla (redis-cli DEL '${clave}'); luego: recuperar`,
         ),
       ),
   ]
@@ -114,7 +114,7 @@ function workerProblems({ depths, now, config }: SystemFacts): Problem[] {
       const causa = `${shortName(worker)} no da señales de vida hace ${duration(now - worker.visto)}`
       const desde = new Date(worker.visto)
       problems.push(
-        problem('worker_atrasado', 'atencion', causa, 'vea su registro, y la carga de esa máquina', { desde }),
+        problem('worker_atrasado', 'atencion', causa, 'mirar su registro, y la carga de esa máquina', { desde }),
       )
     }
   }
@@ -122,7 +122,7 @@ function workerProblems({ depths, now, config }: SystemFacts): Problem[] {
     if (isAlive(worker, now)) continue
     const causa = `${shortName(worker)} murió sin despedirse${worker.en_curso > 0 ? `, con ${worker.en_curso} en curso` : ''}`
     // Its work is somebody else's by now: a note for as long as it is known.
-    problems.push(problem('worker_muerto', 'nota', causa, 'vea su registro', { desde: new Date(worker.visto) }))
+    problems.push(problem('worker_muerto', 'nota', causa, 'mirar su registro', { desde: new Date(worker.visto) }))
   }
   for (const finding of checkLoaded(alive)) problems.push(fromFinding('configuracion', finding))
   return problems
@@ -166,7 +166,7 @@ function auditProblems({ trouble, backlog, config, depths, overview, now }: Syst
   }
   if (overview !== null && overview.rejected > 0) {
     const causa = `${count(overview.rejected, 'fila', 'filas')} que Postgres no aceptó están en auditoria_rechazada`
-    problems.push(problem('auditoria_rechazada', 'atencion', causa, 'entradas', { esperan: overview.rejected }))
+    problems.push(problem('auditoria_rechazada', 'atencion', causa, 'entradas'))
   }
   return problems
 }
@@ -178,21 +178,21 @@ function inboxProblems({ depths, now, config }: SystemFacts): Problem[] {
     const desde = new Date(now - mas_antigua_ms)
     const causa = 'mensajes de la entrada que nadie reparte'
     problems.push(
-      problem('entrada', 'atencion', causa, 'iniciar-workers, o vea su registro', { desde, esperan: entrada }),
+      problem('entrada', 'atencion', causa, 'iniciar-workers, o mirar su registro', { desde, esperan: entrada }),
     )
   }
   if (entrada_invalida > 0) {
     const causa = count(entrada_invalida, 'entrada que no se pudo entender', 'entradas que no se pudieron entender')
-    problems.push(problem('entrada_invalida', 'atencion', causa, 'entradas', { esperan: entrada_invalida }))
+    problems.push(problem('entrada_invalida', 'atencion', causa, 'entradas'))
   }
   if (callbacks.fallidas > 0) {
     const causa = `${count(callbacks.fallidas, 'callback falló', 'callbacks fallaron')} definitivamente`
-    problems.push(problem('callbacks', 'atencion', causa, 'entradas', { esperan: callbacks.fallidas }))
+    problems.push(problem('callbacks', 'atencion', causa, 'entradas'))
   } else if (callbacks.reintentos > 0) {
     const causa = `${count(callbacks.reintentos, 'callback falla y se reintenta', 'callbacks fallan y se reintentan')}`
     const sigue = callbacks.proximo_reintento && { que: 'próximo intento', cuando: callbacks.proximo_reintento }
     problems.push(
-      problem('callbacks', 'nota', causa, 'registro de los workers', { esperan: callbacks.reintentos, sigue }),
+      problem('callbacks', 'nota', causa, 'mirar el registro de los workers', { esperan: callbacks.reintentos, sigue }),
     )
   }
   return problems
@@ -206,7 +206,7 @@ function unheardProblems({ overview, config }: SystemFacts): Problem[] {
   const hint = near === null ? '' : `; ¿«${near.pattern}» de ${near.listener}?`
   const others = overview.unheard.length > 1 ? ` y ${overview.unheard.length - 1} más` : ''
   const causa = `${count(total, 'mensaje', 'mensajes')} en ${UNHEARD_DAYS} días sin listener: «${first!.evento}»${others}${hint}`
-  return [problem('sin_listener', 'atencion', causa, 'auditoria --sin-listener', { desde: null, esperan: total })]
+  return [problem('sin_listener', 'atencion', causa, 'auditoria --sin-listener')]
 }
 
 /** The subscription that was probably meant for that event, but for a mistyped letter. */

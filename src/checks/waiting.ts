@@ -69,7 +69,12 @@ export async function whyListenerWaits(queue: Queue, config: Config, name: strin
   const problem = listenerProblem(lane, config.listeners.get(name), depths.fecha.getTime(), { broken })
   if (problem === null || !HOLDING.has(problem.clase)) return null
   const { motivo, que_hacer } = saidOf(problem, lane, depths.fecha)
-  return { motivo: problem.esperan ? `${motivo}; esperan ${amount(problem.esperan)}` : motivo, que_hacer }
+  return {
+    motivo: problem.esperan
+      ? `${motivo}; ${problem.esperan === 1 ? 'espera' : 'esperan'} ${amount(problem.esperan)}`
+      : motivo,
+    que_hacer,
+  }
 }
 
 /** Of a message that no listener has yet; null: Redis does not hold it. */
@@ -153,7 +158,7 @@ function atText(at: Date, now: Date): string {
 
 /** For all listeners alike. */
 function whyNobodyWorks({ active, workers, stopped }: Surroundings): Waiting | null {
-  if (!active) return { motivo: 'resthooks_activo = 0: no se entrega nada', que_hacer: 'póngalo en 1' }
+  if (!active) return { motivo: 'resthooks_activo = 0: no se entrega nada', que_hacer: 'ponerlo en 1' }
   if (workers === 0) return { motivo: 'no hay ningún worker en marcha', que_hacer: 'iniciar-workers' }
   if (stopped === 'memoria')
     return { motivo: 'Redis no tiene más memoria: las entregas están detenidas', que_hacer: 'verificar' }

@@ -217,7 +217,8 @@ async function showCounts(audit: AuditReader, filters: DeliveryFilters, by: Coun
     less: ['descartadas', 'primera', 'exitosas', 'en_espera', 'ultima', 'entregas'],
     whole: [by],
   }
-  await paged(await tableText(rows, columns, { painted: isInteractive(), fit, most: knownWidth() }))
+  const shown = rows.map((row) => mapFigures(row))
+  await paged(await tableText(shown, columns, { painted: isInteractive(), fit, most: knownWidth() }))
   const [what, total] =
     by === 'error'
       ? (['intentos', sumOf(counts, 'intentos')] as const)
@@ -228,6 +229,13 @@ async function showCounts(audit: AuditReader, filters: DeliveryFilters, by: Coun
 function countRow(count: Count, by: CountedBy, columns: readonly string[]): Record<string, unknown> {
   return Object.fromEntries(
     columns.map((name) => [name, name === by ? (count.de ?? '(sin dato)') : cellOf(count, name)]),
+  )
+}
+
+/** `12.431`, as everywhere else that a person reads. */
+function mapFigures(row: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(row).map(([name, value]) => [name, typeof value === 'number' ? amount(value) : value]),
   )
 }
 

@@ -5,6 +5,7 @@
  * says so: exit 4 means that nothing happened, and a script that then repeats would send twice.
  */
 import type { AuditReader, DeliveryColumns } from '../audit/queries.ts'
+import { toBeTyped } from '../checks/causes.ts'
 import type { Waiting } from '../checks/waiting.ts'
 import { OperationFailed, ResthooksError, Unavailable } from '../errors.ts'
 import { shellWord } from '../model/words.ts'
@@ -127,7 +128,7 @@ async function stillWaiting(context: Context, { open, waiting }: Known, redis?: 
 }
 
 function helps(waiting: Waiting | undefined): string {
-  return waiting?.que_hacer == null ? '' : ` → ${waiting.que_hacer}`
+  return waiting?.que_hacer == null ? '' : ` → ${toBeTyped(waiting.que_hacer)}`
 }
 
 /** @param trouble why the audit could not be asked; null: it was, and the time ran out */

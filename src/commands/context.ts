@@ -153,7 +153,8 @@ export class Context {
     const { ini, env } = searchPlaces(this.#options)
     return (
       'No se encontró ninguna configuración, y se probaron los valores por omisión. ' +
-      `resthooks.ini se buscó en: ${ini.join(', ')}; instalador.env, en: ${env.join(', ')}.`
+      `resthooks.ini se buscó en: ${ini.join(', ')}; instalador.env, en: ${env.join(', ')}. ` +
+      'Para escribirla: resthooks iniciar'
     )
   }
 

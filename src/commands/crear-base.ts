@@ -22,8 +22,9 @@ export function crearBase(program: Command, context: Context): void {
     .addHelpText(
       'after',
       `
-Para ver qué se ejecutaría:          resthooks crear-base --mostrar-sql
-Para que lo ejecute otro usuario:    resthooks crear-base --mostrar-sql | psql -v ON_ERROR_STOP=1 -U postgres …
+Para que lo ejecute otro usuario:
+    resthooks crear-base --mostrar-sql | psql -v ON_ERROR_STOP=1 -U postgres …
+
 El SQL mostrado otorga lo de un worker a --rol; sin él, al usuario de la configuración (REST_HOOKS_DB_USERNAME).`,
     )
     .action(async ({ mostrarSql, rol, rolLectura }: Options) => {

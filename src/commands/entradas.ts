@@ -46,8 +46,8 @@ export function entradas(program: Command, context: Context): void {
       const limit = parseLimit(options, deed === 'list' ? LIMIT : Number.POSITIVE_INFINITY)
       const chosen = some(asideOf(maintenance, options.tipo), ids, limit)
       if (deed === 'list') return list(chosen, limit, options)
-      if (deed === 'export') return exportAll(chosen, ids)
-      await act(chosen, deed, ids, options)
+      if (deed === 'export') return exportAll(chosen, ids, options.tipo)
+      await act(chosen, deed, ids, options, options.tipo)
       if (deed === 'putBack') await wake(context)
     })
 }
@@ -114,14 +114,14 @@ async function list(chosen: AsyncGenerator<Aside>, limit: number, { json }: Opti
   if (rows.length === limit) print.note(`Se muestran ${limit}: puede haber más, con --limite. Enteras: --exportar.`)
 }
 
-async function exportAll(chosen: AsyncGenerator<Aside>, ids: readonly string[]): Promise<void> {
+async function exportAll(chosen: AsyncGenerator<Aside>, ids: readonly string[], tipo: AsideKind): Promise<void> {
   const missing = new Set(ids)
   for await (const { whole, putBack: _, remove: __, ...row } of chosen) {
     missing.delete(row.id)
     const entry = await whole()
     print.jsonLine({ ...row, entrada: Buffer.isBuffer(entry) ? textOrBytes(entry) : entry })
   }
-  requireFound(missing)
+  requireFound(missing, tipo)
 }
 
 /** Text where it is text; else `{ base64 }`, which an entry of the queue may hold too. */
@@ -135,6 +135,7 @@ async function act(
   deed: 'putBack' | 'remove',
   ids: readonly string[],
   { json }: Options,
+  tipo: AsideKind,
 ): Promise<void> {
   const missing = new Set(ids)
   const problems: { id: string; motivo: string }[] = []
@@ -152,13 +153,13 @@ async function act(
   if (json) print.json({ [verb]: done, omitidas: problems.length, problemas: problems })
   else print.line(`Entradas ${verb}: ${amount(done)}`)
   if (!json) for (const { id, motivo } of problems) print.note(`  ${id}: ${motivo}`)
-  requireFound(missing)
+  requireFound(missing, tipo)
   if (problems.length > 0) throw new OperationFailed(`No fueron ${verb}: ${amount(problems.length)}.`)
 }
 
-function requireFound(missing: ReadonlySet<string>): void {
+function requireFound(missing: ReadonlySet<string>, tipo: AsideKind): void {
   if (missing.size > 0)
-    throw new OperationFailed(`No están: ${[...missing].join(', ')}. Cuáles hay: resthooks entradas --tipo …`)
+    throw new OperationFailed(`No están: ${[...missing].join(', ')}. Cuáles hay: resthooks entradas --tipo ${tipo}`)
 }
 
 async function wake(context: Context): Promise<void> {

@@ -5,7 +5,7 @@
 import type { Attention, ListenerState, Problem, Rate, WorkerState } from '../checks/attention.ts'
 import { SIGNS, summaryOf } from '../checks/attention.ts'
 import { percent } from '../checks/listener-problem.ts'
-import { amount, decimal, duration, localTime, shortTime, zoneOf } from '../model/words.ts'
+import { amount, count, decimal, duration, localTime, shortTime, zoneOf } from '../model/words.ts'
 import { wrap } from './print.ts'
 
 /** What a line begins with is painted by what it means. */
@@ -69,14 +69,19 @@ interface Told {
   readonly remedy: string
 }
 
-function told(problem: Problem, now: Date): Told {
+function told(problem: Problem, now: Date, failed: number): Told {
   const { clase, gravedad, asunto, causa, sigue, desde, esperan, que_hacer } = problem
   return {
     tone: gravedad,
     sign: SIGNS[clase] ?? SIGNS[gravedad]!,
     who: asunto,
     // An open breaker's next trial is soon, and tells an operator nothing.
-    what: sigue === null || clase === 'corte' ? causa : `${causa}; ${sigue.que} ${atTime(sigue.cuando, now)}`,
+    what: [
+      causa,
+      ...(sigue === null || clase === 'corte' ? [] : [`${sigue.que} ${atTime(sigue.cuando, now)}`]),
+      // Nothing of a rejection waits: what there is of it has been given up.
+      ...(clase === 'rechaza' && failed > 0 ? [count(failed, 'fallida', 'fallidas')] : []),
+    ].join('; '),
     since: desde === null ? '' : shortTime(desde, now),
     waiting: esperan === null ? '' : amount(esperan),
     remedy: que_hacer,
@@ -89,9 +94,12 @@ function atTime(at: Date, now: Date): string {
   return text.includes(' ') ? `el ${text}` : `a las ${text}`
 }
 
-function problemLines({ problemas, fecha }: Attention, width: number, wide: boolean): ScreenLine[] {
+function problemLines({ problemas, fecha, listeners }: Attention, width: number, wide: boolean): ScreenLine[] {
+  const failedOf = new Map<string | null, number>(listeners.map(({ listener, fallidas }) => [listener, fallidas]))
   // A dead worker stands in the table of workers.
-  const rows = problemas.filter(({ clase }) => clase !== 'worker_muerto').map((problem) => told(problem, fecha))
+  const rows = problemas
+    .filter(({ clase }) => clase !== 'worker_muerto')
+    .map((problem) => told(problem, fecha, failedOf.get(problem.listener) ?? 0))
   if (rows.length === 0) return []
   const who = Math.min(24, Math.max(8, ...rows.map((row) => row.who.length)))
   return wide ? inColumns(rows, who, width) : inPairs(rows, who, width)
@@ -165,19 +173,35 @@ function inPairs(rows: readonly Told[], who: number, width: number): ScreenLine[
   })
 }
 
-function healthyLines({ al_dia }: Attention, width: number, all: boolean): ScreenLine[] {
-  if (al_dia.length === 0) return []
-  const head = ` ${al_dia.length} al día`
+/** The listeners that need nobody: in one line those that failed lately and will be tried again, in another the healthy. */
+function healthyLines({ al_dia, listeners, problemas }: Attention, width: number, all: boolean): ScreenLine[] {
+  const told = new Set([...al_dia, ...problemas.map(({ listener }) => listener)])
+  const retried = listeners.filter(({ reintentos, listener }) => reintentos > 0 && !told.has(listener))
   const hint = all ? '' : '   --todos: la tabla'
+  const names = retried.map(({ listener }) => listener)
+  return [
+    ...namesLine({ tone: 'nota', mark: ' …' }, count(names.length, 'reintenta', 'reintentan'), names, width, hint),
+    ...namesLine({ tone: 'bien', mark: ' ✔' }, `${al_dia.length} al día`, al_dia, width, names.length > 0 ? '' : hint),
+  ]
+}
+
+function namesLine(
+  sign: Pick<ScreenLine, 'tone' | 'mark'>,
+  head: string,
+  all: readonly string[],
+  width: number,
+  hint: string,
+): ScreenLine[] {
+  if (all.length === 0) return []
   const names: string[] = []
-  let room = width - 2 - head.length - 4 - hint.length - 2
-  for (const name of al_dia) {
+  let room = width - 2 - head.length - 5 - hint.length - 2
+  for (const name of all) {
     if (name.length + 1 > room) break
     names.push(name)
     room -= name.length + 1
   }
-  const more = names.length < al_dia.length ? ' …' : ''
-  return [{ tone: 'bien', mark: ' ✔', text: `${head}   ${names.join(' ')}${more}${hint}` }]
+  const more = names.length < all.length ? ' …' : ''
+  return [{ ...sign, text: ` ${head}   ${names.join(' ')}${more}${hint}` }]
 }
 
 interface Table {

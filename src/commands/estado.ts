@@ -33,10 +33,7 @@ export function estado(program: Command, context: Context): void {
     .addHelpText(
       'after',
       '\nCada umbral es un rango de Nagios. --comprobar termina con 0 (bien), 1 (atención), 2 (mal, o Redis no responde) o 3 ' +
-        '(no se pudo saber). Sin --comprobar: 0, y 4 si Redis o Postgres no responden.\n\nEjemplos:\n' +
-        '  resthooks estado --todos\n' +
-        '  resthooks estado --vigilar\n' +
-        '  resthooks estado --comprobar --umbral-edad 5m,15m --umbral-fallidas 1,10',
+        '(no se pudo saber). Sin --comprobar: 0, y 4 si Redis o Postgres no responden.',
     )
     .action(async (options: Options) => {
       if (options.comprobar) return check(context, options)

@@ -1,6 +1,12 @@
 /** What people type, a few lines a command: shown at the end of its help and in the manual. A test sees that their options exist. */
 export const EXAMPLES: Readonly<Record<string, readonly (readonly [line: string, means: string])[]>> = {
-  iniciar: [['resthooks iniciar -p pilaga', 'Hace las primeras preguntas y escribe los archivos']],
+  iniciar: [
+    ['resthooks iniciar -p pilaga', 'Hace las primeras preguntas y escribe los archivos'],
+    [
+      `resthooks iniciar -p pilaga --si --listener https://compras.example.edu.ar/rest/ --eventos 'proveedor.*'`,
+      'Sin preguntar',
+    ],
+  ],
   'crear-base': [
     ['resthooks crear-base -p pilaga', 'Crea o actualiza el esquema de auditoría'],
     ['resthooks crear-base --mostrar-sql > auditoria.sql', 'El SQL, para que lo ejecute quien administra la base'],
@@ -18,6 +24,7 @@ export const EXAMPLES: Readonly<Record<string, readonly (readonly [line: string,
   estado: [
     ['resthooks estado', 'Qué anda mal, desde cuándo y qué hacer'],
     ['resthooks estado --vigilar', 'Lo mismo, siempre al día'],
+    ['resthooks estado --comprobar --umbral-edad 5m,15m --umbral-fallidas 1,10', 'Para un sistema de monitoreo'],
   ],
   auditoria: [
     ['resthooks auditoria --estado fallida --desde ayer', 'Lo que falló desde ayer'],
@@ -75,7 +82,11 @@ export const EXAMPLES: Readonly<Record<string, readonly (readonly [line: string,
   salud: [['resthooks salud', 'Si el worker de esta máquina está bien, para un contenedor']],
   purgar: [['resthooks purgar --antes-de 365d --simulacro', 'Cuánto se borraría']],
   recuperar: [['resthooks recuperar --simulacro', 'Qué falta en Redis de lo que Postgres dice que se debe']],
-  panel: [['resthooks panel', 'La página, en http://127.0.0.1:8580']],
+  panel: [
+    ['resthooks panel', 'La página, en http://127.0.0.1:8580; imprime cómo entrar'],
+    ['resthooks panel --clave', 'La clave de un [usuario NOMBRE] de resthooks.ini'],
+    ['resthooks panel --prefijo /resthooks', 'Detrás de nginx o Apache'],
+  ],
   completar: [
     ['resthooks completar bash > /etc/bash_completion.d/resthooks', 'Para todos, en bash'],
     ['resthooks completar zsh > ~/.zfunc/_resthooks', 'En zsh, con ~/.zfunc en $fpath'],

@@ -46,12 +46,8 @@ export function iniciar(program: Command, context: Context): void {
     .option('--si', 'no pregunta: toma las opciones y, de lo demás, los valores por omisión')
     .addHelpText(
       'after',
-      `
-Las claves no van en la orden, que otros usuarios de la máquina ven: se preguntan sin mostrarlas o, con --si, se toman de
-REST_HOOKS_REDIS_PASSWORD y REST_HOOKS_DB_PASSWORD.
-
-  resthooks iniciar -i produccion -p pilaga
-  resthooks iniciar -p pilaga --si --listener https://compras.example.edu.ar/rest/ --eventos 'proveedor.*' --servicio systemd`,
+      '\nLas claves no van en la orden, que otros usuarios de la máquina ven: se preguntan sin mostrarlas o, con --si, se ' +
+        'toman de REST_HOOKS_REDIS_PASSWORD y REST_HOOKS_DB_PASSWORD.',
     )
     .action(async (options: Options) => {
       const answers = await ask(context.options, options)

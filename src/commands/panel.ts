@@ -19,20 +19,12 @@ export function panel(program: Command, context: Context): void {
     .option('--prefijo <ruta>', 'la ruta con que la publica un proxy (en lugar de [panel] prefijo)')
     .option('--clave', 'pide una clave y muestra lo que va en «clave» de un [usuario NOMBRE]; no inicia la página')
     .option('--cerrar-sesiones [usuario]', 'termina las sesiones de un usuario, o todas; no inicia la página')
-    .addHelpText('after', EXAMPLES)
     .action(async (options: Options) => {
       if (options.clave) return makePassword()
       if (options.cerrarSesiones !== undefined) return endSessions(context, options.cerrarSesiones)
       await run(context, options)
     })
 }
-
-const EXAMPLES = `
-Ejemplos:
-  resthooks panel                                 sólo esta máquina; imprime cómo entrar
-  resthooks panel --clave                         la clave de un [usuario NOMBRE] de resthooks.ini
-  resthooks panel --prefijo /resthooks            detrás de nginx o Apache
-  ssh -L 8580:127.0.0.1:8580 servidor             para verla desde otra máquina, sin publicarla`
 
 /** Until a signal. */
 async function run(context: Context, options: Options): Promise<void> {

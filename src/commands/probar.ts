@@ -1,5 +1,6 @@
 /** `probar`: one real request to a listener, outside the queue, printed whole. */
 import type { Command } from 'commander'
+import { toBeTyped } from '../checks/causes.ts'
 import type { Waiting } from '../checks/waiting.ts'
 import type { Config, ListenerConfig } from '../config/config.ts'
 import type { RequestRecord } from '../delivery/mask.ts'
@@ -91,7 +92,9 @@ function heldLines(held: Waiting | null, { outcome }: ProbeReport): string[] {
     outcome.kind === 'success'
       ? 'Aunque este pedido funcionó, las entregas de la cola no salen'
       : 'Además, las entregas de la cola no salen'
-  return [print.oneLine(`! ${although}: ${held.motivo}${held.que_hacer === null ? '' : ` → ${held.que_hacer}`}`)]
+  return [
+    print.oneLine(`! ${although}: ${held.motivo}${held.que_hacer === null ? '' : ` → ${toBeTyped(held.que_hacer)}`}`),
+  ]
 }
 
 /** @throws UsageError when the options contradict each other, or the route asks for data that is not given */

@@ -32,7 +32,7 @@ export function reenviar(program: Command, context: Context): void {
   )
     .addHelpText(
       'after',
-      '\nSólo las fallidas: --estado fallida. Lo que ya fue exitoso sólo se reenvía con --estado exitosa. Lo que todavía espera en\n' +
+      '\nSólo las fallidas: --estado fallida. Lo que ya fue exitoso sólo se reenvía con --estado exitosa. Lo que todavía espera en ' +
         'la cola no se toca. Si se corta, se repite: lo que ya se reenvió no se reenvía otra vez.',
     )
     .action(async (ids: string[], options: Options) => {

@@ -129,6 +129,6 @@ function whyNot(told: Health['respuesta'], status: number): string {
 
 function troubleOf(error: NodeJS.ErrnoException): string {
   if (error.name === 'AbortError' || error.name === 'TimeoutError') return `no contestó en ${PATIENCE_MS / 1000} s`
-  if (error.code === 'ECONNREFUSED') return 'nadie atiende ahí: ¿hay un worker en marcha, con «metricas»?'
+  if (error.code === 'ECONNREFUSED') return 'nadie atiende ahí'
   return error.message
 }

@@ -89,13 +89,18 @@ export function explainUsage(error: CommanderError, program: Command): string {
   if (error.code === 'commander.help') return ''
   const [, quoted = ''] = /'([^']*)'/.exec(error.message) ?? []
   const suggestion = /Did you mean (?:one of )?(.*)\?/.exec(error.message)?.[1]
-  const command =
-    program.args[0] && program.commands.some((each) => each.name() === program.args[0]) ? ` ${program.args[0]}` : ''
-  const help = `Ayuda: resthooks${command} --help\n`
-  return `resthooks: ${problem(error, quoted)}${suggestion ? `; ¿quiso decir ${suggestion}?` : ''}\n${help}`
+  const command = program.commands.find((each) => each.name() === program.args[0])
+  const help = `Ayuda: resthooks${command ? ` ${command.name()}` : ''} --help\n`
+  return `resthooks: ${problem(error, quoted, command)}${suggestion ? `; ¿quiso decir ${suggestion}?` : ''}\n${help}`
 }
 
-function problem(error: CommanderError, quoted: string): string {
+/** `: uno de: tabla, json` */
+function choicesOf(flags: string, command: Command | undefined): string {
+  const choices = command?.options.find((each) => each.flags === flags)?.argChoices
+  return choices ? `: uno de: ${choices.join(', ')}` : ''
+}
+
+function problem(error: CommanderError, quoted: string, command: Command | undefined): string {
   switch (error.code) {
     case 'commander.unknownOption':
       return `la opción ${quoted} no existe`
@@ -106,17 +111,18 @@ function problem(error: CommanderError, quoted: string): string {
     case 'commander.missingMandatoryOptionValue':
       return `falta la opción ${quoted}`
     case 'commander.optionMissingArgument':
-      return `a la opción ${quoted} le falta su valor`
+      return `a la opción ${quoted} le falta su valor${choicesOf(quoted, command)}`
     case 'commander.excessArguments':
       return `sobran argumentos: ${error.message.replace(/^error: /, '').replace(/too many arguments.*Expected (\d+).*but got (\d+).*/i, 'se esperaban $1 y hay $2')}`
     case 'commander.invalidArgument':
       return error.message
         .replace(/^error: /, '')
-        .replace(/ is invalid\. ?/, ' no es válido: ')
+        .replace(/^option '(.*?)' argument '(.*)' is invalid\. ?/s, 'el valor «$2» de la opción $1 no es válido: ')
+        .replace(
+          /^command-argument value '(.*)' is invalid for argument '(.*?)'\. ?/s,
+          'el valor «$1» del argumento $2 no es válido: ',
+        )
         .replace(/Allowed choices are (.*)\.$/, 'se espera uno de: $1')
-        .replace(/^option '([^']*)' argument '([^']*)'/, "el valor '$2' de la opción '$1'")
-        .replace(/command-argument value/, 'argumento')
-        .replace(/argument/, 'valor')
     default:
       return error.message.replace(/^error: /, '')
   }

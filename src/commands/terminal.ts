@@ -41,6 +41,7 @@ export function openTerminal(): Terminal | null {
       for (;;) {
         const answer = await ask(`${question}${fallback === undefined ? '' : ` [${fallback}]`}: `)
         if (answer !== '' || fallback !== undefined) return answer === '' ? fallback! : answer
+        process.stderr.write('  hace falta una respuesta (Ctrl-C: dejarlo; no se escribió ningún archivo)\n')
       }
     },
     hidden: async (question) => {

@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import type { DeliveryColumns, MessageColumns } from '../audit/queries.ts'
+import { toBeTyped } from '../checks/causes.ts'
 import type { MessageReport } from '../checks/message-report.ts'
 import { isSecretParameter, MASK } from '../model/secrets.ts'
 import { traceInWords } from '../model/trace.ts'
@@ -74,8 +75,8 @@ function capital(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1)
 }
 
-function helps(command: string | null): string {
-  return command === null ? '' : ` → ${command}`
+function helps(remedy: string | null): string {
+  return remedy === null ? '' : ` → ${toBeTyped(remedy)}`
 }
 
 async function messageLines(message: MessageColumns, timeline: Timeline, options: ScreenOptions): Promise<string[]> {

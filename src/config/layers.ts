@@ -230,14 +230,29 @@ export function warnAboutIdle(lookup: Lookup, rows: Section, chosen: string, why
   }
 }
 
-/** Reports the keys of a section that mean nothing there. */
-export function reportUnknownKeys(context: Context, file: IniFile, section: IniSection, rows: Section): void {
+/**
+ * Reports the keys of a section that mean nothing there.
+ * @param homeOf where such a key does mean something, `[workers]`; null: nowhere
+ */
+export function reportUnknownKeys(
+  context: Context,
+  file: IniFile,
+  section: IniSection,
+  rows: Section,
+  homeOf: (key: string) => string | null,
+): void {
   const known = Object.keys(rows)
   for (const { key, lines } of section.entries.values()) {
     if (known.includes(key)) continue
     context.problems.add(
       { file: file.path, line: lines[0]!, section: section.name, key },
-      `clave desconocida.${suggestion(key, known)} Se aceptan: ${known.join(' ')}.`,
+      `clave desconocida.${hintOf(key, known, homeOf(key))}`,
     )
   }
+}
+
+/** Forty names help only whom nothing nearer does. */
+function hintOf(key: string, known: readonly string[], home: string | null): string {
+  if (home !== null) return ` Va en otro lugar: ${home}.`
+  return suggestion(key, known) || ` Se aceptan: ${known.join(' ')}.`
 }

@@ -107,7 +107,7 @@ function sortSections(context: Context, ini: IniFile | null): Found {
     const position = { file: ini!.path, line: section.line, section: section.name }
     if (section.name === '') {
       // A stray `[]` gets the same answer as any other section that means nothing.
-      if (section === ini!.sections[0]) reportUnknownKeys(context, ini!, section, ROOT)
+      if (section === ini!.sections[0]) reportUnknownKeys(context, ini!, section, ROOT, homeOf)
       else context.problems.add(position, 'la sección no tiene nombre.')
       continue
     }
@@ -135,10 +135,19 @@ function sortSections(context: Context, ini: IniFile | null): Found {
       )
       continue
     }
-    reportUnknownKeys(context, ini!, section, rows)
+    reportUnknownKeys(context, ini!, section, rows, homeOf)
     known.set(name ?? type, section)
   }
   return { single, named }
+}
+
+/** The section where a key means something that was written in another: `[workers]`. */
+function homeOf(key: string): string | null {
+  if (Object.hasOwn(ROOT, key)) return 'antes de la primera sección'
+  const single = Object.keys(SINGLE_SECTIONS).find((name) => Object.hasOwn(SINGLE_SECTIONS[name]!, key))
+  if (single !== undefined) return `[${single}]`
+  const named = Object.keys(NAMED_SECTIONS).find((name) => Object.hasOwn(NAMED_SECTIONS[name]!, key))
+  return named === undefined ? null : `[${named} NOMBRE]`
 }
 
 function own(table: Readonly<Record<string, Section>>, key: string): Section | null {

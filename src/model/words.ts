@@ -8,9 +8,9 @@ export function shellWord(text: string): string {
   return /^[\p{L}\p{N}_@%+=:,./-]+$/u.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
 }
 
-/** `1 error`, `22 errores` */
-export function count(amount: number, one: string, many: string): string {
-  return `${amount} ${amount === 1 ? one : many}`
+/** `1 error`, `3.120 errores` */
+export function count(number: number, one: string, many: string): string {
+  return `${amount(number)} ${number === 1 ? one : many}`
 }
 
 /** `3.120` */

@@ -1,6 +1,7 @@
 /** What the page asks about messages and deliveries, answered from the commands' queries. */
 import { evidenceOf, evidenceText } from '../audit/evidence.ts'
 import type { AttemptColumns, DeliveryFilters, DeliveryListing, MessageColumns, PageAsked } from '../audit/queries.ts'
+import { toBeTyped } from '../checks/causes.ts'
 import { messageReport } from '../checks/message-report.ts'
 import type { Waiting } from '../checks/waiting.ts'
 import { withheld } from '../delivery/mask.ts'
@@ -143,7 +144,7 @@ export async function message(sources: Sources, viewer: Viewer, id: string): Pro
 }
 
 function waitText({ motivo, que_hacer }: Waiting): string {
-  return que_hacer === null ? motivo : `${motivo}. Ayuda: ${que_hacer}`
+  return que_hacer === null ? motivo : `${motivo}. Ayuda: ${toBeTyped(que_hacer)}`
 }
 
 function outcome(

@@ -2,8 +2,8 @@
 import { describe, expect } from 'vitest'
 import type { Attention } from '../../src/checks/attention.ts'
 import { summaryOf } from '../../src/checks/attention.ts'
-import { failureRemedy, failureSentence } from '../../src/checks/causes.ts'
-import { listenerProblem, type Problem } from '../../src/checks/listener-problem.ts'
+import { failureRemedy, failureSentence, toBeTyped } from '../../src/checks/causes.ts'
+import { healthyOf, listenerProblem, type Problem } from '../../src/checks/listener-problem.ts'
 import { parseThreshold, pluginAnswer, pluginFailure } from '../../src/checks/plugin.ts'
 import { mistypedPatterns, nearestPattern } from '../../src/checks/system-problems.ts'
 import { screenOf } from '../../src/commands/estado-screen.ts'
@@ -58,7 +58,7 @@ describe('a listener has one problem at most', () => {
       'that never worked',
       { situacion: { ...failing({ http: 401 }), exito: null } },
       {},
-      { causa: '401: rechaza usuario o clave (nunca entregó)', que_hacer: 'auth_password en resthooks.ini' },
+      { causa: '401: rechaza usuario o clave (nunca entregó)', que_hacer: 'corregir auth_password en resthooks.ini' },
     ],
     [
       'an open breaker tells which error, not the newest',
@@ -88,7 +88,7 @@ describe('a listener has one problem at most', () => {
       {
         clase: 'rechaza',
         causa: '422: rechaza el contenido',
-        que_hacer: '8.333 fallidas: auditoria --listener compras',
+        que_hacer: 'auditoria --listener compras --estado fallida',
       },
     ],
     ['that is history', { fallidas: 9, situacion: failing({ http: 422, cuando: ago(3700) }, 4000) }, {}, null],
@@ -149,7 +149,15 @@ describe('a listener has one problem at most', () => {
   test('what fails often, between successes, is told with its share', () => {
     const state = { ...lane, situacion: { ...failing({ http: 500 }), desde: null } }
     expect(listenerProblem(state, listener, NOW, { errors: 0.5 })).toMatchObject({
-      ...{ clase: 'errores', causa: '500: falla por dentro, en el 50 % de los intentos' },
+      ...{
+        clase: 'errores',
+        causa: '500: falla por dentro, en el 50 % de los intentos; el último anduvo',
+        desde: null,
+      },
+    })
+    const fails = { ...lane, situacion: { ...failing({ http: 500 }), fallas: 2 } }
+    expect(listenerProblem(fails, listener, NOW, { errors: 0.5 })).toMatchObject({
+      ...{ clase: 'errores', causa: '500: falla por dentro, en el 50 % de los intentos', desde: new Date(ago(60)) },
     })
     expect(listenerProblem(state, listener, NOW, { errors: 0.1 })).toBeNull()
   })
@@ -160,13 +168,30 @@ test.for<[Partial<Failure>, string, string]>([
   [{ codigo: 'dns', detalle: 'ENOTFOUND' }, 'su nombre no existe en el DNS', 'probar compras'],
   [{ codigo: 'timeout', detalle: 'espera_total' }, 'acepta la conexión y no responde a tiempo', 'probar compras'],
   [{ codigo: 'nuevo', detalle: 'algo' }, 'falla: algo', 'probar compras'],
-  [{ http: 401 }, '401: rechaza usuario o clave', 'auth_password en resthooks.ini'],
+  [{ http: 401 }, '401: rechaza usuario o clave', 'corregir auth_password en resthooks.ini'],
   [{ http: 418 }, '418: se cuenta como falla', 'probar compras'],
   [{ http: 599 }, '599: falla por dentro', 'avisar a quien administra ese servidor'],
-  [{ http: 302 }, '302: redirige, y no se sigue', 'url en resthooks.ini'],
+  [{ http: 302 }, '302: redirige, y no se sigue', 'corregir url en resthooks.ini'],
 ])('%o is said in one sentence', ([failed, says, helps]) => {
   expect(failureSentence(failure(failed))).toBe(says)
   expect(failureRemedy(failure(failed), listener)).toBe(helps)
+})
+
+test.for([
+  ['auditoria --sin-listener', 'resthooks auditoria --sin-listener'],
+  ['corregir su url; luego: reanudar x', 'corregir su url; luego: resthooks reanudar x'],
+  ['iniciar-workers, o mirar su registro', 'resthooks iniciar-workers, o mirar su registro'],
+  ['verificar', 'resthooks verificar'],
+  ['avisar a quien administra ese servidor', 'avisar a quien administra ese servidor'],
+  ['resthooks recuperar', 'resthooks recuperar'],
+] as const)('of «%s» a command is shown as it is typed', ([remedy, typed]) => {
+  expect(toBeTyped(remedy)).toBe(typed)
+})
+
+test('whoever waits for a retry is not up to date, though it asks for nobody', () => {
+  const lanes = [lane, { ...lane, listener: 'tropero', reintentos: 1 }]
+  const listeners = new Map(lanes.map(({ listener: name }) => [name, { ...listener, name }]))
+  expect(healthyOf(lanes, [], { listeners })).toEqual(['compras'])
 })
 
 const problem = (more: Partial<Problem>): Problem => ({
@@ -183,7 +208,7 @@ const attention: Attention = {
       listener: 'mapuche',
       asunto: 'mapuche',
       esperan: 0,
-      que_hacer: '8.333 fallidas: auditoria --listener mapuche',
+      ...{ clase: 'rechaza', que_hacer: 'auditoria --listener mapuche --estado fallida' },
     }),
     problem({
       ...{ clase: 'estricto', gravedad: 'atencion', listener: 'contable', asunto: 'contable' },
@@ -271,7 +296,12 @@ const attention: Attention = {
 }
 
 test.for([60, 80, 100, 200])('the screen fits %i columns, and leaves nothing out', (width) => {
-  const lines = screenOf(attention, { width, all: true }).map(({ mark, text }) => mark + text)
+  const listeners = [
+    ...attention.listeners,
+    { ...lane, listener: 'mapuche', fallidas: 8333, configurado: true },
+    { ...lane, listener: 'tropero', reintentos: 1, configurado: true },
+  ]
+  const lines = screenOf({ ...attention, listeners }, { width, all: true }).map(({ mark, text }) => mark + text)
   // A message's id is never broken.
   for (const line of lines) expect(line.length, line).toBeLessThanOrEqual(Math.max(width, 60))
   const text = lines.join('\n')
@@ -283,10 +313,12 @@ test.for([60, 80, 100, 200])('the screen fits %i columns, and leaves nothing out
     '93c0 ≠ !',
     '2,9 %',
     'al día',
+    '1 reintenta   tropero',
   ])
     expect(text).toContain(part)
   expect(text.replace(/\s+/g, ' ')).toMatch(/murió 08:30:00, heredadas 57/)
-  expect(lines.length).toBeLessThan(width >= 100 ? 24 : 50)
+  expect(text.match(/8\.333/g)).toHaveLength(2)
+  expect(lines.length).toBeLessThan(width >= 100 ? 27 : 50)
 })
 
 test('the summary names what asks, and whether Redis and the audit agree', () => {

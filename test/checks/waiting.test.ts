@@ -80,7 +80,7 @@ describe('a delivery waits because', () => {
       'of a 410',
       { lane: { ...lane, pausa: { ...pausa, reason: '410', by: null } } },
       '410: dice que ya no existe; quedó pausado, desde las 08:34:00. Delante: 3.120',
-      'su url; luego: reanudar compras',
+      'corregir su url; luego: reanudar compras',
     ],
     [
       'of the open breaker',
@@ -127,7 +127,7 @@ describe('a delivery waits because', () => {
       'it is switched off',
       { active: false },
       'resthooks_activo = 0: no se entrega nada. Delante: 3.120',
-      'póngalo en 1',
+      'ponerlo en 1',
     ],
     [
       'too much audit waits',

@@ -91,6 +91,7 @@ describe.skipIf(script.missing)(`at a terminal${script.note}`, () => {
       ['su clave (vacía si no tiene): ', ''],
       ['Postgres, la base de auditoría [resthooks@127.0.0.1:5432/resthooks]: ', postgres],
       ['vacía si no tiene): ', `Contraseña'"$x`],
+      ['URL del sistema que recibe los mensajes: ', ''],
       ['URL del sistema que recibe los mensajes: ', 'compras'],
       ['URL del sistema que recibe los mensajes: ', 'https://compras.example.edu.ar/rest/'],
       ['Qué eventos recibe (* son todos) [*]: ', ''],
@@ -116,6 +117,7 @@ describe.skipIf(script.missing)(`at a terminal${script.note}`, () => {
     expect(shown).not.toContain('Contraseña')
     expect(shown).toContain(`--config '${join(folder, 'resthooks.ini')}'`)
     expect(shown).toContain('se acepta')
+    expect(shown).toContain('hace falta una respuesta')
     expect(await readFile(join(folder, 'resthooks.ini'), 'utf8')).toContain('[listener compras]')
     const settings = await world.cli(['verificar', '--configuracion', '--todo', '--json'], {
       env: { RESTHOOKS_INI: join(folder, 'resthooks.ini') },

@@ -127,7 +127,9 @@ test('probar --mensaje makes the request that this message would make, and says 
   expect(tried).toMatchObject({ method: 'PUT', url: sent!.url, body: sent!.body })
   const { 'webhook-timestamp': _, ...same } = sent!.headers
   expect(tried!.headers).toMatchObject({ ...same, 'x-resthooks-intento': '2', 'x-resthooks-prueba': '1' })
-  expect(run.stdout).toMatch(/! Aunque este pedido funcionó, .* pausado por .*, sin fin, desde .* → reanudar rrhh/)
+  expect(run.stdout).toMatch(
+    /! Aunque este pedido funcionó, .* pausado por .*, sin fin, desde .* → resthooks reanudar rrhh/,
+  )
   expect(await world.cli(['probar', 'rrhh', '{}', '--mensaje', id])).toMatchObject({ code: 2 })
   expect(await world.cli(['probar', 'rrhh', '--mensaje', 'NINGUNO'])).toMatchObject({
     code: 1,

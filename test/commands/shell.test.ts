@@ -167,6 +167,22 @@ test('the help fits sixty columns, and ayuda, help and --help say the same', asy
   )
   for (const other of others) expect(other).toEqual(plain)
   expect(plain!.stdout).toContain('Ejemplos:')
+  for (const { stdout } of runs) expect(stdout.match(/^Ejemplos?:$/gm)?.length ?? 0).toBeLessThan(2)
+  const wrong = { code: 2, stdout: '', stderr: expect.any(String) }
+  expect(await runCli(['completar', 'fsh'])).toEqual({
+    ...wrong,
+    stderr: expect.stringContaining(
+      'el valor «fsh» del argumento shell no es válido: se espera uno de: bash, zsh, fish',
+    ),
+  })
+  expect(await runCli(['auditoria', '--contar'])).toEqual({
+    ...wrong,
+    stderr: expect.stringContaining('le falta su valor: uno de: listener, evento'),
+  })
+  expect(await runCli(['entradas', '--tipo', 'nada'])).toEqual({
+    ...wrong,
+    stderr: expect.stringContaining('el valor «nada» de la opción --tipo <tipo> no es válido: se espera uno de:'),
+  })
   expect(await runCli(['ayuda', 'verr'])).toMatchObject({
     code: 2,
     stderr: expect.stringContaining('¿Quiso decir «ver»?'),

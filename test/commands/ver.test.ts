@@ -296,7 +296,7 @@ test('what waits in Redis is told as well: where, why, and what Postgres does no
   const listener = await world.listener(() => ({ status: 200 }), { nombre: 'compras' })
   const id = await world.send('compra.alta', { total: 1 })
   expect(await ver(world, id)).toMatch(
-    /espera\n.*\n *Todavía en la entrada: no hay ningún worker en marcha. → iniciar-workers/,
+    /espera\n.*\n *Todavía en la entrada: no hay ningún worker en marcha. → resthooks iniciar-workers/,
   )
   await world.cli(['pausar', 'compras'])
   await world.worker()
@@ -305,6 +305,6 @@ test('what waits in Redis is told as well: where, why, and what Postgres does no
     return text.includes('… compras') && text
   })
   expect(waiting).toMatch(/compra.alta +1 espera\n/)
-  expect(waiting).toMatch(/… compras +espera +0 +- +pausado por \S+@\S+, sin fin, desde las [\d:]+ → reanudar compras/)
+  expect(waiting).toMatch(/… compras +espera +0 +- +pausado por \S+@\S+, sin fin, desde las [\d:]+ → resthooks reanudar compras/)
   expect(listener.requests).toHaveLength(0)
 })

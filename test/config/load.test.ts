@@ -248,6 +248,9 @@ test.each([
   ['[listener a b]', 'el nombre de un listener'],
   [`[listener ${'x'.repeat(65)}]`, 'el nombre de un listener'],
   ['[workers]\n__proto__ = 1', '__proto__: clave desconocida'],
+  ['[listener a]\nurl = https://a.example\narriendo = 5s', 'arriendo: clave desconocida. Va en otro lugar: [workers].'],
+  ['reintentos = rapida', 'clave desconocida. Va en otro lugar: [listener NOMBRE].'],
+  ['[workers]\nresthooks_activo = 1', 'clave desconocida. Va en otro lugar: antes de la primera sección.'],
   ['[workers]\nconcurrencia[] = 1', 'no es una lista'],
   ['[workers]\nconcurrencia = 1\nconcurrencia = 2', 'ya está en la línea 2'],
 ])('%j is an error: %s', (ini, what) => {

@@ -314,7 +314,7 @@ test('--esperar without a worker ends after its time with 1, and the message sta
   await world.listener(() => ({ status: 200 }))
   const run = await world.cli(['send', 'x', '{}', '--esperar=1s'])
   expect(run).toMatchObject({ code: 1, stdout: expect.stringMatching(ULID) })
-  expect(run.stderr).toMatch(/todavía en la entrada: no hay ningún worker en marcha → iniciar-workers\n/)
+  expect(run.stderr).toMatch(/todavía en la entrada: no hay ningún worker en marcha → resthooks iniciar-workers\n/)
   expect(await waiting(world)).toHaveLength(1)
 })
 
@@ -324,7 +324,7 @@ test('--esperar for a listener that is paused says so, long before its time is o
   await world.cli(['pausar', 'compras'])
   const run = sending(world, 'x', '{}', '--esperar', '60s')
   await until(() =>
-    / → compras: pendiente \(pausado por \S+, sin fin, desde .*\) → reanudar compras\n/.test(run.stderr),
+    / → compras: pendiente \(pausado por \S+, sin fin, desde .*\) → resthooks reanudar compras\n/.test(run.stderr),
   )
   await world.cli(['reanudar', 'compras'])
   expect(await run.ended).toBe(0)

@@ -45,6 +45,9 @@ export function Home({ place, session }: { place: Place; session: SessionInfo })
     )
   }
   const { sign, tone } = VERDICTS[value.veredicto]
+  const retried = value.listeners.filter(
+    ({ reintentos, problema, configurado }) => configurado && reintentos > 0 && problema === null,
+  ).length
   return (
     <main tabIndex={-1}>
       <header class="titulo">
@@ -59,6 +62,11 @@ export function Home({ place, session }: { place: Place; session: SessionInfo })
         {value.alDia.length > 0 ? (
           <Sign tone="bien" sign="✔">
             {amount(value.alDia.length)} al día
+          </Sign>
+        ) : null}{' '}
+        {retried > 0 ? (
+          <Sign tone="espera" sign="~">
+            {amount(retried)} {retried === 1 ? 'reintenta' : 'reintentan'}
           </Sign>
         ) : null}{' '}
         <a href="listeners">ver todos los listeners</a>
@@ -109,9 +117,13 @@ function Problems({ rows, session }: { rows: readonly ProblemRow[]; session: Ses
             )}
           </div>
           <span class="cuantas">
-            {row.esperan !== null && row.esperan > 0 && `${amount(row.esperan)} esperan`}
+            {row.esperan !== null &&
+              row.esperan > 0 &&
+              `${amount(row.esperan)} ${row.esperan === 1 ? 'espera' : 'esperan'}`}
             {row.listener !== null && row.fallidas > 0 && (
-              <a href={addressOf(`listener:${row.listener} estado:fallida 30d`)}>{amount(row.fallidas)} fallidas</a>
+              <a href={addressOf(`listener:${row.listener} estado:fallida 30d`)}>
+                {amount(row.fallidas)} {row.fallidas === 1 ? 'fallida' : 'fallidas'}
+              </a>
             )}
           </span>
           <span class="ayuda">
@@ -140,6 +152,8 @@ function Help({ row }: { row: ProblemRow }) {
   if (id) return <a href={`mensajes/${encodeURIComponent(id)}`}>ver ese mensaje</a>
   if (queHacer === 'auditoria --sin-listener') return <a href={addressOf('sin:listener 7d')}>verlos</a>
   if (queHacer === '' || (listener !== null && /^(?:probar|reanudar|pausar) |auditoria /.test(queHacer))) return null
+  if (/^(?:entradas|recuperar|verificar|iniciar-workers|descartar)\b/.test(queHacer))
+    return <code>resthooks {queHacer}</code>
   return <span class="tenue">{queHacer}</span>
 }
 
@@ -208,6 +222,13 @@ export function Standing({ row }: { row: ListenerRow }) {
     return (
       <Sign tone="espera" sign="·">
         inactivo
+      </Sign>
+    )
+  }
+  if (row.reintentos > 0) {
+    return (
+      <Sign tone="espera" sign="~">
+        reintenta
       </Sign>
     )
   }
