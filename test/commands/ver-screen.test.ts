@@ -149,8 +149,8 @@ describe('the screen', () => {
        ✔ mapuche    entregada         2  200 en 14 ms 08:35:51  reenviada por root@vm 08:35:47
        … rectorado  espera            0  -                      corte abierto desde las 08:27:41: su
                                                                 certificado venció; próxima prueba a las
-                                                                08:36:10. Delante: 3.120 → probar
-                                                                rectorado
+                                                                08:36:10. Delante: 3.120 → resthooks
+                                                                probar rectorado
        Historia (--todo: cabeceras y cuerpos)          0        50    100 ms
        08:30:56.990  contable  intento 1   200  95 ms  ▕░░▒▒▒▒█████████████
        08:30:56.998  mapuche   intento 1   422   8 ms  ▕░█                   «legajo inexistente» → no se

@@ -302,9 +302,11 @@ test('what waits in Redis is told as well: where, why, and what Postgres does no
   await world.worker()
   const waiting = await until(async () => {
     const text = await ver(world, id)
-    return text.includes('… compras') && text
+    return text.includes('… compras') && text.includes('compra.alta') && text
   })
   expect(waiting).toMatch(/compra.alta +1 espera\n/)
-  expect(waiting).toMatch(/… compras +espera +0 +- +pausado por \S+@\S+, sin fin, desde las [\d:]+ → resthooks reanudar compras/)
+  expect(waiting).toMatch(
+    /… compras +espera +0 +- +pausado por \S+@\S+, sin fin, desde las [\d:]+ → resthooks reanudar compras/,
+  )
   expect(listener.requests).toHaveLength(0)
 })
