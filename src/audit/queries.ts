@@ -69,7 +69,7 @@ export type {
 export type { MissedFilters, MissedMessage, Owed, Wanted } from './unfinished.ts'
 
 /** Every method throws what `postgresTrouble` makes of the database's trouble. */
-export interface AuditReader {
+export interface AuditQueries {
   /** Everything about one message; null when the audit knows nothing of it. */
   message(id: string): Promise<Timeline | null>
   /** One page, newest first unless told otherwise. @throws UsageError where the cursor is none */
@@ -161,7 +161,7 @@ const SKEW: Millis = 60_000
  * Connects when first asked.
  * @param statement how long one may take, where a person waits for it
  */
-export function openAuditReader(config: AuditConfig, scope: Scope, statement?: Millis): AuditReader {
+export function openAuditQueries(config: AuditConfig, scope: Scope, statement?: Millis): AuditQueries {
   const limits = statement === undefined ? { connections: 2 } : { connections: 4, statement }
   const database = openDatabase(config, scope, { ...limits, readOnly: true })
   const ask = async <T>(work: (session: Session) => Promise<T>, writing = false): Promise<T> => {

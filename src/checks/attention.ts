@@ -4,7 +4,7 @@
  *
  * Redis is asked in two round trips at most, whatever waits there; Postgres in one query.
  */
-import type { AuditReader, ListenerRates, Overview, OverviewRates } from '../audit/queries.ts'
+import type { AuditQueries, ListenerRates, Overview, OverviewRates } from '../audit/queries.ts'
 import type { Config } from '../config/config.ts'
 import { ResthooksError, Unavailable } from '../errors.ts'
 import type { Millis } from '../model/message.ts'
@@ -92,7 +92,7 @@ export interface WorkerState extends Omit<WorkerInfo, 'desde' | 'visto' | 'hered
 interface Sources {
   readonly config: Config
   readonly queue: Queue
-  readonly audit: () => Promise<AuditReader>
+  readonly audit: () => Promise<AuditQueries>
   /** Of this program. */
   readonly version: string
 }
@@ -127,7 +127,7 @@ const AUDIT_PATIENCE_MS = 3_000
 /** Counting more than these would cost more than it tells. */
 const MOST_COMPARED = 200_000
 
-async function readAudit(opening: Promise<AuditReader>, depths: Depths): Promise<AuditAnswer> {
+async function readAudit(opening: Promise<AuditQueries>, depths: Depths): Promise<AuditAnswer> {
   const late = new Promise<never>((_, reject) => {
     const error = new Unavailable(`Postgres no respondió en ${AUDIT_PATIENCE_MS / 1000} s: vea «resthooks verificar».`)
     setTimeout(reject, AUDIT_PATIENCE_MS, error).unref()
@@ -142,7 +142,7 @@ async function readAudit(opening: Promise<AuditReader>, depths: Depths): Promise
   }
   const began = performance.now()
   try {
-    const overview = await Promise.race([opening.then((reader) => reader.overview(question)), late])
+    const overview = await Promise.race([opening.then((queries) => queries.overview(question)), late])
     return { overview, trouble: null, took: Math.round(performance.now() - began) }
   } catch (error) {
     if (!(error instanceof ResthooksError)) throw error

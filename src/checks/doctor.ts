@@ -1,6 +1,6 @@
 /** Runs every check of `verificar`; a server that is away leaves the other checks alone. */
 import { latestVersion } from '../audit/migrate.ts'
-import type { AuditReader } from '../audit/queries.ts'
+import type { AuditQueries } from '../audit/queries.ts'
 import type { Config } from '../config/config.ts'
 import type { ResthooksError } from '../errors.ts'
 import { count } from '../model/words.ts'
@@ -20,7 +20,7 @@ import { mistypedPatterns } from './system-problems.ts'
 interface DoctorOptions {
   readonly config: Config
   readonly queue: () => Promise<Queue>
-  readonly audit: () => Promise<AuditReader>
+  readonly audit: () => Promise<AuditQueries>
   /** What was thrown, for a person; null: it is a bug. */
   readonly explain: (error: unknown) => Promise<ResthooksError | null>
   /** Of this program. */
@@ -125,25 +125,25 @@ function unreached(trouble: ResthooksError): Finding {
 const CANNOT_COUNT = ['USAGE esquema', 'SELECT auditoria_rechazada']
 
 async function postgresFindings({ audit, config }: DoctorOptions): Promise<Finding[]> {
-  const reader = await audit()
+  const queries = await audit()
   const before = Date.now()
-  const health = await reader.health()
+  const health = await queries.health()
   const here = (before + Date.now()) / 2
   const latest = latestVersion()
   const hidden = health.schemaVersion === 0 || health.missingRights.some((right) => CANNOT_COUNT.includes(right))
-  const rejected = hidden ? null : await reader.rejectedCount()
+  const rejected = hidden ? null : await queries.rejectedCount()
   const { host, port, database, schema } = config.audit
   return [
     ok('conexión', `${host}:${port}, base ${database}, esquema ${schema}`),
     ...checkPostgres({ health, latest, rejected, skew: health.now - here }),
-    ...(rejected === null || health.schemaVersion !== latest ? [] : await checkEvents(reader, config)),
+    ...(rejected === null || health.schemaVersion !== latest ? [] : await checkEvents(queries, config)),
   ]
 }
 
 const EVENTS_DAYS = 30
 
 /** Subscriptions to events that nobody sends, where a letter more or less makes them one that is sent. */
-async function checkEvents(audit: AuditReader, config: Config): Promise<Finding[]> {
+async function checkEvents(audit: AuditQueries, config: Config): Promise<Finding[]> {
   const events = await audit.events(new Date(Date.now() - EVENTS_DAYS * 86_400_000))
   return mistypedPatterns(events, config).map(({ listener, pattern, event }) =>
     aviso(

@@ -2,7 +2,7 @@
  * All there is to know of one message: what the audit has of it, what of that still waits in Redis, and why its deliveries wait.
  * Apart, as `ver` and the page ask the same.
  */
-import type { AuditReader, Timeline } from '../audit/queries.ts'
+import type { AuditQueries, Timeline } from '../audit/queries.ts'
 import { withPending } from '../audit/timeline.ts'
 import type { Config } from '../config/config.ts'
 import { OperationFailed, type ResthooksError } from '../errors.ts'
@@ -26,7 +26,7 @@ export interface MessageReport {
 
 interface Sources {
   readonly config: Config
-  readonly audit: () => Promise<AuditReader>
+  readonly audit: () => Promise<AuditQueries>
   readonly queue: () => Promise<Queue>
   /** What was thrown, for a person; null: it is a bug. */
   readonly explain: (error: unknown) => Promise<ResthooksError | null>
@@ -83,7 +83,7 @@ function unfinished(timeline: Timeline | null): string[] {
  * @throws OperationFailed when neither has it
  */
 export async function sentMessage(
-  audit: AuditReader,
+  audit: AuditQueries,
   queue: () => Promise<Queue>,
   id: string,
   listener: string,

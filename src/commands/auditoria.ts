@@ -1,7 +1,7 @@
 /** `auditoria`: lists deliveries, counts them, or follows them as they change. */
 import { type Command, Option } from 'commander'
 import {
-  type AuditReader,
+  type AuditQueries,
   type ChangeFeed,
   COUNTED_BY,
   type Count,
@@ -139,7 +139,7 @@ const UNHEARD: Listed = {
   nothing: 'No hay mensajes sin listener que cumplan esas condiciones.',
 }
 
-function deliveryPages(audit: AuditReader, filters: DeliveryFilters, { orden, despuesDe }: Options): Pages {
+function deliveryPages(audit: AuditQueries, filters: DeliveryFilters, { orden, despuesDe }: Options): Pages {
   return async (limit, cursor = despuesDe, tell) => {
     const { rows, next } = await audit.deliveries(filters, { order: ORDERS[orden], limit, cursor }, tell)
     return {
@@ -152,7 +152,7 @@ function deliveryPages(audit: AuditReader, filters: DeliveryFilters, { orden, de
   }
 }
 
-function unheardPages(audit: AuditReader, filters: DeliveryFilters, { orden, despuesDe }: Options): Pages {
+function unheardPages(audit: AuditQueries, filters: DeliveryFilters, { orden, despuesDe }: Options): Pages {
   return async (limit, cursor = despuesDe, tell) => {
     const { rows, next } = await audit.unheard(filters, { order: ORDERS[orden], limit, cursor }, tell)
     return { rows: rows.map(({ id, ...rest }) => ({ mensaje_id: id, ...rest })), next }
@@ -198,7 +198,7 @@ function cellOf(row: object, name: string): unknown {
 
 const COUNT_COLUMNS = ['entregas', 'exitosas', 'en_espera', 'fallidas', 'descartadas', 'primera', 'ultima'] as const
 
-async function showCounts(audit: AuditReader, filters: DeliveryFilters, by: CountedBy, format: Format): Promise<void> {
+async function showCounts(audit: AuditQueries, filters: DeliveryFilters, by: CountedBy, format: Format): Promise<void> {
   const counts = await withProgress('Contando', (tell) => audit.count(filters, by, tell))
   const columns = [
     by,
@@ -244,7 +244,7 @@ function sumOf(counts: readonly Count[], name: 'entregas' | 'intentos'): number 
 }
 
 /** The last few first, as `tail -f` does; then what changes. An outage of Postgres is said once and waited out. */
-async function follow(audit: AuditReader, filters: DeliveryFilters, limit: number, asJson: boolean): Promise<never> {
+async function follow(audit: AuditQueries, filters: DeliveryFilters, limit: number, asJson: boolean): Promise<never> {
   const show = (row: DeliveryListing) => (asJson ? jsonLine(row) : line(changeLine(row)))
   const feed: ChangeFeed = await audit.changes(filters)
   for (const row of (await audit.deliveries(filters, { limit })).rows.toReversed()) show(row)

@@ -4,7 +4,7 @@
  * The messages are in by then. Whatever keeps the outcome from being known (Postgres away, the time that ran out) is exit 1 and
  * says so: exit 4 means that nothing happened, and a script that then repeats would send twice.
  */
-import type { AuditReader, DeliveryColumns } from '../audit/queries.ts'
+import type { AuditQueries, DeliveryColumns } from '../audit/queries.ts'
 import { toBeTyped } from '../checks/causes.ts'
 import type { Waiting } from '../checks/waiting.ts'
 import { OperationFailed, ResthooksError, Unavailable } from '../errors.ts'
@@ -73,7 +73,7 @@ async function tellHeld(context: Context, known: Known): Promise<void> {
 }
 
 /** Looks at the open messages, and returns those that still are. */
-async function look(audit: AuditReader, { open, failures, waiting }: Known): Promise<string[]> {
+async function look(audit: AuditQueries, { open, failures, waiting }: Known): Promise<string[]> {
   const still: string[] = []
   for (const id of open) {
     const found = await audit.message(id)

@@ -1,11 +1,11 @@
 /**
- * What a command may ask for: the configuration, the queue, the audit reader. Each is opened when first asked for, so
+ * What a command may ask for: the configuration, the queue, the queries of the audit. Each is opened when first asked for, so
  * that `send` never loads Postgres and `ver` loads Redis only for what has not ended, and all are closed when the command ends.
  */
 import type { Command } from 'commander'
 import type { AuditBackend } from '../audit/backend.ts'
 import type { ActionRecord } from '../audit/event.ts'
-import type { AuditReader } from '../audit/queries.ts'
+import type { AuditQueries } from '../audit/queries.ts'
 import type { Config } from '../config/config.ts'
 import { ResthooksError } from '../errors.ts'
 import type { Queue } from '../queue/queue.ts'
@@ -37,7 +37,7 @@ export class Context {
   #options: GlobalOptions = {}
   #config: Promise<Config> | undefined
   #queue: Promise<Queue> | undefined
-  #audit: Promise<AuditReader> | undefined
+  #audit: Promise<AuditQueries> | undefined
   #backend: Promise<AuditBackend> | undefined
   /** Where a failure is told instead of on stderr. */
   tellFailure: ((failure: Failure) => Promise<void>) | undefined
@@ -90,11 +90,11 @@ export class Context {
   }
 
   /** @throws Unavailable when Postgres does not answer */
-  audit(): Promise<AuditReader> {
+  audit(): Promise<AuditQueries> {
     this.#audit ??= (async () => {
       const { audit, instancia, proyecto } = await this.config()
-      const { openAuditReader } = await import('../audit/queries.ts')
-      return openAuditReader(audit, { instancia, proyecto })
+      const { openAuditQueries } = await import('../audit/queries.ts')
+      return openAuditQueries(audit, { instancia, proyecto })
     })()
     return this.#audit
   }

@@ -3,7 +3,7 @@
  * of them.
  */
 import type { Command } from 'commander'
-import { type AuditReader, DELIVERY_STATES, type DeliveryFilters, searchRange } from '../audit/queries.ts'
+import { type AuditQueries, DELIVERY_STATES, type DeliveryFilters, searchRange } from '../audit/queries.ts'
 import type { ListenerConfig } from '../config/config.ts'
 import { eventMatcher } from '../config/subscriptions.ts'
 import { Unavailable, UsageError } from '../errors.ts'
@@ -151,7 +151,7 @@ async function queuedListeners(context: Context): Promise<string[]> {
   }
 }
 
-async function requireEvent(audit: AuditReader, event: string, listeners: readonly ListenerConfig[]): Promise<void> {
+async function requireEvent(audit: AuditQueries, event: string, listeners: readonly ListenerConfig[]): Promise<void> {
   const audited = await audit.names('evento')
   if (audited === null || audited.length === 0) return
   const named = listeners.flatMap(({ events }) => events).filter((each) => !each.includes('*'))

@@ -7,7 +7,7 @@
 import { randomBytes } from 'node:crypto'
 import type { DeliveryStateName } from '../audit/event.ts'
 import { createPostgresBackend } from '../audit/postgres.ts'
-import { type AuditReader, type DeliveryFilters, type DeliveryListing, openAuditReader } from '../audit/queries.ts'
+import { type AuditQueries, type DeliveryFilters, type DeliveryListing, openAuditQueries } from '../audit/queries.ts'
 import { sentMessage } from '../checks/message-report.ts'
 import { whyListenerWaits } from '../checks/waiting.ts'
 import { probe } from '../delivery/probe.ts'
@@ -142,7 +142,7 @@ export class Actions {
   }
 
   async #withBackend<T>(
-    audit: AuditReader,
+    audit: AuditQueries,
     action: Maintenance['action'],
     progress: Maintenance['progress'],
     simulate: boolean,
@@ -263,7 +263,7 @@ export class Actions {
     }
     const { audit: where, instancia, proyecto } = this.#sources.config
     // Connections of its own, that may take their time.
-    const audit = openAuditReader(where, { instancia, proyecto })
+    const audit = openAuditQueries(where, { instancia, proyecto })
     const run = { limit: Number.POSITIVE_INFINITY, expected: preview.cantidad }
     try {
       return await this.#withBackend(audit, about, progress, false, async (maintenance) => {

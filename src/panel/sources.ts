@@ -2,7 +2,7 @@
  * What the page answers from: the configuration in force, the queue, the audit. It outlives an outage of each, and follows the
  * files: a user who was taken out of resthooks.ini is out a moment later.
  */
-import { type AuditReader, openAuditReader } from '../audit/queries.ts'
+import { type AuditQueries, openAuditQueries } from '../audit/queries.ts'
 import { sqlState } from '../audit/trouble.ts'
 import type { Config } from '../config/config.ts'
 import type { LoadOptions } from '../config/files.ts'
@@ -18,7 +18,7 @@ const STATEMENT: Millis = 3_000
 export class Sources {
   readonly queue: Queue
   #config: Config
-  #audit: AuditReader
+  #audit: AuditQueries
   readonly #watcher: ConfigWatcher
 
   /**
@@ -33,7 +33,7 @@ export class Sources {
       instancia,
       proyecto,
     )
-    this.#audit = openAuditReader(config.audit, { instancia, proyecto }, STATEMENT)
+    this.#audit = openAuditQueries(config.audit, { instancia, proyecto }, STATEMENT)
     this.#watcher = new ConfigWatcher(config, files, load, (reread) => {
       if ('config' in reread) this.#change(reread.config)
       else note(`La configuración nueva no se puede usar: sigue en vigor la anterior. ${reread.error.message}`)
@@ -44,7 +44,7 @@ export class Sources {
     return this.#config
   }
 
-  get audit(): AuditReader {
+  get audit(): AuditQueries {
     return this.#audit
   }
 
@@ -57,7 +57,7 @@ export class Sources {
     if (JSON.stringify(before.audit) === JSON.stringify(config.audit)) return
     const { audit, instancia, proyecto } = config
     const old = this.#audit
-    this.#audit = openAuditReader(audit, { instancia, proyecto }, STATEMENT)
+    this.#audit = openAuditQueries(audit, { instancia, proyecto }, STATEMENT)
     void old.close()
   }
 

@@ -4,11 +4,11 @@
  */
 import type { AuditBackend } from '../audit/backend.ts'
 import type { ActionRecord, AuditEvent } from '../audit/event.ts'
-import type { AuditReader as AuditQueries } from '../audit/queries.ts'
+import type { AuditQueries } from '../audit/queries.ts'
 import type { Config } from '../config/config.ts'
 import { newId } from '../id.ts'
 import type { Bytes, Millis } from '../model/message.ts'
-import { type AuditReader as AuditStreamReader, auditReaders } from '../queue/audit-stream.ts'
+import { type AuditReader, auditReaders } from '../queue/audit-stream.ts'
 import { QueueAdmin, type RestoredMessage, takeMaintenanceLock } from '../queue/maintenance.ts'
 import type { Queue } from '../queue/queue.ts'
 import { type Problem, type Selection, selectionText } from './selection.ts'
@@ -104,7 +104,7 @@ export async function drainAudit(queue: Queue, backend: AuditBackend): Promise<v
   for (const reader of auditReaders(queue, 'mantenimiento')) await drainStream(reader, backend)
 }
 
-async function drainStream(reader: AuditStreamReader, backend: AuditBackend): Promise<void> {
+async function drainStream(reader: AuditReader, backend: AuditBackend): Promise<void> {
   const last = await reader.newest()
   for (let from = '-'; last !== null; ) {
     const entries = await reader.range(from, last)

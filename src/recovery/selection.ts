@@ -5,7 +5,7 @@
 
 import { original } from '../audit/encoding.ts'
 import type { DeliveryStateName } from '../audit/event.ts'
-import type { AuditReader, DeliveryFilters, MissedFilters, StoredDelivery } from '../audit/queries.ts'
+import type { AuditQueries, DeliveryFilters, MissedFilters, StoredDelivery } from '../audit/queries.ts'
 import type { ListenerConfig } from '../config/config.ts'
 import { Subscriptions } from '../config/subscriptions.ts'
 import { localTime } from '../model/words.ts'
@@ -48,7 +48,7 @@ const PART = 500
 
 /** @param limit deliveries at most */
 export async function* partsOf(
-  audit: AuditReader,
+  audit: AuditQueries,
   selection: Selection,
   limit: number,
 ): AsyncGenerator<readonly DeliveryKey[]> {
@@ -64,7 +64,7 @@ export async function* partsOf(
   if (part.length > 0) yield part
 }
 
-async function* keysOf(audit: AuditReader, selection: Selection): AsyncGenerator<DeliveryKey> {
+async function* keysOf(audit: AuditQueries, selection: Selection): AsyncGenerator<DeliveryKey> {
   switch (selection.kind) {
     case 'filters':
       for await (const row of audit.eachDelivery(selection.filters, 'oldest')) yield keyOf(row)
@@ -95,7 +95,7 @@ async function* keysOf(audit: AuditReader, selection: Selection): AsyncGenerator
 
 /** What would be delivered of the messages that nobody got, were they sent now. */
 async function* unheard(
-  audit: AuditReader,
+  audit: AuditQueries,
   listeners: readonly ListenerConfig[],
   filters: DeliveryFilters,
 ): AsyncGenerator<DeliveryKey> {
@@ -163,7 +163,7 @@ export interface Hints {
 }
 
 /** Of the ids that were named, those without a delivery in the wanted states; asked before anything changes. */
-export async function explainIds(audit: AuditReader, selection: Selection, hints: Hints): Promise<Problem[]> {
+export async function explainIds(audit: AuditQueries, selection: Selection, hints: Hints): Promise<Problem[]> {
   if (selection.kind !== 'ids') return []
   const { ids, filters } = selection
   const problems: Problem[] = []
@@ -183,7 +183,7 @@ export async function explainIds(audit: AuditReader, selection: Selection, hints
 }
 
 async function withoutDeliveries(
-  audit: AuditReader,
+  audit: AuditQueries,
   id: string,
   { listener }: DeliveryFilters,
   { delayed, unheard }: Hints,

@@ -6,7 +6,7 @@
 import { createServer, type Server, type ServerResponse } from 'node:http'
 import { isIP } from 'node:net'
 import { hostname } from 'node:os'
-import { openAuditReader } from '../audit/queries.ts'
+import { openAuditQueries } from '../audit/queries.ts'
 import type { Config } from '../config/config.ts'
 import { systemReason } from '../errors.ts'
 import type { Millis } from '../model/message.ts'
@@ -110,7 +110,7 @@ export class StatusServer {
     const { redis, audit, instancia, proyecto } = this.#context.config()
     const build = { version: this.#context.version, commit: __COMMIT__ }
     this.metrics ??= (await import('./metrics.ts')).createMetrics(build, () => this.#context.config().listeners)
-    const queries = openAuditReader(audit, { instancia, proyecto })
+    const queries = openAuditQueries(audit, { instancia, proyecto })
     const queue = new Queue(
       connectForever(redis, () => {}, 'metricas'),
       instancia,

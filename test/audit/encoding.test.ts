@@ -4,7 +4,7 @@ import type { AuditBackend } from '../../src/audit/backend.ts'
 import { type ExactValue, exactValues, textRules } from '../../src/audit/encoding.ts'
 import { migrate } from '../../src/audit/migrate.ts'
 import { createPostgresBackend } from '../../src/audit/postgres.ts'
-import { type AuditReader, openAuditReader } from '../../src/audit/queries.ts'
+import { type AuditQueries, openAuditQueries } from '../../src/audit/queries.ts'
 import {
   attempt,
   attemptEvent,
@@ -35,14 +35,14 @@ describe.each([
   const scope = { instancia: 'producción', proyecto: 'ñandú' }
   let database: Awaited<ReturnType<typeof createDatabase>>
   let backend: AuditBackend
-  let reader: AuditReader
+  let reader: AuditQueries
   let sql: Sql
 
   beforeAll(async () => {
     database = await createDatabase(encoding)
     await migrate(database.config)
     backend = createPostgresBackend(database.config, scope)
-    reader = openAuditReader(database.config, scope)
+    reader = openAuditQueries(database.config, scope)
     sql = connect(database.config)
   })
   afterAll(async () => {

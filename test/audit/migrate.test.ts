@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import { migrate, migrationScript, migrations } from '../../src/audit/migrate.ts'
 import { createPostgresBackend } from '../../src/audit/postgres.ts'
-import { openAuditReader } from '../../src/audit/queries.ts'
+import { openAuditQueries } from '../../src/audit/queries.ts'
 import type { AuditConfig } from '../../src/config/config.ts'
 import { packageRoot } from '../../src/folders.ts'
 import {
@@ -102,7 +102,7 @@ describe('migrate', () => {
       await migrate(config)
       await migrate(config)
       const backend = createPostgresBackend(config, SCOPE)
-      const reader = openAuditReader(config, SCOPE)
+      const reader = openAuditQueries(config, SCOPE)
       const sent = message()
       await backend.write([messageEvent(sent, ['a'])])
       await backend.ensurePartitions()

@@ -2,7 +2,7 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import type { AuditBackend } from '../../src/audit/backend.ts'
 import { createPostgresBackend } from '../../src/audit/postgres.ts'
-import { type AuditReader, type Owed, openAuditReader, type Wanted } from '../../src/audit/queries.ts'
+import { type AuditQueries, type Owed, openAuditQueries, type Wanted } from '../../src/audit/queries.ts'
 import {
   attempt,
   attemptEvent,
@@ -17,11 +17,11 @@ import {
 
 const { config, truncate } = sharedSchema()
 let backend: AuditBackend
-let reader: AuditReader
+let reader: AuditQueries
 
 beforeAll(async () => {
   backend = createPostgresBackend(config, SCOPE)
-  reader = openAuditReader(config, SCOPE)
+  reader = openAuditQueries(config, SCOPE)
 })
 afterAll(async () => {
   await Promise.all([backend.close(), reader.close()])

@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { AuditBackend } from '../../src/audit/backend.ts'
 import type { AuditEvent } from '../../src/audit/event.ts'
 import { createPostgresBackend } from '../../src/audit/postgres.ts'
-import { type AuditReader, type DeliveryFilters, openAuditReader } from '../../src/audit/queries.ts'
+import { type AuditQueries, type DeliveryFilters, openAuditQueries } from '../../src/audit/queries.ts'
 import {
   attempt,
   attemptEvent,
@@ -21,11 +21,11 @@ import {
 
 const { config, sql, truncate } = sharedSchema()
 let backend: AuditBackend
-let reader: AuditReader
+let reader: AuditQueries
 
 beforeAll(async () => {
   backend = createPostgresBackend(config, SCOPE)
-  reader = openAuditReader(config, SCOPE)
+  reader = openAuditQueries(config, SCOPE)
 })
 afterAll(async () => {
   await Promise.all([backend.close(), reader.close()])
@@ -77,7 +77,7 @@ describe('one message', () => {
 
   test('of another project is none of ours', async () => {
     await backend.write(delivered('x', 'e', 'a', 'exitosa', 0))
-    const other = openAuditReader(config, { ...SCOPE, instancia: 'otra' })
+    const other = openAuditQueries(config, { ...SCOPE, instancia: 'otra' })
     expect(await other.message('x')).toBeNull()
     expect(await other.deliveries({}, { limit: 10 })).toEqual({ rows: [], next: null })
     expect(await other.pendingCounts()).toEqual([])
@@ -241,7 +241,7 @@ test('counts what did not succeed, by listener and state, and what was set aside
 test('knows the server and the schema; a missing one is version 0', async () => {
   expect(await reader.schemaVersion()).toBeGreaterThanOrEqual(3)
   expect(await reader.health()).toMatchObject({ encoding: 'UTF8', readOnly: false, version: expect.any(String) })
-  const nowhere = openAuditReader(auditConfig(), SCOPE)
+  const nowhere = openAuditQueries(auditConfig(), SCOPE)
   expect(await nowhere.schemaVersion()).toBe(0)
   await nowhere.close()
 })

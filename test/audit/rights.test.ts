@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { migrate, migrationScript, migrations } from '../../src/audit/migrate.ts'
 import { createPostgresBackend } from '../../src/audit/postgres.ts'
 import { purge } from '../../src/audit/purge.ts'
-import { openAuditReader } from '../../src/audit/queries.ts'
+import { openAuditQueries } from '../../src/audit/queries.ts'
 import {
   attempt,
   attemptEvent,
@@ -84,7 +84,7 @@ describe('rights', () => {
     })
     // As a copy restored without its privileges leaves them.
     await withSql(config, (sql) => sql.unsafe(`GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA ${config.schema} TO PUBLIC`))
-    const audit = openAuditReader(config, SCOPE)
+    const audit = openAuditQueries(config, SCOPE)
     const open = async () => (await audit.health()).openFunctions
     expect(await open()).toEqual(['crear_par', 'purgar_par', 'resumir_'].map((name) => expect.stringContaining(name)))
     await migrate(config)
@@ -140,7 +140,7 @@ describe('rights', () => {
     await backend.ensurePartitions()
     await backend.close()
     for (const username of [worker, reader]) {
-      const audit = openAuditReader(as(username), SCOPE)
+      const audit = openAuditQueries(as(username), SCOPE)
       expect(await audit.message(sent.id)).toMatchObject({ deliveries: [{ estado: 'exitosa' }], attempts: [{}] })
       expect(await audit.rejectedCount()).toBe(1)
       const { missingRights, schemaVersion } = await audit.health()

@@ -6,7 +6,7 @@ import type { AuditBackend } from '../../src/audit/backend.ts'
 import { openDatabase } from '../../src/audit/database.ts'
 import { migrate } from '../../src/audit/migrate.ts'
 import { createPostgresBackend } from '../../src/audit/postgres.ts'
-import { openAuditReader } from '../../src/audit/queries.ts'
+import { openAuditQueries } from '../../src/audit/queries.ts'
 import { postgresTrouble } from '../../src/audit/trouble.ts'
 import type { AuditConfig } from '../../src/config/config.ts'
 import { freePort } from '../support/ports.ts'
@@ -41,7 +41,7 @@ describe('what is wrong with the configuration is a ConfigError', () => {
     const error = { code: 'CONFIGURACION', message: expect.stringMatching(words) }
     const config = auditConfig(changes)
     await expect(backendOf(config).write([event()])).rejects.toMatchObject(error)
-    const reader = openAuditReader(config, SCOPE)
+    const reader = openAuditQueries(config, SCOPE)
     await expect(reader.pendingCounts()).rejects.toMatchObject(error)
     await reader.close()
   })
@@ -106,7 +106,7 @@ describe('what may pass by itself is Unavailable', () => {
   test('a database that is read-only for a while: said while it lasts, by the health too, and written to afterwards', async () => {
     const { config, drop } = await createDatabase('UTF8')
     await migrate(config)
-    const [backend, reader] = [backendOf(config), openAuditReader(config, SCOPE)]
+    const [backend, reader] = [backendOf(config), openAuditQueries(config, SCOPE)]
     const batch = [event()]
     await backend.write([event()])
     await reader.tryWrite()
@@ -177,7 +177,7 @@ describe('settings that an old application left on its database', () => {
     const sent = messageEvent(message({ body: Buffer.from([0, 92, 255]), origin: 'ñ\\' }), ['a'])
     await backend.write([sent])
     await backend.ensurePartitions()
-    const reader = openAuditReader(config, SCOPE)
+    const reader = openAuditQueries(config, SCOPE)
     expect(await reader.message(sent.message.id)).toMatchObject({
       message: { cuerpo: sent.message.body, origen: 'ñ\\', recibido: new Date(sent.receivedAt) },
     })

@@ -1,7 +1,7 @@
 /** `reenviar` and `descartar`: deliveries go back to the queue, or are given up, each exactly once and audited. */
 import { hostname } from 'node:os'
 import { createPostgresBackend } from '../../src/audit/postgres.ts'
-import { openAuditReader } from '../../src/audit/queries.ts'
+import { openAuditQueries } from '../../src/audit/queries.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { openQueue } from '../../src/queue/queue.ts'
 import { discard } from '../../src/recovery/discard.ts'
@@ -358,7 +358,7 @@ test('what a person agreed to is what is done, or nothing is', async ({ world })
   await world.settled(id)
   const { instancia, proyecto } = world
   const config = loadConfig({ instancia, proyecto, config: world.ini, env: world.env })
-  const [queue, audit] = [await openQueue(config), openAuditReader(config.audit, config)]
+  const [queue, audit] = [await openQueue(config), openAuditQueries(config.audit, config)]
   const backend = createPostgresBackend(config.audit, config)
   const told: number[] = []
   const action = { who: 'ana', host: 'pagina', order: 'página: reenviar', filter: null }
