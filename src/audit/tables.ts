@@ -69,18 +69,11 @@ function messageWriter(session: Session, rules: TextRules, exact: boolean): Tabl
     { name: 'profundidad', type: 'int2', of: ({ message }) => message.depth },
     ...(exact ? [{ name: 'original', type: 'bytea', of: (row: MessageRow) => row.exact } as const] : []),
   ]
-  const constants = scopeConstants(session)
-  const table = session.table('mensaje')
-  return {
-    table,
-    columns,
-    constants,
-    // A delayed message comes twice: first without listeners, then with them; only then is it known who wants its body.
-    insert: `${insertInto(`${table} AS old`, columns, constants)}
-      ON CONFLICT (id, instancia, proyecto, recibido) DO UPDATE SET listeners = excluded.listeners, cuerpo = excluded.cuerpo
-        WHERE old.listeners IS NULL AND excluded.listeners IS NOT NULL`,
-    size: ({ message, body }) => 500 + (body?.length ?? 0) * 2 + message.event.length,
-  }
+  // A delayed message comes twice: first without listeners, then with them; only then is it known who wants its body.
+  const conflict = `(id, instancia, proyecto, recibido) DO UPDATE SET listeners = excluded.listeners, cuerpo = excluded.cuerpo
+        WHERE old.listeners IS NULL AND excluded.listeners IS NOT NULL`
+  const size = ({ message, body }: MessageRow) => 500 + (body?.length ?? 0) * 2 + message.event.length
+  return writer(session, 'mensaje', columns, conflict, size)
 }
 
 function deliveryWriter(
@@ -126,19 +119,11 @@ function deliveryWriter(
     withEvent ? 'OR old.evento IS NULL AND excluded.evento IS NOT NULL' : '',
     withAction ? `OR coalesce(old.accion, '') < excluded.accion` : '',
   ].join(' ')
-  const constants = scopeConstants(session)
-  const table = session.table('entrega')
-  return {
-    table,
-    columns,
-    constants,
-    // A state may arrive before the message that it belongs to: the older event then only tells when it all began.
-    insert: `${insertInto(`${table} AS old`, columns, constants)}
-      ON CONFLICT (mensaje_id, listener, instancia, proyecto)
+  // A state may arrive before the message that it belongs to: the older event then only tells when it all began.
+  const conflict = `(mensaje_id, listener, instancia, proyecto)
       DO UPDATE SET creado = least(old.creado, excluded.creado), ${taken}
-        WHERE ${newer} OR excluded.creado < old.creado ${told}`,
-    size: ({ reason }) => 200 + (reason?.length ?? 0),
-  }
+        WHERE ${newer} OR excluded.creado < old.creado ${told}`
+  return writer(session, 'entrega', columns, conflict, ({ reason }) => 200 + (reason?.length ?? 0))
 }
 
 function attemptWriter(session: Session, rules: TextRules): TableWriter<AttemptRow> {
@@ -167,16 +152,9 @@ function attemptWriter(session: Session, rules: TextRules): TableWriter<AttemptR
     { name: 'proximo_intento', type: 'instant', of: ({ attempt: { nextAttemptAt } }) => nextAttemptAt },
     { name: 'worker', type: 'text', of: ({ attempt: { worker } }) => rules.text(worker) },
   ]
-  const constants = scopeConstants(session)
-  const table = session.table('intento')
-  return {
-    table,
-    columns,
-    constants,
-    insert: `${insertInto(table, columns, constants)} ON CONFLICT DO NOTHING RETURNING mensaje_id, id, pedido`,
-    size: ({ attempt: { responseBody, errorDetail } }) =>
-      1000 + (responseBody?.length ?? 0) * 2 + (errorDetail?.length ?? 0),
-  }
+  const size = ({ attempt: { responseBody, errorDetail } }: AttemptRow) =>
+    1000 + (responseBody?.length ?? 0) * 2 + (errorDetail?.length ?? 0)
+  return writer(session, 'intento', columns, 'DO NOTHING RETURNING mensaje_id, id, pedido', size)
 }
 
 function callbackWriter(session: Session, rules: TextRules): TableWriter<CallbackRow> {
@@ -191,15 +169,7 @@ function callbackWriter(session: Session, rules: TextRules): TableWriter<Callbac
     { name: 'detalle', type: 'text', of: ({ callback: { detail } }) => optional(rules.text)(detail) },
     { name: 'fecha', type: 'instant', of: ({ at }) => at },
   ]
-  const constants = scopeConstants(session)
-  const table = session.table('callback')
-  return {
-    table,
-    columns,
-    constants,
-    insert: `${insertInto(table, columns, constants)} ON CONFLICT DO NOTHING`,
-    size: ({ callback: { detail } }) => 300 + (detail?.length ?? 0),
-  }
+  return writer(session, 'callback', columns, 'DO NOTHING', ({ callback: { detail } }) => 300 + (detail?.length ?? 0))
 }
 
 function actionWriter(session: Session, rules: TextRules): TableWriter<ActionRow> {
@@ -212,24 +182,29 @@ function actionWriter(session: Session, rules: TextRules): TableWriter<ActionRow
     { name: 'filtro', type: 'text', of: ({ action: { filter } }) => optional(rules.text)(filter) },
     { name: 'cantidad', type: 'int8', of: ({ action: { count } }) => count },
   ]
-  const constants = scopeConstants(session)
-  const table = session.table('accion')
-  return {
-    table,
-    columns,
-    constants,
-    // Its beginning and its end, in any order.
-    insert: `${insertInto(`${table} AS old`, columns, constants)} ON CONFLICT (instancia, proyecto, id)
-      DO UPDATE SET fecha = least(old.fecha, excluded.fecha), cantidad = greatest(old.cantidad, excluded.cantidad)`,
-    size: ({ action: { order, filter } }) => 300 + order.length + (filter?.length ?? 0),
-  }
+  // Its beginning and its end, in any order.
+  const conflict = `(instancia, proyecto, id)
+      DO UPDATE SET fecha = least(old.fecha, excluded.fecha), cantidad = greatest(old.cantidad, excluded.cantidad)`
+  const size = ({ action: { order, filter } }: ActionRow) => 300 + order.length + (filter?.length ?? 0)
+  return writer(session, 'accion', columns, conflict, size)
 }
 
-function scopeConstants({ owner: [instancia, proyecto] }: Session): Constant[] {
-  return [
+/** @param conflict what becomes of a row that is there, which is called `old` */
+function writer<Row>(
+  session: Session,
+  name: string,
+  columns: readonly Column<Row>[],
+  conflict: string,
+  size: (row: Row) => number,
+): TableWriter<Row> {
+  const table = session.table(name)
+  const [instancia, proyecto] = session.owner
+  const constants: Constant[] = [
     { name: 'instancia', value: instancia },
     { name: 'proyecto', value: proyecto },
   ]
+  const insert = `${insertInto(`${table} AS old`, columns, constants)} ON CONFLICT ${conflict}`
+  return { table, columns, constants, insert, size }
 }
 
 function optional(change: (text: string) => string): (text: string | null) => string | null {

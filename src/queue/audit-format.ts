@@ -8,8 +8,8 @@
  * rest, and an attempt that a script tells, are objects, whose `v` is 2. A number rises when those who read the one before would
  * not understand an entry.
  *
- * Older ones are still read. An attempt as an object; 2 without its number; and 1, four fields: `t` type, `at`, `j` the JSON, and
- * `s` what was decided or `e` the envelope. Whatever else there is, is not understood, and nobody throws it away.
+ * What 0.1.0 writes is still read: objects without their number, attempts too. Whatever else there is, is not understood, and nobody
+ * throws it away.
  */
 import { isUtf8 } from 'node:buffer'
 import type {
@@ -127,20 +127,11 @@ const ATTEMPT_FORMAT = 3
 export function readEvent(fields: readonly Buffer[]): AuditEvent {
   const [name, value, , envelope] = fields
   const kind = name?.toString('latin1') ?? ''
-  if (kind === 't') return readFourFields(fields)
   const text = value?.toString('utf8') ?? ''
   const blank = text.indexOf(' ')
   const end = text.indexOf('\n', blank)
   if (blank < 1 || end < 0) throw new Error('no tiene la forma de una entrada de auditoría')
   return eventOf(kind, text.slice(0, blank), text.slice(blank + 1, end), text.slice(end + 1), envelope)
-}
-
-/** Format 1. */
-function readFourFields(fields: readonly Buffer[]): AuditEvent {
-  const named: Record<string, Buffer> = {}
-  for (let i = 0; i + 1 < fields.length; i += 2) named[fields[i]!.toString('latin1')] = fields[i + 1]!
-  const text = (name: string) => named[name]?.toString('utf8') ?? ''
-  return eventOf(text('t'), text('at'), text('j'), text('s'), named.e)
 }
 
 function eventOf(kind: string, time: string, source: string, decided: string, envelope?: Buffer): AuditEvent {

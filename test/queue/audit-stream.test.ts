@@ -67,10 +67,6 @@ const numbered = ([kind, at, json, decided, body]: Told, v: number | null) => [
 ]
 /** Every form that a released version wrote. */
 const FORMATS: Record<string, (told: Told) => string[]> = {
-  'four fields': ([t, at, json, decided, body]) => [
-    ...['t', t, 'at', String(at), 'j', JSON.stringify(json)],
-    ...(body ? ['e', body] : ['s', decided]),
-  ],
   'one field, without a number': (told) => numbered(told, null),
   'one field, format 2': (told) => numbered(told, 2),
   'an attempt as an array, format 3': (told) => {
