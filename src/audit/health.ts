@@ -1,4 +1,4 @@
-/** How the audit database is doing: what `verificar` judges and /salud asks. */
+/** How the audit database is doing: what `verificar` judges and /salud asks. Apart from the queries, which ask of messages. */
 import type { Session } from './database.ts'
 import { appliedVersion } from './migrate.ts'
 import { missingRights, openFunctions } from './rights.ts'

@@ -1,4 +1,7 @@
-/** Each active listener from this machine: its name, its port, its TLS and the days its certificate has left. */
+/**
+ * Each active listener from this machine: its name, its port, its TLS and the days its certificate has left. Apart, as each group
+ * of checks is.
+ */
 import type { ListenerConfig } from '../config/config.ts'
 import { type Endpoint, endpointOf, newProgress, openSocket, secureContext } from '../delivery/connect.ts'
 import type { TlsInspection } from '../delivery/probe.ts'

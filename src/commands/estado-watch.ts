@@ -1,6 +1,6 @@
 /**
  * `estado --vigilar`: the screen again and again in its place, until Ctrl-C; an outage is said above what was known last, and
- * waited out.
+ * waited out. Apart, as only `--vigilar` loads it.
  */
 import type { Attention } from '../checks/attention.ts'
 import { Unavailable } from '../errors.ts'

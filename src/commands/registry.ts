@@ -1,4 +1,4 @@
-/** Every command, loaded only when it is the one that runs. */
+/** Every command, loaded only when it is the one that runs. Apart from `main.ts`, so that tests can compare it with what is written. */
 import type { Commands } from '../cli.ts'
 
 export const COMMANDS: Commands = {

@@ -1,4 +1,7 @@
-/** The page's own files, as `build.mjs` made them: read once, sent as they lie, kept by browsers for as long as they like. */
+/**
+ * The page's own files, as `build.mjs` made them: read once, sent as they lie, kept by browsers for as long as they like. Apart from
+ * the server, as they need nothing of a project.
+ */
 import { readdirSync, readFileSync } from 'node:fs'
 import { extname, join } from 'node:path'
 import type { Context } from 'hono'

@@ -1,6 +1,6 @@
 /**
  * Every night one of the workers deletes what is older than `retencion`. Whoever takes the night's lock does it; a night that
- * fails is left to the next one.
+ * fails is left to the next one. Apart from the worker, whose loops know nothing of it.
  */
 import { purge } from '../audit/purge.ts'
 import type { Millis } from '../model/message.ts'

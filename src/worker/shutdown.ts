@@ -1,6 +1,7 @@
 /**
  * How a worker ends: with `--una-vez` when there is nothing left to do, else in the time that `drenaje` gives. What runs may
- * end, outcomes go to Redis and the audit to Postgres; what is left of either is taken up by the next worker.
+ * end, outcomes go to Redis and the audit to Postgres; what is left of either is taken up by the next worker. Apart from the worker
+ * for its order, which is all that it is about.
  */
 import type { Millis } from '../model/message.ts'
 import { auditReaders } from '../queue/audit-stream.ts'
