@@ -43,7 +43,7 @@ function withClient(certificates: Certificates): TlsConfig {
 
 const missing = nginx.missing || openssl.missing
 
-describe.skipIf(missing)(`nginx${nginx.note}`, () => {
+describe.skipIf(missing)(`nginx${nginx.note || openssl.note}`, () => {
   let certificates: Certificates
   let folder: string
   let child: ChildProcess
@@ -128,7 +128,7 @@ http {
 const modules = '/usr/lib/apache2/modules'
 const digestModule = existsSync(`${modules}/mod_auth_digest.so`)
 
-describe.skipIf(apache.missing || !digestModule || openssl.missing)(`Apache${apache.note}`, () => {
+describe.skipIf(apache.missing || !digestModule || openssl.missing)(`Apache${apache.note || openssl.note}`, () => {
   let certificates: Certificates
   let folder: string
   let child: ChildProcess
