@@ -77,6 +77,8 @@ export async function openPanel(options: PanelOptions): Promise<Panel> {
     port: address.port,
   }) as Server
   server.maxConnections = CONNECTIONS
+  // Browsers and proxies keep theirs for later: whoever comes next is not kept out by those.
+  server.on('drop', () => server.closeIdleConnections())
   const close = async () => {
     server.close()
     server.closeAllConnections()

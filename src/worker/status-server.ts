@@ -48,7 +48,6 @@ const SLOW_MS: Millis = 10_000
 const LIMITS = {
   headersTimeout: 5_000,
   requestTimeout: SLOW_MS,
-  keepAliveTimeout: 5_000,
   connectionsCheckingInterval: 1_000,
 }
 const FOREIGN = `Ese nombre no es de este servidor: pregunte por su dirección IP, por ${hostname()} o por el de «metricas».\n`
@@ -129,6 +128,8 @@ export class StatusServer {
       else answer(response, 404, 'text/plain; charset=utf-8', PATHS)
     })
     server.maxConnections = CONNECTIONS
+    // A monitor asks every few seconds: connections that it keeps in between would keep others out.
+    server.maxRequestsPerSocket = 1
     server.timeout = SLOW_MS
     const close = async () => {
       queue.redis.disconnect()

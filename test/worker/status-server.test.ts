@@ -1,7 +1,7 @@
 /** /metrics, /salud and /listo of a worker, as Prometheus, a container and a load balancer see them. */
 import { once } from 'node:events'
 import { readFile, writeFile } from 'node:fs/promises'
-import { get as httpGet } from 'node:http'
+import { Agent, get as httpGet } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { isOurName } from '../../src/worker/status-server.ts'
 import { BIN, spawnProgram } from '../support/cli.ts'
@@ -215,6 +215,19 @@ test('several workers take a port each, and a reload moves them', async ({ world
     servers.map(async (server) => JSON.parse(await (await fetch(`http://${server}/salud`)).text()).worker),
   )
   expect(new Set(names).size).toBe(2)
+
+  // Whoever asked, and keeps the connection, keeps out nobody who asks after him.
+  const keeper = new Agent({ keepAlive: true })
+  const statusBy = (agent: Agent | false) =>
+    new Promise<unknown>((resolve) => {
+      const asked = httpGet({ port, path: '/salud', agent }, (answer) => {
+        answer.on('end', () => resolve(answer.statusCode)).resume()
+      })
+      asked.on('error', (error) => resolve(error.message))
+    })
+  await Promise.all(Array.from({ length: 64 }, () => statusBy(keeper)))
+  expect(await statusBy(false)).toBe(200)
+  keeper.destroy()
   const other = await freePort()
   await world.set('workers', { metricas: `127.0.0.1:${other}` })
   await until(async () => (await get(other, '/salud')).status === 200)
