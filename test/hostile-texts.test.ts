@@ -10,7 +10,7 @@ import { parseChallenges } from '../src/delivery/auth/digest.ts'
 import { maskUrl } from '../src/delivery/mask.ts'
 import { expandPath } from '../src/delivery/path.ts'
 import { errorDetail } from '../src/delivery/trouble.ts'
-import { readEntry } from '../src/queue/envelope.ts'
+import { readEntry } from '../src/queue/entry.ts'
 import { isJsonType } from '../src/queue/envelope-write.ts'
 
 const N = 100_000

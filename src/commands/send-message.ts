@@ -107,7 +107,7 @@ export async function requireJson(body: Buffer): Promise<void> {
   try {
     JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(body))
   } catch (error) {
-    const { jsonProblem } = await import('../queue/envelope.ts')
+    const { jsonProblem } = await import('../queue/entry.ts')
     throw new UsageError(notJson('DATOS', jsonProblem(body), '--tipo-contenido'), { cause: error })
   }
 }

@@ -2,7 +2,8 @@
 import type { LookupAddress } from 'node:dns'
 import { type BlockList, isIP } from 'node:net'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
-import { endpointOf, Names, names } from '../../src/delivery/connect.ts'
+import { endpointOf } from '../../src/delivery/connect.ts'
+import { Names, names } from '../../src/delivery/names.ts'
 import { blockList, cidrOf, isBlocked } from '../../src/model/http.ts'
 import { attempt, serve } from './scene.ts'
 

@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Message } from '../../src/model/message.ts'
-import { decodeEnvelope, EnvelopeError, jsonProblem, stampEnvelope } from '../../src/queue/envelope.ts'
+import { EnvelopeError, jsonProblem } from '../../src/queue/entry.ts'
+import { decodeEnvelope, stampEnvelope } from '../../src/queue/envelope.ts'
 import { encodeEnvelope } from '../../src/queue/envelope-write.ts'
 
 const NOW = new Date('2026-11-24T20:00:00Z')
