@@ -25,6 +25,8 @@ interface Health {
 
 /** Longer than what is asked takes to give up on Redis and Postgres. */
 const PATIENCE_MS = 5_000
+const NO_WORKER = ': ¿hay un worker en marcha, con «metricas»?'
+const NO_PAGE = ': ¿está en marcha «resthooks panel»?'
 /** No health takes more. */
 const MOST_BYTES = 65_536
 
@@ -38,7 +40,8 @@ export function salud(program: Command, context: Context): void {
     .option('--json', 'un documento JSON con lo que contestó cada uno')
     .action(async (options: Options) => {
       const urls = options.url === undefined ? addresses(await context.config(), options) : [given(options)]
-      const found = await Promise.all(urls.map(ask))
+      const missing = options.url !== undefined ? '' : options.panel ? NO_PAGE : NO_WORKER
+      const found = await Promise.all(urls.map((url) => ask(url, missing)))
       if (options.json) print.json(found)
       else for (const { url, ok, detalle } of found) print.line(ok ? `bien: ${url}` : `mal: ${url}: ${detalle}`)
       const bad = found.filter(({ ok }) => !ok).length
@@ -81,8 +84,11 @@ function given({ url, listo }: Options): string {
   return address!.href
 }
 
-/** Never rejects. */
-function ask(url: string): Promise<Health> {
+/**
+ * Never rejects.
+ * @param missing what is probably not running where nobody listens
+ */
+function ask(url: string, missing: string): Promise<Health> {
   return new Promise((resolve) => {
     const end = (respuesta: Health['respuesta'], detalle: string | null) =>
       resolve({ url, ok: detalle === null, respuesta, detalle })
@@ -97,7 +103,7 @@ function ask(url: string): Promise<Health> {
           if (size > MOST_BYTES) answer.destroy(new Error('contestó más de lo que ocupa una salud'))
           else chunks.push(chunk)
         })
-        answer.on('error', (error) => end(null, troubleOf(error)))
+        answer.on('error', (error) => end(null, troubleOf(error, missing)))
         answer.on('end', () => {
           const told = parsed(Buffer.concat(chunks))
           const healthy = answer.statusCode === 200 && told?.estado === 'ok'
@@ -105,7 +111,7 @@ function ask(url: string): Promise<Health> {
         })
       },
     )
-    asked.on('error', (error) => end(null, troubleOf(error)))
+    asked.on('error', (error) => end(null, troubleOf(error, missing)))
   })
 }
 
@@ -127,8 +133,8 @@ function whyNot(told: Health['respuesta'], status: number): string {
   return parts.length > 0 ? parts.join('; ') : `contestó HTTP ${status}, que no es una salud de resthooks`
 }
 
-function troubleOf(error: NodeJS.ErrnoException): string {
+function troubleOf(error: NodeJS.ErrnoException, missing: string): string {
   if (error.name === 'AbortError' || error.name === 'TimeoutError') return `no contestó en ${PATIENCE_MS / 1000} s`
-  if (error.code === 'ECONNREFUSED') return 'nadie atiende ahí'
+  if (error.code === 'ECONNREFUSED') return `nadie atiende ahí${missing}`
   return error.message
 }

@@ -114,7 +114,7 @@ function parseRange(since: string, from: string | undefined, until: string, to: 
     to === undefined ? undefined : parseInstant(to, until, 'end'),
   ] as const
   if (range[0] && range[1] && range[0] >= range[1]) {
-    throw new UsageError(`${since} no es anterior a ${until} (${rangeText(...range)}): así no queda ninguna entrega.`)
+    throw new UsageError(`${since} no es anterior a ${until}: así no queda ninguna entrega. ${rangeText(...range)}.`)
   }
   return range
 }

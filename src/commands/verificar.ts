@@ -111,7 +111,7 @@ const LABELS: Readonly<Record<GroupedFinding['resultado'], string>> = { ok: 'ok 
 
 async function show(findings: readonly GroupedFinding[], settings: readonly SettingRow[], all: boolean): Promise<void> {
   if (all && settings.length > 0) {
-    await print.table(settings, ['ajuste', 'valor', 'origen'])
+    await print.table(settings, ['ajuste', 'valor', 'origen'], { whole: ['ajuste'] })
     print.line()
   }
   const { default: colors } = await import('picocolors')

@@ -96,6 +96,19 @@ test('is searched, counted and exported; a name that nobody knows is wrong usage
   expect((await run('--listener', 'b', '--evento', '*.alta', '--json')).ids).toHaveLength(4)
 })
 
+test('what is counted has its thousands apart for a person, and for no program', async ({ world }) => {
+  const at = Date.now()
+  await world.set('listener a', { url: 'http://127.0.0.1:1' })
+  await writeAudit(
+    world,
+    Array.from({ length: 1001 }, (_, n) => messageEvent(message({ id: `n${n}` }), ['a'], { at, receivedAt: at })),
+  )
+  const counted = async (...args: string[]) => (await world.cli(['auditoria', '--contar', 'listener', ...args])).stdout
+  expect(await counted()).toMatch(/^ ?a\s+1\.001\s+0\s+1\.001\s/m)
+  expect(await counted('--formato', 'csv')).toContain('a;1001;0;1001;')
+  expect(JSON.parse(await counted('--json'))).toMatchObject([{ listener: 'a', entregas: 1001 }])
+})
+
 test('nothing found is said on stderr; as JSON it is an empty list', async ({ world }) => {
   await world.createSchema()
   expect(await world.cli(['auditoria'])).toMatchObject({

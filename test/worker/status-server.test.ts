@@ -191,10 +191,13 @@ test('/salud says that it lives, /listo that it can work; what a person should k
     await world.set('workers', { procesos: 2 })
     const two = await asked()
     expect(two).toMatchObject({ code: 1, stderr: expect.stringContaining('2 de 2') })
-    expect(two.stdout).toContain(`:${port + 1}/salud: nadie atiende ahí`)
+    expect(two.stdout).toContain(`:${port + 1}/salud: nadie atiende ahí: ¿hay un worker en marcha`)
     const page = await freePort()
     await world.set('panel', { direccion: `127.0.0.1:${page}` })
-    expect(await asked('--panel')).toMatchObject({ code: 1, stdout: expect.stringContaining(`:${page}/salud`) })
+    expect(await asked('--panel')).toMatchObject({
+      code: 1,
+      stdout: expect.stringContaining(`:${page}/salud: nadie atiende ahí: ¿está en marcha`),
+    })
     await world.set('workers', { metricas: '' })
     expect(await asked()).toMatchObject({ code: 3, stderr: expect.stringContaining('metricas') })
     expect(await asked('--url', '127.0.0.1:9464')).toMatchObject({ code: 2 })
