@@ -2,7 +2,8 @@
  * `estado --comprobar`: the verdict as a monitoring plugin tells it, for Nagios, Icinga, Zabbix and cron: one line, figures
  * after a bar, and a code. Pure. Thresholds are Nagios' ranges (https://nagios-plugins.org/doc/guidelines.html#THRESHOLDFORMAT).
  */
-import { UsageError } from '../errors.ts'
+import { Unavailable, UsageError } from '../errors.ts'
+import type { Millis } from '../model/message.ts'
 import { parseDuration } from '../model/quantities.ts'
 import { amount, shortTime } from '../model/words.ts'
 import type { Attention, Problem } from './attention.ts'
@@ -118,6 +119,19 @@ export function pluginAnswer(attention: Attention, thresholds: Thresholds): Plug
 }
 
 const WORDS = { edad: 'la más antigua que espera', fallidas: 'fallidas sin atender', auditoria: 'auditoría atrasada' }
+
+/** Monitoring systems end a plugin after ten seconds, and then know nothing. */
+const PATIENCE: Millis = 8_000
+
+/** @throws Unavailable where the work does not end in time: Postgres has a patience of its own */
+export async function inTime<T>(work: Promise<T>, patience: Millis = PATIENCE): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    const error = new Unavailable(`Redis no respondió en ${amount(patience / 1000)} s: vea «resthooks verificar».`)
+    timer = setTimeout(reject, patience, error)
+  })
+  return Promise.race([work, late]).finally(() => clearTimeout(timer))
+}
 
 /** Where nothing could be asked. @param code 2 where the service is away, 3 where that is not known */
 export function pluginFailure(code: 2 | 3, why: string): PluginAnswer {

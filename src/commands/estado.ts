@@ -97,7 +97,7 @@ async function painter(): Promise<(tone: ScreenLine['tone'], text: string) => st
 
 /** A monitor reads the line and the code, whatever happens. */
 async function check(context: Context, options: Options): Promise<void> {
-  const { parseThreshold, pluginAnswer, pluginFailure } = await import('../checks/plugin.ts')
+  const { inTime, parseThreshold, pluginAnswer, pluginFailure } = await import('../checks/plugin.ts')
   const threshold = (text: string | undefined, option: string, unit: 'duration' | 'count') =>
     text === undefined ? null : parseThreshold(text, option, unit)
   let answer: ReturnType<typeof pluginFailure>
@@ -107,7 +107,7 @@ async function check(context: Context, options: Options): Promise<void> {
       fallidas: threshold(options.umbralFallidas, '--umbral-fallidas', 'count'),
       auditoria: threshold(options.umbralAuditoria, '--umbral-auditoria', 'duration'),
     }
-    answer = pluginAnswer((await read(context)).attention, thresholds)
+    answer = pluginAnswer((await inTime(read(context))).attention, thresholds)
   } catch (error) {
     const trouble = await context.explain(error)
     if (trouble === null) throw error

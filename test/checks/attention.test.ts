@@ -4,7 +4,7 @@ import type { Attention } from '../../src/checks/attention.ts'
 import { summaryOf } from '../../src/checks/attention.ts'
 import { failureRemedy, failureSentence, toBeTyped } from '../../src/checks/causes.ts'
 import { healthyOf, listenerProblem, type Problem } from '../../src/checks/listener-problem.ts'
-import { parseThreshold, pluginAnswer, pluginFailure } from '../../src/checks/plugin.ts'
+import { inTime, parseThreshold, pluginAnswer, pluginFailure } from '../../src/checks/plugin.ts'
 import { mistypedPatterns, nearestPattern } from '../../src/checks/system-problems.ts'
 import { screenOf } from '../../src/commands/estado-screen.ts'
 import type { ListenerConfig } from '../../src/config/config.ts'
@@ -463,4 +463,9 @@ test('thousands of listeners are surveyed without a command for each, and a key 
   expect(of('l8')).toMatchObject({ reintentos: 1, primer_reintento: 'M', proximo_reintento: new Date(1234) })
   expect(of('l9')).toMatchObject({ en_cola: 0 })
   expect(depths.claves_rotas).toMatchObject([{ listener: 'l9', tipo: 'string', debe_ser: 'list' }])
+})
+
+test('a plugin answers before monitoring gives it up, whatever hangs', async () => {
+  await expect(inTime(new Promise(() => {}), 20)).rejects.toThrow(/Redis no respondió/)
+  expect(await inTime(Promise.resolve(7), 20)).toBe(7)
 })
