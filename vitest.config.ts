@@ -2,6 +2,9 @@ import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 import manifest from './package.json' with { type: 'json' }
 
+// nginx, Apache and Postgres read, as users of their own, what the tests write: whatever the umask of who runs them.
+process.umask(0o022)
+
 /** The files that take longest, and the order in which they begin: at the end no core waits for the last one. */
 const LONGEST = [
   'chaos/short',
