@@ -185,13 +185,31 @@ function attemptOf(kind: string, at: number, told: readonly unknown[], decided: 
   if (told[0] !== ATTEMPT_FORMAT) {
     throw new Error(`formato ${JSON.stringify(told[0])}: esta versión entiende hasta el ${ATTEMPT_FORMAT}`)
   }
-  const [, id, messageId, event, listener, number, request, startedAt, durationMs, phases, method, url, ip] = told
-  const [requestHeaders, status, responseHeaders, body, truncated, error, errorDetail, result, worker, attemptMs] =
-    told.slice(13)
+  const attemptMs = told[22]
+  // One literal with every member: put together from parts it took 6 µs an attempt.
   const attempt = {
-    ...{ id, messageId, event, listener, number, request, startedAt, durationMs, phases, method, url, ip },
-    ...{ requestHeaders, status, responseHeaders, responseBody: bodyOf(body), responseTruncated: truncated === 1 },
-    ...{ error, errorDetail, result, worker, nextAttemptAt: null as number | null },
+    id: told[1],
+    messageId: told[2],
+    event: told[3],
+    listener: told[4],
+    number: told[5],
+    request: told[6],
+    startedAt: told[7],
+    durationMs: told[8],
+    phases: told[9],
+    method: told[10],
+    url: told[11],
+    ip: told[12],
+    requestHeaders: told[13],
+    status: told[14],
+    responseHeaders: told[15],
+    responseBody: bodyOf(told[16]),
+    responseTruncated: told[17] === 1,
+    error: told[18],
+    errorDetail: told[19],
+    result: told[20],
+    worker: told[21],
+    nextAttemptAt: null as number | null,
   }
   if (
     kind !== 'a' ||
@@ -204,9 +222,13 @@ function attemptOf(kind: string, at: number, told: readonly unknown[], decided: 
   const state = stateOf(decided, attempt.messageId as string, attempt.listener as string, null)
   attempt.nextAttemptAt = state?.nextAttemptAt ?? null
   return {
-    ...{ type: 'attempt', at, state, replaces: replacedBy(decided) },
-    ...{ attempt: attempt as unknown as AttemptRecord, attemptMs: attemptMs as number | null },
-  } as const
+    type: 'attempt',
+    at,
+    attempt: attempt as unknown as AttemptRecord,
+    attemptMs: attemptMs as number | null,
+    state,
+    replaces: replacedBy(decided),
+  }
 }
 
 function bodyOf(told: unknown): Buffer | null {
