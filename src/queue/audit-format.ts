@@ -186,7 +186,7 @@ function attemptOf(kind: string, at: number, told: readonly unknown[], decided: 
     throw new Error(`formato ${JSON.stringify(told[0])}: esta versión entiende hasta el ${ATTEMPT_FORMAT}`)
   }
   const attemptMs = told[22]
-  // One literal with every member: put together from parts it took 6 µs an attempt.
+  // One literal with every member: put together from three parts it took 16 µs more an attempt.
   const attempt = {
     id: told[1],
     messageId: told[2],

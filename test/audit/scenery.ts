@@ -2,7 +2,8 @@
 import { randomBytes } from 'node:crypto'
 import postgres from 'postgres'
 import { ulid } from 'ulid'
-import { afterAll, beforeAll, inject } from 'vitest'
+import { afterAll, afterEach, beforeAll, inject } from 'vitest'
+import type { AuditBackend } from '../../src/audit/backend.ts'
 import type {
   ActionEvent,
   AttemptEvent,
@@ -13,6 +14,7 @@ import type {
   StateEvent,
 } from '../../src/audit/event.ts'
 import { migrate } from '../../src/audit/migrate.ts'
+import { createPostgresBackend } from '../../src/audit/postgres.ts'
 import type { AuditConfig } from '../../src/config/config.ts'
 import type { Message } from '../../src/model/message.ts'
 
@@ -22,6 +24,19 @@ export const NOON = Date.parse('2026-11-15T12:00:00Z')
 
 export function randomName(prefix: string): string {
   return `${prefix}_${randomBytes(6).toString('hex')}`
+}
+
+/** Opens backends, each of which is closed after the test that opened it. Called once, where the file's tests are declared. */
+export function closedBackends(): (config: AuditConfig) => AuditBackend {
+  const backends: AuditBackend[] = []
+  afterEach(async () => {
+    await Promise.all(backends.splice(0).map((backend) => backend.close()))
+  })
+  return (config) => {
+    const backend = createPostgresBackend(config, SCOPE)
+    backends.push(backend)
+    return backend
+  }
 }
 
 /** A configuration that reaches the run's Postgres, with a schema that does not exist yet. */

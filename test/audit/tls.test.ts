@@ -5,26 +5,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
-import type { AuditBackend } from '../../src/audit/backend.ts'
 import { openDatabase } from '../../src/audit/database.ts'
-import { createPostgresBackend } from '../../src/audit/postgres.ts'
 import type { AuditConfig } from '../../src/config/config.ts'
 import { openssl } from '../support/certificates.ts'
 import { ordinaryAccount, type PostgresServer, startPostgres } from '../support/postgres-server.ts'
-import { auditConfig, message, messageEvent, SCOPE } from './scenery.ts'
+import { auditConfig, closedBackends, message, messageEvent } from './scenery.ts'
 
 const event = () => messageEvent(message(), ['a'])
-const backends: AuditBackend[] = []
-
-function backendOf(config: AuditConfig): AuditBackend {
-  const backend = createPostgresBackend(config, SCOPE)
-  backends.push(backend)
-  return backend
-}
-
-afterEach(async () => {
-  await Promise.all(backends.splice(0).map((backend) => backend.close()))
-})
+const backendOf = closedBackends()
 
 describe.skipIf(openssl.missing)(`TLS${openssl.note}`, () => {
   let server: PostgresServer

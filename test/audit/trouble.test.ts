@@ -2,10 +2,8 @@
 import { readFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:net'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import type { AuditBackend } from '../../src/audit/backend.ts'
 import { openDatabase } from '../../src/audit/database.ts'
 import { migrate } from '../../src/audit/migrate.ts'
-import { createPostgresBackend } from '../../src/audit/postgres.ts'
 import { openAuditQueries } from '../../src/audit/queries.ts'
 import { postgresTrouble } from '../../src/audit/trouble.ts'
 import type { AuditConfig } from '../../src/config/config.ts'
@@ -13,20 +11,10 @@ import { freePort } from '../support/ports.ts'
 import { type PostgresServer, startPostgres } from '../support/postgres-server.ts'
 import { startProxy, type TcpProxy } from '../support/proxy.ts'
 import { until } from '../support/until.ts'
-import { auditConfig, createDatabase, message, messageEvent, SCOPE, withSql } from './scenery.ts'
+import { auditConfig, closedBackends, createDatabase, message, messageEvent, SCOPE, withSql } from './scenery.ts'
 
 const event = () => messageEvent(message(), ['a'])
-const backends: AuditBackend[] = []
-
-function backendOf(config: AuditConfig): AuditBackend {
-  const backend = createPostgresBackend(config, SCOPE)
-  backends.push(backend)
-  return backend
-}
-
-afterEach(async () => {
-  await Promise.all(backends.splice(0).map((backend) => backend.close()))
-})
+const backendOf = closedBackends()
 
 describe('what is wrong with the configuration is a ConfigError', () => {
   test.each([
