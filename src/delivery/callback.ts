@@ -99,7 +99,7 @@ function watch(
       })
     }
     const timer = setTimeout(() => stop(`no terminó en ${limit / 1000} s`), limit)
-    const aborted = () => stop('interrumpido')
+    const aborted = { handleEvent: () => stop('interrumpido') }
     signal.addEventListener('abort', aborted)
 
     const finish = (result: CallbackOutcome) => {

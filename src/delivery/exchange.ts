@@ -43,7 +43,7 @@ export function exchange(slot: Slot, request: WireRequest, max: Bytes, deadline:
   return new Promise((resolve) => new Exchange(slot, request, max, deadline, resolve).start())
 }
 
-class Exchange implements Dispatcher.DispatchHandler {
+class Exchange implements Dispatcher.DispatchHandler, Interruptible {
   readonly #slot: Slot
   readonly #request: WireRequest
   readonly #max: Bytes
@@ -51,7 +51,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   readonly #resolve: (result: Exchanged) => void
   readonly #startedAt = Date.now()
   readonly #started = performance.now()
-  #controller: Dispatcher.DispatchController | null = null
+  #begun = false
   #settled = false
   #reused = false
   #sentAt = 0
@@ -76,7 +76,7 @@ class Exchange implements Dispatcher.DispatchHandler {
       this.#fail(this.#deadline.ended, 'connect')
       return
     }
-    this.#deadline.onEnd = (trouble) => this.#interrupt(trouble)
+    this.#deadline.atWork = this
     try {
       this.#slot.client.dispatch({ path: target, method, headers, body: body.length === 0 ? null : body }, this)
     } catch (error) {
@@ -85,11 +85,11 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
-    if (this.#settled || this.#controller !== null) {
+    if (this.#settled || this.#begun) {
       controller.abort(new Trouble('conexion', 'el pedido no se repite por su cuenta'))
       return
     }
-    this.#controller = controller
+    this.#begun = true
     this.#reused = this.#slot.takeForRequest()
     this.#sentAt = performance.now()
   }
@@ -127,10 +127,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
-    this.#fail(
-      error,
-      this.#firstByteAt > 0 ? 'response' : this.#controller === null ? this.#slot.progress.stage : 'request',
-    )
+    this.#fail(error, this.#firstByteAt > 0 ? 'response' : this.#begun ? 'request' : this.#slot.progress.stage)
   }
 
   #encoding(): string | undefined {
@@ -143,9 +140,9 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   /** The time is up or the worker lost its lease. */
-  #interrupt(trouble: Trouble): void {
+  interrupt(trouble: Trouble): void {
     if (this.#settled) return
-    const stage = this.#controller === null ? this.#slot.progress.stage : this.#firstByteAt > 0 ? 'response' : 'request'
+    const stage = !this.#begun ? this.#slot.progress.stage : this.#firstByteAt > 0 ? 'response' : 'request'
     this.#fail(new Trouble(trouble.error, `${trouble.message} ${WHILE[stage]}`), stage)
     this.#slot.discard()
   }
@@ -163,7 +160,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   #finish(trouble: TroubleReport | null, lostOnReuse = false): void {
     if (this.#settled) return
     this.#settled = true
-    this.#deadline.onEnd = null
+    this.#deadline.atWork = null
     if (this.#slot.hasUnsent) this.#slot.discard()
     const ended = performance.now()
     const { progress } = this.#slot
@@ -212,47 +209,76 @@ const WHILE: Readonly<Record<Stage, string>> = {
   response: 'sin que la respuesta terminara',
 }
 
-/** One end for a whole attempt: its time is up, or the worker wants it stopped, whichever comes first. */
-export class Deadline {
+/** What is at work under a deadline, and is told of its end. */
+interface Interruptible {
+  interrupt(trouble: Trouble): void
+}
+
+/**
+ * One end for a whole attempt: its time is up, or the worker wants it stopped, whichever comes first.
+ *
+ * What it calls are objects rather than functions made for each attempt: what such a function had in reach, all of the exchange,
+ * outlived two collections of the young generation, and half of what those cost was that.
+ */
+export class Deadline implements StopListener {
   /** Set once the end has come. */
   ended: Trouble | null = null
-  /** Called when it comes; whoever is at work now. */
-  onEnd: ((trouble: Trouble) => void) | null = null
+  /** Told when it comes; whoever is at work now. */
+  atWork: Interruptible | null = null
   readonly #timer: NodeJS.Timeout
   readonly #signal: StopSignal
-  readonly #aborted = () => this.#end(new Trouble('interrumpido', 'el worker interrumpió el pedido'))
+  readonly #limit: Millis
+  readonly #name: string
 
   /** @param name what the limit is called in the text of a time-out: the setting that a person would change */
   constructor(limit: Millis, signal: StopSignal, name = 'espera_total') {
     this.#signal = signal
-    this.#timer = setTimeout(() => {
-      this.#end(new Trouble('timeout', `${name} (${limit} ms) agotada`))
-    }, limit)
-    if (signal.aborted) this.#aborted()
-    else signal.addEventListener('abort', this.#aborted)
+    this.#limit = limit
+    this.#name = name
+    this.#timer = setTimeout(timeIsUp, limit, this)
+    if (signal.aborted) this.handleEvent()
+    else signal.addEventListener('abort', this)
   }
 
   /** `promise`, or the end as a rejection. */
   race<T>(promise: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       if (this.ended !== null) return reject(this.ended)
-      this.onEnd = reject
+      this.atWork = { interrupt: reject }
       promise.then(resolve, reject)
     })
   }
 
   /** To be called when the attempt is over. */
   clear(): void {
-    this.onEnd = null
+    this.atWork = null
     clearTimeout(this.#timer)
-    this.#signal.removeEventListener('abort', this.#aborted)
+    this.#signal.removeEventListener('abort', this)
+  }
+
+  /** The worker wants it stopped. */
+  handleEvent(): void {
+    this.#end(new Trouble('interrumpido', 'el worker interrumpió el pedido'))
+  }
+
+  timeOut(): void {
+    this.#end(new Trouble('timeout', `${this.#name} (${this.#limit} ms) agotada`))
   }
 
   #end(trouble: Trouble): void {
     if (this.ended !== null) return
     this.ended = trouble
-    this.onEnd?.(trouble)
+    this.atWork?.interrupt(trouble)
   }
+}
+
+function timeIsUp(deadline: Deadline): void {
+  deadline.timeOut()
+}
+
+/** As the DOM's `EventListener` that is an object. */
+interface StopListener {
+  handleEvent(): void
 }
 
 /**
@@ -261,19 +287,19 @@ export class Deadline {
  */
 export interface StopSignal {
   readonly aborted: boolean
-  addEventListener(type: 'abort', listener: () => void): void
-  removeEventListener(type: 'abort', listener: () => void): void
+  addEventListener(type: 'abort', listener: StopListener): void
+  removeEventListener(type: 'abort', listener: StopListener): void
 }
 
 export class Stopper implements StopSignal {
   aborted = false
-  readonly #listeners: (() => void)[] = []
+  readonly #listeners: StopListener[] = []
 
-  addEventListener(_type: 'abort', listener: () => void): void {
+  addEventListener(_type: 'abort', listener: StopListener): void {
     this.#listeners.push(listener)
   }
 
-  removeEventListener(_type: 'abort', listener: () => void): void {
+  removeEventListener(_type: 'abort', listener: StopListener): void {
     const at = this.#listeners.indexOf(listener)
     if (at >= 0) this.#listeners.splice(at, 1)
   }
@@ -281,7 +307,7 @@ export class Stopper implements StopSignal {
   abort(): void {
     if (this.aborted) return
     this.aborted = true
-    for (const listener of this.#listeners.splice(0)) listener()
+    for (const listener of this.#listeners.splice(0)) listener.handleEvent()
   }
 }
 

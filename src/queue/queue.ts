@@ -177,7 +177,7 @@ export class Queue {
   }
 
   /** Tells that these are still worked on. @returns those whose lease was lost */
-  async renew(held: readonly Held[], lease: Millis): Promise<readonly Held[]> {
+  async renew<H extends Held>(held: readonly H[], lease: Millis): Promise<readonly H[]> {
     if (held.length === 0) return []
     const { keys, args } = this.#heldArguments(held, ({ inFlight, deliveries }) => [inFlight, deliveries])
     const answer = (await this.#scripts.renew(keys.length, ...keys, lease, ...args)) as number[]

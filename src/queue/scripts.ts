@@ -64,8 +64,19 @@ const SOURCES = {
 
 export type Scripts = Readonly<Record<keyof typeof SOURCES, Script>>
 
-/** Each is defined on the client when it is first used: `send` uses one of them at most. */
+const KNOWN = new WeakMap<Redis, Scripts>()
+
 export function scriptsOf(redis: Redis): Scripts {
+  let scripts = KNOWN.get(redis)
+  if (scripts === undefined) {
+    scripts = scriptsFor(redis)
+    KNOWN.set(redis, scripts)
+  }
+  return scripts
+}
+
+/** Each is defined on the client when it is first used: `send` uses one of them at most. */
+function scriptsFor(redis: Redis): Scripts {
   const commands = redis as unknown as Record<string, Script>
   const scripts: Partial<Record<keyof Scripts, Script>> = {}
   for (const [name, source] of Object.entries(SOURCES) as [keyof Scripts, string][]) {

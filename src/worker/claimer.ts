@@ -4,14 +4,13 @@
  *
  * The slots are its own: it also says how many of them new messages may take, which the dispatcher leases straight away.
  */
-import type { StopSignal } from '../delivery/exchange.ts'
 import type { Bytes, Millis } from '../model/message.ts'
 import { CALLBACK_LANE } from '../queue/keys.ts'
 import type { Claimed, Queue } from '../queue/queue.ts'
 import { mistypedText } from '../queue/redis.ts'
 import type { WorkerContext } from './context.ts'
 import { BYTES_IN_FLIGHT, type Lane, shareBytes, shareSlots } from './lane.ts'
-import type { Leases } from './leases.ts'
+import type { Lease, Leases } from './leases.ts'
 import { LONGEST_SLEEP, Loop, type LoopEvents } from './loop.ts'
 import type { Settler } from './settler.ts'
 import { sleep } from './waiting.ts'
@@ -129,7 +128,7 @@ export class Claimer extends Loop<ClaimEvents> {
         this.#count(share.lane, -1)
       }
       const lane = this.lanes.get(claimed.lane)
-      if (lane && this.open) starting.push({ lane, claimed, signal: this.#occupy(lane, claimed, askedAt) })
+      if (lane && this.open) starting.push({ lane, claimed, lease: this.#occupy(lane, claimed, askedAt) })
       else unstarted.push(claimed)
     }
     if (starting.length > 0) void this.#begin(starting)
@@ -238,7 +237,7 @@ export class Claimer extends Loop<ClaimEvents> {
   }
 
   /** Its slot and its lease are taken. */
-  #occupy(lane: Lane, claimed: Claimed, askedAt: number): StopSignal {
+  #occupy(lane: Lane, claimed: Claimed, askedAt: number): Lease {
     this.#count(lane, 1)
     this.#addBytes(lane, claimed.raw.length)
     return this.#leases.add(claimed, askedAt)
@@ -246,15 +245,16 @@ export class Claimer extends Loop<ClaimEvents> {
 
   /** Nobody waits for it: the loop goes on while Redis is told that the claims arrived. */
   async #begin(starting: readonly Start[]): Promise<void> {
-    const begun = await this.#leases.begin(starting.map(({ claimed }) => claimed))
+    await this.#leases.begin(starting.map(({ lease }) => lease))
     const unstarted: Claimed[] = []
-    for (const { lane, claimed, signal } of starting) {
-      if (begun.has(claimed) && this.#mayStart(lane)) {
-        this.#start(lane, claimed, signal)
+    for (const { lane, claimed, lease } of starting) {
+      const held = lease.place >= 0
+      if (held && this.#mayStart(lane)) {
+        void this.#run(lane, claimed, lease)
         continue
       }
-      if (begun.has(claimed)) unstarted.push(claimed)
-      this.#leases.drop(claimed)
+      if (held) unstarted.push(claimed)
+      this.#leases.drop(lease)
       this.#vacate(lane, claimed)
     }
     // Where that fails too, they come back when their leases run out.
@@ -266,19 +266,19 @@ export class Claimer extends Loop<ClaimEvents> {
     return this.open && this.lanes.get(lane.spec.name) === lane
   }
 
-  #start(lane: Lane, claimed: Claimed, signal: StopSignal): void {
-    lane.executor
-      .execute(claimed, signal)
-      .then((settlement) => this.#settler.add(settlement))
-      .catch((error) => {
-        // A fault of ours: without an outcome the lease runs out, and after the third time the delivery is failed.
-        this.#leases.drop(claimed)
-        this.context.log.error(
-          { err: error, id: claimed.id, listener: lane.spec.name },
-          'error interno al ejecutar una entrega',
-        )
-      })
-      .finally(() => this.#vacate(lane, claimed))
+  /** One delivery, from its start to its outcome; never rejects. */
+  async #run(lane: Lane, claimed: Claimed, lease: Lease): Promise<void> {
+    try {
+      this.#settler.add(await lane.executor.execute(claimed, lease), lease)
+    } catch (error) {
+      // A fault of ours: without an outcome the lease runs out, and after the third time the delivery is failed.
+      this.#leases.drop(lease)
+      this.context.log.error(
+        { err: error, id: claimed.id, listener: lane.spec.name },
+        'error interno al ejecutar una entrega',
+      )
+    }
+    this.#vacate(lane, claimed)
   }
 
   #vacate(lane: Lane, claimed: Claimed): void {
@@ -321,7 +321,7 @@ function bytesOf(items: readonly Claimed[]): Bytes {
 interface Start {
   readonly lane: Lane
   readonly claimed: Claimed
-  readonly signal: StopSignal
+  readonly lease: Lease
 }
 
 /** Slots of lanes that are spoken for while Redis is asked, by the lane's name. */

@@ -145,9 +145,9 @@ export function notUnderstood(lane: LaneSpec, { id, fence, number }: Claimed, wh
  */
 export async function waitForDescriptors(outage: Outage, detail: string, signal: StopSignal): Promise<void> {
   const end = new Signal()
-  const stop = () => end.notify()
+  const stop = { handleEvent: () => end.notify() }
   signal.addEventListener('abort', stop)
-  if (signal.aborted) stop()
+  if (signal.aborted) end.notify()
   await end.wait(outage.failed(new Error(detail)) * 5)
   signal.removeEventListener('abort', stop)
 }

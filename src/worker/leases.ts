@@ -6,10 +6,10 @@
  * the delivery. No request is made before Redis has answered: one that is paused, or dies, as its worker is killed would
  * otherwise never hear of requests that were made, and they would have no row.
  */
-import { Stopper, type StopSignal } from '../delivery/exchange.ts'
+import { Stopper } from '../delivery/exchange.ts'
 import type { Millis } from '../model/message.ts'
 import { parts } from '../model/parts.ts'
-import type { Claimed, Held, Queue } from '../queue/queue.ts'
+import type { Held, Queue } from '../queue/queue.ts'
 import type { WorkerContext } from './context.ts'
 import { sleep } from './waiting.ts'
 
@@ -18,16 +18,30 @@ const TELL_AGAIN_MS: Millis = 100
 /** Leases that one script renews. */
 const AT_ONCE = 500
 
-interface Lease extends Held {
-  readonly stopper: Stopper
+/** Of one claim; it stops the work where it is lost. */
+export class Lease extends Stopper implements Held {
+  readonly lane: string
+  readonly id: string
+  readonly fence: number
   /** On the monotonic clock: a lease must not be forgotten because the machine's time was put back. */
   renewedAt: number
+  /** Among all that are held; -1: it is not. */
+  place = -1
+
+  constructor({ lane, id, fence }: Held, renewedAt: number) {
+    super()
+    this.lane = lane
+    this.id = id
+    this.fence = fence
+    this.renewedAt = renewedAt
+  }
 }
 
 export class Leases {
   readonly #queue: Queue
   readonly #context: WorkerContext
-  readonly #held = new Map<string, Lease>()
+  /** In no order; each knows its place, so that none has to be looked for. */
+  readonly #held: Lease[] = []
   #timer: NodeJS.Timeout | undefined
 
   constructor(queue: Queue, context: WorkerContext) {
@@ -36,7 +50,7 @@ export class Leases {
   }
 
   get size(): number {
-    return this.#held.size
+    return this.#held.length
   }
 
   start(): void {
@@ -52,23 +66,23 @@ export class Leases {
   }
 
   /**
-   * Tells that these arrived, again where Redis is away, until it has answered or their work was aborted.
-   * @param claims of one fence
-   * @returns those whose requests may be made; the others are not held any more
+   * Tells that these arrived, again where Redis is away, until it has answered or their work was aborted. Afterwards the requests
+   * of those that are still held may be made.
+   * @param leases of one fence
    */
-  async begin(claims: readonly Claimed[]): Promise<ReadonlySet<Claimed>> {
-    const leaseOf = (claim: Claimed) => this.#held.get(keyOf(claim.lane, claim.id, claim.fence))
+  async begin(leases: readonly Lease[]): Promise<void> {
     for (;;) {
-      for (const claim of claims) if (leaseOf(claim)?.stopper.aborted) this.drop(claim)
-      const leases = claims.flatMap((claim) => leaseOf(claim) ?? [])
-      const [first] = leases
-      if (first === undefined) return new Set()
+      for (const lease of leases) if (lease.aborted) this.drop(lease)
+      const held = leases.filter(({ place }) => place >= 0)
+      const [first] = held
+      if (first === undefined) return
       try {
         const told = await this.#queue.begin(first.fence)
         // Told before, and the answer got lost; or so late that others may have them by now.
         if (!told || performance.now() - first.renewedAt > this.#context.config().workers.lease / 2)
-          await this.#renewAll(leases)
-        return new Set(claims.filter((claim) => leaseOf(claim)?.stopper.aborted === false))
+          await this.#renewAll(held)
+        for (const lease of held) if (lease.aborted) this.drop(lease)
+        return
       } catch {
         // The claim loop reports the outage.
         await sleep(TELL_AGAIN_MS)
@@ -76,23 +90,27 @@ export class Leases {
     }
   }
 
-  /**
-   * @param askedAt when the claim was sent, on the monotonic clock
-   * @returns what aborts the work when the lease is lost
-   */
-  add({ lane, id, fence }: Claimed, askedAt: number): StopSignal {
-    const stopper = new Stopper()
-    this.#held.set(keyOf(lane, id, fence), { lane, id, fence, stopper, renewedAt: askedAt })
-    return stopper
+  /** @param askedAt when the claim was sent, on the monotonic clock */
+  add(claimed: Held, askedAt: number): Lease {
+    const lease = new Lease(claimed, askedAt)
+    lease.place = this.#held.push(lease) - 1
+    return lease
   }
 
-  drop({ lane, id, fence }: Held): void {
-    this.#held.delete(keyOf(lane, id, fence))
+  /** Nothing where it was dropped before. */
+  drop(lease: Lease): void {
+    if (lease.place < 0) return
+    const last = this.#held.pop()!
+    if (last !== lease) {
+      this.#held[lease.place] = last
+      last.place = lease.place
+    }
+    lease.place = -1
   }
 
   /** Aborts all that runs; each then ends with an outcome of its own. */
   abortAll(): void {
-    for (const lease of this.#held.values()) lease.stopper.abort()
+    for (const lease of [...this.#held]) lease.abort()
   }
 
   get #interval(): number {
@@ -101,7 +119,7 @@ export class Leases {
 
   async #renew(): Promise<void> {
     const now = performance.now()
-    const due = [...this.#held.values()].filter((lease) => now - lease.renewedAt >= this.#interval * 0.5)
+    const due = this.#held.filter((lease) => now - lease.renewedAt >= this.#interval * 0.5)
     if (due.length === 0) return
     try {
       await this.#renewAll(due)
@@ -119,16 +137,12 @@ export class Leases {
     const at = performance.now()
     const lost = await this.#queue.renew(leases, this.#context.config().workers.lease)
     for (const lease of leases) lease.renewedAt = at
-    for (const { lane, id, fence } of lost) {
-      const lease = this.#held.get(keyOf(lane, id, fence))
-      if (!lease) continue
-      this.#held.delete(keyOf(lane, id, fence))
-      lease.stopper.abort()
+    for (const lease of lost) {
+      if (lease.place < 0) continue
+      this.drop(lease)
+      lease.abort()
+      const { id, lane } = lease
       this.#context.log.warn({ id, listener: lane }, 'se perdió el arriendo de una entrega: otro worker la hace')
     }
   }
-}
-
-function keyOf(lane: string, id: string, fence: number): string {
-  return `${fence}\0${lane}\0${id}`
 }

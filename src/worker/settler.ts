@@ -10,6 +10,7 @@ import type { Queue } from '../queue/queue.ts'
 import { causeOf, isRedisOutage, redisTrouble } from '../queue/redis.ts'
 import { type Settlement, settle } from '../queue/settle.ts'
 import type { WorkerContext } from './context.ts'
+import type { Lease } from './leases.ts'
 import { logBreaker } from './log.ts'
 import { sleep } from './waiting.ts'
 
@@ -24,15 +25,21 @@ const BUSY = 8
 /** What no lane took is told again after this. */
 const TELL_AGAIN_MS = 1_000
 
-type Settled = (settlement: Settlement, applied: boolean) => void
+/** An outcome, and the lease under which it came about. */
+interface Ended {
+  readonly settlement: Settlement
+  readonly lease: Lease
+}
+
+type Settled = (settlement: Settlement, applied: boolean, lease: Lease) => void
 
 export class Settler {
   readonly #queue: Queue
   readonly #context: WorkerContext
   readonly #settled: Settled
-  #waiting: Settlement[] = []
+  #waiting: Ended[] = []
   /** Their lane has a key of another type. */
-  #stuck: Settlement[] = []
+  #stuck: Ended[] = []
   #running: Promise<void> | null = null
   #abandoned = false
 
@@ -50,8 +57,13 @@ export class Settler {
     return this.#stuck.length
   }
 
-  add(settlement: Settlement): void {
-    this.#waiting.push(settlement)
+  /** @param lease held until the outcome is in Redis */
+  add(settlement: Settlement, lease: Lease): void {
+    this.#add({ settlement, lease })
+  }
+
+  #add(ended: Ended): void {
+    this.#waiting.push(ended)
     this.#running ??= this.#run()
   }
 
@@ -82,28 +94,29 @@ export class Settler {
     this.#running = null
   }
 
-  #setAside(settlement: Settlement): void {
-    if (this.#stuck.push(settlement) > 1) return
+  #setAside(ended: Ended): void {
+    if (this.#stuck.push(ended) > 1) return
     const again = () => {
       const stuck = this.#stuck
       this.#stuck = []
-      if (!this.#abandoned) for (const each of stuck) this.add(each)
+      if (!this.#abandoned) for (const each of stuck) this.#add(each)
     }
     setTimeout(again, TELL_AGAIN_MS).unref()
   }
 
   /** One that Redis refuses for itself is set apart by halving, so that it does not hold up the rest. */
-  async #write(batch: readonly Settlement[]): Promise<void> {
+  async #write(batch: readonly Ended[]): Promise<void> {
     try {
-      const applied = await settle(this.#queue, batch, (lane, change) => {
-        const cause = batch.findLast((each) => each.lane.name === lane && each.health === 'ko')
+      const settlements = batch.map(({ settlement }) => settlement)
+      const applied = await settle(this.#queue, settlements, (lane, change) => {
+        const cause = settlements.findLast((each) => each.lane.name === lane && each.health === 'ko')
         logBreaker(this.#context.log, lane, change, cause?.reason ?? '')
         if (change !== 'reopened') this.#context.sightings.breaker(lane, change === 'opened')
       })
-      batch.forEach((settlement, i) => {
+      batch.forEach((ended, i) => {
         const result = applied[i]
-        if (typeof result === 'boolean') this.#settled(settlement, result)
-        else this.#setAside(settlement)
+        if (typeof result === 'boolean') this.#settled(ended.settlement, result, ended.lease)
+        else this.#setAside(ended)
       })
     } catch (error) {
       if (isRedisOutage(error)) throw error
@@ -113,20 +126,21 @@ export class Settler {
         await this.#write(batch.slice(middle))
         return
       }
-      const [{ id, lane }] = batch as [Settlement]
+      const [{ settlement, lease }] = batch as [Ended]
+      const { id, lane } = settlement
       this.#context.log.error(
         { err: error, id, listener: lane.name },
         'Redis rechazó un resultado; la entrega se repetirá al vencer su arriendo',
       )
-      this.#settled(batch[0]!, false)
+      this.#settled(settlement, false, lease)
     }
   }
 }
 
 /** Of one outcome after the other of a batch: with the first of each lane comes what the lane costs. */
-function costs(): (settlement: Settlement) => number {
+function costs(): (ended: Ended) => number {
   const seen = new Set<string>()
-  return ({ lane, events, callback, message }) => {
+  return ({ settlement: { lane, events, callback, message } }) => {
     const bytes = events.reduce((sum, { json }) => sum + json.length, (callback?.length ?? 0) + (message?.length ?? 0))
     const cost = COST.attempt + (COST.kilobyte * bytes) / 1024 + (seen.has(lane.name) ? 0 : COST.lane)
     seen.add(lane.name)

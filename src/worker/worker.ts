@@ -25,7 +25,7 @@ import { DeliveryExecutor } from './deliveries.ts'
 import { Dispatcher, type DispatchPass } from './dispatcher.ts'
 import { Heartbeat } from './heartbeat.ts'
 import { Lane } from './lane.ts'
-import { Leases } from './leases.ts'
+import { type Lease, Leases } from './leases.ts'
 import { type Logger, logOutcome } from './log.ts'
 import { type Loop, Poller } from './loop.ts'
 import { startNightlyPurge } from './nightly-purge.ts'
@@ -94,7 +94,7 @@ export class Worker {
       failed: (error: unknown, who: object) => this.#redisFailed(error, who),
     }
     const leases = new Leases(queue, context)
-    const settler = new Settler(queue, context, (settlement, applied) => this.#settled(settlement, applied))
+    const settler = new Settler(queue, context, (...outcome) => this.#settled(...outcome))
     const claimer = new Claimer(queue, context, leases, settler, { ...events, freed: () => dispatcher.freed() })
     const dispatcher = new Dispatcher(queue, context, new Subscriptions(this.#config.listeners.values()), claimer, {
       ...events,
@@ -321,11 +321,11 @@ export class Worker {
   }
 
   /** An outcome is in Redis. @param applied false: the lease was lost, and only the audit took it */
-  #settled(settlement: Settlement, applied: boolean): void {
+  #settled(settlement: Settlement, applied: boolean, lease: Lease): void {
     const { dispatcher, claimer, leases, audit } = this.#parts
-    const { id, fence, verdict, delay, callback, message } = settlement
+    const { verdict, delay, callback, message } = settlement
     const { name } = settlement.lane
-    leases.drop({ lane: name, id, fence })
+    leases.drop(lease)
     const hinted: string[] = []
     if (applied) {
       logOutcome(this.#options.log, settlement)

@@ -1,6 +1,6 @@
 /** Leases: told before the first request, renewed on time. */
 import { afterEach, expect, test, vi } from 'vitest'
-import type { Claimed, Held, Queue } from '../../src/queue/queue.ts'
+import type { Held, Queue } from '../../src/queue/queue.ts'
 import type { WorkerContext } from '../../src/worker/context.ts'
 import { Leases } from '../../src/worker/leases.ts'
 import { until } from '../support/until.ts'
@@ -19,7 +19,7 @@ test('leases are renewed on time when the clock of the machine is put back an ho
   const leases = new Leases(queue, context)
   leases.start()
   try {
-    leases.add({ lane: 'a', id: 'm', fence: 1 } as Claimed, performance.now())
+    leases.add({ lane: 'a', id: 'm', fence: 1 }, performance.now())
     vi.useFakeTimers({ toFake: ['Date'], now: Date.now() - 3_600_000 })
     await until(() => renewed.length >= 3, { timeout: 3000 })
     expect(renewed.map(({ id }) => id)).toEqual(renewed.map(() => 'm'))
@@ -32,7 +32,7 @@ const context = {
   config: () => ({ workers: { lease: 30_000 } }),
   log: { warn: () => {} },
 } as unknown as WorkerContext
-const claims = ['sigue', 'perdida'].map((id) => ({ lane: 'a', id, fence: 1 }) as Claimed)
+const claims = ['sigue', 'perdida'].map((id) => ({ lane: 'a', id, fence: 1 }))
 
 /** What is told of two claims of one fence. @param begin what Redis answers, one call after the other */
 async function begun(begin: (boolean | Error)[], askedAt = performance.now()) {
@@ -44,14 +44,15 @@ async function begun(begin: (boolean | Error)[], askedAt = performance.now()) {
       if (typeof answer === 'boolean') return answer
       throw answer
     },
-    renew: async () => {
+    renew: async (held: readonly Held[]) => {
       renewals += 1
-      return [claims[1]!]
+      return held.filter(({ id }) => id === 'perdida')
     },
   } as unknown as Queue
   const leases = new Leases(queue, context)
-  for (const claim of claims) leases.add(claim, askedAt)
-  const ids = [...(await leases.begin(claims))].map(({ id }) => id)
+  const added = claims.map((claim) => leases.add(claim, askedAt))
+  await leases.begin(added)
+  const ids = added.filter(({ place }) => place >= 0).map(({ id }) => id)
   return { ids, renewals, held: leases.size, unasked: answers.length }
 }
 
@@ -69,9 +70,19 @@ test.for([
 test('what was not told by the end of the drain never begins', async () => {
   const queue = { begin: () => Promise.reject(away) } as unknown as Queue
   const leases = new Leases(queue, context)
-  leases.add(claims[0]!, performance.now())
-  const beginning = leases.begin(claims.slice(0, 1))
+  const lease = leases.add(claims[0]!, performance.now())
+  const beginning = leases.begin([lease])
   leases.abortAll()
-  expect((await beginning).size).toBe(0)
+  await beginning
+  expect(lease.place).toBe(-1)
   expect(leases.size).toBe(0)
+})
+
+test('a lease is dropped once, whichever stood beside it', () => {
+  const leases = new Leases({} as Queue, context)
+  const [first, second, third] = ['1', '2', '3'].map((id) => leases.add({ lane: 'a', id, fence: 1 }, 0))
+  for (const lease of [first!, first!, third!, third!]) leases.drop(lease)
+  expect([leases.size, second!.place]).toEqual([1, 0])
+  leases.abortAll()
+  expect([first, second, third].map((lease) => lease!.aborted)).toEqual([false, true, false])
 })
