@@ -5,13 +5,17 @@
  * message is ever refused for a letter. NUL fits nowhere in Postgres, and a lone surrogate is no text at all.
  */
 
+import type { JsonText } from './event.ts'
+
 export interface TextRules {
   /** Any text. */
   text(value: string): string
   /** An id or a name that several rows must agree on: always escaped the same way in one database. */
   key(value: string): string
   /** A JSON document for a jsonb column. Never contains a `\u` escape above ASCII, which only UTF8 databases accept. */
-  json(value: unknown): string
+  json(value: unknown): JsonText
+  /** The same of one that is text already. */
+  jsonText(text: JsonText): JsonText
 }
 
 const NOT_UNICODE = /[\0\u{D800}-\u{DFFF}]/gu
@@ -30,12 +34,10 @@ export function textRules(serverEncoding: string, strict = false): TextRules {
   const unfit = unfitFor(serverEncoding)
   const text = escaper(strict ? NOT_ASCII : (unfit ?? NOT_UNICODE))
   const key = escaper(unfit ?? NOT_ASCII)
-  const json = (value: unknown) => {
-    const plain = JSON.stringify(value)
-    // Of an escape only `\u` may be one that jsonb refuses, and ASCII fits everywhere.
-    return UNSAFE_JSON.test(plain) ? JSON.stringify(mapStrings(value, text)) : plain
-  }
-  return { text, key, json }
+  // Of an escape only `\u` may be one that jsonb refuses, and ASCII fits everywhere.
+  const jsonText = (plain: JsonText) =>
+    UNSAFE_JSON.test(plain) ? JSON.stringify(mapStrings(JSON.parse(plain), text)) : plain
+  return { text, key, json: (value) => jsonText(JSON.stringify(value)), jsonText }
 }
 
 /** What `TextRules.key` escaped, for names that may not contain a backslash of their own. */

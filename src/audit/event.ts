@@ -27,7 +27,7 @@ export interface MessageEvent {
 export interface AttemptEvent {
   readonly type: 'attempt'
   readonly at: number
-  readonly attempt: AttemptRecord
+  readonly attempt: ToldAttempt
   /** Of the last request of an attempt, how long all of them took; null: another one follows, or its writer did not say. */
   readonly attemptMs: number | null
   readonly state: DeliveryState | null
@@ -108,6 +108,26 @@ export interface AttemptRecord {
   readonly nextAttemptAt: number | null
   /** host:pid:random of the process that made it. */
   readonly worker: string
+}
+
+/** JSON as its text: what is only passed on need not be parsed and written again. */
+export type JsonText = string
+
+/** An attempt as it is told and stored. */
+export interface ToldAttempt extends Omit<AttemptRecord, 'phases' | 'requestHeaders' | 'responseHeaders'> {
+  readonly phases: JsonText | null
+  readonly requestHeaders: JsonText
+  readonly responseHeaders: JsonText | null
+}
+
+export function toldAttempt(attempt: AttemptRecord): ToldAttempt {
+  const { phases, requestHeaders, responseHeaders } = attempt
+  return {
+    ...attempt,
+    phases: phases && JSON.stringify(phases),
+    requestHeaders: JSON.stringify(requestHeaders),
+    responseHeaders: responseHeaders && JSON.stringify(responseHeaders),
+  }
 }
 
 /** One row of `callback`. */

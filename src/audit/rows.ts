@@ -10,12 +10,12 @@ import { exactValues, type TextRules } from './encoding.ts'
 import type {
   ActionRecord,
   AttemptEvent,
-  AttemptRecord,
   AuditEvent,
   CallbackRecord,
   DeliveryState,
   DeliveryStateName,
   MessageEvent,
+  ToldAttempt,
 } from './event.ts'
 import { WITHOUT_OUTCOME } from './event.ts'
 
@@ -57,7 +57,7 @@ export interface DeliveryRow {
 /** A row of `intento`. */
 export interface AttemptRow {
   readonly key: string
-  readonly attempt: AttemptRecord
+  readonly attempt: ToldAttempt
   /** Its message's; null: neither the attempt nor this batch says. */
   readonly event: string | null
   /** Of the last request of an attempt, how long all of them took; null: another request follows. */

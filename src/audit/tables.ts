@@ -128,7 +128,7 @@ function deliveryWriter(
 
 function attemptWriter(session: Session, rules: TextRules): TableWriter<AttemptRow> {
   const text = optional(rules.text)
-  const json = (value: unknown) => (value === null ? null : rules.json(value))
+  const json = optional(rules.jsonText)
   const columns: Column<AttemptRow>[] = [
     { name: 'id', type: 'text', of: ({ attempt: { id } }) => rules.key(id) },
     { name: 'mensaje_id', type: 'text', of: ({ attempt: { messageId } }) => rules.key(messageId) },

@@ -7,6 +7,7 @@ import type {
   CallbackEvent,
   DeliveryState,
   DeliveryStateName,
+  JsonText,
   MessageEvent,
 } from './event.ts'
 
@@ -282,13 +283,13 @@ function pendingAttempt({ attempt }: AttemptEvent): AttemptColumns {
     pedido: attempt.request,
     inicio: new Date(attempt.startedAt),
     duracion_ms: attempt.durationMs,
-    fases: attempt.phases,
+    fases: parsed(attempt.phases),
     metodo: attempt.method,
     url: attempt.url,
     ip: attempt.ip,
-    pedido_cabeceras: attempt.requestHeaders,
+    pedido_cabeceras: parsed(attempt.requestHeaders) ?? {},
     http_estado: attempt.status,
-    respuesta_cabeceras: attempt.responseHeaders,
+    respuesta_cabeceras: parsed(attempt.responseHeaders),
     respuesta_cuerpo: attempt.responseBody,
     respuesta_truncada: attempt.responseTruncated,
     error: attempt.error,
@@ -297,6 +298,10 @@ function pendingAttempt({ attempt }: AttemptEvent): AttemptColumns {
     proximo_intento: attempt.nextAttemptAt === null ? null : new Date(attempt.nextAttemptAt),
     worker: attempt.worker,
   }
+}
+
+function parsed<T>(text: JsonText | null): T | null {
+  return text === null ? null : JSON.parse(text)
 }
 
 function pendingCallback({ callback, at }: CallbackEvent): CallbackColumns {

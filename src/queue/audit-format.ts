@@ -12,14 +12,17 @@
  * throws it away.
  */
 import { isUtf8 } from 'node:buffer'
-import type {
-  ActionRecord,
-  AttemptEvent,
-  AttemptRecord,
-  AuditEvent,
-  CallbackRecord,
-  DeliveryState,
-  DeliveryStateName,
+import {
+  type ActionRecord,
+  type AttemptEvent,
+  type AttemptRecord,
+  type AuditEvent,
+  type CallbackRecord,
+  type DeliveryState,
+  type DeliveryStateName,
+  type JsonText,
+  type ToldAttempt,
+  toldAttempt,
 } from '../audit/event.ts'
 import type { Millis } from '../model/message.ts'
 import { decodeEnvelope } from './envelope.ts'
@@ -47,13 +50,13 @@ interface AttemptContext
   readonly toRedisTime: Millis
 }
 
-/** As `readAttempt` reads it. */
+/** As `attemptOf` reads it. */
 export function writeAttempt(
   request: Omit<AttemptRecord, Exclude<keyof AttemptContext, 'keepResponse' | 'toRedisTime'> | 'nextAttemptAt'>,
   { messageId, event, listener, number, result, worker, attemptMs, keepResponse, toRedisTime }: AttemptContext,
 ): string {
   const body = keepResponse ? request.responseBody : null
-  return JSON.stringify([
+  const told = JSON.stringify([
     ATTEMPT_FORMAT,
     request.id,
     messageId,
@@ -63,13 +66,10 @@ export function writeAttempt(
     request.request,
     request.startedAt + toRedisTime,
     Math.round(request.durationMs),
-    request.phases && wholePhases(request.phases),
     request.method,
     request.url,
     request.ip,
-    request.requestHeaders,
     request.status,
-    request.responseHeaders && endToEnd(request.responseHeaders),
     // Bytes that are no text in an array of their own.
     body && (isUtf8(body) ? body.toString('utf8') : [body.toString('base64')]),
     request.responseTruncated ? 1 : 0,
@@ -79,6 +79,9 @@ export function writeAttempt(
     worker,
     attemptMs === null ? null : Math.round(attemptMs),
   ])
+  const phases = JSON.stringify(request.phases && wholePhases(request.phases))
+  const answered = JSON.stringify(request.responseHeaders && endToEnd(request.responseHeaders))
+  return `${told}\n${phases}\n${JSON.stringify(request.requestHeaders)}\n${answered}`
 }
 
 /** To the millisecond, and without the total, which the attempt has: a third of what they took. */
@@ -130,14 +133,23 @@ export function readEvent(fields: readonly Buffer[]): AuditEvent {
   const text = value?.toString('utf8') ?? ''
   const blank = text.indexOf(' ')
   const end = text.indexOf('\n', blank)
+  const at = Number(text.slice(0, blank))
   if (blank < 1 || end < 0) throw new Error('no tiene la forma de una entrada de auditoría')
-  return eventOf(kind, text.slice(0, blank), text.slice(blank + 1, end), text.slice(end + 1), envelope)
+  const json = JSON.parse(text.slice(blank + 1, end))
+  return Array.isArray(json)
+    ? attemptOf(kind, at, json, text, end + 1)
+    : eventOf(kind, at, json, text.slice(end + 1), envelope)
 }
 
-function eventOf(kind: string, time: string, source: string, decided: string, envelope?: Buffer): AuditEvent {
-  const at = Number(time)
-  const json = JSON.parse(source)
-  if (Array.isArray(json)) return attemptOf(kind, at, json, decided)
+/** @param json an object, one hopes */
+function eventOf(
+  kind: string,
+  at: number,
+  // biome-ignore lint/suspicious/noExplicitAny: it is looked at member by member
+  json: any,
+  decided: string,
+  envelope?: Buffer,
+): AuditEvent {
   if (typeof json !== 'object' || json === null) throw new Error('no es un objeto')
   const format = json.v ?? FORMAT
   if (format !== FORMAT)
@@ -162,7 +174,7 @@ function eventOf(kind: string, time: string, source: string, decided: string, en
         body !== undefined ? Buffer.from(body, 'utf8') : body64 !== undefined ? Buffer.from(body64, 'base64') : null
       json.nextAttemptAt = state?.nextAttemptAt ?? null
       json.event ??= null
-      return { type: 'attempt', at, attempt: json, attemptMs: null, state, replaces: replacedBy(decided) }
+      return { type: 'attempt', at, attempt: toldAttempt(json), attemptMs: null, state, replaces: replacedBy(decided) }
     }
     case 's': {
       const state = stateOf(decided, json.m, json.l, json.o)
@@ -180,12 +192,33 @@ function replacedBy(decided: string): string | null {
   return decided[0] === '-' ? decided.slice(1) : null
 }
 
-/** What `writeAttempt` writes. */
-function attemptOf(kind: string, at: number, told: readonly unknown[], decided: string): AttemptEvent {
+/** Places in the array, by what must stand there. */
+const TEXTS = [1, 2, 4, 9, 10, 17, 18]
+const NUMBERS = [5, 6, 7, 8]
+const MAYBE_TEXTS = [3, 11, 15, 16]
+const MAYBE_NUMBERS = [12, 19]
+
+/**
+ * What `writeAttempt` writes.
+ * @param text the whole field
+ * @param from where in it the lines after the array begin
+ */
+function attemptOf(kind: string, at: number, told: readonly unknown[], text: string, from: number): AttemptEvent {
   if (told[0] !== ATTEMPT_FORMAT) {
     throw new Error(`formato ${JSON.stringify(told[0])}: esta versión entiende hasta el ${ATTEMPT_FORMAT}`)
   }
-  const attemptMs = told[22]
+  const sent = text.indexOf('\n', from) + 1
+  const answered = text.indexOf('\n', sent) + 1
+  const end = text.indexOf('\n', answered)
+  const isWhole =
+    stand(told, TEXTS, 'string') &&
+    stand(told, NUMBERS, 'number') &&
+    stand(told, MAYBE_TEXTS, 'string', true) &&
+    stand(told, MAYBE_NUMBERS, 'number', true)
+  if (kind !== 'a' || !Number.isFinite(at) || !isWhole || sent === 0 || answered === 0 || end < 0)
+    throw new Error(`no es una entrada «${kind}» de este formato`)
+  const decided = text.slice(end + 1)
+  const state = stateOf(decided, told[2] as string, told[4] as string, null)
   // One literal with every member: put together from three parts it took 16 µs more an attempt.
   const attempt = {
     id: told[1],
@@ -196,39 +229,41 @@ function attemptOf(kind: string, at: number, told: readonly unknown[], decided: 
     request: told[6],
     startedAt: told[7],
     durationMs: told[8],
-    phases: told[9],
-    method: told[10],
-    url: told[11],
-    ip: told[12],
-    requestHeaders: told[13],
-    status: told[14],
-    responseHeaders: told[15],
-    responseBody: bodyOf(told[16]),
-    responseTruncated: told[17] === 1,
-    error: told[18],
-    errorDetail: told[19],
-    result: told[20],
-    worker: told[21],
-    nextAttemptAt: null as number | null,
+    phases: jsonOrNull(text.slice(from, sent - 1)),
+    method: told[9],
+    url: told[10],
+    ip: told[11],
+    requestHeaders: text.slice(sent, answered - 1),
+    status: told[12],
+    responseHeaders: jsonOrNull(text.slice(answered, end)),
+    responseBody: bodyOf(told[13]),
+    responseTruncated: told[14] === 1,
+    error: told[15],
+    errorDetail: told[16],
+    result: told[17],
+    worker: told[18],
+    nextAttemptAt: state === null ? null : state.nextAttemptAt,
   }
-  if (
-    kind !== 'a' ||
-    !Number.isFinite(at) ||
-    !fits(attempt, SHAPES.a!) ||
-    !are({ attemptMs }, ['attemptMs'], 'number', true)
-  ) {
-    throw new Error(`no es una entrada «${kind}» de este formato`)
-  }
-  const state = stateOf(decided, attempt.messageId as string, attempt.listener as string, null)
-  attempt.nextAttemptAt = state?.nextAttemptAt ?? null
   return {
     type: 'attempt',
     at,
-    attempt: attempt as unknown as AttemptRecord,
-    attemptMs: attemptMs as number | null,
+    attempt: attempt as unknown as ToldAttempt,
+    attemptMs: told[19] as number | null,
     state,
     replaces: replacedBy(decided),
   }
+}
+
+function jsonOrNull(text: JsonText): JsonText | null {
+  return text === 'null' ? null : text
+}
+
+function stand(told: readonly unknown[], places: readonly number[], kind: string, nullable = false): boolean {
+  for (const place of places) {
+    const value = told[place]
+    if (typeof value !== kind && !(nullable && value === null)) return false
+  }
+  return true
 }
 
 function bodyOf(told: unknown): Buffer | null {

@@ -4,14 +4,15 @@ import postgres from 'postgres'
 import { ulid } from 'ulid'
 import { afterAll, afterEach, beforeAll, inject } from 'vitest'
 import type { AuditBackend } from '../../src/audit/backend.ts'
-import type {
-  ActionEvent,
-  AttemptEvent,
-  AttemptRecord,
-  CallbackEvent,
-  DeliveryState,
-  MessageEvent,
-  StateEvent,
+import {
+  type ActionEvent,
+  type AttemptEvent,
+  type AttemptRecord,
+  type CallbackEvent,
+  type DeliveryState,
+  type MessageEvent,
+  type StateEvent,
+  toldAttempt,
 } from '../../src/audit/event.ts'
 import { migrate } from '../../src/audit/migrate.ts'
 import { createPostgresBackend } from '../../src/audit/postgres.ts'
@@ -185,7 +186,7 @@ export function attempt(messageId: string, listener: string, changes: Partial<At
 }
 
 export function attemptEvent(of: AttemptRecord, then: DeliveryState | null, at = of.startedAt + 42): AttemptEvent {
-  return { type: 'attempt', at, attempt: of, attemptMs: null, state: then, replaces: null }
+  return { type: 'attempt', at, attempt: toldAttempt(of), attemptMs: null, state: then, replaces: null }
 }
 
 export function callbackEvent(messageId: string, listener: string, attemptNumber = 1): CallbackEvent {

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { ulid } from 'ulid'
-import type { AuditEvent, DeliveryState } from '../../../src/audit/event.ts'
+import { type AuditEvent, type DeliveryState, toldAttempt } from '../../../src/audit/event.ts'
 import { createPostgresBackend } from '../../../src/audit/postgres.ts'
 import { loadConfig } from '../../../src/config/load.ts'
 import type { Message } from '../../../src/model/message.ts'
@@ -207,7 +207,14 @@ function eventsOf(number: number): readonly [AuditEvent, AuditEvent] {
   }
   return [
     { type: 'message', at, receivedAt: at, message, listeners: [state.listener], keepBody: true },
-    { type: 'attempt', replaces: null, at, state, attemptMs: 12, attempt: attemptOf(message.id, state.listener, at) },
+    {
+      type: 'attempt',
+      replaces: null,
+      at,
+      state,
+      attemptMs: 12,
+      attempt: toldAttempt(attemptOf(message.id, state.listener, at)),
+    },
   ]
 }
 
