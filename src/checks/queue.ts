@@ -2,7 +2,6 @@
 import type { Config } from '../config/config.ts'
 import { formatSize } from '../model/quantities.ts'
 import { count } from '../model/words.ts'
-import { auditGroupExists } from '../queue/audit-stream.ts'
 import { type Backlog, bytesLimit, readBacklog } from '../queue/backlog.ts'
 import { type Depths, readDepths } from '../queue/depths.ts'
 import { decodeEnvelope } from '../queue/envelope.ts'
@@ -16,7 +15,6 @@ interface QueueFacts {
   readonly workers: readonly WorkerInfo[]
   /** Of the newest entries of `entrada_invalida`. */
   readonly invalidReasons: readonly string[]
-  readonly groupExists: boolean
   readonly backlog: Backlog
   /** Of this program. */
   readonly version: string
@@ -27,17 +25,15 @@ interface QueueFacts {
 const INVALID_SHOWN = 5
 
 export async function readQueue(queue: Queue, config: Config, version: string): Promise<QueueFacts> {
-  const [depths, invalid, backlog, group] = await Promise.all([
+  const [depths, invalid, backlog] = await Promise.all([
     readDepths(queue, config.listeners.keys()),
     queue.peek(queue.keys.inboxInvalid, 0, INVALID_SHOWN - 1),
     readBacklog(queue),
-    auditGroupExists(queue),
   ])
   return {
     depths,
     workers: depths.workers.filter((worker) => isAlive(worker, depths.fecha.getTime())),
     invalidReasons: invalid.map(whyInvalid),
-    groupExists: group,
     backlog,
     version,
     configuracion: configurationHash(config),
@@ -138,7 +134,7 @@ function checkInvalid({ depths, invalidReasons }: QueueFacts): Finding {
   )
 }
 
-function checkBacklog({ depths, groupExists, backlog }: QueueFacts, { audit }: Pick<Config, 'audit'>): Finding {
+function checkBacklog({ depths, backlog }: QueueFacts, { audit }: Pick<Config, 'audit'>): Finding {
   const name = 'auditoría pendiente'
   const pending = depths.auditoria_pendiente
   const most = audit.maxPending
@@ -152,8 +148,7 @@ function checkBacklog({ depths, groupExists, backlog }: QueueFacts, { audit }: P
     return error(name, `${pending} filas que ocupan ${found}: las entregas están detenidas`, repair)
   }
   if (pending > Math.max(10_000, most / 10)) return aviso(name, `${pending} filas esperan a Postgres`, repair)
-  const group = groupExists || pending === 0 ? '' : ' (ningún worker las lee todavía)'
-  return ok(name, `${pending} filas${group}`)
+  return ok(name, `${pending} filas`)
 }
 
 function checkMistyped({ clave, tipo, debe_ser, listener }: Depths['claves_rotas'][number]): Finding {

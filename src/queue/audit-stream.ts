@@ -1,75 +1,108 @@
 /**
- * The reading end of the audit stream, which is never trimmed by length: entries are handed out to one writer at a time and stay until
- * they are acknowledged. `audit-format.ts` knows what is in them.
+ * The reading end of the audit streams, which are never trimmed by length: each entry stays until it is in the backend. Readers share
+ * a stream by taking one stretch of it at a time (`lua/stretch.lua`); whoever is late may find it written by another, which changes
+ * nothing. `audit-format.ts` knows what is in the entries.
  */
 import type { AuditEvent } from '../audit/event.ts'
-import type { Bytes } from '../model/message.ts'
+import type { Bytes, Millis } from '../model/message.ts'
 import { readEvent } from './audit-format.ts'
 import type { Queue } from './queue.ts'
+import { scriptsOf } from './scripts.ts'
 
 export interface AuditEntry {
   readonly streamId: string
   /** Null: this version does not understand it, see `fields`. */
   readonly event: AuditEvent | null
-  /**
-   * Names and values in turn, as they came; empty when the event was understood: it need not be kept twice. Empty beside no
-   * event: the entry was taken out of the stream by somebody else, and is only to be acknowledged.
-   */
+  /** Names and values in turn, as they came; empty when the event was understood: it need not be kept twice. */
   readonly fields: readonly Buffer[]
   /** What there is not to understand, for a person. */
   readonly why: string
   readonly size: Bytes
 }
 
-/** All writers of the audit are consumers of this group. */
-export const AUDIT_GROUP = 'postgres'
+/** A part of the stream that one reader writes into the backend. */
+export interface Stretch {
+  readonly entries: readonly AuditEntry[]
+  /** Id of its last entry: what it is called. */
+  readonly last: string
+  /** Another reader had taken it, and its time ran out. */
+  readonly inherited: boolean
+}
 
+/** So long a stretch is its reader's: as long as until a worker counts as dead. */
+const HOLD: Millis = 15_000
+/** And while it is being written, however long that takes, its time begins anew so often: two of these may get lost. */
+export const RENEW_EVERY: Millis = 4_000
 /** Entries that are read at once. */
 const BATCH = 1000
 /** A batch of large ones is shorter: it is held in memory several times over. */
 const BATCH_BYTES: Bytes = 8 * 1024 * 1024
 
-/** False: no worker ever read the stream. */
-export async function auditGroupExists({ redis, keys }: Queue): Promise<boolean> {
-  return redis.xinfo('GROUPS', keys.audit).then(
-    (groups) => (groups as unknown[]).length > 0,
-    () => false,
-  )
-}
-
 /** A reader of each stream that there may be entries in: ours first, then that of the version before. */
-export function auditReaders(queue: Queue, consumer: string): readonly AuditReader[] {
-  return [queue.keys.audit, queue.keys.auditBefore].map((stream) => new AuditReader(queue, consumer, stream))
+export function auditReaders(queue: Queue, name: string): readonly AuditReader[] {
+  const { audit, auditStretches, auditBefore, auditBeforeStretches } = queue.keys
+  return [
+    new AuditReader(queue, name, audit, auditStretches),
+    new AuditReader(queue, name, auditBefore, auditBeforeStretches),
+  ]
 }
 
 export class AuditReader {
   readonly #queue: Queue
-  readonly #consumer: string
+  readonly #name: string
   readonly #stream: string
+  readonly #stretches: string
   /** Nothing is known about their size yet: after a long outage there may be a gigabyte of large ones. */
   #count = 8
-  #wasFull = false
+  #hasMore = false
 
-  /** @param consumer the worker's name: what it read and did not acknowledge is its own, until it is dead */
-  constructor(queue: Queue, consumer: string, stream = queue.keys.audit) {
+  /** @param name the worker's: what it took and knows nothing of any more is given to it again at once */
+  constructor(queue: Queue, name: string, stream = queue.keys.audit, stretches = queue.keys.auditStretches) {
     this.#queue = queue
-    this.#consumer = consumer
+    this.#name = name
     this.#stream = stream
+    this.#stretches = stretches
   }
 
-  /** The next batch of what this worker has read and not acknowledged. */
-  pending(atMost = BATCH): Promise<readonly AuditEntry[]> {
-    return this.#read('0', atMost)
+  /** The next stretch that nobody writes, null: there is none. It is this reader's for some seconds, see `renew`. */
+  async take(): Promise<Stretch | null> {
+    for (;;) {
+      const [after, end, again = 0] = (await this.#ask('take', HOLD)) as [Buffer?, Buffer?, number?]
+      if (!after || !end) {
+        this.#hasMore = false
+        return null
+      }
+      const whole = String(end)
+      const entries = await this.range(`(${after}`, whole)
+      const read = entries.at(-1)?.streamId
+      const isPart = this.#hasMore && read !== whole
+      // What has come since is behind it.
+      if (again > 0) this.#hasMore = true
+      // Somebody has removed them: there is nothing to write.
+      if (read === undefined) await this.#ask('written', 0, whole)
+      else if (!isPart) return { entries, last: whole, inherited: again === 2 }
+      else if (await this.#ask('keep', 0, whole, read)) return { entries, last: read, inherited: again === 2 }
+    }
   }
 
-  /** The next batch of what nobody has read. */
-  fresh(atMost = BATCH): Promise<readonly AuditEntry[]> {
-    return this.#read('>', atMost)
+  /** It is still being written. */
+  async renew({ last }: Stretch): Promise<void> {
+    await this.#ask('hold', HOLD, last)
   }
 
-  /** The last batch was as large as one may be: there may be more. */
-  get wasFull(): boolean {
-    return this.#wasFull
+  /** It was not written: whoever can may do it. */
+  async giveBack({ last }: Stretch): Promise<void> {
+    await this.#ask('hold', 0, last)
+  }
+
+  /** It is in the backend, and leaves the stream as soon as all that is older does. Nothing happens where another has it by now. */
+  async acknowledge({ last }: Stretch): Promise<void> {
+    await this.#ask('written', 0, last)
+  }
+
+  /** The last stretch was as large as one may be, or one that had been left: there may be more. */
+  get hasMore(): boolean {
+    return this.#hasMore
   }
 
   /** The newest entry's id, null: the stream is empty. */
@@ -77,18 +110,15 @@ export class AuditReader {
     return (await this.#queue.redis.xrevrange(this.#stream, '+', '-', 'COUNT', 1))[0]?.[0] ?? null
   }
 
-  /** A batch in the order of the stream, whoever reads it too. @param from, to as XRANGE takes them */
+  /** A batch in the order of the stream, whoever writes it too. @param from, to as XRANGE takes them */
   async range(from: string, to: string): Promise<readonly AuditEntry[]> {
-    const found = await this.#queue.redis.xrangeBuffer(this.#stream, from, to, 'COUNT', this.#count)
-    return this.#entries(found as unknown as [Buffer, Buffer[]][])
+    const found = (await this.#queue.redis.xrangeBuffer(this.#stream, from, to, 'COUNT', this.#count)) as unknown
+    return this.#entries(found as [Buffer, Buffer[]][])
   }
 
-  acknowledge(entries: readonly AuditEntry[]): Promise<void> {
-    return this.#queue.acknowledge(
-      this.#stream,
-      AUDIT_GROUP,
-      entries.map(({ streamId }) => streamId),
-    )
+  /** Removes entries that are in the backend, whoever writes them too. */
+  async remove(entries: readonly AuditEntry[]): Promise<void> {
+    if (entries.length > 0) await this.#queue.redis.xdel(this.#stream, ...entries.map(({ streamId }) => streamId))
   }
 
   /** Entries that are not in the backend yet. */
@@ -96,68 +126,18 @@ export class AuditReader {
     return this.#queue.redis.xlen(this.#stream)
   }
 
-  /**
-   * Takes over what dead workers had read, and forgets those workers.
-   * @param alive names of the workers that give signs of life
-   * @returns how many entries were taken over
-   */
-  async inherit(alive: ReadonlySet<string>): Promise<number> {
-    const { redis } = this.#queue
-    const consumers = (await this.#orNewGroup(
-      () => redis.xinfo('CONSUMERS', this.#stream, AUDIT_GROUP),
-      [],
-    )) as unknown[][]
-    let taken = 0
-    for (const fields of consumers) {
-      const name = String(fields[fields.indexOf('name') + 1])
-      if (name === this.#consumer || alive.has(name)) continue
-      for (;;) {
-        const pending = (await redis.xpending(this.#stream, AUDIT_GROUP, '-', '+', 500, name)) as [
-          string,
-          ...unknown[],
-        ][]
-        if (pending.length === 0) break
-        const ids = pending.map(([id]) => id)
-        // One that was deleted meanwhile leaves the group, or is read as an empty one and acknowledged.
-        await redis.xclaim(this.#stream, AUDIT_GROUP, this.#consumer, 0, ...ids, 'JUSTID')
-        taken += ids.length
-      }
-      await this.#queue.forgetConsumer(this.#stream, AUDIT_GROUP, name)
-    }
-    return taken
-  }
-
-  async #read(from: '0' | '>', atMost: number): Promise<readonly AuditEntry[]> {
-    const { redis } = this.#queue
-    const count = Math.min(atMost, this.#count)
-    const answer = (await this.#orNewGroup(
-      () => redis.xreadgroupBuffer('GROUP', AUDIT_GROUP, this.#consumer, 'COUNT', count, 'STREAMS', this.#stream, from),
-      null,
-    )) as [Buffer, [Buffer, Buffer[] | null][]][] | null
-    return this.#entries(answer?.[0]?.[1] ?? [])
+  #ask(action: 'take' | 'keep' | 'hold' | 'written', hold: Millis, ...ids: readonly string[]): Promise<unknown> {
+    return scriptsOf(this.#queue.redis).stretch(2, this.#stretches, this.#stream, action, this.#name, hold, ...ids)
   }
 
   /** After these, so many of their size are a batch; at most twice as many as these, since the next ones may be larger. */
-  #entries(found: readonly [Buffer, Buffer[] | null][]): readonly AuditEntry[] {
-    const entries = found.map(([id, flat]) => entryOf(id.toString('latin1'), flat ?? []))
+  #entries(found: readonly [Buffer, Buffer[]][]): readonly AuditEntry[] {
+    const entries = found.map(([id, fields]) => entryOf(id.toString('latin1'), fields))
     const bytes = entries.reduce((sum, { size }) => sum + size, 1)
     const fitting = Math.floor((BATCH_BYTES * entries.length) / bytes)
-    this.#wasFull = entries.length >= this.#count
+    this.#hasMore = entries.length >= this.#count
     if (entries.length > 0) this.#count = Math.max(1, Math.min(BATCH, entries.length * 2 + 16, fitting))
     return entries
-  }
-
-  async #orNewGroup<T>(read: () => Promise<T>, empty: T): Promise<T> {
-    try {
-      return await read()
-    } catch (error) {
-      if (!/^NOGROUP|no such key/i.test((error as Error).message)) throw error
-      const { redis, keys } = this.#queue
-      // That of before is made by nobody any more.
-      if (this.#stream === keys.audit || (await redis.exists(this.#stream)) > 0)
-        await this.#queue.makeGroup(this.#stream, AUDIT_GROUP)
-      return empty
-    }
   }
 }
 

@@ -53,6 +53,9 @@ export interface Keys {
    * understand.
    */
   readonly auditBefore: string
+  /** HASH id of a stretch's last entry → `after|until|reader`: what of each stream is being written into the backend. */
+  readonly auditStretches: string
+  readonly auditBeforeStretches: string
   /** HASH worker → its last sign of life (JSON). */
   readonly workers: string
   /** HASH listener → what is remembered of it (JSON): newest success, newest failure and since when, its breaker's cause. */
@@ -98,6 +101,8 @@ export const SHARED_KINDS = {
   callbacksAside: 'zset',
   audit: 'stream',
   auditBefore: 'stream',
+  auditStretches: 'hash',
+  auditBeforeStretches: 'hash',
   workers: 'hash',
   situation: 'hash',
   continuity: 'string',
@@ -143,6 +148,8 @@ export function keysOf(instancia: string, proyecto: string): Keys {
     paused: `${prefix}pausas`,
     audit: `${prefix}eventos`,
     auditBefore: `${prefix}auditoria`,
+    auditStretches: `${prefix}eventos_tramos`,
+    auditBeforeStretches: `${prefix}auditoria_tramos`,
     workers: `${prefix}workers`,
     situation: `${prefix}situacion`,
     continuity: `${prefix}continuidad`,

@@ -223,23 +223,6 @@ export class Queue {
     return flat.flatMap((raw, i) => (Buffer.isBuffer(raw) ? [{ size: flat[i - 1] as number, raw }] : []))
   }
 
-  /** Removes audit events that the backend has. */
-  async acknowledge(stream: string, group: string, streamIds: readonly string[]): Promise<void> {
-    for (let i = 0; i < streamIds.length; i += 1000) {
-      await this.#scripts.acknowledge(1, stream, group, ...streamIds.slice(i, i + 1000))
-    }
-  }
-
-  /** Makes the audit stream and the group of its readers where they are missing: first start, FLUSHALL, deleted by hand. */
-  async makeGroup(stream: string, group: string): Promise<void> {
-    await this.#scripts.join(2, this.keys.paused, stream, group)
-  }
-
-  /** Forgets a dead reader of the audit stream. @returns false when it holds entries after all */
-  async forgetConsumer(stream: string, group: string, consumer: string): Promise<boolean> {
-    return (await this.#scripts.forgetConsumer(1, stream, group, consumer)) === 1
-  }
-
   async close(): Promise<void> {
     this.redis.disconnect()
   }

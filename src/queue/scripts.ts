@@ -3,7 +3,6 @@
  * restart; never inside MULTI, where a NOSCRIPT would let the rest commit.
  */
 import type { Redis } from 'ioredis'
-import acknowledge from './lua/acknowledge.lua'
 import action from './lua/action.lua'
 import cancel from './lua/cancel.lua'
 import claim from './lua/claim.lua'
@@ -11,12 +10,10 @@ import common from './lua/common.lua'
 import discard from './lua/discard.lua'
 import dispatch from './lua/dispatch.lua'
 import enqueueOnce from './lua/enqueue-once.lua'
-import forgetConsumer from './lua/forget-consumer.lua'
 import gauge from './lua/gauge.lua'
 import heartbeat from './lua/heartbeat.lua'
 import hold from './lua/hold.lua'
 import hurry from './lua/hurry.lua'
-import join from './lua/join.lua'
 import look from './lua/look.lua'
 import peek from './lua/peek.lua'
 import pour from './lua/pour.lua'
@@ -28,6 +25,7 @@ import renew from './lua/renew.lua'
 import restore from './lua/restore.lua'
 import settle from './lua/settle.lua'
 import sift from './lua/sift.lua'
+import stretch from './lua/stretch.lua'
 import take from './lua/take.lua'
 
 type Argument = string | number | Buffer
@@ -42,21 +40,19 @@ const SOURCES = {
   renew,
   release,
   enqueueOnce,
-  acknowledge,
   action,
   heartbeat,
-  forgetConsumer,
   gauge,
   hold,
   hurry,
   recall,
   refile,
-  join,
   look,
   restore,
   discard,
   cancel,
   sift,
+  stretch,
   peek,
   pour,
   remember,

@@ -1,8 +1,7 @@
-/** The workers that Redis knows: each gives a sign of life every few seconds, for people, and for those who inherit from the dead. */
+/** The workers that Redis knows: each gives a sign of life every few seconds, for people, and asks for what changes for all. */
 import { scryptSync } from 'node:crypto'
 import type { Config } from '../config/config.ts'
 import type { Millis } from '../model/message.ts'
-import { AUDIT_GROUP } from './audit-stream.ts'
 import { type Pause, parsePauses } from './pauses.ts'
 import type { Queue } from './queue.ts'
 import { scriptsOf } from './scripts.ts'
@@ -33,17 +32,13 @@ export interface WorkerInfo extends LoadedConfig {
   readonly en_curso: number
   /** The same by listener, the most first; a version before this one does not say. */
   readonly en_curso_por?: Readonly<Record<string, number>>
-  /** Audit entries of dead workers that are this one's now, and when the last came, ms since epoch. */
+  /** Audit entries that this one took over from others, which did not write them in time, and when it last did, ms since epoch. */
   readonly heredado?: { readonly filas: number; readonly cuando: number } | null
 }
 
 interface HeartbeatAnswer {
   /** Redis time, ms since epoch. */
   readonly now: number
-  /** Workers that give signs of life, this one included. */
-  readonly alive: ReadonlySet<string>
-  /** A worker that is not alive has a name among the readers of the audit. */
-  readonly deadReaders: boolean
   /** Living workers of this version whose configuration is another than this one's. */
   readonly differing: readonly WorkerInfo[]
   /** Paused listeners. */
@@ -59,23 +54,16 @@ export async function writeHeartbeat(
   own: Omit<WorkerInfo, 'visto'>,
   again: boolean,
 ): Promise<HeartbeatAnswer> {
-  const { workers, audit, continuity, fence, listeners, paused, auditBefore } = queue.keys
-  const keys = [workers, audit, continuity, fence, listeners, paused, auditBefore]
-  const args = [own.worker, JSON.stringify(own), AUDIT_GROUP, again ? 1 : 0]
+  const { workers, continuity, fence, listeners, paused } = queue.keys
+  const keys = [workers, continuity, fence, listeners, paused]
+  const args = [own.worker, JSON.stringify(own), again ? 1 : 0]
   const answer = await scriptsOf(queue.redis).heartbeat(keys.length, ...keys, ...args)
-  const [now, readers, flat, held] = answer as [number, Buffer[], Buffer[], Buffer[]]
+  const [now, flat, held] = answer as [number, Buffer[], Buffer[]]
   const known = parseWorkers(flat.filter((_, i) => i % 2 === 1).map(String))
   const forgotten = known.filter(({ visto }) => now - visto > FORGET_AFTER).map(({ worker }) => worker)
   if (forgotten.length > 0) await forgetWorkers(queue, forgotten)
   const living = known.filter((worker) => isAlive(worker, now))
-  const alive = new Set(living.map(({ worker }) => worker))
-  return {
-    now,
-    alive,
-    differing: otherConfigurations(living, own),
-    paused: parsePauses(pairs(held)),
-    deadReaders: readers.some((name) => !alive.has(String(name))),
-  }
+  return { now, differing: otherConfigurations(living, own), paused: parsePauses(pairs(held)) }
 }
 
 function pairs(flat: readonly Buffer[]): Record<string, string> {

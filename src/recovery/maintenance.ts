@@ -112,7 +112,7 @@ async function drainStream(reader: AuditReader, backend: AuditBackend): Promise<
     // What is not an event of ours is the workers' to report.
     const ours = entries.filter(({ event }) => event !== null)
     await backend.write(ours.map(({ event }) => event as AuditEvent))
-    await reader.acknowledge(ours)
+    await reader.remove(ours)
     from = `(${entries.at(-1)!.streamId}`
   }
 }

@@ -56,6 +56,7 @@ const writer = new AuditWriter(auditReaders(queue, worker), current, {
   redisOutage: new Outage(log, 'Redis (para la auditoría)'),
   asleep: () => tell({ kind: 'asleep' }),
   wrote: (rows) => tell({ kind: 'wrote', rows }),
+  inherited: (rows) => tell({ kind: 'inherited', rows }),
   away: (away) => tell({ kind: 'backend', away }),
 })
 
@@ -125,8 +126,6 @@ parentPort?.on('message', (message: ToThread) => {
   switch (message.kind) {
     case 'wake':
       return writer.wake()
-    case 'inherited':
-      return writer.inherited()
     case 'configure':
       return configure(message.data)
     case 'finish':

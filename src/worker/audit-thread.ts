@@ -26,7 +26,6 @@ export interface ThreadData {
 
 export type ToThread =
   | { readonly kind: 'wake' }
-  | { readonly kind: 'inherited' }
   /** What is in force now. */
   | { readonly kind: 'configure'; readonly data: ThreadData }
   /** Write what is there, for so long at most, and end. */
@@ -35,6 +34,8 @@ export type ToThread =
 export type FromThread =
   | { readonly kind: 'asleep' }
   | { readonly kind: 'wrote'; readonly rows: number }
+  /** Taken over from a worker that did not write them in time. */
+  | { readonly kind: 'inherited'; readonly rows: number }
   | { readonly kind: 'backend'; readonly away: boolean }
   /** Postgres refuses the credentials. */
   | { readonly kind: 'refused' }
@@ -44,25 +45,27 @@ const RESTART_MS = 1_000
 /** Beyond the patience given to `finish`: closing connections. */
 const CLOSE_MS = 3_000
 
+interface AuditEvents {
+  /** `away` changed. */
+  backendChanged(): void
+  /** Postgres refuses the credentials. */
+  refused(): void
+  /** So many entries were taken over from a worker that did not write them in time. */
+  inherited(rows: number): void
+}
+
 export class AuditThread {
   readonly #context: WorkerContext
-  readonly #backendChanged: () => void
+  readonly #events: AuditEvents
   /** The backend takes nothing at present. */
   away = false
   #thread: Thread | undefined
   #asleep = false
   #finishing = false
 
-  readonly #refused: () => void
-
-  /**
-   * @param backendChanged called when `away` changed
-   * @param refused        Postgres refuses the credentials
-   */
-  constructor(context: WorkerContext, backendChanged: () => void, refused: () => void) {
+  constructor(context: WorkerContext, events: AuditEvents) {
     this.#context = context
-    this.#backendChanged = backendChanged
-    this.#refused = refused
+    this.#events = events
   }
 
   start(): void {
@@ -71,15 +74,16 @@ export class AuditThread {
     thread.on('message', (message: FromThread) => {
       if (message.kind === 'asleep') this.#asleep = true
       if (message.kind === 'wrote') this.#context.metrics()?.audited(message.rows)
-      if (message.kind === 'refused') this.#refused()
+      if (message.kind === 'inherited') this.#events.inherited(message.rows)
+      if (message.kind === 'refused') this.#events.refused()
       if (message.kind !== 'backend') return
       this.away = message.away
-      this.#backendChanged()
+      this.#events.backendChanged()
     })
     thread.on('error', (error) => this.#context.log.error({ err: error }, 'el hilo de auditoría falló: se inicia otro'))
     thread.on('exit', () => {
       if (this.#finishing) return
-      // What it had read is still its own under the same name: the next one begins with it.
+      // What it had taken is given to the next one at once: it has the same name.
       this.#thread = undefined
       setTimeout(() => {
         if (!this.#finishing) this.start()
@@ -98,11 +102,6 @@ export class AuditThread {
   /** The configuration changed. */
   configure(): void {
     this.#send({ kind: 'configure', data: this.#data() })
-  }
-
-  /** Entries of a dead worker were added to this one's. */
-  inherited(): void {
-    this.#send({ kind: 'inherited' })
   }
 
   /**

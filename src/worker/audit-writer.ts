@@ -1,5 +1,6 @@
 /**
- * From the audit stream to the backend. One writer a process; what it has read is its own until the backend has it.
+ * From the audit streams to the backend. One writer a process; several share a stream, a stretch at a time, and what one of them
+ * cannot write is any other's.
  *
  * A failure here never touches a delivery: rows wait in the stream, for a week if need be.
  */
@@ -7,7 +8,7 @@ import type { AuditBackend } from '../audit/backend.ts'
 import type { AuditEvent } from '../audit/event.ts'
 import type { RedisConfig } from '../config/config.ts'
 import { ConfigError, type ResthooksError } from '../errors.ts'
-import type { AuditEntry, AuditReader } from '../queue/audit-stream.ts'
+import { type AuditEntry, type AuditReader, RENEW_EVERY, type Stretch } from '../queue/audit-stream.ts'
 import { isRedisOutage, redisTrouble } from '../queue/redis.ts'
 import type { Logger } from './log.ts'
 import { LONGEST_SLEEP } from './loop.ts'
@@ -34,6 +35,8 @@ export interface AuditWriterOptions {
   readonly asleep: () => void
   /** The backend has taken so many. */
   readonly wrote: (rows: number) => void
+  /** So many entries were taken over from a writer that did not write them in time. */
+  readonly inherited: (rows: number) => void
   /** Called when the backend goes away, and when it is back. */
   readonly away: (away: boolean) => void
 }
@@ -48,12 +51,9 @@ export class AuditWriter {
   /** Why the backend takes nothing at present. */
   trouble: ResthooksError | null = null
   #stopping = false
-  /** After a start, a failure, or an inheritance: what was read and not written comes first, of each of these. */
-  readonly #pendingFirst: Set<AuditReader>
 
   constructor(readers: readonly AuditReader[], backend: AuditBackend, options: AuditWriterOptions) {
     this.#readers = readers
-    this.#pendingFirst = new Set(readers)
     this.#backend = backend
     this.#options = options
   }
@@ -70,16 +70,6 @@ export class AuditWriter {
         if (!this.#stopping) await sleep(GATHER_MS)
       }
     }
-  }
-
-  /** Read again what this worker owns: entries of a dead one were added to it. */
-  inherited(): void {
-    this.#ownFirst()
-    this.wake()
-  }
-
-  #ownFirst(): void {
-    for (const reader of this.#readers) this.#pendingFirst.add(reader)
   }
 
   /** There is something to write. */
@@ -99,14 +89,11 @@ export class AuditWriter {
    */
   async drain(patience: number): Promise<void> {
     const end = performance.now() + patience
-    this.#ownFirst()
     for (;;) {
       try {
         if ((await this.#pass()) === 0) return
       } catch (error) {
         if (performance.now() > end) throw error
-        // What it had just read is its own by now, and would not come again as fresh.
-        this.#ownFirst()
         await sleep(200)
       }
     }
@@ -116,11 +103,10 @@ export class AuditWriter {
   async #step(): Promise<number> {
     try {
       const count = await this.#pass()
-      if (count >= WORTHWHILE || this.#readers.some(({ wasFull }) => wasFull)) return 0
+      if (count >= WORTHWHILE || this.#readers.some(({ hasMore }) => hasMore)) return 0
       // Whoever writes an event of this worker wakes it, and the poller does for those of others.
       return count > 0 ? GATHER_MS : LONGEST_SLEEP
     } catch (error) {
-      this.#ownFirst()
       if (isRedisOutage(error)) return this.#options.redisOutage.failed(redisTrouble(error, this.#options.redis()))
       return this.failed(error as ResthooksError)
     }
@@ -153,15 +139,34 @@ export class AuditWriter {
   }
 
   async #passOf(reader: AuditReader): Promise<number> {
-    let entries: readonly AuditEntry[] = []
-    if (this.#pendingFirst.has(reader)) {
-      entries = await reader.pending()
-      if (entries.length === 0) this.#pendingFirst.delete(reader)
+    const stretch = await reader.take()
+    if (stretch === null) return 0
+    const { entries, inherited } = stretch
+    if (inherited) this.#options.inherited(entries.length)
+    await this.#holding(reader, stretch, () => this.#write(entries))
+    await reader.acknowledge(stretch)
+    return entries.length
+  }
+
+  /** While the backend works on a stretch, for seconds or minutes, it is kept; where that fails it is anybody's at once. */
+  async #holding(reader: AuditReader, stretch: Stretch, work: () => Promise<void>): Promise<void> {
+    // Without Redis its time runs out, and acknowledging it, or giving it back, tells why.
+    const timer = setInterval(() => void reader.renew(stretch).catch(() => {}), RENEW_EVERY)
+    try {
+      await work()
+    } catch (error) {
+      clearInterval(timer)
+      // Likewise; what stopped the work is what is to be told.
+      await reader.giveBack(stretch).catch(() => {})
+      throw error
+    } finally {
+      clearInterval(timer)
     }
-    if (entries.length === 0) entries = await reader.fresh()
-    if (entries.length === 0) return 0
+  }
+
+  async #write(entries: readonly AuditEntry[]): Promise<void> {
     const events = entries.map(({ event }) => event).filter((event): event is AuditEvent => event !== null)
-    const strange = entries.filter(({ event, fields }) => event === null && fields.length > 0)
+    const strange = entries.filter(({ event }) => event === null)
     if (events.length > 0) await this.#backend.write(events)
     if (strange.length > 0) await this.#backend.setAside(strange)
     this.worked()
@@ -173,7 +178,5 @@ export class AuditWriter {
         'entradas que esta versión no entiende en el flujo de auditoría: están, enteras, en auditoria_rechazada',
       )
     }
-    await reader.acknowledge(entries)
-    return entries.length
   }
 }

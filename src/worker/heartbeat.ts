@@ -1,10 +1,9 @@
 /**
- * What a worker does every few seconds besides its work: it gives a sign of life, reads Redis's clock, takes over the audit
- * entries of dead workers, and watches how much audit waits for Postgres.
+ * What a worker does every few seconds besides its work: it gives a sign of life, reads Redis's clock, and watches how much
+ * audit waits for Postgres.
  */
 import { hostname } from 'node:os'
 import type { Millis } from '../model/message.ts'
-import { auditReaders } from '../queue/audit-stream.ts'
 import { type Backlog, bytesLimit, readBacklog, type StopReason, whyStopped } from '../queue/backlog.ts'
 import type { Pause } from '../queue/pauses.ts'
 import type { Queue } from '../queue/queue.ts'
@@ -25,8 +24,6 @@ interface HeartbeatEvents {
   clock(now: number): void
   /** Whether Postgres takes nothing at present. */
   away(): boolean
-  /** Audit entries of a dead worker are this one's now. */
-  inherited(): void
   /** `backlogged` changed. */
   backlog(): void
 }
@@ -76,16 +73,16 @@ export class Heartbeat {
     this.#woken.notify()
   }
 
+  /** So many audit entries were taken over from another worker: told with the next sign of life. */
+  inherited(rows: number): void {
+    this.#inherited = { filas: (this.#inherited?.filas ?? 0) + rows, cuando: Math.round(this.#context.now()) }
+  }
+
   async #tick(): Promise<void> {
     try {
-      const { now, alive, deadReaders, differing, paused } = await writeHeartbeat(
-        this.#queue,
-        this.#description(),
-        this.#beaten,
-      )
+      const { now, differing, paused } = await writeHeartbeat(this.#queue, this.#description(), this.#beaten)
       this.#beaten = true
       this.#events.clock(now)
-      if (deadReaders) await this.#inherit(alive)
       this.#watchConfigurations(differing)
       logPauses(this.#context.log, this.#paused ?? paused, paused)
       this.#paused = paused
@@ -140,20 +137,6 @@ export class Heartbeat {
     } catch (error) {
       this.#context.redisOutage.failed(redisTrouble(error, this.#context.config().redis), this.#woken)
     }
-  }
-
-  async #inherit(alive: ReadonlySet<string>): Promise<void> {
-    let taken = 0
-    try {
-      for (const reader of auditReaders(this.#queue, this.#context.worker)) taken += await reader.inherit(alive)
-    } catch (error) {
-      // Broken off half-way: what was taken over until then is this worker's, and nobody else will read it.
-      this.#events.inherited()
-      throw error
-    }
-    if (taken === 0) return
-    this.#inherited = { filas: (this.#inherited?.filas ?? 0) + taken, cuando: Math.round(this.#context.now()) }
-    this.#events.inherited()
   }
 
   /** One that was seen at two heartbeats: while a new configuration is put in force everywhere, workers differ for a moment. */

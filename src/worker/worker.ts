@@ -100,11 +100,14 @@ export class Worker {
       ...events,
       passed: (pass) => this.#dispatched(pass),
     })
-    const audit = new AuditThread(context, () => heartbeat.wake(), options.refused)
+    const audit = new AuditThread(context, {
+      backendChanged: () => heartbeat.wake(),
+      refused: options.refused,
+      inherited: (rows) => heartbeat.inherited(rows),
+    })
     const heartbeat = new Heartbeat(queue, context, {
       clock: (now) => this.#setClock(now),
       away: () => audit.away,
-      inherited: () => audit.inherited(),
       backlog: () => {
         this.#setOpen()
         this.#lookEverywhere()

@@ -299,10 +299,6 @@ async function leftovers(arena: Arena): Promise<string[]> {
   const sent = new Set(arena.malformed.map((entry) => Buffer.from(entry).toString('base64')))
   for (const entry of left)
     if (!sent.has(entry)) found.push(`entrada_invalida has ${Buffer.from(entry, 'base64').toString().slice(0, 60)}`)
-  for (const stream of [keys.audit, keys.auditBefore]) {
-    const waiting = (await client.xpending(stream, 'postgres').catch(() => [0])) as [number]
-    if (waiting[0] > 0) found.push(`${waiting[0]} audit entries of ${stream} are read and not acknowledged`)
-  }
   for (const name of cast.names) {
     const held = await client.hlen(keys.lane(name).deliveries)
     if (held > 0) found.push(`${held} deliveries of ${name} are still on record`)

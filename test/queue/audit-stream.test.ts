@@ -33,6 +33,7 @@ function writerOf(queue: Queue, to = backend): AuditWriter {
     refused: nothing,
     asleep: nothing,
     wrote: nothing,
+    inherited: nothing,
     away: nothing,
   }
   return new AuditWriter(auditReaders(queue, 'w'), to, scene)
@@ -167,17 +168,6 @@ test('what this version does not understand is kept whole, in order beside the r
   expect(lines.filter((line) => line.includes('auditoria_rechazada'))).not.toEqual([])
 })
 
-test('an entry that somebody took out of the stream meanwhile is only acknowledged', async ({ queue }) => {
-  await queue.redis.xadd(queue.keys.audit, '*', ...good)
-  const reader = new AuditReader(queue, 'w')
-  await reader.fresh(1)
-  const [read] = await reader.fresh(1)
-  await queue.redis.xdel(queue.keys.audit, read!.streamId)
-  await writerOf(queue).drain(0)
-  expect(await reader.pending(1)).toEqual([])
-  expect((await tables()).aside).toEqual([])
-})
-
 test('what a person did is told twice, and which deliveries it touched', async ({ queue }) => {
   const lock = await takeMaintenanceLock(queue, 'descartar', 0, () => {})
   const admin = new QueueAdmin(queue, lock)
@@ -222,45 +212,6 @@ test('an attempt is told without what only concerned its connection, and to the 
   expect(writeAttempt(closed, { ...context, keepResponse: false })).toMatch(/,200,null,1,.*\n{"connection":"close"}$/s)
 })
 
-describe('acknowledge', () => {
-  const ids = async (queue: Queue) =>
-    (await queue.redis.xrange(queue.keys.audit, '-', '+')).map(([, fields]) => fields[1])
-  const written = async (queue: Queue, names: string) => {
-    for (const name of names) await queue.redis.xadd(queue.keys.audit, '*', 'n', name)
-  }
-
-  test('goes with what is older, unless another worker or nobody has it yet', async ({ queue }) => {
-    const [one, other] = [new AuditReader(queue, 'uno'), new AuditReader(queue, 'otro')]
-    await one.fresh(1) // makes the group
-    await written(queue, 'abcdefg')
-    const first = await one.fresh(2)
-    const second = await other.fresh(2)
-    const third = await one.fresh(2)
-    await one.acknowledge(third)
-    expect(await ids(queue)).toEqual(['a', 'b', 'c', 'd', 'g'])
-    await one.acknowledge(first)
-    expect(await ids(queue)).toEqual(['c', 'd', 'g'])
-    await other.acknowledge(second)
-    expect(await ids(queue)).toEqual(['g'])
-    await one.acknowledge(await one.fresh(10))
-    expect(await ids(queue)).toEqual([])
-  })
-
-  test('in a group that was destroyed meanwhile removes its own entries and no others', async ({ queue }) => {
-    const [one, other] = [new AuditReader(queue, 'uno'), new AuditReader(queue, 'otro')]
-    await one.fresh(1)
-    await written(queue, 'abcd')
-    await other.fresh(2)
-    const mine = await one.fresh(1)
-    await queue.redis.xgroup('DESTROY', queue.keys.audit, 'postgres')
-    await one.acknowledge(mine)
-    expect(await ids(queue)).toEqual(['a', 'b', 'd'])
-    await one.fresh(1) // makes it anew
-    await one.acknowledge(mine)
-    expect(await ids(queue)).toEqual(['a', 'b', 'd'])
-  })
-})
-
 describe('the reader of the audit', () => {
   test('reads no more large entries at once than a few megabytes of them', async ({ queue }) => {
     const sizes = [...Array(8).fill(1), ...Array(20).fill(1024 * 1024), ...Array(60).fill(1)]
@@ -277,18 +228,5 @@ describe('the reader of the audit', () => {
     // What comes after small ones may be large: at most twice as many, and some. From then on their size is known.
     expect(batches.slice(0, 2)).toEqual([8, 32])
     expect(batches[2]).toBeLessThan(20)
-  })
-
-  test('takes over what a dead worker had read, and forgets what was deleted meanwhile', async ({ queue }) => {
-    const [dead, heir] = [new AuditReader(queue, 'muerto'), new AuditReader(queue, 'vivo')]
-    await dead.fresh()
-    for (const id of ['a', 'b', 'c']) await queue.redis.xadd(queue.keys.audit, '*', 's', id)
-    const [, second] = await dead.fresh()
-    await queue.redis.xdel(queue.keys.audit, second!.streamId)
-    expect(await heir.inherit(new Set(['vivo']))).toBe(3)
-    await heir.acknowledge(await heir.pending())
-    expect(await heir.pending()).toEqual([])
-    expect(await heir.depth()).toBe(0)
-    expect(await heir.inherit(new Set(['vivo']))).toBe(0)
   })
 })

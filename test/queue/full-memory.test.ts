@@ -6,7 +6,7 @@ import { readBacklog, whyStopped } from '../../src/queue/backlog.ts'
 import { dispatch, take } from '../../src/queue/inbox.ts'
 import { Queue } from '../../src/queue/queue.ts'
 import { settle } from '../../src/queue/settle.ts'
-import { writeHeartbeat } from '../../src/queue/workers.ts'
+import { readWorkers, writeHeartbeat } from '../../src/queue/workers.ts'
 import { freePort } from '../support/ports.ts'
 import { type RedisServer, startRedis } from '../support/redis-server.ts'
 import { until } from '../support/until.ts'
@@ -60,10 +60,10 @@ test('sending is refused, and what is there already drains', async () => {
     ).toEqual([true, true])
     expect(await redis.xlen(queue.keys.audit)).toBe(7)
     const reader = new AuditReader(queue, 'w')
-    // There is no group yet: it needs memory too, and without it none would ever be freed.
-    expect(await reader.fresh(1)).toEqual([])
-    const entries = await reader.fresh(100)
-    await reader.acknowledge(entries)
+    const stretch = (await reader.take())!
+    expect(stretch.entries).toHaveLength(7)
+    await reader.renew(stretch)
+    await reader.acknowledge(stretch)
     expect(await redis.xlen(queue.keys.audit)).toBe(0)
     await expireLeases(queue, 'a')
     const again = await queue.claim([{ lane, n: 10 }], 30_000, 1e6)
@@ -74,29 +74,18 @@ test('sending is refused, and what is there already drains', async () => {
 test('workers are alive, and take over the audit of the dead, so that it can be freed', async () => {
   const queue = new Queue(redis, 'llena', 'dos')
   await dispatched(queue, ['m1'], ['a'])
-  await new AuditReader(queue, 'muerto').fresh(10)
-  await new AuditReader(queue, 'muerto').fresh(10)
+  const dead = new AuditReader(queue, 'muerto')
+  await dead.giveBack((await dead.take())!)
   const own = { worker: 'vivo', host: 'h', pid: 1, version: '1', desde: Date.now(), en_curso: 0 }
   await full(async () => {
-    const { alive } = await writeHeartbeat(queue, own, false)
-    expect([...alive]).toEqual(['vivo'])
+    await writeHeartbeat(queue, own, false)
+    expect((await readWorkers(queue)).map(({ worker }) => worker)).toEqual(['vivo'])
     const reader = new AuditReader(queue, 'vivo')
-    expect(await reader.inherit(alive)).toBe(1)
-    await reader.acknowledge(await reader.pending(10))
+    const stretch = (await reader.take())!
+    expect(stretch.entries).toHaveLength(1)
+    await reader.acknowledge(stretch)
     expect(await redis.xlen(queue.keys.audit)).toBe(0)
   })
-})
-
-test('a reader that holds entries is not forgotten, whoever takes it for dead', async () => {
-  const queue = new Queue(redis, 'llena', 'tres')
-  await dispatched(queue, ['m1'], ['a'])
-  const reader = new AuditReader(queue, 'lento')
-  await reader.fresh(10)
-  await reader.fresh(10)
-  expect(await queue.forgetConsumer(queue.keys.audit, 'postgres', 'lento')).toBe(false)
-  expect(await reader.pending(10)).toHaveLength(1)
-  await reader.acknowledge(await reader.pending(10))
-  expect(await queue.forgetConsumer(queue.keys.audit, 'postgres', 'lento')).toBe(true)
 })
 
 const MB = 1024 ** 2

@@ -20,14 +20,15 @@ const entryOf = (size: number): AuditEntry => ({
 })
 
 test('what is read for the first time at the end, and refused, is not taken for written', async () => {
-  let handedOut: readonly AuditEntry[] = []
-  let waiting = [entryOf(1)]
+  let free = true
   const reader = {
-    pending: async () => handedOut,
-    fresh: async () => {
-      handedOut = waiting
-      waiting = []
-      return handedOut
+    take: async () => {
+      if (!free) return null
+      free = false
+      return { entries: [entryOf(1)], last: '1-1', inherited: false }
+    },
+    giveBack: async () => {
+      free = true
     },
   } as unknown as AuditReader
   const backend = { write: async () => Promise.reject(new Unavailable('Postgres')) } as unknown as AuditBackend

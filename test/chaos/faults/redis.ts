@@ -249,11 +249,11 @@ export const redisFaults: readonly Fault[] = [
     },
   },
   {
-    name: 'redis: grupo del flujo borrado',
+    name: 'redis: tramos del flujo borrados',
     mixable: true,
     inflict: async (arena) => {
       for (let i = 0; i < 8; i++) {
-        await arena.client.xgroup('DESTROY', arena.keys.audit, 'postgres')
+        await arena.client.del(arena.keys.auditStretches)
         await sleep(arena.dice.between(100, 400))
       }
       // A stream that is read again from its beginning: rows come twice, and are written once.
