@@ -95,7 +95,8 @@ export async function drain(bench: Bench, { count, pid, go, audited }: Drain): P
 
 /**
  * Measures a contender over a fixed number of deliveries, after a warm-up that is not counted: V8 compiles for about 1.2 s of
- * CPU in each process, which in a short run is most of what one would see.
+ * CPU in each process, which in a short run is most of what one would see, and what is called once a batch comes last: after
+ * 10,000 deliveries half of what its helper threads do is still compiling.
  * @param processes that share the work: each has to be warm
  * @param run       works through so many
  * @param between   what the contender needs before it can be loaded again
@@ -111,7 +112,7 @@ export async function measureWarm(
   return run(count)
 }
 
-const WARM_UP = 10_000
+const WARM_UP = 30_000
 
 /** A shorter warm-up, for what compares a contender with itself. */
 const SHORT_WARM_UP = 1_000
