@@ -79,7 +79,7 @@ const NULL = -1
 /** Postgres counts microseconds from 2000-01-01. */
 const POSTGRES_EPOCH_MS = Date.UTC(2000, 0, 1)
 /** Up to here a loop beats the call into native code. */
-const SHORT = 40
+const SHORT = 24
 /** A character is at most three bytes per UTF-16 unit. */
 const BYTES_A_UNIT = 3
 const JSONB_VERSION = 1
@@ -231,15 +231,17 @@ export class GrowingBuffer {
   #characters(value: string) {
     const buffer = this.#buffer
     const at = this.#at
+    // Read once: V8 has a dozen kinds of strings, and asks which it is each time.
+    const { length } = value
     let done = 0
-    if (value.length <= SHORT) {
-      for (; done < value.length; done++) {
+    if (length <= SHORT) {
+      for (; done < length; done++) {
         const unit = value.charCodeAt(done)
         if (unit > 0x7f) break
         buffer[at + done] = unit
       }
     }
-    this.#at += done === value.length ? done : buffer.write(value, at)
+    this.#at += done === length ? done : buffer.write(value, at)
   }
 
   #int32At(at: number, value: number) {
