@@ -52,22 +52,37 @@ export class AuditReader {
   readonly #name: string
   readonly #stream: string
   readonly #stretches: string
+  readonly #batch: number
   /** Nothing is known about their size yet: after a long outage there may be a gigabyte of large ones. */
   #count = 8
   #hasMore = false
 
-  /** @param name the worker's: what it took and knows nothing of any more is given to it again at once */
-  constructor(queue: Queue, name: string, stream = queue.keys.audit, stretches = queue.keys.auditStretches) {
+  /**
+   * @param name  the worker's: what it took and knows nothing of any more is given to it again at once
+   * @param batch while another reader is at work, less than this is left to it
+   */
+  constructor(
+    queue: Queue,
+    name: string,
+    stream = queue.keys.audit,
+    stretches = queue.keys.auditStretches,
+    batch = BATCH,
+  ) {
     this.#queue = queue
     this.#name = name
     this.#stream = stream
     this.#stretches = stretches
+    this.#batch = batch
   }
 
   /** The next stretch that nobody writes, null: there is none. It is this reader's for some seconds, see `renew`. */
   async take(): Promise<Stretch | null> {
     for (;;) {
-      const [after, end, again = 0] = (await this.#ask('take', HOLD)) as [Buffer?, Buffer?, number?]
+      const [after, end, again = 0] = (await this.#ask('take', HOLD, String(this.#batch))) as [
+        Buffer?,
+        Buffer?,
+        number?,
+      ]
       if (!after || !end) {
         this.#hasMore = false
         return null

@@ -127,7 +127,8 @@ test('while Postgres is away nothing is taken beyond the memory there is, and al
   await world.setEnv({ REST_HOOKS_REDIS_HOST: server.host, REST_HOOKS_REDIS_PORT: String(server.port) })
   const queue = new Queue(redis, world.instancia, world.proyecto)
   const datos = JSON.stringify({ relleno: 'x'.repeat(50_000) })
-  const count = 300
+  // More than what is delivered between two looks at the memory.
+  const count = 1200
   await queue.enqueue(Array.from({ length: count }, (_, n) => `{"id":"m${n}","evento":"x","datos":${datos}}`))
   const { used } = await readBacklog(queue)
   await redis.config('SET', 'maxmemory', String(used! + 6 * MB))

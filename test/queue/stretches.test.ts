@@ -15,7 +15,10 @@ const left = async (queue: Queue, stream = queue.keys.audit) =>
   (await queue.redis.xrange(stream, '-', '+')).map(([, fields]) => fields[1]).join('')
 const read = (stretch: Stretch | null) => stretch?.entries.map(({ fields }) => String(fields[1])).join('') ?? null
 const noted = (queue: Queue) => queue.redis.hgetall(queue.keys.auditStretches)
-const three = (queue: Queue) => ['uno', 'dos', 'tres'].map((name) => new AuditReader(queue, name)) as Three
+/** Who does not leave a few entries to another. */
+const readerOf = (queue: Queue, name: string) =>
+  new AuditReader(queue, name, queue.keys.audit, queue.keys.auditStretches, 1)
+const three = (queue: Queue) => ['uno', 'dos', 'tres'].map((name) => readerOf(queue, name)) as Three
 type Three = [AuditReader, AuditReader, AuditReader]
 
 /** The time of whoever holds a stretch is over. */
@@ -71,7 +74,7 @@ describe('readers of one stream', () => {
     const taken = await two.take()
     expect([read(taken), taken!.inherited]).toEqual(['ab', false])
     // Its answer got lost, or its thread fell.
-    expect(read(await new AuditReader(queue, 'dos').take())).toBe('ab')
+    expect(read(await readerOf(queue, 'dos').take())).toBe('ab')
     expect(read(await one.take())).toBe('c')
   })
 
@@ -87,9 +90,9 @@ describe('readers of one stream', () => {
     expect(read(await one.take())).toHaveLength(18)
     const seen: (string | null)[] = []
     await told(queue, more)
-    if (more) await new AuditReader(queue, 'detrás').take()
+    if (more) await readerOf(queue, 'detrás').take()
     await expire(queue)
-    for (const reader of [two, three_, new AuditReader(queue, 'cuatro')]) {
+    for (const reader of [two, three_, readerOf(queue, 'cuatro')]) {
       const stretch = (await reader.take())!
       if (reader === two) expect(Object.keys(await noted(queue))).toHaveLength(notes)
       seen.push(read(stretch))
@@ -97,6 +100,26 @@ describe('readers of one stream', () => {
     }
     expect(seen).toEqual(['abcdefgh', 'ijklmnop', 'qr'])
     expect(await left(queue)).toBe(more)
+  })
+
+  test('leave less than a batch to one that is at work, as long as that is quick', async ({ queue }) => {
+    const [one, two] = ['uno', 'dos'].map(
+      (name) => new AuditReader(queue, name, queue.keys.audit, queue.keys.auditStretches, 4),
+    ) as [AuditReader, AuditReader]
+    await told(queue, 'ab')
+    const first = (await one.take())!
+    await told(queue, 'cdefg')
+    expect(await two.take()).toBeNull()
+    await told(queue, 'h')
+    // With what is being written that may be two batches.
+    const second = (await two.take())!
+    expect(read(second)).toBe('cdefgh')
+    await two.acknowledge(second)
+    await told(queue, 'i')
+    expect(await two.take()).toBeNull()
+    const slow = Number((await noted(queue))[first.last]!.split('|')[1]) - 1_001
+    await queue.redis.hset(queue.keys.auditStretches, first.last, `0-0|${slow}|uno`)
+    expect(read(await two.take())).toBe('i')
   })
 
   test('pass over what somebody removed meanwhile', async ({ queue }) => {
@@ -319,7 +342,7 @@ test('a writer tells how much it took over, and not what it had itself or was gi
   const options = { log: { error: nothing }, outage: { worked: nothing }, wrote: nothing, away: nothing }
   const telling = { ...options, inherited: (rows: number) => taken.push(rows) } as unknown as AuditWriterOptions
   const backend = { setAside: async () => {} } as unknown as AuditBackend
-  const writer = new AuditWriter([new AuditReader(queue, 'dos')], backend, telling)
+  const writer = new AuditWriter([readerOf(queue, 'dos')], backend, telling)
   await told(queue, 'ab')
   await one.giveBack((await one.take())!)
   await writer.drain(0)

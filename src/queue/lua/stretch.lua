@@ -2,10 +2,13 @@
 -- consumer group: the list of what was handed out, entry by entry, cost Redis more than twice what reading and removing costs.
 -- KEYS 1 stretches HASH id of the last entry → `after|until|reader`, until ms, 0 free, -1 written   2 audit STREAM
 -- ARGV 1 take | keep | hold | written   2 reader   3 ms to hold it for from now on, 0 = no longer
---      4 last id of the stretch (not with take)   5 keep: the last id that the reader takes of it, and leaves the rest
+--      4 take: entries that are a whole batch; else: last id of the stretch   5 keep: the last id that the reader takes of it, and leaves the rest
 -- →    take: { after, last id, 0 nobody had taken it before, 1 somebody had, 2 and the time of that other reader has run out },
 --      or {}: there is nothing to write
 --      else: 1 done, 0 the stretch is this reader's no more, and nothing was done
+--
+-- What is less than a batch is left to whoever has just taken a stretch, and will soon ask for the next: readers that took turns every
+-- few entries would each begin deliveries that another ends, which costs the backend twice as much. One that is slow is not waited for.
 --
 -- Each stretch begins behind the end of the one before it, the lowest at the beginning of the stream: as soon as the lowest
 -- are written, all up to their end goes in one piece. It is noted before it is read, so that wherever the note is, the
@@ -16,6 +19,8 @@ local wrong = mistyped(1, { 'hash', 'stream' })
 if wrong then return redis.error_reply(wrong) end
 allow_when_full(KEYS[1])
 local WRITTEN = -1
+-- A stretch is written in less, ms.
+local SLOW = 1000
 local action, reader, hold, last, read = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local now = clock()
 
@@ -50,13 +55,16 @@ table.sort(stretches, is_before)
 local highest = stretches[#stretches]
 
 if action == 'take' then
+  local busy = false
   for _, each in ipairs(stretches) do
     -- A reader writes one stretch at a time: if it asks for another, it does not know of this one, or failed to say what became of it.
     if each.till ~= WRITTEN and (each.till <= now or each.reader == reader) then
       note(each.last, each.after, now + hold, reader)
       return { each.after, each.last, (each.reader ~= '' and each.reader ~= reader) and 2 or 1 }
     end
+    if each.till - hold > now - SLOW then busy = true end
   end
+  if busy and redis.call('XLEN', KEYS[2]) < tonumber(last) * (#stretches + 1) then return {} end
   local after = highest and highest.last or '0-0'
   if not newest or newest.last == after then return {} end
   note(newest.last, after, now + hold, reader)
