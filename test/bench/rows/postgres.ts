@@ -110,11 +110,15 @@ export async function auditCopy(bench: Bench, count: number, written?: Installat
       await target.truncate()
     },
     run: async () => {
-      const { sql } = bench
+      const sql = await bench.sql.reserve()
+      // As the writer says it: else a trigger counts each attempt by hour, as for a worker of before.
+      await sql`SET resthooks.resumen = 'escrito'`
       for (const [i, table] of TABLES.entries()) {
         const into = await sql`COPY ${sql(target.schema)}.${sql(table)} FROM STDIN`.writable()
         await pipeline(Readable.from([rows![i]!]), into)
       }
+      await sql`RESET resthooks.resumen`
+      sql.release()
     },
     end: async () => {
       await source.end()
