@@ -28,6 +28,10 @@ export interface ModelLane {
   failed: Set<string>
   deliveries: Map<string, ModelDelivery>
   paused: boolean
+  /** The pause is a 410's. */
+  gone: boolean
+  /** A 410 was released: one delivery at a time, until the breaker learns that it went well (here it learns nothing). */
+  onTrial: boolean
 }
 
 export interface ModelClaim {
@@ -72,6 +76,8 @@ export class Model {
           failed: new Set(),
           deliveries: new Map(),
           paused: false,
+          gone: false,
+          onTrial: false,
         },
       ]),
     )
@@ -84,7 +90,7 @@ export class Model {
   /**
    * @param slots    how many deliveries of each lane may go straight to work; taken from
    * @param inSteps  one message a call: one with several listeners is listed by one call, each of them gets it by another, and it is
-   *   the last of its batch
+   *   the last of its batch, also where it is a copy
    * @param calls    after which the dispatcher dies
    * @returns how many were copies of what is still being delivered, and whether it came to its end
    */
@@ -108,6 +114,7 @@ export class Model {
         this.inbox.shift()
         if (this.left.has(id)) {
           duplicates += 1
+          if (inSteps && targets.length > 1) left.length = 0
           continue
         }
         this.audited += 1
@@ -180,9 +187,20 @@ export class Model {
         break
       default:
         this.#end(lane, id, verdict !== 'ok')
-        if (verdict === 'gone') lane.paused = true
+        if (verdict === 'gone') {
+          lane.paused = true
+          lane.gone = true
+        }
     }
     return true
+  }
+
+  /** Released, or paused by a person instead: a 410 leaves a trial behind. */
+  pause(name: string, paused: boolean): void {
+    const lane = this.lanes.get(name)!
+    lane.paused = paused
+    lane.onTrial ||= lane.gone
+    lane.gone = false
   }
 
   holds(name: string, id: string, claim: number): boolean {
@@ -236,8 +254,8 @@ export class Model {
   }
 
   /** Nothing waits before what is new, or holds it back. */
-  #isClear({ queue, retries, paused }: ModelLane): boolean {
-    return queue.length === 0 && !paused && ![...retries.values()].includes(true)
+  #isClear({ queue, retries, paused, onTrial }: ModelLane): boolean {
+    return queue.length === 0 && !paused && !onTrial && ![...retries.values()].includes(true)
   }
 
   #rescue(lane: ModelLane): number {
@@ -271,7 +289,7 @@ export class Model {
 
   #pick(lane: ModelLane, wanted: number): string[] {
     if (lane.paused) return []
-    const n = lane.strict ? Math.min(wanted, 1 - lane.inFlight.size) : wanted
+    const n = lane.strict || lane.onTrial ? Math.min(wanted, 1 - lane.inFlight.size) : wanted
     if (n <= 0) return []
     const due = [...lane.retries.keys()].filter((id) => lane.retries.get(id)).sort()
     const holdsBack = lane.strict && lane.retries.size > 0
