@@ -4,7 +4,7 @@
  */
 import type { CallbackRecord } from '../audit/event.ts'
 import type { CallbackSpec } from '../config/config.ts'
-import type { StopSignal } from '../delivery/exchange.ts'
+import type { StopSignal } from '../delivery/deadline.ts'
 import { decide } from '../delivery/outcome.ts'
 import { type CallbackJob, callbackJob } from '../model/callback-job.ts'
 import { writeCallback } from '../queue/audit-format.ts'

@@ -2,7 +2,7 @@
 import type { AttemptRecord } from '../audit/event.ts'
 import type { ListenerConfig } from '../config/config.ts'
 import type { AttemptResult, Deliverer } from '../delivery/attempt.ts'
-import type { StopSignal } from '../delivery/exchange.ts'
+import type { StopSignal } from '../delivery/deadline.ts'
 import { decide, type Outcome } from '../delivery/outcome.ts'
 import { callbackJob } from '../model/callback-job.ts'
 import type { Message, Millis } from '../model/message.ts'

@@ -1,7 +1,7 @@
 /**
  * One listener's slots in one worker: what it may start, what runs, and what becomes of it. A lane never waits for another.
  */
-import type { StopSignal } from '../delivery/exchange.ts'
+import type { StopSignal } from '../delivery/deadline.ts'
 import type { Bytes } from '../model/message.ts'
 import type { Claimed, LaneSpec } from '../queue/queue.ts'
 import type { Settlement } from '../queue/settle.ts'

@@ -6,7 +6,7 @@
  * the delivery. No request is made before Redis has answered: one that is paused, or dies, as its worker is killed would
  * otherwise never hear of requests that were made, and they would have no row.
  */
-import { Stopper } from '../delivery/exchange.ts'
+import { Stopper } from '../delivery/deadline.ts'
 import type { Millis } from '../model/message.ts'
 import { parts } from '../model/parts.ts'
 import type { Held, Queue } from '../queue/queue.ts'
