@@ -287,7 +287,7 @@ function pendingAttempt({ attempt }: AttemptEvent): AttemptColumns {
     metodo: attempt.method,
     url: attempt.url,
     ip: attempt.ip,
-    pedido_cabeceras: parsed(attempt.requestHeaders) ?? {},
+    pedido_cabeceras: JSON.parse(attempt.requestHeaders),
     http_estado: attempt.status,
     respuesta_cabeceras: parsed(attempt.responseHeaders),
     respuesta_cuerpo: attempt.responseBody,

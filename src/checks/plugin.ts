@@ -6,6 +6,7 @@ import { Unavailable, UsageError } from '../errors.ts'
 import type { Millis } from '../model/message.ts'
 import { parseDuration } from '../model/quantities.ts'
 import { amount, shortTime } from '../model/words.ts'
+import { atMost } from '../worker/waiting.ts'
 import type { Attention, Problem } from './attention.ts'
 
 const STATES = ['OK', 'WARNING', 'CRITICAL', 'UNKNOWN'] as const
@@ -125,12 +126,9 @@ const PATIENCE: Millis = 8_000
 
 /** @throws Unavailable where the work does not end in time: Postgres has a patience of its own */
 export async function inTime<T>(work: Promise<T>, patience: Millis = PATIENCE): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    const error = new Unavailable(`Redis no respondió en ${amount(patience / 1000)} s: vea «resthooks verificar».`)
-    timer = setTimeout(reject, patience, error)
+  return atMost(patience, work, (): never => {
+    throw new Unavailable(`Redis no respondió en ${amount(patience / 1000)} s: vea «resthooks verificar».`)
   })
-  return Promise.race([work, late]).finally(() => clearTimeout(timer))
 }
 
 /** Where nothing could be asked. @param code 2 where the service is away, 3 where that is not known */

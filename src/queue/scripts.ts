@@ -60,19 +60,20 @@ const SOURCES = {
 
 export type Scripts = Readonly<Record<keyof typeof SOURCES, Script>>
 
-const KNOWN = new WeakMap<Redis, Scripts>()
+/** Made once a client, since every operation asks for them. */
+const MADE = new WeakMap<Redis, Scripts>()
 
+/** The scripts as functions of a client. Each is defined on it when it is first used: `send` uses one of them at most. */
 export function scriptsOf(redis: Redis): Scripts {
-  let scripts = KNOWN.get(redis)
+  let scripts = MADE.get(redis)
   if (scripts === undefined) {
-    scripts = scriptsFor(redis)
-    KNOWN.set(redis, scripts)
+    scripts = makeScripts(redis)
+    MADE.set(redis, scripts)
   }
   return scripts
 }
 
-/** Each is defined on the client when it is first used: `send` uses one of them at most. */
-function scriptsFor(redis: Redis): Scripts {
+function makeScripts(redis: Redis): Scripts {
   const commands = redis as unknown as Record<string, Script>
   const scripts: Partial<Record<keyof Scripts, Script>> = {}
   for (const [name, source] of Object.entries(SOURCES) as [keyof Scripts, string][]) {

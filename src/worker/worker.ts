@@ -94,7 +94,9 @@ export class Worker {
       failed: (error: unknown, who: object) => this.#redisFailed(error, who),
     }
     const leases = new Leases(queue, context)
-    const settler = new Settler(queue, context, (...outcome) => this.#settled(...outcome))
+    const settler = new Settler(queue, context, (settlement, applied, lease) =>
+      this.#settled(settlement, applied, lease),
+    )
     const claimer = new Claimer(queue, context, leases, settler, { ...events, freed: () => dispatcher.freed() })
     const dispatcher = new Dispatcher(queue, context, new Subscriptions(this.#config.listeners.values()), claimer, {
       ...events,

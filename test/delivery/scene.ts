@@ -4,7 +4,7 @@ import { createServer, type Socket } from 'node:net'
 import { onTestFinished } from 'vitest'
 import type { ListenerConfig } from '../../src/config/config.ts'
 import { type AttemptResult, Deliverer } from '../../src/delivery/attempt.ts'
-import type { Message } from '../../src/model/message.ts'
+import { type Message, trialMessage } from '../../src/model/message.ts'
 import { Secrets } from '../../src/model/secrets.ts'
 import { type Script, type ScriptedListener, startListener } from '../support/listener.ts'
 
@@ -46,22 +46,8 @@ export function listenerConfig(changes: Partial<ListenerConfig> = {}): ListenerC
 }
 
 export function message(changes: Partial<Message> = {}): Message {
-  return {
-    id: '01JD0000000000000000000000',
-    event: 'proveedor.alta',
-    body: Buffer.from('{"id":7}'),
-    contentType: 'application/json',
-    method: null,
-    path: null,
-    headers: {},
-    createdAt: new Date(),
-    key: null,
-    origin: null,
-    onlyListener: null,
-    notBefore: null,
-    depth: 0,
-    ...changes,
-  }
+  const body = Buffer.from('{"id":7}')
+  return trialMessage({ id: '01JD0000000000000000000000', event: 'proveedor.alta', body, ...changes })
 }
 
 /** A scripted HTTP server that ends with the test. */

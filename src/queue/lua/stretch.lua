@@ -21,7 +21,7 @@ allow_when_full(KEYS[1])
 local WRITTEN = -1
 -- A stretch is written in less, ms.
 local SLOW = 1000
-local action, reader, hold, last, read = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local action, reader, hold = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local now = clock()
 
 local function stretch_of(id, note)
@@ -55,6 +55,7 @@ table.sort(stretches, is_before)
 local highest = stretches[#stretches]
 
 if action == 'take' then
+  local batch = tonumber(ARGV[4])
   local busy = false
   for _, each in ipairs(stretches) do
     -- A reader writes one stretch at a time: if it asks for another, it does not know of this one, or failed to say what became of it.
@@ -64,13 +65,14 @@ if action == 'take' then
     end
     if each.till - hold > now - SLOW then busy = true end
   end
-  if busy and redis.call('XLEN', KEYS[2]) < tonumber(last) * (#stretches + 1) then return {} end
+  if busy and redis.call('XLEN', KEYS[2]) < batch * (#stretches + 1) then return {} end
   local after = highest and highest.last or '0-0'
   if not newest or newest.last == after then return {} end
   note(newest.last, after, now + hold, reader)
   return { after, newest.last, 0 }
 end
 
+local last, read = ARGV[4], ARGV[5]
 local own
 for _, each in ipairs(stretches) do
   if each.last == last and each.reader == reader then own = each end
