@@ -5,7 +5,7 @@
  * knows its listeners, and of each delivery the state with the highest version. Rows are sorted by their key: two writers
  * with the same rows then wait for each other instead of dead-locking.
  */
-import type { Message } from '../model/message.ts'
+import type { Message, Millis } from '../model/message.ts'
 import { exactValues, type TextRules } from './encoding.ts'
 import type {
   ActionRecord,
@@ -60,8 +60,10 @@ export interface AttemptRow {
   readonly attempt: ToldAttempt
   /** Its message's; null: neither the attempt nor this batch says. */
   readonly event: string | null
-  /** Of the last request of an attempt, how long all of them took; null: another request follows. */
-  readonly attemptMs: number | null
+  /** No other request of its attempt follows. */
+  readonly isLast: boolean
+  /** Then: how long all of them took; null: there were several, and its writer (0.1.0) does not say. */
+  readonly attemptMs: Millis | null
 }
 
 /** A row of `accion`. */
@@ -95,20 +97,11 @@ export function rowsOf(batch: readonly AuditEvent[], rules: TextRules): Rows {
   const callbacks = new Map<string, CallbackRow>()
   const actions = new Map<string, ActionRow>()
   const events = new Map<string, string>()
-  /** Of the attempt whose requests came last, by delivery: how long those before took. */
-  const spent = new Map<string, number>()
   const addState = (state: DeliveryState, at: number, event: string | null = null) => {
     const key = `${rules.key(state.messageId)}\0${rules.key(state.listener)}`
     const known = deliveries.get(key)
     const row = deliveryRow(key, state, at, event)
     deliveries.set(key, known ? merged(known, row) : row)
-  }
-
-  const spentUntil = ({ attempt }: AttemptEvent, isLast: boolean) => {
-    const delivery = `${attempt.messageId}\0${attempt.listener}`
-    const ms = attempt.durationMs + (attempt.request > 1 ? (spent.get(delivery) ?? 0) : 0)
-    if (!isLast) spent.set(delivery, ms)
-    return ms
   }
 
   for (const event of batch) {
@@ -125,11 +118,10 @@ export function rowsOf(batch: readonly AuditEvent[], rules: TextRules): Rows {
       case 'attempt': {
         const { attempt, state } = event
         const key = `${rules.key(attempt.messageId)}\0${rules.key(attempt.id)}\0${attempt.request}\0${attempt.startedAt}`
-        const isLast = isLastRequest(event)
-        const ms = event.attemptMs ?? spentUntil(event, isLast)
         if (!attempts.has(key)) {
           const name = attempt.event ?? events.get(attempt.messageId) ?? null
-          attempts.set(key, { key, attempt, event: name, attemptMs: isLast ? ms : null })
+          const attemptMs = event.attemptMs ?? (attempt.request === 1 ? attempt.durationMs : null)
+          attempts.set(key, { key, attempt, event: name, isLast: isLastRequest(event), attemptMs })
         }
         if (state) addState(state, event.at)
         break

@@ -87,6 +87,61 @@ test('an attempt counts once, in the hour of its last request, however its batch
   )
 })
 
+describe('an attempt of which 0.1.0 tells each request by itself', () => {
+  const events = story('m1', NOON)
+  /** Places of the first listener's challenge (30 ms) and of its answer (80 ms). */
+  const [challenge, answer] = [2, 3]
+  const other = createPostgresBackend(config, SCOPE)
+  afterAll(() => other.close())
+  /** The refused attempt, and the one with a challenge, of two listeners. */
+  const whole = [
+    { hasta: 15, cuantos: 2 },
+    { hasta: 150, cuantos: 2 },
+  ]
+
+  /** How many attempts took up to so many ms, once these batches are written, by two writers in turn. */
+  async function durationsOf(...batches: readonly AuditEvent[][]) {
+    await truncate()
+    for (const [n, batch] of batches.entries()) await [backend, other][n % 2]!.write(batch)
+    return [
+      ...(await sql`
+        SELECT (limites_ms())[n] AS hasta, sum(duraciones[n])::int AS cuantos FROM resumen_hora, generate_series(1, 35) n
+         WHERE duraciones[n] <> 0 GROUP BY 1 ORDER BY 1`),
+    ]
+  }
+
+  test('counts with the time of all of them, wherever the batch is cut', async () => {
+    for (let cut = 1; cut < events.length; cut++) {
+      expect(await durationsOf(events.slice(0, cut), events.slice(cut)), `cut at ${cut}`).toEqual(whole)
+    }
+    expect(await durationsOf(...events.map((event) => [event]))).toEqual(whole)
+    expect(await durationsOf(events.slice(0, answer), events.slice(answer), events.slice(challenge))).toEqual(whole)
+  })
+
+  test('counts with the time of all of them, wherever the batch is halved', async () => {
+    const refused = attemptEvent(attempt('m1', 'a', { number: 3, status: 3e9 }), null)
+    for (let place = 0; place <= events.length; place++) {
+      const batch = [...events.slice(0, place), refused, ...events.slice(place)]
+      expect(await durationsOf(batch), `refused at ${place}`).toEqual(whole)
+    }
+  })
+
+  test('counts without the time of the same id before', async () => {
+    const again = story('m1', NOON + 60_000)
+    expect(await durationsOf(events, again.slice(0, answer), again.slice(answer))).toEqual(
+      whole.map(({ hasta, cuantos }) => ({ hasta, cuantos: cuantos * 2 })),
+    )
+  })
+
+  test('counts with the time of those that are there, when another writer is quicker with the last one', async () => {
+    const late = events[challenge]!
+    const others = events.filter((event) => event !== late)
+    const short = [whole[0], { hasta: 100, cuantos: 1 }, { hasta: 150, cuantos: 1 }]
+    expect(await durationsOf(others, [late])).toEqual(short)
+    expect(await durationsOf(others, events)).toEqual(short)
+  })
+})
+
 test('the row that stood for an outcome counts until the outcome is there', async () => {
   const lost = attempt('m1', 'a', { id: 'perdido', error: 'sin_resultado', result: 'reintento', durationMs: 5_000 })
   const told = { ...attemptEvent(attempt('m1', 'a'), null), replaces: 'perdido' }
