@@ -60,8 +60,15 @@ interface Straight {
   /** How many of each listener may begin; and whether it has a breaker that may hold them back. */
   readonly slots: ReadonlyMap<string, { readonly n: number; readonly hasBreaker: boolean }>
   readonly lease: Millis
-  /** After each step. @param waiting how many deliveries lie in the queue of each listener that got any into it */
-  stepped(begun: readonly Claimed[], waiting: ReadonlyMap<string, number>): void
+  /** After each step. @param waiting of each listener that got any into its queue */
+  stepped(begun: readonly Claimed[], waiting: ReadonlyMap<string, Waiting>): void
+}
+
+/** What lies in the queue of a listener. */
+export interface Waiting {
+  readonly deliveries: number
+  /** Nothing lay there before: nobody knows of it yet. */
+  readonly news: boolean
 }
 
 const NO_SLOTS = { n: 0, hasBreaker: false }
@@ -140,14 +147,16 @@ export async function dispatch(
     done.refused += refused
     done.steps += 1
     handingOut = left > 0
-    const begun = new Map(lanes.map((name, i) => [name, told[i * 2] ?? 0]))
+    const begun = new Map(lanes.map((name, i) => [name, told[i * 3] ?? 0]))
     for (const [name, count] of begun) {
       const { n, hasBreaker } = slots.get(name) ?? NO_SLOTS
       if (count > 0) slots.set(name, { n: n - count, hasBreaker })
     }
-    const waiting = new Map(
-      lanes.map((name, i) => [name, told[i * 2 + 1] ?? 0] as const).filter(([, count]) => count > 0),
-    )
+    const waiting = new Map<string, Waiting>()
+    lanes.forEach((name, i) => {
+      const deliveries = told[i * 3 + 1] ?? 0
+      if (deliveries > 0) waiting.set(name, { deliveries, news: told[i * 3 + 2] === 1 })
+    })
     straight.stepped(fence === 0 ? [] : claimsOf(step, envelopes, fence, new Set(repeated), begun), waiting)
   }
   return done

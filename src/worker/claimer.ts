@@ -61,11 +61,21 @@ export class Claimer extends Loop<ClaimEvents> {
     if (lane && (lane.nextAt === null || at < lane.nextAt)) lane.nextAt = at
   }
 
-  /** New deliveries of a lane wait in its queue. @param left how many wait there now */
-  queued(name: string, left: number): void {
+  /** Deliveries of these lanes are on their way into their queues. Behind what could not be claimed there is nothing to claim. */
+  queueing(names: readonly string[]): void {
+    this.hint(names.filter((name) => this.lanes.get(name)?.left === 0))
+  }
+
+  /**
+   * New deliveries of a lane wait in its queue.
+   * @param left how many wait there now
+   * @param news nothing waited there before
+   */
+  queued(name: string, left: number, news: boolean): void {
+    if (news) this.hint([name])
+    else this.queueing([name])
     const lane = this.lanes.get(name)
     if (lane) lane.left = left
-    this.hint([name])
   }
 
   /** Redis time of the earliest known work of a lane with a free slot, null: none is known. */

@@ -21,7 +21,7 @@ import { sleep } from './waiting.ts'
 export interface DispatchPass {
   /** Envelopes moved. */
   readonly moved: number
-  /** Some of their deliveries wait in the queues. */
+  /** Some of their deliveries wait in queues in which nothing waited before: whoever has slots for them is to be told. */
   readonly queued: boolean
   /** There is more right now. */
   readonly more: boolean
@@ -108,15 +108,15 @@ export class Dispatcher extends Loop<DispatchEvents> {
       stepped: (begun, waiting) => {
         this.#claimer.begin(begun, askedAt, reserved)
         reached += begun.length
-        queued ||= waiting.size > 0
-        for (const [name, count] of waiting) {
-          if (slots.has(name)) reached += count
-          this.#claimer.queued(name, count)
+        for (const [name, { deliveries, news }] of waiting) {
+          queued ||= news
+          if (slots.has(name)) reached += deliveries
+          this.#claimer.queued(name, deliveries, news)
         }
       },
     }).finally(() => this.#claimer.giveBack(reserved))
     // Sent while Redis is still at it: the claim comes right after.
-    this.#claimer.hint([...wanted.keys()].filter((name) => !slots.has(name)))
+    this.#claimer.queueing([...wanted.keys()].filter((name) => !slots.has(name)))
     const answer = await dispatching
     if (answer === null) {
       this.context.log.warn(

@@ -1,6 +1,6 @@
 /** The inbox's scripts: taking a batch under a lease, and handing it out. */
 import { describe, expect } from 'vitest'
-import { dispatch, stepEnd, take } from '../../src/queue/inbox.ts'
+import { dispatch, stepEnd, take, type Waiting } from '../../src/queue/inbox.ts'
 import type { LaneKeys } from '../../src/queue/keys.ts'
 import { gatherLiveIds } from '../../src/queue/live-ids.ts'
 import { pause } from '../../src/queue/pauses.ts'
@@ -248,11 +248,11 @@ describe('dispatch', () => {
       await prepare(queue, queue.lane('a'))
       await queue.enqueue(['m1', 'm2', 'm3'].map(envelopeOf))
       const begun: Claimed[] = []
-      const waiting: Record<string, number> = {}
+      const waiting: Record<string, Waiting> = {}
       const straight = {
         slots: new Map([['a', { n: 2, hasBreaker }]]),
         lease: LEASE,
-        stepped: (claims: readonly Claimed[], left: ReadonlyMap<string, number>) => {
+        stepped: (claims: readonly Claimed[], left: ReadonlyMap<string, Waiting>) => {
           begun.push(...claims)
           Object.assign(waiting, Object.fromEntries(left))
         },
@@ -262,7 +262,10 @@ describe('dispatch', () => {
       expect(begun.map(({ id, raw }) => [id, String(raw)])).toEqual(
         isStraight ? ['m1', 'm2'].map((id) => [id, envelopeOf(id)]) : [],
       )
-      expect(waiting).toEqual({ a: isStraight ? 1 : before + 3, b: 1 })
+      expect(waiting).toEqual({
+        a: { deliveries: isStraight ? 1 : before + 3, news: before === 0 },
+        b: { deliveries: 1, news: true },
+      })
       if (!isStraight) return
       expect(await queue.redis.zcard(queue.lane('a').inFlight)).toBe(2)
       expect(

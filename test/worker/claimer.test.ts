@@ -1,56 +1,73 @@
 /** Many lanes and few slots, on the real scripts. */
 import { expect } from 'vitest'
-import type { Claimed } from '../../src/queue/queue.ts'
+import type { Subscriptions } from '../../src/config/subscriptions.ts'
+import type { Claimed, LaneSpec, Queue } from '../../src/queue/queue.ts'
 import { Claimer } from '../../src/worker/claimer.ts'
 import type { WorkerContext } from '../../src/worker/context.ts'
+import { Dispatcher } from '../../src/worker/dispatcher.ts'
 import { Lane } from '../../src/worker/lane.ts'
 import { Leases } from '../../src/worker/leases.ts'
 import type { Logger } from '../../src/worker/log.ts'
 import { BrokenLanes, Outage } from '../../src/worker/outage.ts'
 import type { Settler } from '../../src/worker/settler.ts'
-import { dispatched, laneOf, settlementOf, test } from '../queue/scene.ts'
+import { dispatched, envelopeOf, laneOf, settlementOf, test } from '../queue/scene.ts'
 import { until } from '../support/until.ts'
 
 const LANES = 3_000
 const SLOTS = 20
 
-test('what waits for a few of three thousand listeners is found without a pause, in claims of a few lanes', async ({
-  queue,
-}) => {
+/** A claimer of the given lanes that notes how many lanes each claim asked for. */
+function claimerOf(queue: Queue, lanes: readonly LaneSpec[], execute: (claimed: Claimed, lane: LaneSpec) => void) {
   const log = { error: () => {}, warn: () => {}, info: () => {} } as unknown as Logger
   const context = {
     log,
     redisOutage: new Outage(log, 'Redis'),
     brokenLanes: new BrokenLanes(log),
-    config: () => ({ workers: { concurrency: SLOTS, lease: 60_000 } }),
+    config: () => ({ workers: { concurrency: SLOTS, lease: 60_000, maxMessage: 100_000 } }),
+    metrics: () => undefined,
     now: () => Date.now(),
   } as unknown as WorkerContext
-  const leases = new Leases(queue, context)
   const failures: unknown[] = []
-  const claimer = new Claimer(queue, context, leases, { add: () => {} } as unknown as Settler, {
-    active: () => {},
-    freed: () => {},
-    failed: (error) => failures.push(error),
-  })
-  const done: string[] = []
-  let most = 0
-  for (let n = 0; n < LANES; n++) {
-    const lane = laneOf(`l${n}`)
-    const execute = async (claimed: Claimed) => {
-      most = Math.max(most, claimer.running)
-      done.push(claimed.lane)
-      return settlementOf(lane, claimed, 'ok')
+  const events = { active: () => {}, freed: () => {}, failed: (error: unknown) => failures.push(error) }
+  const claimer = new Claimer(
+    queue,
+    context,
+    new Leases(queue, context),
+    { add: () => {} } as unknown as Settler,
+    events,
+  )
+  for (const lane of lanes) {
+    const executor = {
+      spec: lane,
+      execute: async (claimed: Claimed) => {
+        execute(claimed, lane)
+        return settlementOf(lane, claimed, 'ok')
+      },
+      close: async () => {},
     }
-    claimer.lanes.set(lane.name, new Lane({ spec: lane, execute, close: async () => {} }))
+    claimer.lanes.set(lane.name, new Lane(executor))
   }
-  const chosen = Array.from({ length: 60 }, (_, n) => `l${LANES - 1 - n * 50}`)
-  for (const name of chosen) await dispatched(queue, [`m${name}`], [name])
   const asked: number[] = []
   const claim = queue.claim.bind(queue)
   queue.claim = (wants, ...rest) => {
     asked.push(wants.length)
     return claim(wants, ...rest)
   }
+  return { claimer, context, events, failures, asked }
+}
+
+test('what waits for a few of three thousand listeners is found without a pause, in claims of a few lanes', async ({
+  queue,
+}) => {
+  const done: string[] = []
+  let most = 0
+  const lanes = Array.from({ length: LANES }, (_, n) => laneOf(`l${n}`))
+  const { claimer, failures, asked } = claimerOf(queue, lanes, (claimed) => {
+    most = Math.max(most, claimer.running)
+    done.push(claimed.lane)
+  })
+  const chosen = Array.from({ length: 60 }, (_, n) => `l${LANES - 1 - n * 50}`)
+  for (const name of chosen) await dispatched(queue, [`m${name}`], [name])
   const running = claimer.run()
   try {
     // A sleep would be one of 15 s: nobody hints here.
@@ -61,6 +78,43 @@ test('what waits for a few of three thousand listeners is found without a pause,
     expect(Math.max(...asked)).toBeLessThanOrEqual(64)
     // Each lane once, and those that had something once more; with a slot for each claim it would be thousands.
     expect(asked.length).toBeLessThan(150)
+  } finally {
+    claimer.stop()
+    await running
+  }
+})
+
+test('behind what a breaker holds back nobody asks, however much is dispatched; and it all goes out in the end', async ({
+  queue,
+}) => {
+  const lane = laneOf('caido', { breaker: { threshold: 50, minimum: 1, window: 60_000, pause: 60_000 } })
+  const done: string[] = []
+  const { claimer, context, events, failures, asked } = claimerOf(queue, [lane], ({ id }) => done.push(id))
+  const subscriptions = { of: () => [{ name: lane.name, auditBody: true }] } as unknown as Subscriptions
+  const dispatcher = new Dispatcher(queue, context, subscriptions, claimer, { ...events, passed: () => {} })
+  const { breaker } = queue.lane(lane.name)
+  await queue.redis.hset(breaker, 'state', 'open', 'until', Date.now() + 60_000)
+  const ids = Array.from({ length: 30 }, (_, n) => `m${n}`)
+  const running = claimer.run()
+  try {
+    await until(() => asked.length > 0)
+    let news = 0
+    for (const id of ids) {
+      await queue.enqueue([envelopeOf(id)])
+      const { moved, queued } = await dispatcher.pass(claimer.demand())
+      expect(moved).toBe(1)
+      news += queued ? 1 : 0
+      // A claim that was asked for by now is answered before this.
+      await queue.now()
+    }
+    // At the start, and when the first one came to lie there, which other workers are told too.
+    expect(asked.length).toBeLessThanOrEqual(3)
+    expect(news).toBe(1)
+    await queue.redis.del(breaker)
+    claimer.hint()
+    await until(() => done.length === ids.length)
+    expect(done).toEqual(ids)
+    expect(failures).toEqual([])
   } finally {
     claimer.stop()
     await running

@@ -12,7 +12,8 @@
 --          `w` (wait for its demora): id, event (JSON), due ms, number of the argument that is the stamped envelope
 --          `x` (not understood)
 -- →    { now, parts left to hand out, refused, envelopes moved, fence of the deliveries that begin, list of the numbers of
---        envelopes that were no new message, then for each listener: how many begin, the first ones, how many wait }
+--        envelopes that were no new message, then for each listener: how many begin, the first ones, how many wait, and whether
+--        (0|1) nothing waited there before }
 --      or { -1 } when the lease was lost: somebody else dispatches these envelopes, or took them away
 --
 -- Where nothing waits before a delivery and its worker has a slot for it, it is leased here, as by `claim`: it goes neither
@@ -124,7 +125,7 @@ local function move()
     if n > 0 then begin(ids, n, k) end
     if #ids > n then waiting = push(KEYS[k], KEYS[k + 2], ids, now, n + 1) end
     if #ids > 0 then seen[#seen + 1] = lanes[number * 3 - 2] end
-    told[number * 2 - 1], told[number * 2] = n, waiting
+    told[number * 3 - 2], told[number * 3 - 1], told[number * 3] = n, waiting, waiting == #ids - n and 1 or 0
   end
   if #seen > 0 then redis.call('SADD', names_seen, unpack(seen)) end
   if claim > 0 then note_claim(not_begun, claim, now + delivery_lease) end
