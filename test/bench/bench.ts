@@ -12,6 +12,7 @@ import { latencia } from './rows/latencia.ts'
 import { memoria } from './rows/memoria.ts'
 import { ocioso } from './rows/ocioso.ts'
 import { postgres } from './rows/postgres.ts'
+import { scripts } from './rows/scripts.ts'
 import { lote, send } from './rows/send.ts'
 import { type Bench, headingOf, startBench } from './scene.ts'
 import { markdownTable, terminalTable, withTable } from './table.ts'
@@ -29,6 +30,7 @@ const ROWS: readonly Row[] = [
   memoria,
   postgres,
   consultas,
+  scripts,
 ]
 
 const options = readOptions(

@@ -32,3 +32,44 @@ export function envelope(event: string, text: string, id = ulid()): string {
     depth: 0,
   })
 }
+
+/** A request that succeeded, and all that is known of it. */
+export function attempt(messageId: string, listener: string, at: number, answer = '{"ok":true}') {
+  return {
+    id: ulid(),
+    messageId,
+    event: null,
+    listener,
+    number: 1,
+    request: 1,
+    startedAt: at,
+    durationMs: 12,
+    phases: { primer_byte: 11 },
+    method: 'POST',
+    url: 'https://diaguita.example.edu.ar/rest/proveedores',
+    ip: '127.0.0.1',
+    requestHeaders: {
+      'content-type': 'application/json',
+      'user-agent': 'resthooks/0.1.0',
+      'webhook-id': messageId,
+      'webhook-timestamp': String(Math.floor(at / 1000)),
+      'x-resthooks-evento': 'compra.alta',
+      'x-resthooks-intento': '1',
+    },
+    status: 200,
+    responseHeaders: {
+      server: 'nginx/1.22.1',
+      date: new Date(at).toUTCString(),
+      'content-type': 'application/json',
+      'content-length': String(answer.length),
+      connection: 'keep-alive',
+    },
+    responseBody: Buffer.from(answer),
+    responseTruncated: false,
+    error: null,
+    errorDetail: null,
+    result: 'exito' as const,
+    nextAttemptAt: null,
+    worker: 'servidor:1234:abcdef',
+  }
+}

@@ -9,7 +9,7 @@ import { createPostgresBackend } from '../../../src/audit/postgres.ts'
 import { loadConfig } from '../../../src/config/load.ts'
 import type { Message } from '../../../src/model/message.ts'
 import { Installation } from '../installation.ts'
-import { body } from '../payload.ts'
+import { attempt, body } from '../payload.ts'
 import type { Contender, Readings, Row } from '../row.ts'
 import type { Bench } from '../scene.ts'
 
@@ -217,47 +217,7 @@ function eventsOf(number: number): readonly [AuditEvent, AuditEvent] {
       at,
       state,
       attemptMs: 12,
-      attempt: toldAttempt(attemptOf(message.id, state.listener, at)),
+      attempt: toldAttempt(attempt(message.id, state.listener, at)),
     },
   ]
-}
-
-function attemptOf(messageId: string, listener: string, at: number) {
-  return {
-    id: ulid(),
-    messageId,
-    event: null,
-    listener,
-    number: 1,
-    request: 1,
-    startedAt: at,
-    durationMs: 12,
-    phases: { primer_byte: 11 },
-    method: 'POST',
-    url: 'https://diaguita.example.edu.ar/rest/proveedores',
-    ip: '127.0.0.1',
-    requestHeaders: {
-      'content-type': 'application/json',
-      'user-agent': 'resthooks/0.1.0',
-      'webhook-id': messageId,
-      'webhook-timestamp': String(Math.floor(at / 1000)),
-      'x-resthooks-evento': 'compra.alta',
-      'x-resthooks-intento': '1',
-    },
-    status: 200,
-    responseHeaders: {
-      server: 'nginx/1.22.1',
-      date: new Date(at).toUTCString(),
-      'content-type': 'application/json',
-      'content-length': '11',
-      connection: 'keep-alive',
-    },
-    responseBody: Buffer.from('{"ok":true}'),
-    responseTruncated: false,
-    error: null,
-    errorDetail: null,
-    result: 'exito' as const,
-    nextAttemptAt: null,
-    worker: 'servidor:1234:abcdef',
-  }
 }
