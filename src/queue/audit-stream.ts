@@ -35,8 +35,8 @@ const HOLD: Millis = 15_000
 export const RENEW_EVERY: Millis = 4_000
 /** Entries that are read at once. */
 const BATCH = 1000
-/** A batch of large ones is shorter: it is held in memory several times over. */
-const BATCH_BYTES: Bytes = 8 * 1024 * 1024
+/** A batch of large ones is shorter: it is held in memory several times over, and reading it holds Redis. */
+const BATCH_BYTES: Bytes = 2 * 1024 * 1024
 
 /** A reader of each stream that there may be entries in: ours first, then that of the version before. */
 export function auditReaders(queue: Queue, name: string): readonly AuditReader[] {

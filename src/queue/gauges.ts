@@ -57,8 +57,8 @@ interface LaneRule {
   readonly order: 'libre' | 'estricto'
 }
 
-/** A script is over in a fraction of a millisecond. */
-const LANES_AT_ONCE = 50
+/** A script is over in a millisecond. */
+const LANES_AT_ONCE = 25
 const CALLBACKS: LaneRule = { name: CALLBACK_LANE, active: true, order: 'libre' }
 
 /**

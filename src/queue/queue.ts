@@ -6,6 +6,7 @@
 import type { Redis } from 'ioredis'
 import type { Config, ListenerConfig } from '../config/config.ts'
 import type { Bytes, Message, Millis } from '../model/message.ts'
+import { parts } from '../model/parts.ts'
 import { CALLBACK_LANE, type Keys, keysOf, type LaneKeys } from './keys.ts'
 import { connectOnce } from './redis.ts'
 import { type Scripts, scriptsOf } from './scripts.ts'
@@ -80,8 +81,9 @@ export interface Seen {
   readonly audit: number
 }
 
-/** A script is given no more keys than it may unpack (8,000), and is over in a moment. */
-const LANES_AT_ONCE = 500
+/** A script is given no more keys than it may unpack (8,000), and is over in a millisecond or two. */
+const LANES_AT_ONCE = 250
+const RELEASED_AT_ONCE = 100
 /** Between short fields that travel as one argument: in no id, and the last field may hold it. */
 export const FIELD_END = '\x1f'
 const PEEK_BYTES: Bytes = 1024 * 1024
@@ -142,6 +144,7 @@ export class Queue {
    * @param wants how many each lane can start now
    * @param lease how long they stay this worker's without a renewal
    * @param bytes of envelopes that are free for all lanes
+   * @param slots deliveries at most in all, but for callbacks
    */
   async claim(
     wants: readonly Want[],
@@ -149,10 +152,30 @@ export class Queue {
     bytes: Bytes,
     slots = Number.POSITIVE_INFINITY,
   ): Promise<{ now: number; lanes: readonly ClaimedLane[] }> {
+    const claimed: ClaimedLane[] = []
+    for (let fence = 0; ; ) {
+      const deliveries = claimed.filter((_, i) => wants[i]!.lane.name !== CALLBACK_LANE)
+      const answer = await this.#claimStep(wants.slice(claimed.length), fence, {
+        lease,
+        bytes: bytes - claimed.reduce((sum, { items }) => sum + bytesOf(items), 0),
+        slots: slots - deliveries.reduce((sum, { items }) => sum + items.length, 0),
+      })
+      claimed.push(...answer.lanes)
+      if (claimed.length >= wants.length) return { now: answer.now, lanes: claimed }
+      fence = answer.fence
+    }
+  }
+
+  /** The first ones of these lanes, as many as a script does in a moment. @param going on with the claim of this fence, 0: a new one */
+  async #claimStep(
+    wants: readonly Want[],
+    goingOn: number,
+    { lease, bytes, slots }: { readonly lease: Millis; readonly bytes: Bytes; readonly slots: number },
+  ): Promise<{ now: number; fence: number; lanes: readonly ClaimedLane[] }> {
     const { fence, paused, audit, remaining, callbacksAside, notBegun, messagePrefix } = this.keys
     const callbacks = this.lane(CALLBACK_LANE)
     const keys = [fence, paused, audit, remaining, callbacks.queue, callbacksAside, callbacks.retries, notBegun]
-    const args: (string | number)[] = [lease, messagePrefix, bytes, Math.min(slots, 1e6)]
+    const args: (string | number)[] = [lease, messagePrefix, bytes, Math.min(slots, 1e6), goingOn]
     for (const { lane, n, room = bytes, own = 0 } of wants) {
       keys.push(...laneKeyList(this.lane(lane.name)))
       const { rateLimit, breaker } = lane
@@ -165,7 +188,7 @@ export class Queue {
       ...(LaneAnswer | [] | Buffer)[],
     ]
     const [now, taken, ...lanes] = answer
-    return { now, lanes: lanes.map((lane, i) => claimedLane(wants[i]!.lane.name, taken, lane)) }
+    return { now, fence: taken, lanes: lanes.map((lane, i) => claimedLane(wants[i]!.lane.name, taken, lane)) }
   }
 
   /**
@@ -186,11 +209,13 @@ export class Queue {
 
   /** @param held in the order in which they were claimed */
   async release(held: readonly Held[]): Promise<void> {
-    if (held.length === 0) return
-    const { keys, args } = this.#heldArguments(held, ({ queue, inFlight, deliveries, front }) => [
-      ...[queue, inFlight, deliveries, front],
-    ])
-    await this.#scripts.release(keys.length, ...keys, ...args)
+    // Each goes before those that were given back earlier.
+    for (const step of [...parts(held, RELEASED_AT_ONCE)].reverse()) {
+      const { keys, args } = this.#heldArguments(step, ({ queue, inFlight, deliveries, front }) => [
+        ...[queue, inFlight, deliveries, front],
+      ])
+      await this.#scripts.release(keys.length, ...keys, ...args)
+    }
   }
 
   /**
@@ -259,6 +284,10 @@ export function laneKeyList({
 }
 
 type LaneAnswer = [number, number, number, (Buffer | number)[]]
+
+function bytesOf(items: readonly Claimed[]): Bytes {
+  return items.reduce((sum, { raw }) => sum + raw.length, 0)
+}
 
 function claimedLane(lane: string, fence: number, answer: LaneAnswer | [] | Buffer): ClaimedLane {
   const nothing = { items: [], nextAt: null, left: 0, failed: 0, broken: null, looked: true }

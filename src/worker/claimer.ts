@@ -17,7 +17,7 @@ import { sleep } from './waiting.ts'
 
 /** Lanes that one claim asks, and deliveries that it takes: bounds the time of the script. */
 const LANES_AT_ONCE = 64
-const CLAIMS_AT_ONCE = 128
+const CLAIMS_AT_ONCE = 100
 const NOTHING = { claimed: 0, more: false }
 /** With so many requests under way, a free slot waits a moment for others: one claim for many costs as much as for one. */
 export const BUSY = 16

@@ -16,7 +16,7 @@ import { sleep } from './waiting.ts'
 /** How long a claim waits before it is told again. */
 const TELL_AGAIN_MS: Millis = 100
 /** Leases that one script renews. */
-const AT_ONCE = 500
+const AT_ONCE = 150
 
 /** Of one claim; it stops the work where it is lost. */
 export class Lease extends Stopper implements Held {

@@ -15,8 +15,8 @@ import { logBreaker } from './log.ts'
 import { sleep } from './waiting.ts'
 
 /** What one call may take of Redis's time, µs, and what of it goes to what, measured. */
-const AT_MOST = 2_500
-const COST = { attempt: 15, kilobyte: 4, lane: 20 }
+const AT_MOST = 2_000
+const COST = { attempt: 16, kilobyte: 6, lane: 48, callback: 30 }
 /** So many are a call for themselves. */
 const FULL = 150
 const GATHER_MS = 2
@@ -142,8 +142,9 @@ function costs(): (ended: Ended) => number {
   const seen = new Set<string>()
   return ({ settlement: { lane, events, callback, message } }) => {
     const bytes = events.reduce((sum, { json }) => sum + json.length, (callback?.length ?? 0) + (message?.length ?? 0))
-    const cost = COST.attempt + (COST.kilobyte * bytes) / 1024 + (seen.has(lane.name) ? 0 : COST.lane)
+    const cost = COST.attempt + (COST.kilobyte * bytes) / 1024 + (callback === null ? 0 : COST.callback)
+    const first = !seen.has(lane.name)
     seen.add(lane.name)
-    return cost
+    return cost + (first ? COST.lane : 0)
   }
 }

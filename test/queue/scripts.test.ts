@@ -141,9 +141,10 @@ describe('claim', () => {
     await put('colgado', 700)
     await put('año', 3)
     await put('b', 30)
-    // The first 500 are looked through in one go, then the rest.
+    // Not all of them are looked through in one go.
     expect(await take(20)).toEqual([{ colgado: 10 }, 723])
-    expect(await take(10)).toEqual([{ año: 3, b: 4 }, 716])
+    expect(await take(10)).toEqual([{}, 723])
+    expect(await until(async () => [await take(10)].find(([, left]) => left !== 723))).toEqual([{ año: 3, b: 4 }, 716])
     // Each has what it may have; another worker brings slots for all of them.
     expect(await take(3)).toEqual([{}, 716])
     expect((await take(20))[0]).toEqual({ colgado: expect.any(Number), b: expect.any(Number) })
@@ -155,10 +156,11 @@ describe('claim', () => {
     ])
     expect(waiting + aside + running).toBe(733)
     await expireLeases(queue, CALLBACK_LANE)
-    const [again] = (await queue.claim([{ lane: callbacks, n: 40 }], LEASE, 1e6)).lanes[0]!.items.filter(({ id }) =>
-      id.includes('año'),
-    )
-    expect(await settle(queue, [settlementOf(callbacks, again!, 'ok')])).toEqual([true])
+    const again = await until(async () => {
+      const { lanes } = await queue.claim([{ lane: callbacks, n: 40 }], LEASE, 1e6)
+      return lanes[0]!.items.find(({ id }) => id.includes('año'))
+    })
+    expect(await settle(queue, [settlementOf(callbacks, again, 'ok')])).toEqual([true])
   })
 
   test('limite: no period has more starts than it says, whatever the limit, and they are spread over it', async ({
@@ -178,14 +180,12 @@ describe('claim', () => {
     const end = performance.now() + 2000
     while (performance.now() < end) {
       const n = 1 + Math.floor(Math.random() * 40)
-      const claim = await queue.claim(
-        lanes.map((each) => ({ lane: each, n })),
-        LEASE,
-        1e9,
-      )
-      looks.push(claim.now)
-      claim.lanes.forEach(({ items }, i) => {
-        starts[i]!.push(...items.map(() => claim.now))
+      // One by one, as the lanes of one claim may have been looked at a moment before it ends.
+      const claims = await Promise.all(lanes.map((each) => queue.claim([{ lane: each, n }], LEASE, 1e9)))
+      looks.push(claims.at(-1)!.now)
+      claims.forEach(({ now, lanes: [claim] }, i) => {
+        const { items } = claim!
+        starts[i]!.push(...items.map(() => now))
         // Some come back at once: a retry counts like any other.
         for (const { id } of items.slice(0, 2)) void queue.redis.zadd(queue.lane(lanes[i]!.name).retries, 1, id)
       })

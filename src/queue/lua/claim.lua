@@ -5,6 +5,7 @@
 --      then eight for each lane: 9 queue LIST  10 in flight ZSET  11 deliveries HASH  12 retries ZSET  13 failed ZSET
 --      14 breaker HASH  15 rate HASH  16 front of the queue LIST
 -- ARGV 1 lease, ms  2 message key prefix  3 bytes that are free for all  4 deliveries at most in all, but for callbacks
+--      5 fence of the claim that this call goes on with, 0 = it is a new one
 --      then eleven for each lane: listener, at most n, strict order (0|1), rate count (0 = none), rate period ms,
 --      breaker pause ms (0 = no breaker), concurrency, callback job for a delivery that fails here ('' = none; its `{id}`
 --      is replaced), 1 when the lane audits its states (0: the callback lane), bytes it may take of those that are free,
@@ -12,6 +13,7 @@
 -- →    { now, fence, then for each lane: { next due ms (-1 none), left in queue, deliveries failed, flat list of id, made, number, version, envelope }
 --      or {}, of a lane that was not looked at, since the lanes before it took all there was to take
 --      or, of a lane with a key of another type, which is left alone: what is wrong }
+--      It ends before the last lane where the call has taken long enough: the next one goes on with those that are left.
 --
 -- Due retries and new messages share the free slots half and half, so neither starves the other. A delivery whose lease
 -- ran out goes to the back (in strict order: to the front), and is failed after the third time: it kills its workers. One
@@ -24,7 +26,14 @@ if wrong then return redis.error_reply(wrong) end
 local now = clock()
 allow_when_full(paused)
 
-local fence, any = 0, false
+local fence, any = tonumber(ARGV[5]), false
+
+-- What a call may take, µs, and what of it goes to what, measured. The lane at which that is reached may take a little more.
+local AT_MOST = 1700
+local COST = { lane = 50, item = 15, byte = 0.003, lost = 60, aside = 5 }
+-- Of those whose callbacks were put aside.
+local LISTENERS = 100
+local spent = 0
 
 -- How long what this version does not understand waits for one that does.
 local NOT_OURS = 60000
@@ -65,10 +74,12 @@ local function tell_lost(lane, id, number, since, state)
   tell(audit, 'a', now, j, state)
 end
 
--- Leases that ran out. At most 100 a call: the rest is found by the next one.
+-- Leases that ran out, as many as there is time for. → how many deliveries failed by that, and whether there are more such leases
 local function rescue(lane)
   local failed = 0
-  local expired = redis.call('ZRANGEBYSCORE', lane.in_flight, '-inf', now, 'WITHSCORES', 'LIMIT', 0, 100)
+  local most = math.max(1, math.floor((AT_MOST - spent) / COST.lost))
+  local expired = redis.call('ZRANGEBYSCORE', lane.in_flight, '-inf', now, 'WITHSCORES', 'LIMIT', 0, most)
+  spent = spent + COST.lost * #expired / 2
   for i = 1, #expired, 2 do
     local id, lease_end = expired[i], tonumber(expired[i + 1])
     local made, number, expiries, version, held = read_state(lane.deliveries, id)
@@ -88,7 +99,7 @@ local function rescue(lane)
       if lane.strict then redis.call('LPUSH', head(lane.front, lane.queue), id) else redis.call('RPUSH', lane.queue, id) end
     end
   end
-  return failed
+  return failed, #expired == most * 2
 end
 
 -- Token bucket of `most` that refills so slowly that no period holds more than `count` starts: in less than a period at most
@@ -185,18 +196,28 @@ local function pick_callbacks(lane)
     ids[#ids + 1] = id
   end
 
-  -- Whose callbacks were put aside, beginning with another listener each time.
-  local function from_aside(most)
-    local listeners, after = {}, '-'
-    repeat
-      local first = redis.call('ZRANGEBYLEX', aside, after, '+', 'LIMIT', 0, 1)[1]
-      local listener = first and string.match(first, '^[^~]*')
-      if listener then
-        listeners[#listeners + 1] = listener
+  -- Whose callbacks were put aside: of very many some, from another one on each time.
+  local listeners = {}
+  local all = redis.call('ZCARD', aside)
+  if all > 0 then
+    local last = redis.call('ZRANGE', aside, now % all, now % all)[1]
+    local from, to = '(' .. string.match(last, '^[^~]*') .. '\127', '+'
+    while #listeners < LISTENERS do
+      local first = redis.call('ZRANGEBYLEX', aside, from, to, 'LIMIT', 0, 1)[1]
+      if first then
+        listeners[#listeners + 1] = string.match(first, '^[^~]*')
         -- The byte after the tilde: beyond everything of this listener.
-        after = '(' .. listener .. '\127'
+        from = '(' .. listeners[#listeners] .. '\127'
+      elseif to == '+' then
+        from, to = '-', '[' .. last
+      else
+        break
       end
-    until not listener
+    end
+    spent = spent + COST.aside * #listeners
+  end
+  -- Beginning with another listener each time.
+  local function from_aside(most)
     for i = 1, #listeners do
       local listener = listeners[(now + i) % #listeners + 1]
       while #ids < most and may(listener) do
@@ -208,6 +229,7 @@ local function pick_callbacks(lane)
     end
   end
   local function from(candidates)
+    spent = spent + COST.aside * #candidates
     for _, id in ipairs(candidates) do
       local listener = listener_of(id)
       if #ids < lane.n and may(listener) then take(id, listener)
@@ -219,21 +241,22 @@ local function pick_callbacks(lane)
   from_aside(math.floor((lane.n + now % 2) / 2))
   local due = redis.call('ZRANGEBYSCORE', lane.retries, '-inf', now, 'LIMIT', 0, lane.n)
   if #due > 0 then redis.call('ZREM', lane.retries, unpack(due)) end
-  local seen = from(due)
-  while #ids < lane.n and seen < 500 do
-    local more = from(pop(lane.front, lane.queue, lane.n - #ids))
-    if more == 0 then break end
-    seen = seen + more
+  from(due)
+  -- The rest of the time is for those that are claimed.
+  local enough = spent + AT_MOST / 2
+  while #ids < lane.n and spent < enough do
+    if from(pop(lane.front, lane.queue, lane.n - #ids)) == 0 then break end
   end
   from_aside(lane.n)
   -- There is more to look through, at once.
-  if #ids < lane.n and seen >= 500 then return ids, now end
+  if #ids < lane.n and spent >= enough then return ids, now end
   return ids, tonumber(redis.call('ZRANGE', lane.retries, 0, 0, 'WITHSCORES')[2] or -1)
 end
 
 -- Reads a message where there is room for it: of what is free for all one may go beyond, of a lane's own bytes none.
--- Returns it (false: it is gone), or nil where there is no room.
+-- Returns it (false: it is gone), or nil where there is no room, or no time.
 local function read(lane, id)
+  if spent >= AT_MOST then return nil end
   local key = prefix .. id
   if budget <= 0 or lane.room <= 0 then
     local length = redis.pcall('STRLEN', key)
@@ -244,13 +267,15 @@ local function read(lane, id)
   if type(raw) ~= 'string' then raw = false end
   local size = raw and #raw or 0
   budget, lane.room, lane.own = budget - size, lane.room - size, lane.own - size
+  spent = spent + COST.item + COST.byte * size
   return raw
 end
 
 local function claim(lane)
   -- Before anything is taken: it may fail.
   if fence == 0 then fence = redis.call('INCR', fences) end
-  local failed = rescue(lane)
+  spent = spent + COST.lane
+  local failed, more = rescue(lane)
   local items = {}
   local ids, due = (lane.is_callbacks and pick_callbacks or pick)(lane)
   -- Read and written in one command for all of them: a command each cost more than the rest of the claim.
@@ -270,8 +295,10 @@ local function claim(lane)
       fail_here(lane, id, number, version, 'el cuerpo del mensaje ya no está en Redis; reenvíelo con: resthooks reenviar ' .. shell_word(id))
       failed = failed + 1
     else
-      -- Enough bytes for this call: those that were not read go back to the front, the last one first.
-      for back = #ids, index, -1 do redis.call('LPUSH', head(lane.front, lane.queue), ids[back]) end
+      -- Enough for this call: those that were not read go back to the front, the last one first.
+      local back = {}
+      for at = #ids, index, -1 do back[#back + 1] = ids[at] end
+      redis.call('LPUSH', head(lane.front, lane.queue), unpack(back))
       break
     end
   end
@@ -285,13 +312,15 @@ local function claim(lane)
     end
   end
   local left = redis.call('LLEN', lane.queue) + redis.call('LLEN', lane.front)
+  if more then due = now end
   return { due, left + (lane.is_callbacks and redis.call('ZCARD', aside) or 0), failed, items }
 end
 
 local LANE = { 'list', 'zset', 'hash', 'zset', 'zset', 'hash', 'hash', 'list' }
 local answer = { now, 0 }
 for i = 0, (#KEYS - 8) / 8 - 1 do
-  local k, a = 9 + i * 8, 5 + i * 11
+  if i > 0 and spent >= AT_MOST then break end
+  local k, a = 9 + i * 8, 6 + i * 11
   local lane = {
     queue = KEYS[k], in_flight = KEYS[k + 1], deliveries = KEYS[k + 2], retries = KEYS[k + 3], failed = KEYS[k + 4],
     breaker = KEYS[k + 5], rate = KEYS[k + 6], front = KEYS[k + 7],

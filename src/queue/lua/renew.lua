@@ -1,6 +1,6 @@
 -- renew: lengthen leases while the worker is busy with them.
 -- KEYS two for each lane: in flight ZSET, deliveries HASH
--- ARGV 1 lease, ms   then for each delivery, at most 500: lane number, id, fence
+-- ARGV 1 lease, ms   then for each delivery, at most 150: lane number, id, fence
 -- →    one per delivery: 1 renewed (or a key of its lane is of another type, and nothing can be told), 0 lost (another worker has it, or it was settled): its request is to be aborted
 local lease_end = clock() + tonumber(ARGV[1])
 local lanes = {}

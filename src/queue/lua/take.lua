@@ -55,19 +55,20 @@ local wait = first[2] and tonumber(first[2]) or -1
 
 -- A few at a time: how large an entry is, is only seen once it is read, and of large ones not many may be read in vain.
 local LARGE, SOME = 65536, 8
-local envelopes, total, some = {}, 0, 1
+local envelopes, total, some, full = {}, 0, 1, false
 if single > 0 then most = 1 elseif takes > 1 and count > 0 then most = math.min(most, count) end
-while not handing_out and #envelopes < most and total < bytes do
+while not handing_out and not full and #envelopes < most and total < bytes do
   local at = #envelopes
   local found = redis.call('LRANGE', inbox, -at - math.min(some, most - at), -at - 1)
   some = math.min(some * 2, SOME)
   for i = #found, 1, -1 do
     local raw = found[i]
-    if total >= bytes or #raw > largest then break end
+    full = #envelopes > 0 and total + #raw > bytes
+    if full or #raw > largest then break end
     envelopes[#envelopes + 1], total = raw, total + #raw
     if #raw > LARGE then some = 1 end
   end
-  if #envelopes == at then
+  if #envelopes == at and not full then
     -- Nobody reads it whole again.
     if at > 0 or #found == 0 then break end
     redis.call('LMOVE', inbox, invalid, 'RIGHT', 'LEFT')
