@@ -3,6 +3,7 @@
  * query where that is quick; where it must read much, a stretch of time after another, so that a person sees how far it is and no
  * statement takes long.
  */
+import type { Millis } from '../model/message.ts'
 import type { Session } from './database.ts'
 import {
   attemptConditions,
@@ -48,6 +49,8 @@ interface CountedRow {
 
 /** As the planner reckons: about 150 ms. */
 const QUICK = 30_000
+
+const DAY: Millis = 24 * 3_600_000
 
 export async function countDeliveries(
   ask: Ask,
@@ -145,17 +148,27 @@ function deliveries(
   return `${all} UNION ALL ${count(KEYS[by], 'e.estado', `e.estado <> 'exitosa'`)}`
 }
 
-/** What went wrong, attempt by attempt: `timeout`, `HTTP 503`. */
+/** What went wrong, attempt by attempt: `timeout`, `HTTP 503`. An attempt of several requests ended as its last one did. */
 function errors(session: Session, filters: DeliveryFilters, stretch: TimeRange | undefined, put: Put): string {
   const { listener, event, states, messageId, key } = filters
   const conditions = [...attemptConditions(session, { listener }, put, 'i'), `i.resultado <> 'exito'`]
   const { triedSince: since, triedUntil: until } = timesOfErrors(filters)
-  conditions.push(...between('i.inicio', stretch ?? { since, until }, put))
+  const times = stretch ?? { since, until }
+  conditions.push(...between('i.inicio', times, put))
   if ([event, states, messageId, key].some((each) => each !== undefined)) {
     const rest = deliveryConditions(session, { event, states, messageId, key }, put)
     conditions.push(`EXISTS (SELECT FROM ${session.table('entrega')} e WHERE e.mensaje_id = i.mensaje_id AND e.listener = i.listener
       AND ${rest.join(' AND ')})`)
   }
+  // All requests of an attempt begin within a day, the longest `espera_total`. Bounded by constants too, which leave out partitions.
+  const laterTimes = { since: times.since, until: times.until && new Date(times.until.getTime() + DAY) }
+  const ofLater = [
+    ...attemptConditions(session, { listener }, put, 'later'),
+    ...between('later.inicio', laterTimes, put),
+  ]
+  conditions.push(`NOT EXISTS (SELECT FROM ${session.table('intento')} later
+    WHERE (later.mensaje_id, later.listener, later.numero) = (i.mensaje_id, i.listener, i.numero) AND later.pedido > i.pedido
+      AND later.inicio >= i.inicio AND later.inicio < i.inicio + interval '1 day' AND ${ofLater.join(' AND ')})`)
   return `SELECT coalesce(i.error, 'HTTP ' || i.http_estado) AS de, NULL AS estado, count(*)::float8 AS cuantas,
       min(i.inicio) AS primera, max(i.inicio) AS ultima
     FROM ${session.table('intento')} i WHERE ${conditions.join(' AND ')} GROUP BY 1`

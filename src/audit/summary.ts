@@ -168,16 +168,32 @@ export async function readRates(session: Session, since: Date, until?: Date): Pr
   return rows.map(named)
 }
 
+/**
+ * Attempts whose last request began at $3 or later, each once, as `resumen_hora` counts them: in the time of that request, with its
+ * result and the time of all of them; of one that began before $3, of those from then on. As in `010_resumen.sql` the same id, come
+ * again, begins with its number 1 anew.
+ */
+function attemptsSince(session: Session): string {
+  return `SELECT listener, numero, max(inicio) AS inicio, sum(duracion_ms) AS ms,
+                 (array_agg(resultado ORDER BY pedido DESC))[1] AS resultado
+            FROM (SELECT mensaje_id, listener, numero, pedido, inicio, duracion_ms, resultado,
+                         count(*) FILTER (WHERE pedido = 1)
+                           OVER (PARTITION BY mensaje_id, listener, numero ORDER BY inicio, pedido) AS vuelta
+                    FROM ${session.table('intento')}
+                   WHERE instancia = $1 AND proyecto = $2 AND inicio >= $3) AS requests
+           GROUP BY mensaje_id, listener, numero, vuelta`
+}
+
+/** `Rates` over `attemptsSince`. */
+const ATTEMPT_RATES = `
+  count(*)::float8 AS enviados, count(*) FILTER (WHERE resultado = 'exito')::float8 AS exitosos,
+  count(*) FILTER (WHERE resultado = 'fallo')::float8 AS fallidos, count(*) FILTER (WHERE numero > 1)::float8 AS reintentos,
+  (percentile_disc(0.95) WITHIN GROUP (ORDER BY ms))::float8 AS p95`
+
 /** The same of the attempts themselves, for what is shorter than an hour. */
 export async function readRecentRates(session: Session, since: Date): Promise<ListenerRates[]> {
   const rows = await session.query<ListenerRates>(
-    `SELECT listener, count(*)::float8 AS enviados, count(*) FILTER (WHERE resultado = 'exito')::float8 AS exitosos,
-            count(*) FILTER (WHERE resultado = 'fallo')::float8 AS fallidos,
-            count(*) FILTER (WHERE numero > 1)::float8 AS reintentos,
-            (percentile_disc(0.95) WITHIN GROUP (ORDER BY ms))::float8 AS p95
-       FROM (SELECT listener, numero, sum(duracion_ms) AS ms, (array_agg(resultado ORDER BY pedido DESC))[1] AS resultado
-               FROM ${session.table('intento')}
-              WHERE instancia = $1 AND proyecto = $2 AND inicio >= $3 GROUP BY mensaje_id, listener, numero) AS a
+    `SELECT listener, ${ATTEMPT_RATES} FROM (${attemptsSince(session)}) AS attempts
       GROUP BY GROUPING SETS ((), (listener)) HAVING count(*) > 0 ORDER BY listener NULLS FIRST`,
     [...session.owner, since],
   )
@@ -207,13 +223,8 @@ export function readRatesByHour(
 /** One row for each minute that had attempts, of the attempts themselves: for what is shorter than a few hours. */
 export function readRatesByMinute(session: Session, since: Date): Promise<HourOfRates[]> {
   return session.query<HourOfRates>(
-    `SELECT date_trunc('minute', inicio) AS hora, count(*)::float8 AS enviados,
-            count(*) FILTER (WHERE resultado = 'exito')::float8 AS exitosos,
-            count(*) FILTER (WHERE resultado = 'fallo')::float8 AS fallidos,
-            count(*) FILTER (WHERE numero > 1)::float8 AS reintentos,
-            (percentile_disc(0.95) WITHIN GROUP (ORDER BY duracion_ms))::float8 AS p95
-       FROM ${session.table('intento')}
-      WHERE instancia = $1 AND proyecto = $2 AND inicio >= $3 GROUP BY 1 ORDER BY 1`,
+    `SELECT date_trunc('minute', inicio) AS hora, ${ATTEMPT_RATES} FROM (${attemptsSince(session)}) AS attempts
+      GROUP BY 1 ORDER BY 1`,
     [...session.owner, since],
   )
 }

@@ -103,17 +103,17 @@ test('the cases are what they are meant to be', async () => {
 
 const ask = <T>(work: Parameters<Database['transaction']>[0]) => database.transaction(work) as Promise<T>
 
-/** An attempt an hour after each delivery; of `b` a second one the day after, the last of which failed. */
+/** An attempt an hour after each delivery; of `b` a second one the day after, of a challenge and an answer, which failed. */
 async function writeAttempts() {
   await sql.unsafe(`
     INSERT INTO intento (id, mensaje_id, listener, instancia, proyecto, numero, pedido, inicio, duracion_ms, metodo, url,
                          pedido_cabeceras, http_estado, error, resultado, worker)
-    SELECT e.mensaje_id || e.listener || n, e.mensaje_id, e.listener, e.instancia, e.proyecto, n, 1,
-           e.creado + CASE n WHEN 1 THEN interval '1 hour' ELSE interval '1 day' END, 5, 'POST', 'http://x', '{}',
-           CASE WHEN n = 2 THEN 503 WHEN e.estado = 'fallida' THEN NULL ELSE 200 END,
+    SELECT e.mensaje_id || e.listener || n, e.mensaje_id, e.listener, e.instancia, e.proyecto, n, request,
+           e.creado + CASE n WHEN 1 THEN interval '1 hour' ELSE interval '1 day' END + request * interval '1 ms', 5, 'POST',
+           'http://x', '{}', CASE WHEN request < n THEN 401 WHEN n = 2 THEN 503 WHEN e.estado = 'fallida' THEN NULL ELSE 200 END,
            CASE WHEN n = 1 AND e.estado = 'fallida' THEN 'timeout' END,
-           CASE WHEN n = 2 OR e.estado = 'fallida' THEN 'fallo' ELSE 'exito' END, 'w'
-      FROM entrega e, generate_series(1, CASE e.listener WHEN 'b' THEN 2 ELSE 1 END) AS n;
+           CASE WHEN request < n THEN 'reintento' WHEN n = 2 OR e.estado = 'fallida' THEN 'fallo' ELSE 'exito' END, 'w'
+      FROM entrega e, generate_series(1, CASE e.listener WHEN 'b' THEN 2 ELSE 1 END) AS n, generate_series(1, n) AS request;
     ANALYZE intento`)
 }
 
@@ -142,13 +142,16 @@ describe('by when attempts were made', () => {
     expect(told.every((share) => share > 0 && share < 1)).toBe(true)
   })
 
-  test('what went wrong is counted by its kind', async () => {
-    const counts = await countDeliveries(ask, { listener: 'b', event: 'comun' }, 'error')
-    expect(counts).toMatchObject([
-      { de: 'HTTP 503', intentos: 988 },
-      { de: 'timeout', intentos: 49 },
-    ])
-  })
+  test.each([{}, { since: new Date(0), until: new Date('2027-01-01T00:00:00Z') }])(
+    'what went wrong is counted by its kind, and a challenge that was answered is none: %j',
+    async (times) => {
+      const counts = await countDeliveries(ask, { listener: 'b', event: 'comun', ...times }, 'error')
+      expect(counts).toMatchObject([
+        { de: 'HTTP 503', intentos: 988 },
+        { de: 'timeout', intentos: 49 },
+      ])
+    },
+  )
 })
 
 describe('counts', () => {

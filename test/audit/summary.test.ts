@@ -4,7 +4,13 @@ import { openDatabase } from '../../src/audit/database.ts'
 import type { AuditEvent } from '../../src/audit/event.ts'
 import { migrate, migrationScript, migrations } from '../../src/audit/migrate.ts'
 import { createPostgresBackend } from '../../src/audit/postgres.ts'
-import { DURATION_BOUNDS, readRates, readRatesByHour, readRecentRates } from '../../src/audit/summary.ts'
+import {
+  DURATION_BOUNDS,
+  readRates,
+  readRatesByHour,
+  readRatesByMinute,
+  readRecentRates,
+} from '../../src/audit/summary.ts'
 import {
   attempt,
   attemptEvent,
@@ -158,9 +164,10 @@ test('the row that stood for an outcome counts until the outcome is there', asyn
   }
 })
 
+const read = <T>(work: Parameters<typeof database.transaction<T>>[0]) => database.transaction(work)
+
 test('rates, of all and by listener, and hour by hour', async () => {
   await backend.write([...story('m1', NOON), ...story('m2', NOON + 2 * HOUR)])
-  const read = <T>(work: Parameters<typeof database.transaction<T>>[0]) => database.transaction(work)
   const counts = { enviados: 4, exitosos: 2, fallidos: 0, reintentos: 2, p95: 150 }
   const half = { ...counts, enviados: 2, exitosos: 1, reintentos: 1 }
   expect(await read((session) => readRates(session, new Date(NOON), new Date(NOON + HOUR)))).toEqual([
@@ -182,6 +189,27 @@ test('rates, of all and by listener, and hour by hour', async () => {
   ])
   expect(await read((session) => readRates(session, new Date(NOON + 5 * HOUR)))).toEqual([])
   expect(await sql`SELECT limites_ms() AS limites`).toEqual([{ limites: [...DURATION_BOUNDS] }])
+})
+
+test('minute by minute and of late an attempt counts as by hour: once, in the minute of its last request, with the time of all', async () => {
+  const MINUTE = 60_000
+  const edge = NOON + 10 * MINUTE
+  // Of the second message the challenge lies in one minute and its answer in the next; then its id comes again.
+  await backend.write([...story('m1', NOON), ...story('m2', edge - 3), ...story('m2', edge + 5 * MINUTE)])
+  const four = { enviados: 4, exitosos: 2, fallidos: 0, reintentos: 2, p95: 110 }
+  expect(await read((session) => readRatesByMinute(session, new Date(NOON)))).toEqual([
+    { hora: new Date(NOON), ...four },
+    { hora: new Date(edge - MINUTE), enviados: 2, exitosos: 0, fallidos: 0, reintentos: 0, p95: 12 },
+    { hora: new Date(edge), enviados: 2, exitosos: 2, fallidos: 0, reintentos: 2, p95: 110 },
+    { hora: new Date(edge + 5 * MINUTE), ...four },
+  ])
+  const whole = { enviados: 12, exitosos: 6, fallidos: 0, reintentos: 6 }
+  expect(await read((session) => readRecentRates(session, new Date(NOON)))).toMatchObject([
+    { listener: null, ...whole, p95: 110 },
+    { listener: 'a' },
+    { listener: 'b' },
+  ])
+  expect(await read((session) => readRatesByHour(session, { since: new Date(NOON) }))).toMatchObject([whole])
 })
 
 describe('an upgrade', () => {
