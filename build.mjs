@@ -51,6 +51,7 @@ export async function build() {
     entryPoints: { cli: 'src/main.ts', 'audit-thread': 'src/worker/audit-thread-main.ts' },
     splitting: true,
     format: 'esm',
+    plugins: [unusedParts],
     sourcemap: 'linked',
     sourcesContent: false,
     chunkNames: 'chunks/[name]-[hash]',
@@ -84,8 +85,8 @@ export async function build() {
     if (strange) throw new Error(`dist/${name}.cjs is not plain ASCII: write \\u… in ${strange[0]}`)
     return { metafile, source, files: outputFiles.map(({ path }) => ({ path, contents: Buffer.from(source) })) }
   }
-  const send = await single('send', [lateModules, fewCommands, plainSend])
-  const estado = await single('estado', [lateModules])
+  const send = await single('send', [lateModules, unusedParts, fewCommands, plainSend])
+  const estado = await single('estado', [lateModules, unusedParts])
   const complete = await bundle({
     ...common,
     write: false,
@@ -250,6 +251,14 @@ const lateModules = {
       })`,
     }))
     build.onLoad({ filter: /.*/, namespace: 'late-random' }, () => ({ contents: LATE_RANDOM }))
+  },
+}
+
+/** What a package loads at once, and this program does not use. */
+const unusedParts = {
+  name: 'unused-parts',
+  /** @param {import('esbuild').PluginBuild} build */
+  setup(build) {
     // Asks whether stderr is a terminal as soon as it is loaded, for a log that nobody wants without DEBUG.
     build.onResolve({ filter: /^debug$/ }, ({ importer, path }) =>
       importer.includes('/ioredis/') ? { path, namespace: 'late-debug' } : undefined,
@@ -259,11 +268,11 @@ const lateModules = {
       contents: `const off = Object.assign(() => {}, { enabled: false })
         exports.default = (name) => (process.env.DEBUG ? require('debug')(name) : off)`,
     }))
-    // Only exported again: a Redis Cluster is none of ours.
-    build.onResolve({ filter: /^\.\/cluster$/ }, ({ importer, path }) =>
-      importer.includes('/ioredis/') ? { path, namespace: 'no-cluster' } : undefined,
+    // Only exported again: a Redis Cluster is none of ours. And HTTP/2, which our sockets never agree on.
+    build.onResolve({ filter: /^\.\/(cluster|client-h2\.js)$/ }, ({ importer, path }) =>
+      /\/(ioredis|undici)\//.test(importer) ? { path, namespace: 'unused' } : undefined,
     )
-    build.onLoad({ filter: /.*/, namespace: 'no-cluster' }, () => ({ contents: '' }))
+    build.onLoad({ filter: /.*/, namespace: 'unused' }, () => ({ contents: '' }))
   },
 }
 

@@ -6,7 +6,7 @@
  * the worker's decision, and those beyond `kept` are closed after use.
  */
 import type { Socket } from 'node:net'
-import { Client } from 'undici'
+import Client from 'undici/lib/dispatcher/client.js'
 import type { Bytes, Millis } from '../model/message.ts'
 import { type Dialing, type Endpoint, endpointOf, newProgress, openSocket, type Progress } from './connect.ts'
 import { Trouble } from './trouble.ts'
