@@ -117,7 +117,7 @@ describe('what is due waits since', () => {
     const listeners = Array.from({ length: 200 }, (_, i) => free(`l${i}`))
     for (const [some, commands] of [
       [listeners.slice(0, 1), 7],
-      [listeners, 11],
+      [listeners, 15],
     ] as const) {
       // The script may have to be loaded the first time.
       await readGauges(queue, some)
