@@ -15,7 +15,7 @@ const HASH_LENGTH = 16
 /**
  * Where the compiled bundle lies.
  * @param {string} name of the command
- * @param {string} source of the bundle, whose last line is `//` and its hash
+ * @param {string} source of the bundle: a function in parentheses, and `//` with its hash as the last line
  */
 function cacheFile(name, source) {
   return `${join(FOLDER, name)}.cjs.${process.version}-${process.arch}-${source.slice(-HASH_LENGTH - 1, -1)}.cache`
@@ -33,10 +33,7 @@ exports.run = (name, words) => {
   const source = fs.readFileSync(bundle, 'latin1')
   const file = cacheFile(name, source)
   const cachedData = read(file, bundle)
-  const script = new Script(`(function(exports,require,module,__filename,__dirname){${source}\n})`, {
-    filename: bundle,
-    cachedData,
-  })
+  const script = new Script(source, { filename: bundle, cachedData })
   const loaded = { exports: /** @type {any} */ ({}) }
   script.runInThisContext()(loaded.exports, require, loaded, bundle, dirname(bundle))
   const isOurs = loaded.exports.start(words)

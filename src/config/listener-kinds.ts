@@ -21,28 +21,30 @@ const trimmed = v.pipe(v.string(), v.trim())
 export const events: Kind<readonly string[]> = orEmpty(
   list(
     'una lista de nombres de evento sin blancos, separados por comas; «*» reemplaza cualquier texto (proveedor.*)',
-    v.pipe(v.string(), v.regex(/^[^\s,\p{Cc}]{1,200}$/u)),
+    () => v.pipe(v.string(), v.regex(/^[^\s,\p{Cc}]{1,200}$/u)),
     { least: 1, most: 1000 },
   ),
 )
 
 export const method: Kind<string> = kind(
   METHODS.join(' | '),
-  v.pipe(
-    trimmed,
-    v.check((text) => checkMethod(text) === null),
-    v.toUpperCase(),
-  ),
+  () =>
+    v.pipe(
+      trimmed,
+      v.check((text) => checkMethod(text) === null),
+      v.toUpperCase(),
+    ),
   { words: METHODS },
 )
 
 export const path: Kind<string> = kind(
   'una ruta relativa a la dirección, sin «..», con {id}, {evento} o {datos.campo} donde haga falta (proveedores/{datos.id})',
-  v.pipe(
-    trimmed,
-    v.regex(/^(?![a-z][a-z0-9+.-]*:)\S*$/iu),
-    v.check((template) => checkPath(template) === null),
-  ),
+  () =>
+    v.pipe(
+      trimmed,
+      v.regex(/^(?![a-z][a-z0-9+.-]*:)\S*$/iu),
+      v.check((template) => checkPath(template) === null),
+    ),
 )
 
 const header = v.pipe(
@@ -81,30 +83,32 @@ export const headers: Kind<readonly (readonly [string, string])[]> = {
 /** Names that a message could bring; in lower case. */
 export const headerNames: Kind<readonly string[]> = list(
   'nombres de cabeceras separados por comas (Accept-Language), salvo los que pone resthooks',
-  v.pipe(
-    v.string(),
-    v.check((name) => checkMessageHeaders({ [name]: '' }) === null),
-    v.toLowerCase(),
-  ),
+  () =>
+    v.pipe(
+      v.string(),
+      v.check((name) => checkMessageHeaders({ [name]: '' }) === null),
+      v.toLowerCase(),
+    ),
   { least: 1, most: 64 },
 )
 
 export const contentType: Kind<string> = kind(
   'un tipo de contenido (application/json; charset=utf-8, entre comillas si lleva «;»)',
-  v.pipe(trimmed, v.regex(/^[\w!#$&^.+-]{1,100}\/[\w!#$&^.+-]{1,100}(?:\s*;[\x20-\x7e]{1,200})?$/)),
+  () => v.pipe(trimmed, v.regex(/^[\w!#$&^.+-]{1,100}\/[\w!#$&^.+-]{1,100}(?:\s*;[\x20-\x7e]{1,200})?$/)),
 )
 
 /** Standard Webhooks: `whsec_` and 24 to 64 bytes in base64. Two while rotating, the one that signs first, first. */
 export const secrets: Kind<readonly string[]> = list(
   'uno o dos secretos «whsec_…» (24 a 64 bytes en base64), separados por coma',
-  v.pipe(
-    v.string(),
-    v.regex(/^whsec_(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}(?:==)?|[A-Za-z0-9+/]{3}=?)?$/),
-    v.check((secret) => {
-      const { length } = Buffer.from(secret.slice('whsec_'.length), 'base64')
-      return length >= 24 && length <= 64
-    }),
-  ),
+  () =>
+    v.pipe(
+      v.string(),
+      v.regex(/^whsec_(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}(?:==)?|[A-Za-z0-9+/]{3}=?)?$/),
+      v.check((secret) => {
+        const { length } = Buffer.from(secret.slice('whsec_'.length), 'base64')
+        return length >= 24 && length <= 64
+      }),
+    ),
   { least: 1, most: 2 },
 )
 
@@ -118,7 +122,7 @@ const network = v.pipe(
 export const networks: Kind<readonly string[]> = (() => {
   const accepted =
     'redes separadas por comas (10.0.0.0/8, ::1), que se suman a las que vienen bloqueadas; «ninguna» quita estas'
-  const inner = list(accepted, v.union([v.pipe(v.string(), v.toLowerCase(), v.literal('ninguna')), network]), {
+  const inner = list(accepted, () => v.union([v.pipe(v.string(), v.toLowerCase(), v.literal('ninguna')), network]), {
     least: 1,
     most: 1000,
   })
@@ -141,14 +145,15 @@ interface RateLimit {
 
 export const rateLimit: Kind<RateLimit> = kind(
   'cantidad/unidad: 100/s, 600/m, 5000/h o 10000/d',
-  v.pipe(
-    trimmed,
-    v.regex(/^[1-9]\d{0,8}\s*\/\s*[smhd]$/i),
-    v.transform((text) => {
-      const [count, unit] = text.split('/')
-      return { count: Number(count), per: RATE_UNITS[unit!.trim().toLowerCase()]! }
-    }),
-  ),
+  () =>
+    v.pipe(
+      trimmed,
+      v.regex(/^[1-9]\d{0,8}\s*\/\s*[smhd]$/i),
+      v.transform((text) => {
+        const [count, unit] = text.split('/')
+        return { count: Number(count), per: RATE_UNITS[unit!.trim().toLowerCase()]! }
+      }),
+    ),
   { show: ({ count, per }) => `${count} cada ${formatDuration(per)}` },
 )
 
@@ -160,16 +165,17 @@ export type StatusRule =
 
 export const statusRules: Kind<readonly StatusRule[]> = list(
   'una lista de estados HTTP (429), clases (5xx) o «red», separados por comas',
-  v.pipe(
-    v.string(),
-    v.toLowerCase(),
-    v.regex(/^(?:[1-5]\d\d|[1-5]xx|red)$/),
-    v.transform((rule): StatusRule => {
-      if (rule === 'red') return { kind: 'network' }
-      if (rule.endsWith('xx')) return { kind: 'class', hundreds: Number(rule[0]) }
-      return { kind: 'status', status: Number(rule) }
-    }),
-  ),
+  () =>
+    v.pipe(
+      v.string(),
+      v.toLowerCase(),
+      v.regex(/^(?:[1-5]\d\d|[1-5]xx|red)$/),
+      v.transform((rule): StatusRule => {
+        if (rule === 'red') return { kind: 'network' }
+        if (rule.endsWith('xx')) return { kind: 'class', hundreds: Number(rule[0]) }
+        return { kind: 'status', status: Number(rule) }
+      }),
+    ),
   { least: 1, most: 500, show: ruleText },
 )
 
@@ -180,8 +186,7 @@ export function ruleText(rule: StatusRule): string {
 }
 
 /** `1`, `v1`, `v1.2` → `v1`… */
-export const version: Kind<string> = kind(
-  'una versión (v1)',
+export const version: Kind<string> = kind('una versión (v1)', () =>
   v.pipe(
     trimmed,
     v.regex(/^v?\d{1,4}(?:\.\d{1,4}){0,2}$/i),
@@ -191,7 +196,7 @@ export const version: Kind<string> = kind(
 
 export const serviceName: Kind<string> = kind(
   'el nombre de un servicio (letras, números, «_», «.» y «-»), o nada si el proyecto tiene uno solo',
-  v.pipe(trimmed, v.regex(/^(?:[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99})?$/)),
+  () => v.pipe(trimmed, v.regex(/^(?:[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99})?$/)),
 )
 
 const EVENT_NAME = /^[^\s,*\p{Cc}]{1,200}$/u
@@ -203,8 +208,7 @@ export type CallbackTarget =
 
 /** `on_success` and `on_failure`: what is run, called or sent when a delivery ends. */
 export const callback: Kind<CallbackTarget> = withReason(
-  kind(
-    '«exec:/ruta/programa argumentos», «https://…» o «evento:nombre»',
+  kind('«exec:/ruta/programa argumentos», «https://…» o «evento:nombre»', () =>
     v.pipe(
       v.string(),
       v.trim(),
@@ -281,17 +285,18 @@ export function splitArguments(text: string): string[] | null {
 /** An absolute http(s) address without user and password: those belong in auth_*, where they are never shown. */
 export const httpUrl: Kind<string> = kind(
   'una dirección http:// o https:// completa, sin usuario ni clave adentro (para eso están auth_usuario y auth_password)',
-  v.pipe(
-    v.string(),
-    v.trim(),
-    v.regex(/^https?:\/\/[^/\s]/i),
-    v.check((text) => {
-      const url = URL.canParse(text) ? new URL(text) : null
-      return url !== null && url.username === '' && url.password === '' && url.hostname !== ''
-    }),
-    // A fragment never goes on the wire.
-    v.transform((text) => text.replace(/#.*$/s, '')),
-  ),
+  () =>
+    v.pipe(
+      v.string(),
+      v.trim(),
+      v.regex(/^https?:\/\/[^/\s]/i),
+      v.check((text) => {
+        const url = URL.canParse(text) ? new URL(text) : null
+        return url !== null && url.username === '' && url.password === '' && url.hostname !== ''
+      }),
+      // A fragment never goes on the wire.
+      v.transform((text) => text.replace(/#.*$/s, '')),
+    ),
 )
 
 export interface AuthPlace {
@@ -302,17 +307,18 @@ export interface AuthPlace {
 /** `api_key` in the query, `cabecera:X-Api-Key` in a header. */
 export const authPlace: Kind<AuthPlace> = kind(
   'el nombre de un parámetro (api_key) o de una cabecera («cabecera:X-Api-Key»)',
-  v.pipe(
-    v.string(),
-    v.trim(),
-    v.regex(/^(?:cabecera:.{1,100}|[\w.[\]-]{1,100})$/),
-    v.transform((value): AuthPlace => {
-      const header = /^cabecera:\s*(.+)$/.exec(value)
-      return header ? { in: 'header', name: header[1]! } : { in: 'query', name: value }
-    }),
-    v.check(
-      (place) => place.in === 'query' || (checkOwnHeader(place.name, '') === null && !/^host$/i.test(place.name)),
+  () =>
+    v.pipe(
+      v.string(),
+      v.trim(),
+      v.regex(/^(?:cabecera:.{1,100}|[\w.[\]-]{1,100})$/),
+      v.transform((value): AuthPlace => {
+        const header = /^cabecera:\s*(.+)$/.exec(value)
+        return header ? { in: 'header', name: header[1]! } : { in: 'query', name: value }
+      }),
+      v.check(
+        (place) => place.in === 'query' || (checkOwnHeader(place.name, '') === null && !/^host$/i.test(place.name)),
+      ),
     ),
-  ),
   { show: (place) => (place.in === 'header' ? `cabecera:${place.name}` : place.name) },
 )

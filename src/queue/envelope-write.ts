@@ -18,7 +18,7 @@ export function encodeEnvelope(message: Message, checked = false): string {
     v: 1,
     id: message.id,
     evento: message.event,
-    tipo_contenido: json && contentType === 'application/json' ? undefined : contentType,
+    tipo_contenido: json && contentType === JSON_TYPE ? undefined : contentType,
     metodo: message.method ?? undefined,
     ruta: message.path ?? undefined,
     cabeceras: hasMembers(message.headers) ? message.headers : undefined,
@@ -37,9 +37,11 @@ export function encodeEnvelope(message: Message, checked = false): string {
   return json ? `${head.slice(0, -1)}${DATOS}${text}}` : head
 }
 
+const JSON_TYPE = 'application/json'
+
 /** `application/json` and `application/…+json`, with or without parameters. */
 export function isJsonType(contentType: string): boolean {
-  return /^\s*application\/(?:[^;\s]+\+)?json\s*(?:;|$)/i.test(contentType)
+  return contentType === JSON_TYPE || /^\s*application\/(?:[^;\s]+\+)?json\s*(?:;|$)/i.test(contentType)
 }
 
 /** Blanks around it are the listener's too, but no part of a JSON value. */

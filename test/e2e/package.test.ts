@@ -95,8 +95,7 @@ test('send makes its code cache for the Node, the architecture and the bundle at
   expect((await stat(cache)).ino).toBe(ino)
 
   // V8 takes the code of any source of the same length: what anybody may write is not given to it.
-  const wrapped = `(function(exports,require,module,__filename,__dirname){${source}\n})`
-  const evil = '(function(exports){exports.start=()=>{console.log("de otro");return true}\n})'.padEnd(wrapped.length)
+  const evil = '(function(exports){exports.start=()=>{console.log("de otro");return true}\n})'.padEnd(source.length)
   const script = new Script(evil, { filename: bundle })
   script.runInThisContext()
   await writeFile(cache, script.createCachedData())
