@@ -16,11 +16,10 @@ import type { Outage } from './outage.ts'
 import { Signal, sleep } from './waiting.ts'
 
 /**
- * A smaller batch than this waits a moment for company, what comes after a silence too: a transaction costs as much as a hundred
+ * Less than a whole batch waits a moment for company, what comes after a silence too: a transaction costs as much as a hundred
  * rows, and a delivery whose beginning and end come together is written once instead of twice. No longer: what Redis loses meanwhile
  * is not in Postgres for `recuperar`.
  */
-const WORTHWHILE = 500
 const GATHER_MS = 100
 
 export interface AuditWriterOptions {
@@ -103,7 +102,7 @@ export class AuditWriter {
   async #step(): Promise<number> {
     try {
       const count = await this.#pass()
-      if (count >= WORTHWHILE || this.#readers.some(({ hasMore }) => hasMore)) return 0
+      if (this.#readers.some(({ hasMore }) => hasMore)) return 0
       // Whoever writes an event of this worker wakes it, and the poller does for those of others.
       return count > 0 ? GATHER_MS : LONGEST_SLEEP
     } catch (error) {

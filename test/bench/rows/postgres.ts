@@ -18,7 +18,7 @@ const BEHIND = 'resthooks, con cola acumulada'
 const COPY = 'límite: COPY'
 const TABLES = ['mensaje', 'entrega', 'intento'] as const
 /** Events in one write, as the worker reads them from the stream. */
-const BATCH = 1_000
+const BATCH = 2_000
 const MESSAGES_A_SECOND = 4_000
 /** By their times: equal ones share an entry in an index, and how many are equal must not depend on how fast they are made here. */
 const MESSAGES_A_MS = 8
