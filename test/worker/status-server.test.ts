@@ -229,7 +229,8 @@ test('several workers take a port each, and a reload moves them', async ({ world
       asked.on('error', (error) => resolve(error.message))
     })
   await Promise.all(Array.from({ length: 64 }, () => statusBy(keeper)))
-  expect(await statusBy(false)).toBe(200)
+  // Within moments: whoever has his answer may still have a connection that is being closed.
+  await until(async () => (await statusBy(false)) === 200, { timeout: 5_000 })
   keeper.destroy()
   const other = await freePort()
   await world.set('workers', { metricas: `127.0.0.1:${other}` })
