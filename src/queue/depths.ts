@@ -8,7 +8,7 @@ import { decodeTime, isValid } from 'ulid'
 import { type Continuity, parseContinuity } from './continuity.ts'
 import { decodeEnvelope } from './envelope.ts'
 import { type MeasuredLane, measure, orMistyped } from './gauges.ts'
-import { CALLBACK_LANE, LANE_KINDS, type LaneKeys, SHARED_KINDS } from './keys.ts'
+import { CALLBACK_LANE, LANE_KEYS, type Names, SHARED_KEYS, type Table } from './keys.ts'
 import { type Pause, parsePauses } from './pauses.ts'
 import type { Queue } from './queue.ts'
 import { parseSituations, type Situation } from './situation.ts'
@@ -77,7 +77,7 @@ export async function readDepths(queue: Queue, configured: Iterable<string>): Pr
     orMistyped(redis.hvals(keys.workers), []),
     orMistyped(redis.get(keys.continuity), null),
     redis.exists(keys.fence, keys.listeners),
-    mistypedShared(queue),
+    mistyped(queue, SHARED_KEYS, keys, null),
   ])
   const [{ shared, lanes: known }, [oldest, seen, held, saw, workers, continuity, worked, brokenShared]] =
     await Promise.all([measure(queue, first), asked])
@@ -91,7 +91,9 @@ export async function readDepths(queue: Queue, configured: Iterable<string>): Pr
     CALLBACK_LANE,
     ...[...known.keys()].filter((name) => name !== CALLBACK_LANE).sort(),
   ].map((name) => describeLane(name, known.get(name)!, foreign, about))
-  const brokenLanes = [...known].filter(([, { broken }]) => broken).map(([name]) => mistypedOf(queue, name))
+  const brokenLanes = [...known]
+    .filter(([, { broken }]) => broken)
+    .map(([name]) => mistyped(queue, LANE_KEYS, queue.lane(name), name))
   return {
     entrada: shared.inbox,
     entrada_invalida: shared.invalid,
@@ -174,34 +176,16 @@ export function knownListeners({ redis, keys }: Queue): Promise<string[]> {
   return orMistyped(redis.smembers(keys.listeners), [])
 }
 
-function mistypedShared(queue: Queue): Promise<MistypedKey[]> {
-  const kinds = Object.entries(SHARED_KINDS) as [keyof typeof SHARED_KINDS, string][]
-  return mistyped(
-    queue,
-    kinds.map(([name, kind]) => [queue.keys[name], kind]),
-    null,
-  )
-}
-
-function mistypedOf(queue: Queue, listener: string): Promise<MistypedKey[]> {
-  const of = queue.lane(listener)
-  const kinds = Object.entries(LANE_KINDS) as [keyof LaneKeys, string][]
-  return mistyped(
-    queue,
-    kinds.map(([name, kind]) => [of[name], kind]),
-    listener,
-  )
-}
-
 /** Only reads, so that what is wrong can be shown beside what is not. */
-async function mistyped(
+async function mistyped<Rows extends Table>(
   { redis }: Queue,
-  keys: readonly (readonly [string, string])[],
+  rows: Rows,
+  keys: Names<Rows>,
   listener: string | null,
 ): Promise<MistypedKey[]> {
-  const types = await Promise.all(keys.map(([key]) => redis.type(key)))
-  return keys.flatMap(([clave, debe_ser], i) => {
-    const tipo = types[i]!
-    return tipo === debe_ser || tipo === 'none' ? [] : [{ clave, tipo, debe_ser, listener }]
+  const found = Object.entries(rows).map(async ([name, [, debe_ser]]) => {
+    const clave = keys[name]!
+    return { clave, tipo: await redis.type(clave), debe_ser, listener }
   })
+  return (await Promise.all(found)).filter(({ tipo, debe_ser }) => tipo !== debe_ser && tipo !== 'none')
 }

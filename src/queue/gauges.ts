@@ -6,7 +6,7 @@ import { decodeTime, isValid } from 'ulid'
 import type { Bytes, Millis } from '../model/message.ts'
 import { decodeEnvelope } from './envelope.ts'
 import { CALLBACK_LANE } from './keys.ts'
-import { laneKeyList, type Queue } from './queue.ts'
+import type { Queue } from './queue.ts'
 import { scriptsOf } from './scripts.ts'
 import { isAlive, readWorkers } from './workers.ts'
 
@@ -153,7 +153,7 @@ export async function measure(queue: Queue, names: readonly string[]): Promise<M
   const shared = [inbox, inboxInvalid, dispatching, fanOut, delayed, audit, auditBefore, callbacksAside]
   const answers = await Promise.all(
     parts.map((part) => {
-      const keys = [...shared, ...part.flatMap((name) => laneKeyList(queue.lane(name)))]
+      const keys = [...shared, ...part.flatMap((name) => Object.values(queue.lane(name)))]
       return scriptsOf(queue.redis).gauge(keys.length, ...keys, queue.keys.messagePrefix) as Promise<
         [Answer, ...Answer[]]
       >

@@ -177,7 +177,7 @@ export class Queue {
     const keys = [fence, paused, audit, remaining, callbacks.queue, callbacksAside, callbacks.retries, notBegun]
     const args: (string | number)[] = [lease, messagePrefix, bytes, Math.min(slots, 1e6), goingOn]
     for (const { lane, n, room = bytes, own = 0 } of wants) {
-      keys.push(...laneKeyList(this.lane(lane.name)))
+      keys.push(...Object.values(this.lane(lane.name)))
       const { rateLimit, breaker } = lane
       args.push(lane.name, n, lane.strict ? 1 : 0, rateLimit?.count ?? 0, rateLimit?.per ?? 0, breaker?.pause ?? 0)
       args.push(lane.concurrency, lane.failureJob ?? '', lane.name === CALLBACK_LANE ? 0 : 1, room, own)
@@ -267,20 +267,6 @@ export class Queue {
     }
     return { keys, args }
   }
-}
-
-/** A lane's keys in the order in which the scripts take them. */
-export function laneKeyList({
-  queue,
-  inFlight,
-  deliveries,
-  retries,
-  failed,
-  breaker,
-  rate,
-  front,
-}: LaneKeys): string[] {
-  return [queue, inFlight, deliveries, retries, failed, breaker, rate, front]
 }
 
 type LaneAnswer = [number, number, number, (Buffer | number)[]]

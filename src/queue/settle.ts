@@ -4,7 +4,7 @@
 import type { Millis } from '../model/message.ts'
 import { CALLBACK_LANE } from './keys.ts'
 import { type Packable, pack } from './pack.ts'
-import { type LaneSpec, laneKeyList, type Queue } from './queue.ts'
+import type { LaneSpec, Queue } from './queue.ts'
 import { scriptsOf } from './scripts.ts'
 
 export type Verdict = 'ok' | 'retry' | 'failed' | 'gone' | 'requeue' | 'wait'
@@ -52,7 +52,7 @@ export async function settle(
     if (of === undefined) {
       of = { ids: [], attempts: [], places: [], events: [] }
       lanes.set(lane.name, of)
-      keys.push(...laneKeyList(queue.lane(lane.name)))
+      keys.push(...Object.values(queue.lane(lane.name)))
       const { breaker } = lane
       packed.push(lane.name, breaker?.threshold ?? 0, breaker?.minimum ?? 0, breaker?.window ?? 1, breaker?.pause ?? 0)
       packed.push(lane.concurrency, of.ids, of.attempts)

@@ -1,7 +1,7 @@
 /** What keeps a listener from being flooded, and the others from waiting for it: slots, rate, order, breaker, pauses. */
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { LANE_KINDS, type LaneKeys } from '../../src/queue/keys.ts'
+import { LANE_KEYS, type LaneKeys } from '../../src/queue/keys.ts'
 import { closedGate } from '../support/gate.ts'
 import type { ReceivedRequest } from '../support/listener.ts'
 import { until } from '../support/until.ts'
@@ -363,7 +363,7 @@ test.concurrent('a 410 that is released lets one delivery through first: no hund
 test('a key that another program overwrote stops its own listener, is said once, and after its repair all goes on', async ({
   world,
 }) => {
-  const broken = Object.keys(LANE_KINDS) as (keyof LaneKeys)[]
+  const broken = Object.keys(LANE_KEYS) as (keyof LaneKeys)[]
   const sound = await world.listener(() => ({ status: 200 }), { nombre: 'sano' })
   const target = await world.listener(() => ({ status: 200 }), { nombre: 'otro' })
   for (const name of broken) await world.set(`listener ${name.toLowerCase()}`, { url: target.url })

@@ -1,7 +1,7 @@
 /** Keys that somebody made something else of, at every step of a delivery: nothing is lost, counted or told twice. */
 import { describe, expect } from 'vitest'
 import { dispatch, take } from '../../src/queue/inbox.ts'
-import { CALLBACK_LANE, LANE_KINDS, type LaneKeys, SHARED_KINDS } from '../../src/queue/keys.ts'
+import { CALLBACK_LANE, LANE_KEYS, type LaneKeys, SHARED_KEYS } from '../../src/queue/keys.ts'
 import type { Claimed, Queue } from '../../src/queue/queue.ts'
 import { mistypedText } from '../../src/queue/redis.ts'
 import { settle } from '../../src/queue/settle.ts'
@@ -85,7 +85,7 @@ async function played(queue: Queue, key: string, from: number): Promise<{ broken
 }
 
 function isString({ keys }: Queue, key: string): boolean {
-  return Object.entries(SHARED_KINDS).some(([name, kind]) => kind === 'string' && keys[name as 'fence'] === key)
+  return Object.entries(SHARED_KEYS).some(([name, [, kind]]) => kind === 'string' && keys[name as 'fence'] === key)
 }
 
 const ALL = ['otra m1', 'otra m2', 'sana m1', 'sana m2']
@@ -101,7 +101,7 @@ async function expectWhole(queue: Queue): Promise<void> {
 }
 
 describe('of everybody', () => {
-  test.for(Object.keys(SHARED_KINDS) as (keyof typeof SHARED_KINDS)[])('%s', async (name, { queue }) => {
+  test.for(Object.keys(SHARED_KEYS) as (keyof typeof SHARED_KEYS)[])('%s', async (name, { queue }) => {
     for (let from = name === 'inbox' ? 1 : 0; from < STEPS.length; from++) {
       const { broken, repaired } = await played(queue, queue.keys[name], from)
       expect([...broken, ...repaired].toSorted(), `from ${STEPS[from]} on`).toEqual(ALL)
@@ -111,7 +111,7 @@ describe('of everybody', () => {
 })
 
 describe("of one listener: the other one's are delivered meanwhile", () => {
-  test.for(Object.keys(LANE_KINDS) as (keyof LaneKeys)[])('%s', async (name, { queue }) => {
+  test.for(Object.keys(LANE_KEYS) as (keyof LaneKeys)[])('%s', async (name, { queue }) => {
     for (const from of STEPS.keys()) {
       const { broken, repaired } = await played(queue, queue.lane('otra')[name], from)
       expect(broken.filter((each) => each.startsWith('sana')).toSorted()).toEqual(['sana m1', 'sana m2'])
