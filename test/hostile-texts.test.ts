@@ -10,8 +10,8 @@ import { parseChallenges } from '../src/delivery/auth/digest.ts'
 import { maskUrl } from '../src/delivery/mask.ts'
 import { expandPath } from '../src/delivery/path.ts'
 import { errorDetail } from '../src/delivery/trouble.ts'
+import { isJsonType } from '../src/model/http.ts'
 import { readEntry } from '../src/queue/entry.ts'
-import { isJsonType } from '../src/queue/envelope-write.ts'
 
 const N = 100_000
 const NO_PROBLEMS = { add() {}, warn() {} } as never

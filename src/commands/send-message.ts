@@ -8,10 +8,9 @@ import type { Config, ListenerConfig } from '../config/config.ts'
 import { authHeader } from '../config/listener.ts'
 import { OperationFailed, systemReason, Unavailable, UsageError } from '../errors.ts'
 import { authorName, currentAuthor } from '../model/author.ts'
-import { checkHeader, checkMessageHeaders, checkMethod, checkPath } from '../model/http.ts'
+import { checkHeader, checkMessageHeaders, checkMethod, checkPath, isJsonType } from '../model/http.ts'
 import type { Bytes, Millis } from '../model/message.ts'
 import { takeTrace, traceProblem, withTrace } from '../model/trace.ts'
-import { isJsonType } from '../queue/envelope-write.ts'
 import { mayHaveHappened } from '../queue/redis.ts'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
@@ -107,7 +106,7 @@ export async function requireJson(body: Buffer): Promise<void> {
   try {
     JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(body))
   } catch (error) {
-    const { jsonProblem } = await import('../queue/entry.ts')
+    const { jsonProblem } = await import('../model/json.ts')
     throw new UsageError(notJson('DATOS', jsonProblem(body), '--tipo-contenido'), { cause: error })
   }
 }

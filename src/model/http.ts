@@ -52,6 +52,11 @@ export function checkMessageHeaders(
   return null
 }
 
+/** `application/json` and `application/…+json`, with or without parameters. */
+export function isJsonType(contentType: string): boolean {
+  return contentType === 'application/json' || /^\s*application\/(?:[^;\s]+\+)?json\s*(?:;|$)/i.test(contentType)
+}
+
 /** Syntax alone. The text never quotes the value: it may be a secret. */
 export function checkHeader(name: string, value: unknown): string | null {
   if (!TOKEN.test(name)) return `"${name}" no es un nombre de cabecera válido`

@@ -1,5 +1,6 @@
 /** Writing an envelope (INTERFACE §4). Apart from reading it, which `send` would load in vain. */
 import { isUtf8 } from 'node:buffer'
+import { isJsonType } from '../model/http.ts'
 import type { Message } from '../model/message.ts'
 
 /** Before `datos` where it is the last member. */
@@ -18,7 +19,7 @@ export function encodeEnvelope(message: Message, checked = false): string {
     v: 1,
     id: message.id,
     evento: message.event,
-    tipo_contenido: json && contentType === JSON_TYPE ? undefined : contentType,
+    tipo_contenido: json && contentType === 'application/json' ? undefined : contentType,
     metodo: message.method ?? undefined,
     ruta: message.path ?? undefined,
     cabeceras: hasMembers(message.headers) ? message.headers : undefined,
@@ -35,13 +36,6 @@ export function encodeEnvelope(message: Message, checked = false): string {
   }
   const head = JSON.stringify(members)
   return json ? `${head.slice(0, -1)}${DATOS}${text}}` : head
-}
-
-const JSON_TYPE = 'application/json'
-
-/** `application/json` and `application/…+json`, with or without parameters. */
-export function isJsonType(contentType: string): boolean {
-  return contentType === JSON_TYPE || /^\s*application\/(?:[^;\s]+\+)?json\s*(?:;|$)/i.test(contentType)
 }
 
 /** Blanks around it are the listener's too, but no part of a JSON value. */

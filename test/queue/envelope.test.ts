@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { jsonProblem } from '../../src/model/json.ts'
 import type { Message } from '../../src/model/message.ts'
-import { EnvelopeError, jsonProblem } from '../../src/queue/entry.ts'
+import { EnvelopeError } from '../../src/queue/entry.ts'
 import { decodeEnvelope, stampEnvelope } from '../../src/queue/envelope.ts'
 import { encodeEnvelope } from '../../src/queue/envelope-write.ts'
 
