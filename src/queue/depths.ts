@@ -6,7 +6,7 @@
 
 import { decodeTime, isValid } from 'ulid'
 import { type Continuity, parseContinuity } from './continuity.ts'
-import { decodeEnvelope } from './envelope.ts'
+import { understood } from './envelope.ts'
 import { type MeasuredLane, measure, orMistyped } from './gauges.ts'
 import { CALLBACK_LANE, LANE_KEYS, type Names, SHARED_KEYS, type Table } from './keys.ts'
 import { type Pause, parsePauses } from './pauses.ts'
@@ -160,16 +160,10 @@ async function agesOfForeign(
 
 /** Null where the entry does not tell when it was made or taken. */
 function ageOf(raw: Buffer, now: number): number | null {
-  try {
-    const { message, receivedAt } = decodeEnvelope(raw, () => 'x', UNKNOWN)
-    const at = Number.isNaN(message.createdAt.getTime()) ? receivedAt : message.createdAt.getTime()
-    return at === null ? null : Math.max(0, now - at)
-  } catch {
-    return null
-  }
+  const entry = understood(raw)
+  const at = entry?.message.createdAt.getTime() || entry?.receivedAt
+  return at ? Math.max(0, now - at) : null
 }
-
-const UNKNOWN = new Date(Number.NaN)
 
 /** Names that ever had a delivery. */
 export function knownListeners({ redis, keys }: Queue): Promise<string[]> {

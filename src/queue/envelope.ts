@@ -55,7 +55,16 @@ export function decodeEnvelope(raw: Buffer, makeId: () => string, now: Date): En
   return decodeEntry(readEntry(raw), makeId, now)
 }
 
-/** The same of an entry whose JSON was read before. */
+/** For whoever only looks; null: it cannot be understood, and is nobody's delivery. An id that it lacks is '', its `creado` no date. */
+export function understood(raw: Buffer): Envelope | null {
+  try {
+    return decodeEnvelope(raw, () => '', new Date(Number.NaN))
+  } catch {
+    return null
+  }
+}
+
+/** Like `decodeEnvelope`, of an entry whose JSON was read before. */
 export function decodeEntry({ members: entry, datos }: Entry, makeId: () => string, now: Date): Envelope {
   const version = entry.v ?? 1
   if (version !== 1) throw new EnvelopeError(`v = ${show(version)}: esta versión del programa entiende v = 1`)

@@ -4,7 +4,7 @@
  */
 import { decodeTime, isValid } from 'ulid'
 import type { Bytes, Millis } from '../model/message.ts'
-import { decodeEnvelope } from './envelope.ts'
+import { understood } from './envelope.ts'
 import { CALLBACK_LANE } from './keys.ts'
 import type { Queue } from './queue.ts'
 import { scriptsOf } from './scripts.ts'
@@ -265,18 +265,10 @@ function waitingSince({ head: id, headVersion, notBefore, created }: MeasuredLan
 
 /** Of an entry of the inbox; null where it does not tell when it was made. */
 function sinceOf(raw: Buffer): Due | null {
-  try {
-    const { message, receivedAt } = decodeEnvelope(raw, () => '', UNKNOWN)
-    const { id, createdAt } = message
-    const since = receivedAt ?? createdAt.getTime()
-    return Number.isNaN(since) ? null : { id, since }
-  } catch {
-    // The dispatcher tells what is wrong with it.
-    return null
-  }
+  const entry = understood(raw)
+  const since = entry?.receivedAt ?? entry?.message.createdAt.getTime()
+  return entry && since ? { id: entry.message.id, since } : null
 }
-
-const UNKNOWN = new Date(Number.NaN)
 
 /** What a key of another type holds is nobody's: `estado` and `verificar` tell of it. */
 export function orMistyped<T>(answer: Promise<T>, nothing: T): Promise<T> {

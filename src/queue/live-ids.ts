@@ -5,7 +5,7 @@
  * its own, until the end). Each place is read in that order, and each list from the end that only grows, so that nothing
  * slips past. What is seen may have ended by the time it is asked for; what is not seen had ended, or was never there.
  */
-import { decodeEnvelope } from './envelope.ts'
+import { understood } from './envelope.ts'
 import { FIELD_END, type Queue } from './queue.ts'
 
 interface LiveIds {
@@ -78,22 +78,13 @@ async function envelopes({ redis }: Queue, key: string, ids: Held): Promise<void
   for (let start = 0; ; ) {
     const found = await redis.lrangeBuffer(key, start, start + count - 1)
     for (const raw of found) {
-      const id = idOf(raw)
-      if (id !== null) ids.add(id, NOT_DISPATCHED)
+      const id = understood(raw)?.message.id
+      if (id) ids.add(id, NOT_DISPATCHED)
     }
     if (found.length < count) return
     start += count
     const bytes = found.reduce((sum, raw) => sum + raw.length, 1)
     count = Math.max(1, Math.min(ENVELOPES, Math.floor((BYTES * found.length) / bytes)))
-  }
-}
-
-function idOf(raw: Buffer): string | null {
-  try {
-    return decodeEnvelope(raw, () => '', new Date(0)).message.id || null
-  } catch {
-    // It will be set aside, and is nobody's delivery.
-    return null
   }
 }
 

@@ -5,8 +5,8 @@
 import { decodeTime, isValid } from 'ulid'
 import type { ActionEvent, AuditEvent } from '../audit/event.ts'
 import type { Message } from '../model/message.ts'
-import { type AuditEntry, entryOf } from './audit-stream.ts'
-import { decodeEnvelope } from './envelope.ts'
+import { entryOf } from './audit-stream.ts'
+import { decodeEnvelope, understood } from './envelope.ts'
 import { FIELD_END, type Queue } from './queue.ts'
 
 /** Of a delivery. `before`: how many of its listener's queue come first. `unknown`: Redis does not hold it. */
@@ -75,7 +75,7 @@ export async function messagePlace(queue: Queue, id: string): Promise<MessagePla
   const before = await positionInInbox(queue, id)
   if (typeof before === 'number') return { kind: 'inbox', before }
   for (const raw of await redis.lrangeBuffer(keys.dispatching, 0, -1)) {
-    if (facts(raw)?.id === id) return { kind: 'dispatching' }
+    if (understood(raw)?.message.id === id) return { kind: 'dispatching' }
   }
   for (const part of await redis.lrange(keys.fanOut, 0, -1)) {
     if (part.startsWith(`${id}${FIELD_END}`)) return { kind: 'dispatching' }
@@ -108,7 +108,7 @@ async function positionInInbox({ redis, keys }: Queue, id: string): Promise<numb
   const to = isWhole ? length : Math.min(length, at + NEIGHBOURS)
   for (let start = from; start < to; start += ENTRIES) {
     const found = await redis.lrangeBuffer(keys.inbox, start, Math.min(to, start + ENTRIES) - 1)
-    const index = found.findIndex((raw) => facts(raw)?.id === id)
+    const index = found.findIndex((raw) => understood(raw)?.message.id === id)
     if (index >= 0) return Math.max(0, length - 1 - (start + index))
   }
   // A foreign id tells no time.
@@ -124,24 +124,17 @@ async function bisect(redis: Queue['redis'], list: string, length: number, time:
   while (low < high) {
     const middle = (low + high) >> 1
     const raw = await redis.lindexBuffer(list, middle)
-    const at = raw === null ? null : facts(raw)?.at
+    const entry = raw && understood(raw)
     // One that does not tell its time is passed over towards the older ones.
-    if (at === null || at === undefined || at > time) low = middle + 1
-    else high = middle
+    if (entry && timeOf(entry.message) <= time) high = middle
+    else low = middle + 1
   }
   return low
 }
 
-function facts(raw: Buffer): { id: string; at: number | null } | null {
-  try {
-    const { message } = decodeEnvelope(raw, () => '', new Date(Number.NaN))
-    const { id, createdAt } = message
-    const at = isValid(id) ? decodeTime(id) : createdAt.getTime()
-    return { id, at: Number.isNaN(at) ? null : at }
-  } catch {
-    // It will be set aside, and is nobody's delivery.
-    return null
-  }
+/** When it was sent; not a number where it does not tell. */
+function timeOf({ id, createdAt }: Message): number {
+  return isValid(id) ? decodeTime(id) : createdAt.getTime()
 }
 
 /** Of the clocks of whoever sends. */
@@ -157,35 +150,26 @@ export async function pendingEvents(
 ): Promise<{ events: readonly AuditEvent[]; isWhole: boolean }> {
   const events: AuditEvent[] = []
   const actions: ActionEvent[] = []
-  const wholeStory = (isWhole: boolean) => {
-    const by = new Set(events.map((event) => (event.type === 'state' ? event.state.action : null)))
-    return { events: [...actions.filter(({ action }) => by.has(action.id)), ...events], isWhole }
-  }
   const start = isValid(id) ? String(Math.max(0, decodeTime(id) - CLOCKS_DIFFER_MS)) : '-'
-  const streams = [keys.auditBefore, keys.audit]
-  let from = start
-  for (let seen = 0; seen < MOST_EVENTS; seen += EVENTS_A_PAGE) {
-    const page = (await redis.xrangeBuffer(streams[0]!, from, '+', 'COUNT', EVENTS_A_PAGE)) as unknown as [
-      Buffer,
-      Buffer[],
-    ][]
-    for (const [streamId, fields] of page) {
-      const isAction = fields[0]?.toString('latin1') === 'o'
-      if (!isAction && !fields.some((field) => field.includes(id))) continue
-      const { event }: AuditEntry = entryOf(streamId.toString('latin1'), fields)
-      if (event?.type === 'action') actions.push(event)
-      else if (event !== null && messageOf(event) === id) events.push(event)
+  let left = MOST_EVENTS
+  for (const stream of [keys.auditBefore, keys.audit]) {
+    for (let from = start; left > 0; ) {
+      const found: unknown = await redis.xrangeBuffer(stream, from, '+', 'COUNT', EVENTS_A_PAGE)
+      const page = found as [Buffer, Buffer[]][]
+      for (const [streamId, fields] of page) {
+        const isAction = fields[0]?.toString('latin1') === 'o'
+        if (!isAction && !fields.some((field) => field.includes(id))) continue
+        const { event } = entryOf(streamId.toString('latin1'), fields)
+        if (event?.type === 'action') actions.push(event)
+        else if (event !== null && messageOf(event) === id) events.push(event)
+      }
+      if (page.length < EVENTS_A_PAGE) break
+      left -= page.length
+      from = `(${page.at(-1)![0].toString('latin1')}`
     }
-    const last = page.at(-1)
-    if (!last || page.length < EVENTS_A_PAGE) {
-      streams.shift()
-      if (streams.length === 0) return wholeStory(true)
-      from = start
-      continue
-    }
-    from = `(${last[0].toString('latin1')}`
   }
-  return wholeStory(false)
+  const by = new Set(events.map((event) => (event.type === 'state' ? event.state.action : null)))
+  return { events: [...actions.filter(({ action }) => by.has(action.id)), ...events], isWhole: left > 0 }
 }
 
 function messageOf(event: Exclude<AuditEvent, ActionEvent>): string {
