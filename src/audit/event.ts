@@ -130,6 +130,26 @@ export function toldAttempt(attempt: AttemptRecord): ToldAttempt {
   }
 }
 
+/** What an event is about: the row's own id, where it has one, its message and its listener. */
+export function idsOf(event: AuditEvent): {
+  readonly id?: string
+  readonly messageId?: string
+  readonly listener?: string
+} {
+  switch (event.type) {
+    case 'message':
+      return { messageId: event.message.id }
+    case 'attempt':
+      return { id: event.attempt.id, messageId: event.attempt.messageId, listener: event.attempt.listener }
+    case 'state':
+      return { messageId: event.state.messageId, listener: event.state.listener }
+    case 'action':
+      return { id: event.action.id }
+    case 'callback':
+      return { id: event.callback.id, messageId: event.callback.messageId, listener: event.callback.listener }
+  }
+}
+
 /** One row of `callback`. */
 export interface CallbackRecord {
   /** Deterministic per callback; with `attempt` it makes the row unique. */

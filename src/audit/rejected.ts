@@ -9,7 +9,7 @@ import { createHash } from 'node:crypto'
 import type { StrangeEntry } from './backend.ts'
 import type { Session } from './database.ts'
 import { textRules } from './encoding.ts'
-import type { AuditEvent } from './event.ts'
+import { type AuditEvent, idsOf } from './event.ts'
 import { sqlState } from './trouble.ts'
 
 /** Postgres holds texts of up to 1 GB, a JavaScript string about half of it; beyond this the beginning is kept. */
@@ -84,21 +84,6 @@ function bytesAsBase64(this: unknown, name: string, value: unknown): unknown {
   const original = (this as Record<string, unknown>)[name]
   if (Buffer.isBuffer(original)) return { base64: original.toString('base64') }
   return typeof value === 'bigint' ? String(value) : value
-}
-
-function idsOf(event: AuditEvent): Record<string, string> {
-  switch (event.type) {
-    case 'message':
-      return { messageId: event.message.id }
-    case 'attempt':
-      return { id: event.attempt.id, messageId: event.attempt.messageId, listener: event.attempt.listener }
-    case 'state':
-      return { messageId: event.state.messageId, listener: event.state.listener }
-    case 'action':
-      return { id: event.action.id }
-    case 'callback':
-      return { id: event.callback.id, messageId: event.callback.messageId, listener: event.callback.listener }
-  }
 }
 
 /** A row of `auditoria_rechazada`. */

@@ -3,7 +3,7 @@
  * each of them short, however long the lists are.
  */
 import { decodeTime, isValid } from 'ulid'
-import type { ActionEvent, AuditEvent } from '../audit/event.ts'
+import { type ActionEvent, type AuditEvent, idsOf } from '../audit/event.ts'
 import type { Message } from '../model/message.ts'
 import { entryOf } from './audit-stream.ts'
 import { decodeEnvelope, understood } from './envelope.ts'
@@ -161,7 +161,7 @@ export async function pendingEvents(
         if (!isAction && !fields.some((field) => field.includes(id))) continue
         const { event } = entryOf(streamId.toString('latin1'), fields)
         if (event?.type === 'action') actions.push(event)
-        else if (event !== null && messageOf(event) === id) events.push(event)
+        else if (event !== null && idsOf(event).messageId === id) events.push(event)
       }
       if (page.length < EVENTS_A_PAGE) break
       left -= page.length
@@ -170,17 +170,4 @@ export async function pendingEvents(
   }
   const by = new Set(events.map((event) => (event.type === 'state' ? event.state.action : null)))
   return { events: [...actions.filter(({ action }) => by.has(action.id)), ...events], isWhole: left > 0 }
-}
-
-function messageOf(event: Exclude<AuditEvent, ActionEvent>): string {
-  switch (event.type) {
-    case 'message':
-      return event.message.id
-    case 'attempt':
-      return event.attempt.messageId
-    case 'state':
-      return event.state.messageId
-    case 'callback':
-      return event.callback.messageId
-  }
 }

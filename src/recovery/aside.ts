@@ -2,7 +2,7 @@
  * What was set aside, of whatever kind, as a person deals with it: seen, taken away whole, put back, or deleted. What is deleted is
  * audited where it was a message; the rest was never one.
  */
-import type { AuditEvent } from '../audit/event.ts'
+import { type AuditEvent, idsOf } from '../audit/event.ts'
 import { type AttemptColumns, keptIn, type RejectedRow } from '../audit/queries.ts'
 import { callbackJob } from '../model/callback-job.ts'
 import type { Bytes } from '../model/message.ts'
@@ -79,7 +79,7 @@ export async function* asideOf(maintenance: Maintenance, kind: AsideKind): Async
       return
     case 'rechazadas':
       for await (const row of audit.rejected()) {
-        const { messageId, listener } = ofRow(row)
+        const { messageId = null, listener = null } = ofRow(row)
         yield {
           ...{ id: row.huella.slice(0, 12), fecha: row.fecha, mensaje_id: messageId, listener },
           motivo: row.sqlstate === null ? row.motivo : `${row.motivo} (${row.sqlstate})`,
@@ -144,22 +144,9 @@ function lastRequest(attempt: AttemptColumns | undefined) {
   )
 }
 
-function ofRow(row: RejectedRow): { messageId: string | null; listener: string | null } {
+function ofRow(row: RejectedRow): { messageId?: string; listener?: string } {
   const kept = keptIn(row)
-  if (kept.kind !== 'event') return { messageId: null, listener: null }
-  const { event } = kept
-  switch (event.type) {
-    case 'message':
-      return { messageId: event.message.id, listener: null }
-    case 'attempt':
-      return event.attempt
-    case 'state':
-      return event.state
-    case 'callback':
-      return event.callback
-    default:
-      return { messageId: null, listener: null }
-  }
+  return kept.kind === 'event' ? idsOf(kept.event) : {}
 }
 
 /** What is refused again lies aside again, as it did. */
