@@ -28,11 +28,7 @@ export class Sources {
   constructor(config: Config, files: LoadOptions, load: () => Config, note: (text: string) => void) {
     this.#config = config
     const { instancia, proyecto } = config
-    this.queue = new Queue(
-      connectForever(config.redis, () => {}, 'panel'),
-      instancia,
-      proyecto,
-    )
+    this.queue = new Queue(connectForever(config.redis, 'panel'), instancia, proyecto)
     this.#audit = openAuditQueries(config.audit, { instancia, proyecto }, STATEMENT)
     this.#watcher = new ConfigWatcher(config, files, load, (reread) => {
       if ('config' in reread) this.#change(reread.config)

@@ -54,12 +54,7 @@ export async function connectOnce(config: RedisConfig): Promise<Redis> {
  * decides what to do about it.
  * @param silence of a server that owes an answer, after which the connection is taken for dead and made anew
  */
-export function connectForever(
-  config: RedisConfig,
-  onError: (error: Error) => void,
-  label: string,
-  silence: Millis = SILENCE_TIMEOUT,
-): Redis {
+export function connectForever(config: RedisConfig, label: string, silence: Millis = SILENCE_TIMEOUT): Redis {
   const redis = new Redis({
     ...optionsOf(config),
     connectionName: `resthooks-${label}`,
@@ -69,19 +64,16 @@ export function connectForever(
     // rejection that ends the process.
     autoResubscribe: false,
     maxRetriesPerRequest: 0,
-    retryStrategy: (times) => jittered(Math.min(50 * 2 ** Math.min(times, 6), 500)),
-    sentinelRetryStrategy: (times) => jittered(Math.min(50 * 2 ** Math.min(times, 6), 500)),
+    retryStrategy: again,
+    sentinelRetryStrategy: again,
     // After a failover the old master answers READONLY: connect again, to whoever is the master now.
     reconnectOnError: (error) => (/^READONLY/.test(error.message) ? 1 : false),
     commandTimeout: COMMAND_TIMEOUT,
     // What was forgotten on the way answers nothing and never ends by itself: another connection may work.
     socketTimeout: silence,
   })
-  redis.on('error', (error) => {
-    causes.set(redis, error)
-    onError(error)
-  })
-  redis.on('ready', () => causes.delete(redis))
+  // Whoever uses it reports the outage once; an event for each failed connection would fill the log.
+  redis.on('error', (error) => causes.set(redis, error)).on('ready', () => causes.delete(redis))
   return redis
 }
 
@@ -154,8 +146,9 @@ export function reconnectWith(redis: Redis, before: RedisConfig, config: RedisCo
   return true
 }
 
-function jittered(delay: number): number {
-  return Math.round(delay * (0.75 + Math.random() / 2))
+/** ms before a connection is tried again. @param times it was tried before */
+function again(times: number): Millis {
+  return Math.round(Math.min(50 * 2 ** Math.min(times, 6), 500) * (0.75 + Math.random() / 2))
 }
 
 type Options = RedisOptions & { readonly replyMapping?: 'legacy' }

@@ -1,7 +1,6 @@
 /** The audit thread itself: connections of its own to Redis and Postgres, the writer's loop, the partitions. */
 import { hostname } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
-import type { AuditBackend } from '../audit/backend.ts'
 import { createPostgresBackend } from '../audit/postgres.ts'
 import { type ResthooksError, Unavailable } from '../errors.ts'
 import { Secrets } from '../model/secrets.ts'
@@ -9,7 +8,7 @@ import { auditReaders } from '../queue/audit-stream.ts'
 import { Queue } from '../queue/queue.ts'
 import { connectForever, isRedisOutage, reconnectWith, redisTrouble } from '../queue/redis.ts'
 import type { FromThread, ThreadData, ToThread } from './audit-thread.ts'
-import { AuditWriter } from './audit-writer.ts'
+import { type AuditTaker, AuditWriter } from './audit-writer.ts'
 import { untilReady } from './connections.ts'
 import { createLog } from './log.ts'
 import { Outage } from './outage.ts'
@@ -25,11 +24,7 @@ let inForce = workerData as ThreadData
 const { instancia, proyecto, worker, level } = inForce
 const secrets = new Secrets(inForce.secrets)
 const log = createLog({ host: hostname(), pid: process.pid, proyecto: `${instancia}:${proyecto}` }, secrets, level)
-const queue = new Queue(
-  connectForever(inForce.redis, () => {}, 'auditoria'),
-  instancia,
-  proyecto,
-)
+const queue = new Queue(connectForever(inForce.redis, 'auditoria'), instancia, proyecto)
 let backend = createPostgresBackend(inForce.audit, { instancia, proyecto })
 /** The writes under way: their backend is closed when they have ended. */
 let writing: Promise<void> = Promise.resolve()
@@ -40,24 +35,17 @@ function underWay(work: Promise<void>): Promise<void> {
   writing = work.catch(() => {})
   return work
 }
-const current: AuditBackend = {
+const current: AuditTaker = {
   write: (events) => underWay(backend.write(events)),
   setAside: (entries) => underWay(backend.setAside(entries)),
-  ensurePartitions: () => backend.ensurePartitions(),
-  olderSchema: () => backend.olderSchema(),
-  close: () => backend.close(),
 }
 const writer = new AuditWriter(auditReaders(queue, worker), current, {
   log,
   redis: () => inForce.redis,
   outage,
-  refused: () => tell({ kind: 'refused' }),
   // The deliveries' own connection may do well while this one does not.
   redisOutage: new Outage(log, 'Redis (para la auditoría)'),
-  asleep: () => tell({ kind: 'asleep' }),
-  wrote: (rows) => tell({ kind: 'wrote', rows }),
-  inherited: (rows) => tell({ kind: 'inherited', rows }),
-  away: (away) => tell({ kind: 'backend', away }),
+  tell,
 })
 
 function tell(message: FromThread): void {
@@ -72,10 +60,10 @@ async function keepPartitions(): Promise<void> {
   clearTimeout(partitionsTimer)
   let next = PARTITIONS_EVERY_MS
   try {
-    await current.ensurePartitions()
+    await backend.ensurePartitions()
     partitionsOutage.worked()
     writer.worked()
-    const older = await current.olderSchema()
+    const older = await backend.olderSchema()
     if (older !== null && older !== toldOlder) log.warn(older)
     toldOlder = older
   } catch (error) {
@@ -117,7 +105,7 @@ async function finish(patience: number): Promise<void> {
   } catch (error) {
     failure = isRedisOutage(error) ? redisTrouble(error, inForce.redis) : (error as ResthooksError)
   }
-  await current.close().catch(() => {})
+  await backend.close().catch(() => {})
   queue.redis.disconnect()
   tell({ kind: 'finished', failure: failure && { message: failure.message, code: failure.code } })
 }

@@ -32,10 +32,13 @@ export type ToThread =
   | { readonly kind: 'finish'; readonly patience: Millis }
 
 export type FromThread =
+  /** From now on it is worth its cost to wake it. */
   | { readonly kind: 'asleep' }
+  /** The backend has taken so many. */
   | { readonly kind: 'wrote'; readonly rows: number }
   /** Taken over from a worker that did not write them in time. */
   | { readonly kind: 'inherited'; readonly rows: number }
+  /** The backend goes away, or is back. */
   | { readonly kind: 'backend'; readonly away: boolean }
   /** Postgres refuses the credentials. */
   | { readonly kind: 'refused' }

@@ -10,6 +10,7 @@ import type { RedisConfig } from '../config/config.ts'
 import { ConfigError, type ResthooksError } from '../errors.ts'
 import { type AuditEntry, type AuditReader, RENEW_EVERY, type Stretch } from '../queue/audit-stream.ts'
 import { isRedisOutage, redisTrouble } from '../queue/redis.ts'
+import type { FromThread } from './audit-thread.ts'
 import type { Logger } from './log.ts'
 import { LONGEST_SLEEP } from './loop.ts'
 import type { Outage } from './outage.ts'
@@ -22,27 +23,21 @@ import { Signal, sleep } from './waiting.ts'
  */
 const GATHER_MS = 100
 
+/** What the writer needs of a backend. */
+export type AuditTaker = Pick<AuditBackend, 'write' | 'setAside'>
+
 export interface AuditWriterOptions {
   readonly log: Logger
   readonly redis: () => RedisConfig
   /** Of Postgres. */
   readonly outage: Outage
-  /** Postgres refuses the credentials. */
-  readonly refused: () => void
   readonly redisOutage: Outage
-  /** Called before each sleep: from now on it is worth its cost to wake it. */
-  readonly asleep: () => void
-  /** The backend has taken so many. */
-  readonly wrote: (rows: number) => void
-  /** So many entries were taken over from a writer that did not write them in time. */
-  readonly inherited: (rows: number) => void
-  /** Called when the backend goes away, and when it is back. */
-  readonly away: (away: boolean) => void
+  readonly tell: (message: FromThread) => void
 }
 
 export class AuditWriter {
   readonly #readers: readonly AuditReader[]
-  readonly #backend: AuditBackend
+  readonly #backend: AuditTaker
   readonly #options: AuditWriterOptions
   readonly #woken = new Signal()
   /** The last thing that was written arrived. */
@@ -51,7 +46,7 @@ export class AuditWriter {
   trouble: ResthooksError | null = null
   #stopping = false
 
-  constructor(readers: readonly AuditReader[], backend: AuditBackend, options: AuditWriterOptions) {
+  constructor(readers: readonly AuditReader[], backend: AuditTaker, options: AuditWriterOptions) {
     this.#readers = readers
     this.#backend = backend
     this.#options = options
@@ -64,7 +59,7 @@ export class AuditWriter {
       if (wait === 0 || this.#stopping) continue
       if (wait === GATHER_MS) await sleep(wait)
       else {
-        this.#options.asleep()
+        this.#options.tell({ kind: 'asleep' })
         await this.#woken.wait(wait)
         if (!this.#stopping) await sleep(GATHER_MS)
       }
@@ -114,7 +109,7 @@ export class AuditWriter {
   /** Postgres cannot be written to. @returns ms to wait before the next step */
   failed(error: ResthooksError): number {
     this.wrote = false
-    if (error instanceof ConfigError) this.#options.refused()
+    if (error instanceof ConfigError) this.#options.tell({ kind: 'refused' })
     this.#setTrouble(error)
     return this.#options.outage.failed(error)
   }
@@ -126,7 +121,7 @@ export class AuditWriter {
   }
 
   #setTrouble(trouble: ResthooksError | null): void {
-    if ((trouble === null) !== (this.trouble === null)) this.#options.away(trouble !== null)
+    if ((trouble === null) !== (this.trouble === null)) this.#options.tell({ kind: 'backend', away: trouble !== null })
     this.trouble = trouble
   }
 
@@ -141,7 +136,7 @@ export class AuditWriter {
     const stretch = await reader.take()
     if (stretch === null) return 0
     const { entries, inherited } = stretch
-    if (inherited) this.#options.inherited(entries.length)
+    if (inherited) this.#options.tell({ kind: 'inherited', rows: entries.length })
     await this.#holding(reader, stretch, () => this.#write(entries))
     await reader.acknowledge(stretch)
     return entries.length
@@ -170,7 +165,7 @@ export class AuditWriter {
     if (strange.length > 0) await this.#backend.setAside(strange)
     this.worked()
     this.wrote = true
-    this.#options.wrote(events.length)
+    this.#options.tell({ kind: 'wrote', rows: events.length })
     if (strange.length > 0) {
       this.#options.log.error(
         { cantidad: strange.length, primera: strange[0]!.streamId, motivo: strange[0]!.why },

@@ -28,8 +28,7 @@ export class Connections {
   #asking: NodeJS.Timeout | undefined
 
   constructor({ redis, instancia, proyecto }: Config) {
-    // The loops report the outage once; an event for each failed connection would fill the log.
-    const connect = (name: string) => connectForever(redis, () => {}, name)
+    const connect = (name: string) => connectForever(redis, name)
     this.queue = new Queue(connect('worker'), instancia, proyecto)
     this.#subscriber = connect('aviso')
   }

@@ -110,11 +110,7 @@ export class StatusServer {
     const build = { version: this.#context.version, commit: __COMMIT__ }
     this.metrics ??= (await import('./metrics.ts')).createMetrics(build, () => this.#context.config().listeners)
     const queries = openAuditQueries(audit, { instancia, proyecto })
-    const queue = new Queue(
-      connectForever(redis, () => {}, 'metricas'),
-      instancia,
-      proyecto,
-    )
+    const queue = new Queue(connectForever(redis, 'metricas'), instancia, proyecto)
     const connected = untilReady(queue.redis)
     const asked: Asked = { queue, connected, tryPostgres: () => queries.tryWrite() }
     const server = createServer(LIMITS, (request, response) => {

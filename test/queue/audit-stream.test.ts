@@ -24,17 +24,12 @@ const log = createLog({}, new Secrets(), 'info', { isTTY: true, write: (line: st
 function writerOf(queue: Queue, to = backend): AuditWriter {
   const redis = inject('redis') as unknown as RedisConfig
   const outage = new Outage(log, 'Postgres')
-  const nothing = () => {}
   const scene = {
     log,
     redis: () => redis,
     redisOutage: new Outage(log, 'Redis'),
     outage,
-    refused: nothing,
-    asleep: nothing,
-    wrote: nothing,
-    inherited: nothing,
-    away: nothing,
+    tell: () => {},
   }
   return new AuditWriter(auditReaders(queue, 'w'), to, scene)
 }

@@ -24,7 +24,7 @@ test('a subscriber whose connection is cut again as soon as it is back does not 
   const listen = (reason: unknown) => void unhandled.push(reason)
   const earlier = process.listeners('unhandledRejection')
   process.removeAllListeners('unhandledRejection').on('unhandledRejection', listen)
-  const subscriber = connectForever(config(), () => {}, 'prueba')
+  const subscriber = connectForever(config(), 'prueba')
   try {
     await until(() => subscriber.status === 'ready')
     await subscriber.subscribe('canal')
@@ -109,7 +109,7 @@ test.for([
 test('a connection that passes nothing any more is replaced, the one that only listens too', async () => {
   const proxy = await startProxy(inject('redis'))
   const through = { ...config(), host: proxy.host, port: proxy.port }
-  const [commands, subscriber] = ['prueba', 'aviso'].map((label) => connectForever(through, () => {}, label, 200))
+  const [commands, subscriber] = ['prueba', 'aviso'].map((label) => connectForever(through, label, 200))
   try {
     await until(() => commands!.status === 'ready' && subscriber!.status === 'ready')
     await subscriber!.subscribe('canal')

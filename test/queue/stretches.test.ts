@@ -4,6 +4,7 @@ import { describe, expect, vi } from 'vitest'
 import type { AuditBackend } from '../../src/audit/backend.ts'
 import { AuditReader, auditReaders, RENEW_EVERY, type Stretch } from '../../src/queue/audit-stream.ts'
 import type { Queue } from '../../src/queue/queue.ts'
+import type { FromThread } from '../../src/worker/audit-thread.ts'
 import { AuditWriter, type AuditWriterOptions } from '../../src/worker/audit-writer.ts'
 import { until } from '../support/until.ts'
 import { test } from './scene.ts'
@@ -339,10 +340,10 @@ test('a writer tells how much it took over, and not what it had itself or was gi
   const [one] = three(queue)
   const taken: number[] = []
   const nothing = () => {}
-  const options = { log: { error: nothing }, outage: { worked: nothing }, wrote: nothing, away: nothing }
-  const telling = { ...options, inherited: (rows: number) => taken.push(rows) } as unknown as AuditWriterOptions
+  const tell = (message: FromThread) => message.kind === 'inherited' && taken.push(message.rows)
+  const options = { log: { error: nothing }, outage: { worked: nothing }, tell } as unknown as AuditWriterOptions
   const backend = { setAside: async () => {} } as unknown as AuditBackend
-  const writer = new AuditWriter([readerOf(queue, 'dos')], backend, telling)
+  const writer = new AuditWriter([readerOf(queue, 'dos')], backend, options)
   await told(queue, 'ab')
   await one.giveBack((await one.take())!)
   await writer.drain(0)

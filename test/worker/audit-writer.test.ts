@@ -10,8 +10,7 @@ import { Outage } from '../../src/worker/outage.ts'
 
 const log = createLog({}, new Secrets())
 log.level = 'silent'
-const untold = { asleep: () => {}, wrote: () => {}, away: () => {} }
-const options = { log, outage: new Outage(log, 'Postgres'), ...untold } as unknown as AuditWriterOptions
+const options = { log, outage: new Outage(log, 'Postgres'), tell: () => {} } as unknown as AuditWriterOptions
 const entryOf = (size: number): AuditEntry => ({
   streamId: '1-1',
   event: { type: 'state' } as AuditEvent,
