@@ -60,7 +60,8 @@ export class AuditReader {
   readonly #batch: number
   /** Nothing is known about their size yet: after a long outage there may be a gigabyte of large ones. */
   #count = 8
-  #hasMore = false
+  /** The last stretch was as large as one may be, or one that had been left: there may be more. */
+  hasMore = false
 
   /**
    * @param name  the worker's: what it took and knows nothing of any more is given to it again at once
@@ -83,23 +84,20 @@ export class AuditReader {
   /** The next stretch that nobody writes, null: there is none. It is this reader's for some seconds, see `renew`. */
   async take(): Promise<Stretch | null> {
     for (;;) {
-      const [after, end, again = 0] = (await this.#ask('take', HOLD, String(this.#batch))) as [
-        Buffer?,
-        Buffer?,
-        number?,
-      ]
+      const answer = await this.#ask('take', HOLD, String(this.#batch))
+      const [after, end, again = 0] = answer as [Buffer?, Buffer?, number?]
       if (!after || !end) {
-        this.#hasMore = false
+        this.hasMore = false
         return null
       }
       const whole = String(end)
       const first = await this.range(`(${after}`, whole)
-      const second = this.#hasMore ? await this.range(`(${first.at(-1)!.streamId}`, whole) : []
+      const second = this.hasMore ? await this.range(`(${first.at(-1)!.streamId}`, whole) : []
       const entries = [...first, ...second]
       const read = entries.at(-1)?.streamId
-      const isPart = this.#hasMore && read !== whole
+      const isPart = this.hasMore && read !== whole
       // What has come since is behind it.
-      if (again > 0) this.#hasMore = true
+      if (again > 0) this.hasMore = true
       // Somebody has removed them: there is nothing to write.
       if (read === undefined) await this.#ask('written', 0, whole)
       else if (!isPart) return { entries, last: whole, inherited: again === 2 }
@@ -122,20 +120,24 @@ export class AuditReader {
     await this.#ask('written', 0, last)
   }
 
-  /** The last stretch was as large as one may be, or one that had been left: there may be more. */
-  get hasMore(): boolean {
-    return this.#hasMore
-  }
-
   /** The newest entry's id, null: the stream is empty. */
   async newest(): Promise<string | null> {
     return (await this.#queue.redis.xrevrange(this.#stream, '+', '-', 'COUNT', 1))[0]?.[0] ?? null
   }
 
-  /** Some in the order of the stream, whoever writes them too. @param from, to as XRANGE takes them */
+  /**
+   * Some in the order of the stream, whoever writes them too. After these, so many of their size are read at once; at most twice as many
+   * as these, since the next ones may be larger.
+   * @param from, to as XRANGE takes them
+   */
   async range(from: string, to: string): Promise<readonly AuditEntry[]> {
-    const found = (await this.#queue.redis.xrangeBuffer(this.#stream, from, to, 'COUNT', this.#count)) as unknown
-    return this.#entries(found as [Buffer, Buffer[]][])
+    const found: unknown = await this.#queue.redis.xrangeBuffer(this.#stream, from, to, 'COUNT', this.#count)
+    const entries = (found as [Buffer, Buffer[]][]).map(([id, fields]) => entryOf(id.toString('latin1'), fields))
+    const bytes = entries.reduce((sum, { size }) => sum + size, 1)
+    const fitting = Math.floor((READ_BYTES * entries.length) / bytes)
+    this.hasMore = entries.length >= this.#count
+    if (entries.length > 0) this.#count = Math.max(1, Math.min(READ, entries.length * 2 + 16, fitting))
+    return entries
   }
 
   /** Removes entries that are in the backend, whoever writes them too. */
@@ -150,16 +152,6 @@ export class AuditReader {
 
   #ask(action: 'take' | 'keep' | 'hold' | 'written', hold: Millis, ...ids: readonly string[]): Promise<unknown> {
     return scriptsOf(this.#queue.redis).stretch(2, this.#stretches, this.#stream, action, this.#name, hold, ...ids)
-  }
-
-  /** After these, so many of their size are read at once; at most twice as many as these, since the next ones may be larger. */
-  #entries(found: readonly [Buffer, Buffer[]][]): readonly AuditEntry[] {
-    const entries = found.map(([id, fields]) => entryOf(id.toString('latin1'), fields))
-    const bytes = entries.reduce((sum, { size }) => sum + size, 1)
-    const fitting = Math.floor((READ_BYTES * entries.length) / bytes)
-    this.#hasMore = entries.length >= this.#count
-    if (entries.length > 0) this.#count = Math.max(1, Math.min(READ, entries.length * 2 + 16, fitting))
-    return entries
   }
 }
 

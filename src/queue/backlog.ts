@@ -5,6 +5,7 @@
 import type { AuditConfig } from '../config/config.ts'
 import type { Bytes } from '../model/message.ts'
 import type { Queue } from './queue.ts'
+import { orForbidden } from './redis.ts'
 
 export interface Backlog {
   /** Events that wait. */
@@ -27,12 +28,23 @@ export async function readBacklog({ redis, keys }: Queue): Promise<Backlog> {
   const [events, before, bytes, memory] = await Promise.all([
     redis.xlen(keys.audit),
     redis.xlen(keys.auditBefore),
-    allowed(redis.memory('USAGE', keys.audit) as Promise<number | null>),
-    allowed(redis.info('memory')),
+    orForbidden(redis.memory('USAGE', keys.audit) as Promise<number | null>),
+    readMemory(redis),
   ])
-  const field = (name: string) => Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(memory ?? '')?.[1] ?? Number.NaN)
-  const [used, maxMemory] = [field('used_memory'), field('maxmemory')]
-  return { events: events + before, bytes, used: Number.isNaN(used) ? null : used, maxMemory: maxMemory || 0 }
+  return { events: events + before, bytes, used: memory?.used ?? null, maxMemory: memory?.limit ?? 0 }
+}
+
+export interface Memory {
+  readonly used: Bytes
+  /** 0: none. */
+  readonly limit: Bytes
+}
+
+/** Null where the user of this connection may not ask. */
+export async function readMemory(redis: Queue['redis']): Promise<Memory | null> {
+  const info = await orForbidden(redis.info('memory'))
+  const field = (name: string) => Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(info ?? '')?.[1] ?? 0)
+  return info === null ? null : { used: field('used_memory'), limit: field('maxmemory') }
 }
 
 /** `max_pendientes_bytes`, or half of what Redis may take; 0: no limit. */
@@ -57,14 +69,4 @@ export function whyStopped(
   if (beyond(events, limits.maxPending)) return 'max_pendientes'
   if (beyond(bytes, bytesLimit(limits, maxMemory))) return 'max_pendientes_bytes'
   return away && beyond(used, maxMemory) ? 'memoria' : null
-}
-
-/** Null where the user of this connection may not ask. */
-async function allowed<T>(answer: Promise<T>): Promise<T | null> {
-  try {
-    return await answer
-  } catch (error) {
-    if (/^NOPERM|unknown command/.test((error as Error).message)) return null
-    throw error
-  }
 }

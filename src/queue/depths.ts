@@ -7,10 +7,11 @@
 import { decodeTime, isValid } from 'ulid'
 import { type Continuity, parseContinuity } from './continuity.ts'
 import { understood } from './envelope.ts'
-import { type MeasuredLane, measure, orMistyped } from './gauges.ts'
+import { type MeasuredLane, measure } from './gauges.ts'
 import { CALLBACK_LANE, LANE_KEYS, type Names, SHARED_KEYS, type Table } from './keys.ts'
 import { type Pause, parsePauses } from './pauses.ts'
 import type { Queue } from './queue.ts'
+import { orMistyped } from './redis.ts'
 import { parseSituations, type Situation } from './situation.ts'
 import { parseWorkers, type WorkerInfo } from './workers.ts'
 

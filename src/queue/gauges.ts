@@ -3,10 +3,13 @@
  * many listeners there are. Only reads. `/metrics` and the health checks ask for this, and `depths.ts` for what people look at.
  */
 import { decodeTime, isValid } from 'ulid'
-import type { Bytes, Millis } from '../model/message.ts'
+import type { Millis } from '../model/message.ts'
+import { parts } from '../model/parts.ts'
+import { type Memory, readMemory } from './backlog.ts'
 import { understood } from './envelope.ts'
 import { CALLBACK_LANE } from './keys.ts'
 import type { Queue } from './queue.ts'
+import { orMistyped } from './redis.ts'
 import { scriptsOf } from './scripts.ts'
 import { isAlive, readWorkers } from './workers.ts'
 
@@ -44,8 +47,8 @@ export interface Gauges {
   readonly auditRows: number
   readonly auditOldest: Millis
   readonly workersAlive: number
-  /** Null where the user of this connection may not ask; a limit of 0: none. */
-  readonly memory: { readonly used: Bytes; readonly limit: Bytes } | null
+  /** Null where the user of this connection may not ask. */
+  readonly memory: Memory | null
   /** Of the last purge of the audit that ended well, ms since epoch; null: none is known. */
   readonly purgedAt: number | null
 }
@@ -72,7 +75,7 @@ export async function readGauges(queue: Queue, listeners: Iterable<LaneRule>): P
     orMistyped(queue.peek(keys.inbox, -1, -1), []),
     orMistyped(queue.peek(keys.dispatching, 0, 0), []),
     orMistyped(redis.hgetall(keys.paused), {} as Record<string, string>),
-    unlessForbidden(redis.info('memory')),
+    readMemory(redis),
     orMistyped(redis.get(keys.purged), null),
     readWorkers(queue),
     measure(
@@ -97,7 +100,7 @@ export async function readGauges(queue: Queue, listeners: Iterable<LaneRule>): P
     auditRows: shared.auditRows,
     auditOldest: shared.auditDelay ?? 0,
     workersAlive: workers.filter((worker) => isAlive(worker, now)).length,
-    memory: memory === null ? null : { used: field(memory, 'used_memory'), limit: field(memory, 'maxmemory') },
+    memory,
     purgedAt: purged === null ? null : Number(purged),
   }
 }
@@ -147,12 +150,10 @@ type Answer = readonly (number | Buffer)[]
 
 /** @param names at least one */
 export async function measure(queue: Queue, names: readonly string[]): Promise<Measured> {
-  const parts: (readonly string[])[] = []
-  for (let i = 0; i < names.length; i += LANES_AT_ONCE) parts.push(names.slice(i, i + LANES_AT_ONCE))
   const { inbox, inboxInvalid, dispatching, fanOut, delayed, audit, auditBefore, callbacksAside } = queue.keys
   const shared = [inbox, inboxInvalid, dispatching, fanOut, delayed, audit, auditBefore, callbacksAside]
   const answers = await Promise.all(
-    parts.map((part) => {
+    [...parts(names, LANES_AT_ONCE)].map((part) => {
       const keys = [...shared, ...part.flatMap((name) => Object.values(queue.lane(name)))]
       return scriptsOf(queue.redis).gauge(keys.length, ...keys, queue.keys.messagePrefix) as Promise<
         [Answer, ...Answer[]]
@@ -268,25 +269,6 @@ function sinceOf(raw: Buffer): Due | null {
   const entry = understood(raw)
   const since = entry?.receivedAt ?? entry?.message.createdAt.getTime()
   return entry && since ? { id: entry.message.id, since } : null
-}
-
-/** What a key of another type holds is nobody's: `estado` and `verificar` tell of it. */
-export function orMistyped<T>(answer: Promise<T>, nothing: T): Promise<T> {
-  return answer.catch((error: Error) => {
-    if (/^WRONGTYPE/.test(error.message)) return nothing
-    throw error
-  })
-}
-
-function unlessForbidden(answer: Promise<string>): Promise<string | null> {
-  return answer.catch((error: Error) => {
-    if (/^NOPERM|unknown command/.test(error.message)) return null
-    throw error
-  })
-}
-
-function field(info: string, name: string): Bytes {
-  return Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(info)?.[1] ?? 0)
 }
 
 /** Asks as a write does, and changes nothing: a replica answers everything else. @throws what would keep a worker from working */

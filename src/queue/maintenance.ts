@@ -11,9 +11,10 @@ import { hostname } from 'node:os'
 import type { ActionRecord } from '../audit/event.ts'
 import { OperationFailed } from '../errors.ts'
 import type { Millis } from '../model/message.ts'
+import { parts } from '../model/parts.ts'
 import { writeAction, writeDispatched, writeState } from './audit-format.ts'
-import { CALLBACK_LANE, type LaneKeys } from './keys.ts'
-import type { Queue } from './queue.ts'
+import { CALLBACK_LANE } from './keys.ts'
+import { LaneNumbers, type Queue } from './queue.ts'
 import { type Scripts, scriptsOf } from './scripts.ts'
 
 export interface RestoredMessage {
@@ -137,9 +138,17 @@ export class QueueAdmin {
    * @throws OperationFailed when the lock was lost
    */
   async discard(items: readonly DiscardedItem[], reason: string): Promise<readonly DiscardResult[]> {
+    const { maintenance, remaining, audit, messagePrefix } = this.#queue.keys
     const results: DiscardResult[] = []
-    for (let i = 0; i < items.length; i += DISCARD_AT_ONCE) {
-      results.push(...(await this.#discard(items.slice(i, i + DISCARD_AT_ONCE), reason)))
+    for (const part of parts(items, DISCARD_AT_ONCE)) {
+      const lanes = new LaneNumbers()
+      const args = part.flatMap(({ id, listener, number, version, kind }) => [
+        ...[lanes.of(listener), id, number, version, this.#stateEvent(id, listener), kind === 'waiting' ? 'w' : 'x'],
+      ])
+      const keys = [maintenance, remaining, audit, ...lanes.keys(this.#queue)]
+      const head = [this.#lock.value, messagePrefix, reason]
+      const codes = checked(await this.#scripts.discard(keys.length, ...keys, ...head, ...args))
+      results.push(...codes.map((code) => DISCARD_RESULTS[code]!))
     }
     return results
   }
@@ -153,20 +162,13 @@ export class QueueAdmin {
     items: readonly { readonly id: string; readonly listener: string }[],
     reason: string,
   ): Promise<boolean[]> {
+    const { maintenance, audit } = this.#queue.keys
     const results: boolean[] = []
-    for (let i = 0; i < items.length; i += DISCARD_AT_ONCE) {
+    for (const part of parts(items, DISCARD_AT_ONCE)) {
       const lanes = new LaneNumbers()
-      const args = items
-        .slice(i, i + DISCARD_AT_ONCE)
-        .flatMap(({ id, listener }) => [lanes.of(listener), id, this.#stateEvent(id, listener)])
-      const { maintenance, audit } = this.#queue.keys
-      const laneKeys = lanes.names.flatMap((name) => [
-        this.#queue.lane(name).deliveries,
-        this.#queue.lane(name).retries,
-      ])
-      const keys = [maintenance, audit, ...laneKeys]
-      const head = [this.#lock.value, reason, lanes.names.length]
-      const codes = checked(await this.#scripts.hurry(keys.length, ...keys, ...head, ...args))
+      const args = part.flatMap(({ id, listener }) => [lanes.of(listener), id, this.#stateEvent(id, listener)])
+      const keys = [maintenance, audit, ...lanes.keys(this.#queue, ({ deliveries, retries }) => [deliveries, retries])]
+      const codes = checked(await this.#scripts.hurry(keys.length, ...keys, this.#lock.value, reason, ...args))
       results.push(...codes.map((code) => code === 1))
     }
     return results
@@ -187,6 +189,7 @@ export class QueueAdmin {
   ): Promise<Set<string>> {
     const { redis, keys } = this.#queue
     const { queue, front, deliveries } = this.#queue.lane(listener)
+    const lists = [keys.maintenance, keys.remaining, keys.audit, queue, front, deliveries]
     const found = new Set<string>()
     try {
       // One that was cut short may have left its front behind.
@@ -201,21 +204,9 @@ export class QueueAdmin {
           return [id, number, version, this.#stateEvent(id, listener)]
         })
         const head = [this.#lock.value, keys.messagePrefix, reason, SLICE, slice.at(-1)!]
-        const [walked] = checked(
-          await this.#scripts.sift(
-            6,
-            keys.maintenance,
-            keys.remaining,
-            keys.audit,
-            queue,
-            front,
-            deliveries,
-            ...head,
-            ...args,
-          ),
-        )
-        left -= walked!
-        if (walked! === 0) continue
+        const [walked = 0] = checked(await this.#scripts.sift(6, ...lists, ...head, ...args))
+        left -= walked
+        if (walked === 0) continue
         for (const id of going) found.add(id)
         await tell(going)
       }
@@ -229,23 +220,6 @@ export class QueueAdmin {
   async #pour(listener: string): Promise<void> {
     const { queue, front, deliveries } = this.#queue.lane(listener)
     while (((await this.#scripts.pour(3, queue, front, deliveries, SLICE)) as number) > 0);
-  }
-
-  async #discard(items: readonly DiscardedItem[], reason: string): Promise<readonly DiscardResult[]> {
-    const { maintenance, remaining, audit, messagePrefix } = this.#queue.keys
-    const lanes = new LaneNumbers()
-    const args = items.flatMap(({ id, listener, number, version, kind }) => [
-      lanes.of(listener),
-      id,
-      number,
-      version,
-      this.#stateEvent(id, listener),
-      kind === 'waiting' ? 'w' : 'x',
-    ])
-    const keys = [maintenance, remaining, audit, ...lanes.keys(this.#queue)]
-    const head = [this.#lock.value, messagePrefix, reason, lanes.names.length]
-    const codes = checked(await this.#scripts.discard(keys.length, ...keys, ...head, ...args))
-    return codes.map((code) => DISCARD_RESULTS[code]!)
   }
 
   /**
@@ -291,29 +265,6 @@ function checked(answer: unknown): number[] {
     throw new OperationFailed('se perdió el turno sobre las colas (¿Redis se detuvo un momento?): repita el comando.')
   }
   return codes
-}
-
-/** Listeners as the scripts see them: by number, in the order in which they are first named. */
-class LaneNumbers {
-  readonly names: string[] = []
-  readonly #numbers = new Map<string, number>()
-
-  of(name: string): number {
-    let number = this.#numbers.get(name)
-    if (number === undefined) {
-      number = this.names.push(name)
-      this.#numbers.set(name, number)
-    }
-    return number
-  }
-
-  keys(queue: Queue): string[] {
-    return this.names.flatMap((name) => scriptKeys(queue.lane(name)))
-  }
-}
-
-function scriptKeys({ queue, inFlight, deliveries, retries, failed, front }: LaneKeys): string[] {
-  return [queue, inFlight, deliveries, retries, failed, front]
 }
 
 interface MaintenanceLock {

@@ -202,7 +202,9 @@ export class Queue {
   /** Tells that these are still worked on. @returns those whose lease was lost */
   async renew<H extends Held>(held: readonly H[], lease: Millis): Promise<readonly H[]> {
     if (held.length === 0) return []
-    const { keys, args } = this.#heldArguments(held, ({ inFlight, deliveries }) => [inFlight, deliveries])
+    const lanes = new LaneNumbers()
+    const args = held.flatMap(({ lane, id, fence }) => [lanes.of(lane), id, fence])
+    const keys = lanes.keys(this, ({ inFlight, deliveries }) => [inFlight, deliveries])
     const answer = (await this.#scripts.renew(keys.length, ...keys, lease, ...args)) as number[]
     return held.filter((_, i) => answer[i] === 0)
   }
@@ -211,23 +213,19 @@ export class Queue {
   async release(held: readonly Held[]): Promise<void> {
     // Each goes before those that were given back earlier.
     for (const step of [...parts(held, RELEASED_AT_ONCE)].reverse()) {
-      const { keys, args } = this.#heldArguments(step, ({ queue, inFlight, deliveries, front }) => [
-        ...[queue, inFlight, deliveries, front],
-      ])
+      const lanes = new LaneNumbers()
+      const args = step.flatMap(({ lane, id, fence }) => [lanes.of(lane), id, fence])
+      const keys = lanes.keys(this, ({ queue, inFlight, deliveries, front }) => [queue, inFlight, deliveries, front])
       await this.#scripts.release(keys.length, ...keys, ...args)
     }
   }
 
   /**
    * Whether anything waits for a worker that sleeps, without taking anything: mostly one command inside one script.
-   * @param lanes to look at
+   * @param lanes to look at, at least one
    */
   async look(lanes: readonly string[]): Promise<Seen> {
-    const steps = [this.#lookAt(lanes.slice(0, LANES_AT_ONCE))]
-    for (let i = LANES_AT_ONCE; i < lanes.length; i += LANES_AT_ONCE) {
-      steps.push(this.#lookAt(lanes.slice(i, i + LANES_AT_ONCE)))
-    }
-    const seen = await Promise.all(steps)
+    const seen = await Promise.all([...parts(lanes, LANES_AT_ONCE)].map((step) => this.#lookAt(step)))
     return { ...seen.at(-1)!, lanes: seen.flatMap((each) => each.lanes) }
   }
 
@@ -251,21 +249,25 @@ export class Queue {
   async close(): Promise<void> {
     this.redis.disconnect()
   }
+}
 
-  #heldArguments(held: readonly Held[], keysOfLane: (keys: LaneKeys) => string[]) {
-    const keys: string[] = []
-    const lanes = new Map<string, number>()
-    const args: (string | number)[] = []
-    for (const { lane, id, fence } of held) {
-      let number = lanes.get(lane)
-      if (number === undefined) {
-        number = lanes.size + 1
-        lanes.set(lane, number)
-        keys.push(...keysOfLane(this.lane(lane)))
-      }
-      args.push(number, id, fence)
+/** Lanes as the scripts see them: by number, in the order in which they are first named. */
+export class LaneNumbers {
+  readonly names: string[] = []
+  readonly #numbers = new Map<string, number>()
+
+  of(name: string): number {
+    let number = this.#numbers.get(name)
+    if (number === undefined) {
+      number = this.names.push(name)
+      this.#numbers.set(name, number)
     }
-    return { keys, args }
+    return number
+  }
+
+  /** @param some of each lane's; all of them where it is not said */
+  keys(queue: Queue, some: (keys: LaneKeys) => string[] = Object.values): string[] {
+    return this.names.flatMap((name) => some(queue.lane(name)))
   }
 }
 

@@ -293,6 +293,23 @@ export function mayHaveHappened(error: unknown): boolean {
   return name !== 'ReplyError' && !/Stream isn't writeable/.test(message)
 }
 
+/** What a key of another type holds is nobody's: `estado` and `verificar` tell of it. */
+export function orMistyped<T>(answer: Promise<T>, nothing: T): Promise<T> {
+  return unless(/^WRONGTYPE/, answer, nothing)
+}
+
+/** Null where the user of this connection may not ask. */
+export function orForbidden<T>(answer: Promise<T>): Promise<T | null> {
+  return unless<T | null>(/^NOPERM|unknown command/, answer, null)
+}
+
+function unless<T>(refusal: RegExp, answer: Promise<T>, otherwise: T): Promise<T> {
+  return answer.catch((error: Error) => {
+    if (refusal.test(error.message)) return otherwise
+    throw error
+  })
+}
+
 const TYPES: Readonly<Record<string, string>> = {
   string: 'texto',
   list: 'lista',

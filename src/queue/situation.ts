@@ -3,6 +3,7 @@
  * fails without a success in between, and why its circuit breaker is open. Workers gather it in memory and tell it with their
  * heartbeats; a listener's entry is JSON with the number of its format, `v`.
  */
+import { parts } from '../model/parts.ts'
 import type { Queue } from './queue.ts'
 import { scriptsOf } from './scripts.ts'
 
@@ -50,9 +51,8 @@ const AT_ONCE = 100
 
 /** Adds what a worker saw to what is known. */
 export async function remember(queue: Queue, seen: ReadonlyMap<string, Sighting>): Promise<void> {
-  const entries = [...seen]
-  for (let i = 0; i < entries.length; i += AT_ONCE) {
-    const args = entries.slice(i, i + AT_ONCE).flatMap(([name, sighting]) => [name, JSON.stringify(sighting)])
+  for (const part of parts([...seen], AT_ONCE)) {
+    const args = part.flatMap(([name, sighting]) => [name, JSON.stringify(sighting)])
     await scriptsOf(queue.redis).remember(1, queue.keys.situation, ...args)
   }
 }

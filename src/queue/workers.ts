@@ -4,6 +4,7 @@ import type { Config } from '../config/config.ts'
 import type { Millis } from '../model/message.ts'
 import { type Pause, parsePauses } from './pauses.ts'
 import type { Queue } from './queue.ts'
+import { orMistyped } from './redis.ts'
 import { scriptsOf } from './scripts.ts'
 
 /** Without a heartbeat for this long a worker counts as late, and as dead. */
@@ -82,12 +83,7 @@ export function isLate({ visto }: Pick<WorkerInfo, 'visto'>, now: number): boole
 
 /** Every worker that is known, dead ones too. */
 export async function readWorkers(queue: Queue): Promise<WorkerInfo[]> {
-  const known = await queue.redis.hvals(queue.keys.workers).catch((error: Error) => {
-    // A key of another type, which `estado` and `verificar` tell of.
-    if (/^WRONGTYPE/.test(error.message)) return []
-    throw error
-  })
-  return parseWorkers(known)
+  return parseWorkers(await orMistyped(queue.redis.hvals(queue.keys.workers), []))
 }
 
 export async function forgetWorkers({ redis, keys }: Queue, names: readonly string[]): Promise<void> {

@@ -316,7 +316,6 @@ local function claim(lane)
   return { due, left + (lane.is_callbacks and redis.call('ZCARD', aside) or 0), failed, items }
 end
 
-local LANE = { 'list', 'zset', 'hash', 'zset', 'zset', 'hash', 'hash', 'list' }
 local answer = { now, 0 }
 for i = 0, (#KEYS - 8) / 8 - 1 do
   if i > 0 and spent >= AT_MOST then break end

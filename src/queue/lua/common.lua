@@ -22,6 +22,9 @@ local function mistyped(from, kinds)
   end
 end
 
+-- A lane's keys: queue, in flight, deliveries, retries, failed, breaker, rate, front.
+local LANE = { 'list', 'zset', 'hash', 'zset', 'zset', 'hash', 'hash', 'list' }
+
 -- A lane's list has a front as long as `sift` walks through it, or when that was cut short: claims take from there first.
 local function pop(front, queue, n)
   local ids = redis.call('LPOP', front, n) or {}

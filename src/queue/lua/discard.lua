@@ -1,6 +1,6 @@
 -- discard: give deliveries up for good, audited.
--- KEYS 1 maintenance lock  2 remaining HASH  3 audit STREAM   then six for each lane: queue, in flight, deliveries, retries, failed, front
--- ARGV 1 the lock's value  2 message key prefix  3 reason  4 number of lanes L
+-- KEYS 1 maintenance lock  2 remaining HASH  3 audit STREAM   then eight for each lane, as in claim
+-- ARGV 1 the lock's value  2 message key prefix  3 reason
 --      then for each delivery: lane number, id, number, version (as the audit knows them), event (JSON),
 --      mode: `w` runs or waits for its retry: only where Redis holds it (`sift` is for what waits in the list)
 --            `x` it had failed, or is known to be lost: only where Redis does not hold it
@@ -8,9 +8,9 @@
 --
 -- With its state goes the fence: the request under way ends as a stale one, audited, without changing anything.
 local lock, remaining, audit = KEYS[1], KEYS[2], KEYS[3]
-local prefix, reason, lanes = ARGV[2], ARGV[3], tonumber(ARGV[4])
+local prefix, reason = ARGV[2], ARGV[3]
 local wrong = mistyped(1, { 'string', 'hash', 'stream' })
-for k = 4, #KEYS, 6 do wrong = wrong or mistyped(k, { 'list', 'zset', 'hash', 'zset', 'zset', 'list' }) end
+for k = 4, #KEYS, 8 do wrong = wrong or mistyped(k, LANE) end
 if wrong then return redis.error_reply(wrong) end
 if redis.call('GET', lock) ~= ARGV[1] then return { -1 } end
 local now = clock()
@@ -19,10 +19,10 @@ allow_when_full(remaining)
 -- The whole list was walked through just before; what a stopping worker gave back since lies at its head.
 local FRONT = 1000
 local answer = {}
-for at = 5, #ARGV, 6 do
-  local k = 4 + (tonumber(ARGV[at]) - 1) * 6
+for at = 4, #ARGV, 6 do
+  local k = 4 + (tonumber(ARGV[at]) - 1) * 8
   local id, number, version, event, mode = ARGV[at + 1], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), ARGV[at + 4], ARGV[at + 5]
-  local in_flight, deliveries, retries, failed, front = KEYS[k + 1], KEYS[k + 2], KEYS[k + 3], KEYS[k + 4], head(KEYS[k + 5], KEYS[k])
+  local in_flight, deliveries, retries, failed, front = KEYS[k + 1], KEYS[k + 2], KEYS[k + 3], KEYS[k + 4], head(KEYS[k + 7], KEYS[k])
   local _, held_number, _, held_version = read_state(deliveries, id)
   local running = redis.call('ZSCORE', in_flight, id)
   local code = 0

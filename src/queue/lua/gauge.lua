@@ -12,7 +12,6 @@
 --
 -- A key that somebody made something else of counts as empty: `claim` tells of it, and the other figures are wanted all the same.
 local prefix = ARGV[1]
-local KINDS = { 'list', 'zset', 'hash', 'zset', 'zset', 'hash', 'hash', 'list' }
 
 local function ask(nothing, ...)
   local answer = redis.pcall(...)
@@ -52,7 +51,7 @@ local function lane(k)
   local held = ask({}, 'HMGET', breaker, 'state', 'until')
   return {
     waiting, running, retrying, ask(0, 'ZCARD', failed), held[1] or '', held[2] or '',
-    retry, due, lease, ends, id, string.format('%d', version), not_before, created, mistyped(k, KINDS) or '',
+    retry, due, lease, ends, id, string.format('%d', version), not_before, created, mistyped(k, LANE) or '',
   }
 end
 

@@ -1,6 +1,6 @@
 -- hurry: deliveries that wait for their retry are due now, audited; their attempts go on counting.
 -- KEYS 1 maintenance lock  2 audit STREAM   then two for each lane: deliveries, retries
--- ARGV 1 the lock's value  2 reason  3 number of lanes L   then for each delivery: lane number, id, event (JSON)
+-- ARGV 1 the lock's value  2 reason   then for each delivery: lane number, id, event (JSON)
 -- →    one per delivery: 1 done, 0 it does not wait for a retry; { -1 } when the lock was lost
 local lock, audit, reason = KEYS[1], KEYS[2], ARGV[2]
 local wrong = mistyped(1, { 'string', 'stream' })
@@ -9,7 +9,7 @@ if wrong then return redis.error_reply(wrong) end
 if redis.call('GET', lock) ~= ARGV[1] then return { -1 } end
 local now = clock()
 local answer = {}
-for at = 4, #ARGV, 3 do
+for at = 3, #ARGV, 3 do
   local k, id, event = 3 + (tonumber(ARGV[at]) - 1) * 2, ARGV[at + 1], ARGV[at + 2]
   local deliveries, retries = KEYS[k], KEYS[k + 1]
   local code = 0

@@ -1,6 +1,6 @@
 -- restore: put deliveries and delayed messages that Redis does not hold into their queues, message by message.
 -- KEYS 1 maintenance lock  2 remaining HASH  3 delayed ZSET  4 listeners SET  5 fence counter  6 audit STREAM
---      7 queue of the callback lane   8 its retries   then six for each lane: queue, in flight, deliveries, retries, failed, front
+--      7 queue of the callback lane   8 its retries   then eight for each lane, as in claim
 -- ARGV 1 the lock's value  2 message key prefix  3 number of lanes L  4… their names, L of them
 --      then for each message: id, envelope, other unfinished deliveries of it, number of items N, then N times:
 --        mode, lane number, due ms, made, number, version, audit event (JSON), reason, callback job ('' = none)
@@ -15,7 +15,7 @@ local lock, remaining, delayed, names_seen, fences, audit = KEYS[1], KEYS[2], KE
 local callbacks, callback_retries = KEYS[7], KEYS[8]
 local prefix, lanes = ARGV[2], tonumber(ARGV[3])
 local wrong = mistyped(1, { 'string', 'hash', 'zset', 'set', 'string', 'stream' })
-for k = 9, #KEYS, 6 do wrong = wrong or mistyped(k, { 'list', 'zset', 'hash', 'zset', 'zset', 'list' }) end
+for k = 9, #KEYS, 8 do wrong = wrong or mistyped(k, LANE) end
 if wrong then return redis.error_reply(wrong) end
 if redis.call('GET', lock) ~= ARGV[1] then return { -1 } end
 local now = clock()
@@ -58,8 +58,8 @@ while at <= #ARGV do
         redis.call('ZADD', delayed, due, id)
       end
     else
-      local k = 9 + (number_of_lane - 1) * 6
-      local lane = { queue = KEYS[k], in_flight = KEYS[k + 1], deliveries = KEYS[k + 2], retries = KEYS[k + 3], failed = KEYS[k + 4], front = KEYS[k + 5] }
+      local k = 9 + (number_of_lane - 1) * 8
+      local lane = { queue = KEYS[k], in_flight = KEYS[k + 1], deliveries = KEYS[k + 2], retries = KEYS[k + 3], failed = KEYS[k + 4], front = KEYS[k + 7] }
       if is_held(lane, id, present) then
         code, held = 0, held + 1
       elseif waiting then

@@ -136,7 +136,7 @@ end
 local k = 7
 for at = 2, #told, 8 do
   local ids, codes = told[at + 6], nil
-  if mistyped(k, { 'list', 'zset', 'hash', 'zset', 'zset', 'hash', 'hash', 'list' }) then
+  if mistyped(k, LANE) then
     codes = { 0 }
     for i = 1, #ids do codes[i + 1], event = 2, event + #told[at + 7][i * 9] end
   else
