@@ -46,10 +46,7 @@ export async function pause(
     before.flatMap((name) => (held.has(name) && kept(held.get(name)!) ? [[name, held.get(name)!]] : [])),
   )
   const replaced = before.filter((name) => !left.has(name))
-  await onTrial(
-    queue,
-    replaced.filter((name) => held.get(name)?.reason === '410'),
-  )
+  await onTrial(queue, replaced, held)
   if (replaced.length > 0) await redis.hset(keys.paused, ...replaced.flatMap((name) => [name, wanted]))
   return left
 }
@@ -72,18 +69,15 @@ export async function resume(
   const held = await pauses(queue)
   // Those that are not on hold too: a pause of this very moment, and a Redis that takes no writes, are noticed.
   const released = listeners.filter((name) => !held.has(name) || !kept(held.get(name)!))
-  await onTrial(
-    queue,
-    released.filter((name) => held.get(name)?.reason === '410'),
-  )
+  await onTrial(queue, released, held)
   if (released.length > 0) await queue.redis.hdel(queue.keys.paused, ...released)
   await queue.wake('claim')
   return new Map(listeners.flatMap((name) => (held.has(name) ? [[name, held.get(name)!]] : [])))
 }
 
-/** As `claim` leaves a breaker whose pause is over. What it had counted goes, and with it the hash's own end. */
-async function onTrial(queue: Queue, listeners: readonly string[]): Promise<void> {
-  for (const name of listeners) {
+/** Those of a 410, as `claim` leaves a breaker whose pause is over. What it had counted goes, and with it the hash's own end. */
+async function onTrial(queue: Queue, listeners: readonly string[], held: ReadonlyMap<string, Pause>): Promise<void> {
+  for (const name of listeners.filter((each) => held.get(each)?.reason === '410')) {
     const { breaker } = queue.lane(name)
     await queue.redis.multi().del(breaker).hset(breaker, 'state', 'half', 'ramp', 1).exec()
   }

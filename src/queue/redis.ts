@@ -128,7 +128,8 @@ const causes = new WeakMap<Redis, Error>()
 
 /** What a command's error means where its connection is away: what ended the last try to have one again. */
 export function causeOf(error: unknown, redis: Redis): unknown {
-  return isCutOff(error) ? (causes.get(redis) ?? error) : error
+  const { message = '' } = error as Error
+  return /Connection is closed|Stream isn't writeable|max retries/i.test(message) ? (causes.get(redis) ?? error) : error
 }
 
 /**
@@ -276,10 +277,6 @@ const NOT_REDIS = /Unknown RESP type|Protocol error/
 /** And of a connection that is gone. */
 const CONNECTION_LOST =
   /Connection is closed|Stream isn't writeable|timed out|max retries|Connection lost|All sentinels|ended by the other/i
-
-function isCutOff(error: unknown): boolean {
-  return /Connection is closed|Stream isn't writeable|max retries/i.test((error as Error | null)?.message ?? '')
-}
 
 /** Whether Redis or its client made this error. */
 export function isRedisError(error: unknown): boolean {

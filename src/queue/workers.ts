@@ -77,8 +77,8 @@ export function isAlive({ visto }: Pick<WorkerInfo, 'visto'>, now: number): bool
 }
 
 /** It lives, and should have given a sign of life by now. @param now Redis time */
-export function isLate({ visto }: Pick<WorkerInfo, 'visto'>, now: number): boolean {
-  return now - visto > LATE_AFTER && now - visto <= DEAD_AFTER
+export function isLate(worker: Pick<WorkerInfo, 'visto'>, now: number): boolean {
+  return now - worker.visto > LATE_AFTER && isAlive(worker, now)
 }
 
 /** Every worker that is known, dead ones too. */

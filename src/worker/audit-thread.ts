@@ -48,12 +48,11 @@ const RESTART_MS = 1_000
 /** Beyond the patience given to `finish`: closing connections. */
 const CLOSE_MS = 3_000
 
+/** What of it concerns others. */
 interface AuditEvents {
   /** `away` changed. */
   backendChanged(): void
-  /** Postgres refuses the credentials. */
   refused(): void
-  /** So many entries were taken over from a worker that did not write them in time. */
   inherited(rows: number): void
 }
 

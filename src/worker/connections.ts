@@ -9,6 +9,7 @@ import { Queue, WAKE } from '../queue/queue.ts'
 import { connectForever, connectOnce, listen, ping, reconnectWith } from '../queue/redis.ts'
 import { HEARTBEAT_MS } from './heartbeat.ts'
 import type { Logger } from './log.ts'
+import { atMost } from './waiting.ts'
 
 /** For the worker's own connection, after a probe that worked. */
 const CONNECT_PATIENCE: Millis = 5_000
@@ -71,13 +72,7 @@ export class Connections {
 }
 
 /** A connection is made in a moment; whatever fails until then, or later, is for the loops to report. */
-export function untilReady(redis: Queue['redis']): Promise<void> {
-  if (redis.status === 'ready') return Promise.resolve()
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, CONNECT_PATIENCE)
-    redis.once('ready', () => {
-      clearTimeout(timer)
-      resolve()
-    })
-  })
+export async function untilReady(redis: Queue['redis']): Promise<void> {
+  if (redis.status === 'ready') return
+  await atMost(CONNECT_PATIENCE, new Promise((resolve) => redis.once('ready', resolve)))
 }

@@ -188,18 +188,16 @@ export function createMetrics(
     for (const each of [durations, latencies, certificates]) each.remove(listener)
   }
 
-  function showLane({ listener, waiting, running, retrying, failed, ...lane }: LaneGauge, now: number) {
-    for (const [state, count] of Object.entries({ waiting, running, retrying, failed })) {
-      deliveries.set({ listener, state }, count)
-    }
+  function showLane({ listener, ...lane }: LaneGauge, now: number) {
+    for (const state of STATES) deliveries.set({ listener, state }, lane[state])
     overdue.set({ listener }, lane.overdue === null ? 0 : (now - lane.overdue.since) / 1000)
     paused.set({ listener }, Number(lane.paused))
     broken.set({ listener }, Number(lane.breaker !== 'closed'))
   }
 
-  function show({ now, lanes, callbacks: { waiting, running, retrying, failed }, ...gauges }: Gauges) {
+  function show({ now, lanes, ...gauges }: Gauges) {
     for (const lane of lanes) showLane(lane, now)
-    for (const [state, count] of Object.entries({ waiting, running, retrying, failed })) callbacks.set({ state }, count)
+    for (const state of STATES) callbacks.set({ state }, gauges.callbacks[state])
     inbox.set(gauges.inbox)
     inboxOldest.set(gauges.inboxOverdue === null ? 0 : Math.max(0, now - gauges.inboxOverdue.since) / 1000)
     delayed.set(gauges.delayed)
@@ -256,6 +254,9 @@ export function createMetrics(
     },
   }
 }
+
+/** Of what lies in Redis. */
+const STATES = ['waiting', 'running', 'retrying', 'failed'] as const
 
 /** What may come any day; an attempt that was interrupted has its series from then on. */
 const EXPECTED: readonly (readonly [string, Class])[] = [

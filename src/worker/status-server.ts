@@ -3,6 +3,7 @@
  * containers, load balancers and people. It serves nothing but figures, with connections of its own to Redis and Postgres, and
  * its trouble never touches a delivery.
  */
+import { once } from 'node:events'
 import { createServer, type Server, type ServerResponse } from 'node:http'
 import { isIP } from 'node:net'
 import { hostname } from 'node:os'
@@ -245,17 +246,11 @@ async function listen(server: Server, { host, port }: Where): Promise<number> {
   const last = Math.min(port + NEIGHBOURS, 65_535)
   for (let chosen = port; ; chosen++) {
     try {
-      await new Promise<void>((resolve, reject) => {
-        server.once('error', reject).listen(chosen, host, () => {
-          server.off('error', reject)
-          resolve()
-        })
-      })
+      await once(server.listen(chosen, host), 'listening')
       server.on('error', () => {})
       server.unref()
       return chosen
     } catch (error) {
-      server.removeAllListeners('error')
       if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE' || chosen >= last) throw error
     }
   }
