@@ -108,12 +108,9 @@ export function writeState(messageId: string, listener: string, action: string |
   return JSON.stringify({ m: messageId, l: listener, o: action ?? undefined })
 }
 
-export function writeAction(action: ActionRecord): string {
-  return JSON.stringify(action)
-}
-
-export function writeCallback(callback: CallbackRecord): string {
-  return JSON.stringify(callback)
+/** As it is. */
+export function writeRecord(record: ActionRecord | CallbackRecord): string {
+  return JSON.stringify(record)
 }
 
 /** Of the objects that `tell` (lua/common.lua) writes. */

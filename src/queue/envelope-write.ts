@@ -22,7 +22,7 @@ export function encodeEnvelope(message: Message, checked = false): string {
     tipo_contenido: json && contentType === 'application/json' ? undefined : contentType,
     metodo: message.method ?? undefined,
     ruta: message.path ?? undefined,
-    cabeceras: hasMembers(message.headers) ? message.headers : undefined,
+    cabeceras: Object.keys(message.headers).length > 0 ? message.headers : undefined,
     creado: message.createdAt.toISOString(),
     clave: message.key ?? undefined,
     no_antes_de: message.notBefore?.toISOString(),
@@ -47,11 +47,6 @@ function isJson(text: string): boolean {
   } catch {
     return false
   }
-}
-
-function hasMembers(map: Readonly<Record<string, string>>): boolean {
-  for (const _ in map) return true
-  return false
 }
 
 /** A leading BOM would be swallowed on the way back. */

@@ -12,7 +12,7 @@ import type { ActionRecord } from '../audit/event.ts'
 import { OperationFailed } from '../errors.ts'
 import type { Millis } from '../model/message.ts'
 import { parts } from '../model/parts.ts'
-import { writeAction, writeDispatched, writeState } from './audit-format.ts'
+import { writeDispatched, writeRecord, writeState } from './audit-format.ts'
 import { CALLBACK_LANE } from './keys.ts'
 import { LaneNumbers, type Queue } from './queue.ts'
 import { type Scripts, scriptsOf } from './scripts.ts'
@@ -75,7 +75,7 @@ const SLICE = 400
  * Beside `QueueAdmin`, which also says so of each delivery, for what touches none.
  */
 export async function tellAction(queue: Queue, action: ActionRecord): Promise<void> {
-  await scriptsOf(queue.redis).action(1, queue.keys.audit, writeAction(action))
+  await scriptsOf(queue.redis).action(1, queue.keys.audit, writeRecord(action))
 }
 
 export class QueueAdmin {

@@ -7,7 +7,7 @@ import type { CallbackSpec } from '../config/config.ts'
 import type { StopSignal } from '../delivery/deadline.ts'
 import { decide } from '../delivery/outcome.ts'
 import { type CallbackJob, callbackJob } from '../model/callback-job.ts'
-import { writeCallback } from '../queue/audit-format.ts'
+import { writeRecord } from '../queue/audit-format.ts'
 import { encodeEnvelope } from '../queue/envelope-write.ts'
 import { CALLBACK_LANE, callbackName } from '../queue/keys.ts'
 import type { Claimed, LaneSpec } from '../queue/queue.ts'
@@ -118,7 +118,7 @@ export class CallbackExecutor implements Executor {
       health: null,
       callback: null,
       message: result.message ?? null,
-      events: [{ type: 'c', json: writeCallback(record) }],
+      events: [{ type: 'c', json: writeRecord(record) }],
     }
   }
 

@@ -26,6 +26,7 @@ export const ALIVE = 'vivo'
 export const IS_ALIVE = '¿vivo?'
 
 interface Ended {
+  readonly pid: number | undefined
   readonly code: number | null
   readonly signal: string | null
   /** Why it could not even be started. */
@@ -76,16 +77,14 @@ export async function superviseProcesses(count: number, level: LogLevel): Promis
     }
     return answered
   })
-  const runOne = async (): Promise<Ended & { pid: number | undefined }> => {
+  const runOne = async (): Promise<Ended> => {
     try {
       standInLaunchFolder()
       const args = [...process.execArgv, process.argv[1]!, ...withOneProcess(process.argv.slice(2))]
       const child = spawn(process.execPath, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
       child.on('message', (message) => heard(child, message))
       children.add(child)
-      const end = await ended(child)
-      gone(child)
-      return { ...end, pid: child.pid }
+      return await ended(child).finally(() => gone(child))
     } catch (error) {
       // No memory or no descriptors for a process: it passes.
       return { code: null, signal: null, error: error as Error, pid: undefined }
@@ -138,10 +137,10 @@ export async function superviseProcesses(count: number, level: LogLevel): Promis
 
 function ended(child: ChildProcess): Promise<Ended> {
   return new Promise((resolve) => {
-    child.once('exit', (code, signal) => resolve({ code, signal, error: null }))
+    child.once('exit', (code, signal) => resolve({ pid: child.pid, code, signal, error: null }))
     // Also when a signal could not be sent: that one has not ended.
     child.on('error', (error) => {
-      if (child.pid === undefined) resolve({ code: null, signal: null, error })
+      if (child.pid === undefined) resolve({ pid: undefined, code: null, signal: null, error })
     })
   })
 }
