@@ -206,7 +206,7 @@ async function page() {
 }
 
 /**
- * A module of CommonJS as the function that `bin/fast.cjs` calls: to put it around half a megabyte at each start took 2 ms.
+ * A module of CommonJS as the function that `bin/fast.cjs` calls: to put it around half a megabyte at each start would copy that.
  * @param {string} text
  */
 function asFunction(text) {
