@@ -113,6 +113,23 @@ describe('claim', () => {
     expect((await claimed(queue, laneOf('b'), 1))[0]!.id).toBe('m1')
   })
 
+  test('a lane for which a call had no time left is due at once, and loses nothing', async ({ queue }) => {
+    // Of so many and of this size the last one begins just before a call has taken long enough.
+    const lanes = Array.from({ length: 26 }, (_, n) => laneOf(`l${n}`))
+    const names = lanes.map(({ name }) => name)
+    await dispatched(queue, ['m'.repeat(400)], names)
+    const wants = lanes.map((each) => ({ lane: each, n: 10 }))
+    const first = await queue.claim(wants, LEASE, 1e9)
+    const without = first.lanes.flatMap(({ items, left, nextAt }, i) =>
+      items.length === 0 ? [{ i, left, nextAt }] : [],
+    )
+    expect(without).toEqual([{ i: 25, left: 1, nextAt: expect.any(Number) }])
+    expect(without[0]!.nextAt).toBeLessThanOrEqual(first.now)
+    const second = await queue.claim(wants, LEASE, 1e9)
+    expect(second.lanes.map(({ items }) => items.length)).toEqual([...Array(25).fill(0), 1])
+    expect(second.lanes.every(({ nextAt, left }) => nextAt === null && left === 0)).toBe(true)
+  })
+
   test('of its own bytes a lane gets what fits, when all that were free are taken', async ({ queue }) => {
     await dispatched(queue, ['m1', 'm2', 'm3'], ['a'])
     const size = envelopeOf('m1').length

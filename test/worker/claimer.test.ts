@@ -120,3 +120,23 @@ test('behind what a breaker holds back nobody asks, however much is dispatched; 
     await running
   }
 })
+
+test('behind deliveries whose bodies are gone the next ones are found without a pause', async ({ queue }) => {
+  const lane = laneOf('perdidos')
+  const done: string[] = []
+  const { claimer, failures } = claimerOf(queue, [lane], ({ id }) => done.push(id))
+  const lost = Array.from({ length: 50 }, (_, n) => `perdido${n}`)
+  await dispatched(queue, [...lost, 'entero'], [lane.name])
+  await queue.redis.del(lost.map((id) => queue.keys.messagePrefix + id))
+  const running = claimer.run()
+  try {
+    // A sleep would be one of 15 s: nobody hints here.
+    await until(() => done.length > 0, { timeout: 5_000 })
+    expect(done).toEqual(['entero'])
+    expect(await queue.redis.zcard(queue.lane(lane.name).failed)).toBe(lost.length)
+    expect(failures).toEqual([])
+  } finally {
+    claimer.stop()
+    await running
+  }
+})

@@ -275,6 +275,7 @@ local function claim(lane)
   -- Before anything is taken: it may fail.
   if fence == 0 then fence = redis.call('INCR', fences) end
   spent = spent + COST.lane
+  -- More: the next call finds something at once, however little this one gives.
   local failed, more = rescue(lane)
   local items = {}
   local ids, due = (lane.is_callbacks and pick_callbacks or pick)(lane)
@@ -286,6 +287,7 @@ local function claim(lane)
     local made, number, expiries, version, theirs = parse_state(states[index])
     if theirs < 0 then
       redis.call('ZADD', lane.retries, now + NOT_OURS, id)
+      more = true
     elseif raw then
       held[#held + 1], held[#held + 2] = id, state_of(made, number, expiries, version, fence)
       leased[#leased + 1], leased[#leased + 2] = now + duration, id
@@ -293,9 +295,11 @@ local function claim(lane)
       items[at + 1], items[at + 2], items[at + 3], items[at + 4], items[at + 5] = id, made, number, version, raw
     elseif raw == false then
       fail_here(lane, id, number, version, 'el cuerpo del mensaje ya no está en Redis; reenvíelo con: resthooks reenviar ' .. shell_word(id))
-      failed = failed + 1
+      failed, more = failed + 1, true
     else
-      -- Enough for this call: those that were not read go back to the front, the last one first.
+      -- Enough for this call: those that were not read go back to the front, the last one first. Of bytes there are more once
+      -- something ends, of time at once.
+      more = more or spent >= AT_MOST
       local back = {}
       for at = #ids, index, -1 do back[#back + 1] = ids[at] end
       redis.call('LPUSH', head(lane.front, lane.queue), unpack(back))
