@@ -119,8 +119,10 @@ export class Claimer extends Loop<ClaimEvents> {
     return this.#reserve(shareSlots(lanes, this.open ? this.#slots : 0, this.#delivering))
   }
 
+  /** The claims of meanwhile have passed over a lane whose slots were spoken for, whatever was hinted or came to be due. */
   giveBack(reserved: Reserved): void {
-    for (const { lane, n } of reserved.values()) this.#count(lane, -n)
+    this.#unreserve(reserved)
+    if ([...reserved.values()].some(({ lane, n }) => n > 0 && (lane.hinted || lane.nextAt !== null))) this.wake()
   }
 
   /**
@@ -202,7 +204,7 @@ export class Claimer extends Loop<ClaimEvents> {
       for (const { lane } of shares) lane.hinted = true
       throw error
     } finally {
-      this.giveBack(reserved)
+      this.#unreserve(reserved)
     }
   }
 
@@ -238,6 +240,10 @@ export class Claimer extends Loop<ClaimEvents> {
         return [lane.spec.name, { lane, n }]
       }),
     )
+  }
+
+  #unreserve(reserved: Reserved): void {
+    for (const { lane, n } of reserved.values()) this.#count(lane, -n)
   }
 
   /** Callbacks have slots of their own. */

@@ -140,3 +140,25 @@ test('behind deliveries whose bodies are gone the next ones are found without a 
     await running
   }
 })
+
+test('what is hinted while a dispatcher holds the slots of a lane is claimed when it gives them back', async ({
+  queue,
+}) => {
+  const lane = laneOf('a', { concurrency: 1 })
+  const done: string[] = []
+  const { claimer } = claimerOf(queue, [lane], ({ id }) => done.push(id))
+  const running = claimer.run()
+  try {
+    await until(() => claimer.emptyPasses === 1)
+    const reserved = claimer.reserve(new Map([[lane.name, 1]]))
+    expect(reserved.get(lane.name)?.n).toBe(1)
+    await dispatched(queue, ['m1'], [lane.name])
+    claimer.hint([lane.name])
+    await until(() => claimer.emptyPasses === 2)
+    claimer.giveBack(reserved)
+    await until(() => done.length > 0, { timeout: 5_000 })
+  } finally {
+    claimer.stop()
+    await running
+  }
+})
