@@ -51,8 +51,8 @@ interface Dispatched {
   readonly duplicates: number
   /** Entries set aside: not understood, or with the id of another message. */
   readonly refused: number
-  /** Script calls that it took. */
-  readonly steps: number
+  /** Parts of a message with very many listeners that were handed out, into queues of which `stepped` does not tell. */
+  readonly parts: number
 }
 
 /** Deliveries that go straight to work. */
@@ -134,7 +134,7 @@ export async function dispatch(
   straight: Straight = NOTHING_STRAIGHT,
   limits: StepLimits = LIMITS,
 ): Promise<Dispatched | null> {
-  const done = { now: 0, moved: 0, duplicates: 0, refused: 0, steps: 0 }
+  const done = { now: 0, moved: 0, duplicates: 0, refused: 0, parts: 0 }
   const slots = new Map(straight.slots)
   for (let handingOut = false, ended = false; !ended || handingOut; ) {
     const end = handingOut ? done.moved : stepEnd(items, taken.envelopes, done.moved, limits, slots)
@@ -155,7 +155,8 @@ export async function dispatch(
     const invalid = step.filter(({ kind }) => kind === 'invalid').length
     done.duplicates += moved === 0 ? 0 : repeated.length - (refused - invalid)
     done.refused += refused
-    done.steps += 1
+    // A call that moves nothing handed one out.
+    if (moved === 0) done.parts += 1
     handingOut = left > 0
     const begun = new Map(lanes.map((name, i) => [name, told[i * 3] ?? 0]))
     for (const [name, count] of begun) {

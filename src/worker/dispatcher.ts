@@ -144,9 +144,9 @@ export class Dispatcher extends Loop<DispatchEvents> {
     this.#reach = Math.max(reached / Math.max(1, answer.moved), 1 / TAKE_AT_MOST)
     this.#backlog ||= answer.moved < items.length
     return {
-      // More steps than envelopes: what another dispatcher had left was handed out.
-      moved: Math.max(answer.moved, answer.steps),
-      queued: queued || answer.steps > answer.moved,
+      // Without an envelope: what another dispatcher had left was handed out.
+      moved: Math.max(answer.moved, answer.parts),
+      queued: queued || answer.parts > 0,
       more: this.#backlog || items.length > 1,
       nextAt: taken.nextAt,
       now: taken.now,

@@ -182,13 +182,13 @@ describe('dispatch', () => {
     const items = [to(['l0'], 'antes'), to(all, 'grande'), to(['l0', 'l1199'], 'despues')]
     expect(await dispatch(queue, taken, items)).toMatchObject({
       moved: 2,
-      steps: 1 + (1 + 4),
+      parts: 4,
       duplicates: 0,
       refused: 0,
     })
     const rest = await take(queue)
     expect(rest.envelopes.map(String)).toEqual([envelopeOf('despues')])
-    expect(await dispatch(queue, rest, items.slice(2))).toMatchObject({ moved: 1, steps: 1 })
+    expect(await dispatch(queue, rest, items.slice(2))).toMatchObject({ moved: 1, parts: 0 })
     expect(await queue.redis.lrange(queue.lane('l0').queue, 0, -1)).toEqual(['antes', 'grande', 'despues'])
     expect(await queue.redis.lrange(queue.lane('l700').queue, 0, -1)).toEqual(['grande'])
     expect(await queue.redis.lrange(queue.lane('l1199').queue, 0, -1)).toEqual(['grande', 'despues'])
@@ -202,7 +202,7 @@ describe('dispatch', () => {
     expect((await gatherLiveIds(queue, [])).hasDelivery('otra', 'l6')).toBe(true)
     const next = await take(queue)
     expect(next.envelopes).toEqual([])
-    expect(await dispatch(queue, next, [])).toMatchObject({ steps: 2 })
+    expect(await dispatch(queue, next, [])).toMatchObject({ moved: 0, parts: 2 })
     expect(await queue.redis.lrange(queue.lane('l5').queue, 0, -1)).toEqual(['grande', 'otra'])
     expect(await take(queue)).toMatchObject({ fence: 0 })
     expect(await queue.redis.exists(queue.keys.fanOut, queue.keys.dispatchLease)).toBe(0)

@@ -162,3 +162,18 @@ test('what is hinted while a dispatcher holds the slots of a lane is claimed whe
     await running
   }
 })
+
+test('of a message with very many listeners others are told too, though many were dispatched before it', async ({
+  queue,
+}) => {
+  const { claimer, context, events } = claimerOf(queue, [], () => {})
+  const names = Array.from({ length: 301 }, (_, n) => `l${n}`)
+  const to = (some: readonly string[]) => some.map((name) => ({ name, auditBody: true }))
+  const subscriptions = { of: (event: string) => to(event === 'grande' ? names : ['l0']) } as unknown as Subscriptions
+  const dispatcher = new Dispatcher(queue, context, subscriptions, claimer, { ...events, passed: () => {} })
+  // These come to lie behind something, which is no news.
+  await dispatched(queue, ['antes'], ['l0'])
+  const before = Array.from({ length: 10 }, (_, n) => envelopeOf(`m${n}`))
+  await queue.enqueue([...before, '{"id":"g","evento":"grande"}'])
+  expect(await dispatcher.pass()).toMatchObject({ moved: 11, queued: true })
+})
