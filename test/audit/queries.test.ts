@@ -326,6 +326,9 @@ describe('the views', () => {
       }),
     )
     await sql`ANALYZE`
+    // Of months gone by no partitions are made: what is of those lies in mensaje_otros.
+    const partitions = await sql`SELECT DISTINCT tableoid::regclass::text AS name FROM mensaje`
+    const holding = partitions.map(({ name }) => name.split('.').at(-1)).join('|')
     const hour = `inicio >= '2026-11-16 10:00' AND inicio < '2026-11-16 11:00'`
     for (const [view, which] of [
       ['trazabilidad', `mensaje_id = 'm7'`],
@@ -334,8 +337,8 @@ describe('the views', () => {
     ]) {
       const plan = await sql.unsafe(`EXPLAIN SELECT * FROM ${view} WHERE ${which}`)
       const text = plan.map((row) => row['QUERY PLAN']).join('\n')
-      expect(text, `${view} ${which}`).toMatch(/Index.* on mensaje_2026_11/)
-      expect(text, `${view} ${which}`).not.toMatch(/Seq Scan on mensaje_2026/)
+      expect(text, `${view} ${which}`).toMatch(new RegExp(`Index.* on (${holding})`))
+      expect(text, `${view} ${which}`).not.toMatch(new RegExp(`Seq Scan on (${holding})`))
     }
     const [server] = await sql`SELECT current_setting('server_version_num')::int AS number`
     const forced = server!.number >= 160_000 ? 'debug_parallel_query' : 'force_parallel_mode'
