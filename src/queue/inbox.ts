@@ -7,7 +7,7 @@
 import type { Bytes, Message, Millis } from '../model/message.ts'
 import { parts } from '../model/parts.ts'
 import { pack } from './pack.ts'
-import { type Claimed, FIELD_END, type Queue } from './queue.ts'
+import { type Claimed, FIELD_END, LaneNumbers, type Queue } from './queue.ts'
 import { scriptsOf } from './scripts.ts'
 
 export interface Taken {
@@ -211,7 +211,7 @@ export function stepEnd(
   slots: Straight['slots'] = NOTHING_STRAIGHT.slots,
 ): number {
   const reached = new Map<string, (typeof COST)['queued']>()
-  let straight = 0
+  const slotOf = slotsOfStep(slots)
   let cost = 0
   for (let at = from; at < items.length; at++) {
     const item = items[at]!
@@ -221,7 +221,7 @@ export function stepEnd(
     for (const name of listeners) {
       let each = reached.get(name)
       if (each === undefined) {
-        each = slots.get(name)?.n && straight++ < STRAIGHT_AT_ONCE ? COST.straight : COST.queued
+        each = slotOf(name).n > 0 ? COST.straight : COST.queued
         reached.set(name, each)
         cost += each.listener
       }
@@ -242,22 +242,7 @@ function stepArguments(
   const { inbox, dispatchLease, inboxInvalid, audit, remaining, delayed, listeners, messagePrefix } = queue.keys
   const keys = [inbox, dispatchLease, inboxInvalid, audit, remaining, delayed, listeners, queue.keys.fanOut]
   keys.push(queue.keys.fence, queue.keys.paused, queue.keys.notBegun)
-  const numbers = new Map<string, number>()
-  let straight = 0
-  const lanes: (string | number | boolean)[] = []
-  const numberOf = (name: string) => {
-    let number = numbers.get(name)
-    if (number === undefined) {
-      number = numbers.size + 1
-      numbers.set(name, number)
-      const of = queue.lane(name)
-      keys.push(of.queue, of.front, of.retries, of.inFlight, of.deliveries, of.breaker)
-      const { n, hasBreaker } = (straight < STRAIGHT_AT_ONCE && slots.get(name)) || NO_SLOTS
-      if (n > 0) straight += 1
-      lanes.push(name, n, hasBreaker)
-    }
-    return number
-  }
+  const lanes = new LaneNumbers()
   const packed: (string | number)[] = []
   const stamped: Buffer[] = []
   for (const item of items) {
@@ -267,14 +252,31 @@ function stepArguments(
       packed.push('w', item.id, item.event, item.dueAt, stamped.length + 1)
     } else if (item.listeners.length <= fanOut) {
       packed.push('d', item.id, item.event, item.listeners.length)
-      for (const name of item.listeners) packed.push(numberOf(name))
+      for (const name of item.listeners) packed.push(lanes.of(name))
     } else {
       const handedOut = [...parts(item.listeners, fanOut)].map((names) => [item.id, ...names].join(FIELD_END))
       packed.push('f', item.id, item.event, item.listeners.length, handedOut.length, ...handedOut)
     }
   }
+  const laneKeys = lanes.keys(queue, (of) => [of.queue, of.front, of.retries, of.inFlight, of.deliveries, of.breaker])
+  const slotOf = slotsOfStep(slots)
+  const told = lanes.names.flatMap((name) => {
+    const { n, hasBreaker } = slotOf(name)
+    return [name, n, hasBreaker]
+  })
   const bytes = envelopes.reduce((sum, raw) => sum + raw.length, 0)
   const any = queue.lane('')
   const head = [fence, messagePrefix, LEASE, items.length, bytes, stay, any.queue, any.retries, lease]
-  return { keys, args: [pack([...head, lanes, packed]), ...stamped], lanes: [...numbers.keys()] }
+  return { keys: [...keys, ...laneKeys], args: [pack([...head, told, packed]), ...stamped], lanes: lanes.names }
+}
+
+/** What each listener of a step has, asked once of each in the order in which they are named: of the first ones alone some may begin. */
+function slotsOfStep(slots: Straight['slots']): (name: string) => { readonly n: number; readonly hasBreaker: boolean } {
+  let straight = 0
+  return (name) => {
+    const slot = slots.get(name) ?? NO_SLOTS
+    if (slot.n === 0 || straight >= STRAIGHT_AT_ONCE) return NO_SLOTS
+    straight += 1
+    return slot
+  }
 }
