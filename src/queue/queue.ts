@@ -273,7 +273,8 @@ export class LaneNumbers {
 
 type LaneAnswer = [number, number, number, (Buffer | number)[]]
 
-function bytesOf(items: readonly Claimed[]): Bytes {
+/** Of their envelopes. */
+export function bytesOf(items: readonly Claimed[]): Bytes {
   return items.reduce((sum, { raw }) => sum + raw.length, 0)
 }
 

@@ -6,7 +6,7 @@
  */
 import type { Bytes, Millis } from '../model/message.ts'
 import { CALLBACK_LANE } from '../queue/keys.ts'
-import type { Claimed, Queue } from '../queue/queue.ts'
+import { bytesOf, type Claimed, type Queue } from '../queue/queue.ts'
 import { mistypedText } from '../queue/redis.ts'
 import type { WorkerContext } from './context.ts'
 import { BYTES_IN_FLIGHT, type Lane, shareBytes, shareSlots } from './lane.ts'
@@ -327,10 +327,6 @@ export class Claimer extends Loop<ClaimEvents> {
     this.#bytes += bytes
     lane.bytes += bytes
   }
-}
-
-function bytesOf(items: readonly Claimed[]): Bytes {
-  return items.reduce((sum, { raw }) => sum + raw.length, 0)
 }
 
 /** A claim whose requests are made once Redis knows that it arrived. */

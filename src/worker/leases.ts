@@ -16,7 +16,7 @@ import { sleep } from './waiting.ts'
 /** How long a claim waits before it is told again. */
 const TELL_AGAIN_MS: Millis = 100
 /** Leases that one script renews. */
-const AT_ONCE = 150
+export const RENEWED_AT_ONCE = 150
 
 /** Of one claim; it stops the work where it is lost. */
 export class Lease extends Stopper implements Held {
@@ -130,7 +130,7 @@ export class Leases {
 
   /** In steps, all of them sent before the first one is answered. */
   async #renewAll(leases: readonly Lease[]): Promise<void> {
-    await Promise.all([...parts(leases, AT_ONCE)].map((step) => this.#renewStep(step)))
+    await Promise.all([...parts(leases, RENEWED_AT_ONCE)].map((step) => this.#renewStep(step)))
   }
 
   async #renewStep(leases: readonly Lease[]): Promise<void> {

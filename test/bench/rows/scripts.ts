@@ -5,6 +5,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { ulid } from 'ulid'
+import { parts } from '../../../src/model/parts.ts'
 import { writeAttempt, writeDispatched } from '../../../src/queue/audit-format.ts'
 import { AuditReader } from '../../../src/queue/audit-stream.ts'
 import { readGauges } from '../../../src/queue/gauges.ts'
@@ -16,7 +17,7 @@ import { writeHeartbeat } from '../../../src/queue/workers.ts'
 import { Claimer } from '../../../src/worker/claimer.ts'
 import type { WorkerContext } from '../../../src/worker/context.ts'
 import { Lane } from '../../../src/worker/lane.ts'
-import { Leases } from '../../../src/worker/leases.ts'
+import { Leases, RENEWED_AT_ONCE } from '../../../src/worker/leases.ts'
 import type { Logger } from '../../../src/worker/log.ts'
 import { BrokenLanes, Outage } from '../../../src/worker/outage.ts'
 import { Settler } from '../../../src/worker/settler.ts'
@@ -37,8 +38,6 @@ const TIMES = 8
 const ENDING = 200
 /** Claims and what becomes of them, in one round: the work of all deliveries would be the same again and again. */
 const CLAIMS = 12
-/** Leases that are renewed in one call. */
-const RENEWED = 150
 const LEASE = 60_000
 
 interface Setting {
@@ -219,8 +218,7 @@ class Work {
   async run(): Promise<void> {
     await this.#enqueue()
     const straight = await this.#dispatch()
-    for (let at = 0; at < straight.length; at += RENEWED) {
-      const held = straight.slice(at, at + RENEWED)
+    for (const held of parts(straight, RENEWED_AT_ONCE)) {
       await this.#queue.renew(held, LEASE)
       await this.#queue.release(held)
     }
