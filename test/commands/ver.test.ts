@@ -7,10 +7,11 @@ import { until } from '../support/until.ts'
 import { expect, test, type World } from '../support/world.ts'
 import { writeAudit } from './audit-world.ts'
 
+/** What `ver` shows, read as in the year of the fixtures: from the next one on, each date of theirs has its year. */
 async function ver(world: World, id: string, ...more: string[]) {
   const run = await world.cli(['ver', id, ...more], { env: { COLUMNS: '200' } })
   expect(run).toMatchObject({ code: 0, stderr: '' })
-  return run.stdout
+  return run.stdout.replaceAll('15/11/2026', '15/11')
 }
 
 test('tells the story in order, with phases, headers, errors and callbacks, in local time', async ({ world }) => {
