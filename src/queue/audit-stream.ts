@@ -60,8 +60,7 @@ export class AuditReader {
   readonly #batch: number
   /** Nothing is known about their size yet: after a long outage there may be a gigabyte of large ones. */
   #count = 8
-  /** The last stretch was as large as one may be, or one that had been left: there may be more. */
-  hasMore = false
+  #hasMore = false
 
   /**
    * @param name  the worker's: what it took and knows nothing of any more is given to it again at once
@@ -81,23 +80,28 @@ export class AuditReader {
     this.#batch = batch
   }
 
+  /** The last stretch was as large as one may be, or one that had been left: there may be more. */
+  get hasMore(): boolean {
+    return this.#hasMore
+  }
+
   /** The next stretch that nobody writes, null: there is none. It is this reader's for some seconds, see `renew`. */
   async take(): Promise<Stretch | null> {
     for (;;) {
       const answer = await this.#ask('take', HOLD, String(this.#batch))
       const [after, end, again = 0] = answer as [Buffer?, Buffer?, number?]
       if (!after || !end) {
-        this.hasMore = false
+        this.#hasMore = false
         return null
       }
       const whole = String(end)
       const first = await this.range(`(${after}`, whole)
-      const second = this.hasMore ? await this.range(`(${first.at(-1)!.streamId}`, whole) : []
+      const second = this.#hasMore ? await this.range(`(${first.at(-1)!.streamId}`, whole) : []
       const entries = [...first, ...second]
       const read = entries.at(-1)?.streamId
-      const isPart = this.hasMore && read !== whole
+      const isPart = this.#hasMore && read !== whole
       // What has come since is behind it.
-      if (again > 0) this.hasMore = true
+      if (again > 0) this.#hasMore = true
       // Somebody has removed them: there is nothing to write.
       if (read === undefined) await this.#ask('written', 0, whole)
       else if (!isPart) return { entries, last: whole, inherited: again === 2 }
@@ -135,7 +139,7 @@ export class AuditReader {
     const entries = (found as [Buffer, Buffer[]][]).map(([id, fields]) => entryOf(id.toString('latin1'), fields))
     const bytes = entries.reduce((sum, { size }) => sum + size, 1)
     const fitting = Math.floor((READ_BYTES * entries.length) / bytes)
-    this.hasMore = entries.length >= this.#count
+    this.#hasMore = entries.length >= this.#count
     if (entries.length > 0) this.#count = Math.max(1, Math.min(READ, entries.length * 2 + 16, fitting))
     return entries
   }

@@ -64,8 +64,8 @@ export function connectForever(config: RedisConfig, label: string, silence: Mill
     // rejection that ends the process.
     autoResubscribe: false,
     maxRetriesPerRequest: 0,
-    retryStrategy: again,
-    sentinelRetryStrategy: again,
+    retryStrategy: reconnectDelay,
+    sentinelRetryStrategy: reconnectDelay,
     // After a failover the old master answers READONLY: connect again, to whoever is the master now.
     reconnectOnError: (error) => (/^READONLY/.test(error.message) ? 1 : false),
     commandTimeout: COMMAND_TIMEOUT,
@@ -148,7 +148,7 @@ export function reconnectWith(redis: Redis, before: RedisConfig, config: RedisCo
 }
 
 /** ms before a connection is tried again. @param times it was tried before */
-function again(times: number): Millis {
+function reconnectDelay(times: number): Millis {
   return Math.round(Math.min(50 * 2 ** Math.min(times, 6), 500) * (0.75 + Math.random() / 2))
 }
 
