@@ -110,6 +110,24 @@ describe('of everybody', () => {
   })
 })
 
+describe('however often a batch is tried meanwhile, none of its entries is taken for a deadly one', () => {
+  test.for(Object.keys(SHARED_KEYS).filter((name) => name !== 'inbox') as (keyof typeof SHARED_KEYS)[])(
+    '%s',
+    async (name, { queue }) => {
+      const { keys, redis } = queue
+      const course = new Course(queue)
+      await queue.enqueue(IDS.map(envelopeOf))
+      await (isString(queue, keys[name]) ? redis.rpush(keys[name], 'x') : redis.set(keys[name], 'x'))
+      for (let tries = 0; tries < 8; tries++) await course.dispatch().catch(() => {})
+      await redis.del(keys[name])
+      expect(await redis.exists(keys.inboxInvalid)).toBe(0)
+      await course.dispatch()
+      await course.claim()
+      expect(course.claimed.map(({ lane, id }) => `${lane} ${id}`).toSorted()).toEqual(ALL)
+    },
+  )
+})
+
 describe("of one listener: the other one's are delivered meanwhile", () => {
   test.for(Object.keys(LANE_KEYS) as (keyof LaneKeys)[])('%s', async (name, { queue }) => {
     for (const from of STEPS.keys()) {
