@@ -1,6 +1,7 @@
 /** The inbox's scripts: taking a batch under a lease, and handing it out. */
 import { describe, expect } from 'vitest'
-import { dispatch, stepEnd, take, type Waiting } from '../../src/queue/inbox.ts'
+import { stampEnvelope } from '../../src/queue/envelope.ts'
+import { type DispatchItem, dispatch, stepEnd, take, type Waiting } from '../../src/queue/inbox.ts'
 import type { LaneKeys } from '../../src/queue/keys.ts'
 import { gatherLiveIds } from '../../src/queue/live-ids.ts'
 import { pause } from '../../src/queue/pauses.ts'
@@ -286,6 +287,43 @@ describe('dispatch', () => {
     expect(await dispatch(queue, { envelopes, fence }, [item, item])).toMatchObject({ duplicates: 1, refused: 1 })
     expect(await queue.redis.lrange(queue.keys.inboxInvalid, 0, -1)).toEqual(['{"id":"m","evento":"otro"}'])
     expect(idsOf(await claimed(queue, lane, 10))).toEqual(['m'])
+  })
+
+  test('so it is with one that waits for its demora, and with one that has waited', async ({ queue }) => {
+    const raws = [
+      '{"id":"m","evento":"e","demora":"5s"}',
+      '{"demora":"5s","id":"n","evento":"e","largo":7,"datos":{"n":1}}',
+    ].map((raw) => Buffer.from(raw))
+    const others = ['{"id":"m","evento":"o","demora":"5s"}', '{"demora":"6s","id":"n","evento":"e","datos":{"n":1}}']
+    const idOf = (raw: Buffer) => JSON.parse(String(raw)).id as string
+    const waiting = (raw: Buffer, at: number) => {
+      const envelope = stampEnvelope(raw, idOf(raw), at, new Date(at + 5000))
+      return { kind: 'wait', id: idOf(raw), event: '{}', dueAt: at + 5000, envelope } as const
+    }
+    const send = async (as: (raw: Buffer, at: number) => DispatchItem) => {
+      await queue.enqueue([...raws, ...others])
+      const taken = await take(queue)
+      return dispatch(
+        queue,
+        taken,
+        taken.envelopes.map((raw) => as(raw, taken.now)),
+      )
+    }
+    await queue.enqueue(raws)
+    const first = await take(queue)
+    await dispatch(
+      queue,
+      first,
+      first.envelopes.map((raw) => waiting(raw, first.now)),
+    )
+    const refused = { moved: 4, duplicates: 2, refused: 2 }
+    expect(await send((raw, at) => waiting(raw, at + 1))).toMatchObject(refused)
+    for (const id of ['m', 'n']) await queue.redis.zadd(queue.keys.delayed, 1, id)
+    const due = await take(queue)
+    expect(due.envelopes.map((raw) => idOf(raw))).toEqual(['m', 'n'])
+    await dispatch(queue, due, [to(['a'], 'm'), to(['a'], 'n')])
+    expect(await send((raw) => to(['a'], idOf(raw)))).toMatchObject(refused)
+    expect(await queue.redis.lrange(queue.keys.inboxInvalid, 0, -1)).toEqual([...others, ...others].toReversed())
   })
 
   test('one body for all, gone with the last delivery', async ({ queue }) => {

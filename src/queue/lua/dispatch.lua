@@ -53,6 +53,17 @@ local function hand_out()
   redis.call('SADD', names_seen, unpack(names))
 end
 
+-- Whether an entry says what the stored one does. One that waited for its `demora` is stored with a stamp of its own in it.
+local function is_copy(stored, raw)
+  if stored == raw then return true end
+  if type(stored) ~= 'string' then return false end
+  local stamp, last = string.find(stored, '","demora":null,"no_antes_de":"[^"]*","recibido":%d+')
+  local before = stamp and #raw - (#stored - last)
+  return stamp ~= nil and before > 0 and string.sub(stored, 1, before) == string.sub(raw, 1, before)
+    and string.sub(stored, before + 1, before + 7) == ',"id":"' and before + 7 < stamp
+    and string.sub(stored, last + 1) == string.sub(raw, before + 1)
+end
+
 -- How many deliveries of a listener may begin: none while anything waits before them, or holds them back.
 local function may_begin(name, n, has_breaker, k)
   if n == 0 or redis.call('EXISTS', KEYS[k], KEYS[k + 1]) > 0 or mistyped(k + 2, { 'zset', 'zset', 'hash', 'hash' }) then return 0 end
@@ -107,8 +118,9 @@ local function move()
       if targets > 0 then fresh = redis.call('SET', prefix .. id, raw, 'NX') else fresh = redis.call('EXISTS', prefix .. id) == 0 end
       if not fresh then
         repeated[#repeated + 1] = count
-        if redis.pcall('GET', prefix .. id) ~= raw then
-          redis.call('LPUSH', invalid, raw)
+        local entry = envelopes[taken + 1 - count]
+        if not is_copy(redis.pcall('GET', prefix .. id), entry) then
+          redis.call('LPUSH', invalid, entry)
           refused = refused + 1
         end
       else
