@@ -137,6 +137,34 @@ describe('take', () => {
     ])
   })
 
+  test('those whose demora is over keep the order in which it ended, however many are taken at once', async ({ queue }) => {
+    const ids = Array.from({ length: 30 }, (_, n) => `m${n}`)
+    // Some are so large that a batch has no room for all that may be in it.
+    const raws = ids.map((id, n) => `{"id":"${id}","cuerpo":"${'x'.repeat(n % 3 === 0 ? 100_000 : 10)}"}`)
+    await queue.redis.mset(Object.fromEntries(ids.map((id, n) => [queue.keys.messagePrefix + id, raws[n]!])))
+    await queue.redis.zadd(queue.keys.delayed, ...ids.flatMap((id, n) => [n + 1, id]))
+    await queue.enqueue(['detrás'])
+    const seen: string[] = []
+    for (let most = 1; seen.length < ids.length + 1; most = (most % 9) + 1) {
+      const taken = await take(queue, undefined, most)
+      seen.push(...taken.envelopes.map(String))
+      await dispatch(
+        queue,
+        taken,
+        taken.envelopes.map(() => ({ kind: 'invalid' })),
+      )
+    }
+    expect(seen).toEqual([...raws, 'detrás'])
+  })
+
+  test('a message with a demora whose body is no text any more holds nobody up', async ({ queue }) => {
+    await queue.redis.zadd(queue.keys.delayed, 1, 'otra cosa')
+    await queue.redis.lpush(`${queue.keys.messagePrefix}otra cosa`, 'x')
+    await queue.enqueue([envelopeOf('m')])
+    expect((await take(queue)).envelopes.map(String)).toEqual([envelopeOf('m')])
+    expect(await queue.redis.exists(queue.keys.delayed, `${queue.keys.messagePrefix}otra cosa`)).toBe(0)
+  })
+
   test('a message with a demora waits, keeps its body, and comes back once', async ({ queue }) => {
     await queue.enqueue(['m'])
     const { envelopes, fence, now } = await take(queue)

@@ -39,16 +39,20 @@ if takes >= 3 then
   end
 end
 
--- What waited for its `demora` goes to the head of the inbox, stamped so that it does not wait again.
+-- What waited for its `demora` goes to the head of the inbox, stamped so that it does not wait again, the first one due at the very
+-- end; no more of it than this batch has room for, or what is due later would come before the rest.
 if takes == 1 and single == 0 then
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, 100)) do
-    local raw = redis.call('GET', prefix .. id)
+  local due, total = {}, 0
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, math.min(most, 100))) do
+    -- What is no text is nobody's message.
+    local raw = redis.pcall('GET', prefix .. id)
+    local size = type(raw) == 'string' and #raw or 0
+    if #due > 0 and total + size > bytes then break end
     redis.call('ZREM', delayed, id)
-    if raw then
-      redis.call('RPUSH', inbox, raw)
-      redis.call('UNLINK', prefix .. id)
-    end
+    redis.call('UNLINK', prefix .. id)
+    if size > 0 then due[#due + 1], total = raw, total + size end
   end
+  for i = #due, 1, -1 do redis.call('RPUSH', inbox, due[i]) end
 end
 local first = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
 local wait = first[2] and tonumber(first[2]) or -1
