@@ -96,7 +96,7 @@ describe('take', () => {
     await queue.enqueue(['tres', 'cuatro'])
     await queue.redis.rpush(dispatching, 'uno', 'dos')
     const lease = { fence: 1, takes: 1, single: 0 }
-    await queue.redis.hset(dispatchLease, { ...lease, until: (await queue.now()) + 60_000 })
+    await queue.redis.hset(dispatchLease, { ...lease, until: (await queue.now()) + 4_000 })
     expect(await take(queue)).toMatchObject({ fence: 0 })
     await noLease(queue)
     expect((await take(queue)).envelopes.map(String)).toEqual(['uno', 'dos'])

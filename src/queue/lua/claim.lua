@@ -110,7 +110,10 @@ local function tokens(lane)
   local held = redis.call('HMGET', lane.rate, 'tokens', 'at')
   local most = math.max(1, math.floor(lane.count * math.min(50 / lane.period, 0.1)))
   local rate = (lane.count - most + 1) / (lane.period + math.min(100, lane.period / 20))
-  local passed = math.max(0, now - tonumber(held[2] or now))
+  local at = tonumber(held[2] or now)
+  -- Redis's clock was put back: what comes in counts from now on, and not from when it will be that time again.
+  if at > now then redis.call('HSET', lane.rate, 'at', now) end
+  local passed = math.max(0, now - at)
   return math.min(most, tonumber(held[1] or most) + passed * rate), rate
 end
 
@@ -122,6 +125,11 @@ local function breaker_allows(lane)
   if state == 'closed' or (state == 'open' and lane.breaker_pause == 0) then return lane.n, -1 end
   local until_ = tonumber(held[2] or 0)
   if state == 'open' then
+    if until_ > now + lane.breaker_pause then
+      -- Likewise.
+      until_ = now + lane.breaker_pause
+      redis.call('HSET', lane.breaker, 'until', until_)
+    end
     if until_ > now then return 0, until_ end
     redis.call('HSET', lane.breaker, 'state', 'half', 'ramp', 1)
     held[3] = 1

@@ -42,7 +42,8 @@ local function breaker(lane)
     return 0
   end
   if lane.threshold == 0 then return 0 end
-  local since, half = tonumber(held[3] or now), lane.window / 2
+  -- Later than now: Redis's clock was put back.
+  local since, half = math.min(tonumber(held[3] or now), now), lane.window / 2
   local good, bad = tonumber(held[4] or 0), tonumber(held[5] or 0)
   local old_good, old_bad = tonumber(held[6] or 0), tonumber(held[7] or 0)
   if now - since >= 2 * half then

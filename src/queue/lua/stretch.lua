@@ -59,7 +59,8 @@ if action == 'take' then
   local busy = false
   for _, each in ipairs(stretches) do
     -- A reader writes one stretch at a time: if it asks for another, it does not know of this one, or failed to say what became of it.
-    if each.till ~= WRITTEN and (each.till <= now or each.reader == reader) then
+    -- One that is held for longer than any can be is from before Redis's clock was put back.
+    if each.till ~= WRITTEN and (each.till <= now or each.till > now + hold or each.reader == reader) then
       note(each.last, each.after, now + hold, reader)
       return { each.after, each.last, (each.reader ~= '' and each.reader ~= reader) and 2 or 1 }
     end

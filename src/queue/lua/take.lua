@@ -21,6 +21,8 @@ allow_when_full(lease)
 local held = redis.call('HMGET', lease, 'until', 'takes', 'single', 'count')
 local until_, takes, single, count = tonumber(held[1] or 0), tonumber(held[2] or 0), tonumber(held[3] or 0), tonumber(held[4] or 0)
 local handing_out, older = redis.call('EXISTS', parts) == 1, redis.call('LLEN', batch)
+-- One that ends later than any can is from before Redis's clock was put back, or from a server whose clock is ahead of this one's.
+if until_ > now + duration then until_ = 0 end
 if until_ > now and count + older + (handing_out and 1 or 0) > 0 then return { 0, now, until_, redis.call('LLEN', inbox), 0, 0 } end
 if older > 0 then
   for _ = 1, older do redis.call('LMOVE', batch, inbox, 'RIGHT', 'RIGHT') end
