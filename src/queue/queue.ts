@@ -145,18 +145,21 @@ export class Queue {
    * @param lease how long they stay this worker's without a renewal
    * @param bytes of envelopes that are free for all lanes
    * @param slots deliveries at most in all, but for callbacks
+   * @param lenient leases that ran out are left alone
    */
   async claim(
     wants: readonly Want[],
     lease: Millis,
     bytes: Bytes,
     slots = Number.POSITIVE_INFINITY,
+    lenient = false,
   ): Promise<{ now: number; lanes: readonly ClaimedLane[] }> {
     const claimed: ClaimedLane[] = []
     for (let fence = 0; ; ) {
       const deliveries = claimed.filter((_, i) => wants[i]!.lane.name !== CALLBACK_LANE)
       const answer = await this.#claimStep(wants.slice(claimed.length), fence, {
         lease,
+        lenient,
         bytes: bytes - claimed.reduce((sum, { items }) => sum + bytesOf(items), 0),
         slots: slots - deliveries.reduce((sum, { items }) => sum + items.length, 0),
       })
@@ -170,12 +173,17 @@ export class Queue {
   async #claimStep(
     wants: readonly Want[],
     goingOn: number,
-    { lease, bytes, slots }: { readonly lease: Millis; readonly bytes: Bytes; readonly slots: number },
+    {
+      lease,
+      lenient,
+      bytes,
+      slots,
+    }: { readonly lease: Millis; readonly lenient: boolean; readonly bytes: Bytes; readonly slots: number },
   ): Promise<{ now: number; fence: number; lanes: readonly ClaimedLane[] }> {
     const { fence, paused, audit, remaining, callbacksAside, notBegun, messagePrefix } = this.keys
     const callbacks = this.lane(CALLBACK_LANE)
     const keys = [fence, paused, audit, remaining, callbacks.queue, callbacksAside, callbacks.retries, notBegun]
-    const args: (string | number)[] = [lease, messagePrefix, bytes, Math.min(slots, 1e6), goingOn]
+    const args: (string | number)[] = [lease, messagePrefix, bytes, Math.min(slots, 1e6), goingOn, lenient ? 1 : 0]
     for (const { lane, n, room = bytes, own = 0 } of wants) {
       keys.push(...Object.values(this.lane(lane.name)))
       const { rateLimit, breaker } = lane

@@ -22,6 +22,8 @@ const NOTHING = { claimed: 0, more: false }
 /** With so many requests under way, a free slot waits a moment for others: one claim for many costs as much as for one. */
 export const BUSY = 16
 export const GATHER_MS: Millis = 1
+/** Leases that ran out while Redis was away, so long are left to whoever lives and renews them: it is connected again in half a second. */
+const LENIENT: Millis = 3_000
 
 export class Claimer extends Loop<ClaimEvents> {
   readonly lanes = new Map<string, Lane>()
@@ -35,12 +37,18 @@ export class Claimer extends Loop<ClaimEvents> {
   #bytes = 0
   #turn = 0
   #lookedAt = Number.NEGATIVE_INFINITY
+  #awayAt = Number.NEGATIVE_INFINITY
 
   constructor(queue: Queue, context: WorkerContext, leases: Leases, settler: Settler, events: ClaimEvents) {
     super(context, events)
     this.#queue = queue
     this.#leases = leases
     this.#settler = settler
+  }
+
+  /** Redis was away until now, or is so still. */
+  wasAway(): void {
+    this.#awayAt = performance.now()
   }
 
   /** There may be something to claim in these lanes; in all of them where none is named. */
@@ -157,6 +165,8 @@ export class Claimer extends Loop<ClaimEvents> {
    */
   async pass(): Promise<{ readonly claimed: number; readonly more: boolean }> {
     if (!this.open) return NOTHING
+    // Or this claim would take what this worker holds for a dead one's.
+    await this.#leases.catchUp()
     const now = this.context.now()
     const candidates = [...this.lanes.values()].filter(
       (lane) =>
@@ -175,7 +185,9 @@ export class Claimer extends Loop<ClaimEvents> {
     const reserved = this.#reserve(shares)
     const askedAt = performance.now()
     try {
-      const { lanes } = await this.#queue.claim(wants, this.context.config().workers.lease, free, slots)
+      const { lease } = this.context.config().workers
+      const lenient = askedAt - this.#awayAt < Math.min(LENIENT, lease)
+      const { lanes } = await this.#queue.claim(wants, lease, free, slots, lenient)
       const claims: Claimed[] = []
       const taken = lanes.reduce((sum, { items }) => sum + bytesOf(items), 0)
       lanes.forEach(({ items, nextAt, left, failed, broken, looked }, i) => {
@@ -202,6 +214,7 @@ export class Claimer extends Loop<ClaimEvents> {
       return { claimed: claims.length, more: shares.length < candidates.length && claims.length < slots }
     } catch (error) {
       for (const { lane } of shares) lane.hinted = true
+      this.wasAway()
       throw error
     } finally {
       this.#unreserve(reserved)

@@ -43,6 +43,8 @@ export class Leases {
   /** In no order; each knows its place, so that none has to be looked for. */
   readonly #held: Lease[] = []
   #timer: NodeJS.Timeout | undefined
+  /** Redis did not hear of a renewal. */
+  #behind = false
 
   constructor(queue: Queue, context: WorkerContext) {
     this.#queue = queue
@@ -108,6 +110,17 @@ export class Leases {
     lease.place = -1
   }
 
+  /**
+   * Renews those that could not be renewed while Redis was away, which may have run out: as long as nobody else has them they are
+   * this worker's, and so are the outcomes that wait for Redis.
+   * @throws while Redis does not take it
+   */
+  async catchUp(): Promise<void> {
+    if (!this.#behind) return
+    await this.#renewAll(this.#held)
+    this.#behind = false
+  }
+
   /** Aborts all that runs; each then ends with an outcome of its own. */
   abortAll(): void {
     for (const lease of [...this.#held]) lease.abort()
@@ -124,7 +137,8 @@ export class Leases {
     try {
       await this.#renewAll(due)
     } catch {
-      // The loops that claim and settle report the outage; the leases are renewed when it is over.
+      // The loops that claim and settle report the outage.
+      this.#behind = true
     }
   }
 

@@ -155,6 +155,9 @@ export class Worker {
       inbox: () => dispatcher.wake(),
       claims: () => claimer.hint(),
       back: () => {
+        // First of all, before anybody asks what ran out; where that fails, before the next claim.
+        void leases.catchUp().catch(() => {})
+        claimer.wasAway()
         // The wait of the outage is over at once.
         for (const loop of this.#loops) loop.resume()
         this.#lookEverywhere()

@@ -126,6 +126,42 @@ test.concurrent('Redis connections that pass nothing any more: the work goes on 
   }
 })
 
+test.concurrent('Redis away for longer than a lease: what two workers have in hand is told when it is back, and nothing made again', async ({
+  world,
+}) => {
+  const gate = closedGate()
+  const answer = () => gate.opened.then(() => ({ status: 200 }))
+  const listener = await world.listener(answer, { nombre: 'lento', concurrencia: 10 })
+  const proxy = await startProxy(inject('redis'))
+  await world.set('workers', { arriendo: '1s' })
+  await world.setEnv({ REST_HOOKS_REDIS_PORT: String(proxy.port) })
+  await world.worker()
+  await world.worker()
+  const ids = await Promise.all(Array.from({ length: 12 }, (_, n) => world.send('x', n)))
+  await listener.received(ids.length)
+  await proxy.close()
+  gate.open()
+  const { inFlight } = world.keys.lane('lento')
+  await until(async () => {
+    const [[seconds], leases] = await Promise.all([
+      world.redis.time(),
+      world.redis.zrange(inFlight, '0', '-1', 'WITHSCORES'),
+    ])
+    expect(leases).toHaveLength(ids.length * 2)
+    return leases.every((end, i) => i % 2 === 0 || Number(end) < Number(seconds) * 1000)
+  })
+  const back = await startProxy(inject('redis'), proxy.port)
+  try {
+    await world.settled(ids)
+    for (const id of ids) {
+      expect(await world.audit(id)).toMatchObject([{ estado: 'exitosa', intentos: [{ numero: 1, error: null }] }])
+    }
+    expect(listener.requests).toHaveLength(ids.length)
+  } finally {
+    await back.close()
+  }
+})
+
 test.concurrent('what a worker held when it was killed comes back, with the same id, and is audited', {
   timeout: 60_000,
 }, async ({ world }) => {

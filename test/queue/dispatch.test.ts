@@ -137,7 +137,9 @@ describe('take', () => {
     ])
   })
 
-  test('those whose demora is over keep the order in which it ended, however many are taken at once', async ({ queue }) => {
+  test('those whose demora is over keep the order in which it ended, however many are taken at once', async ({
+    queue,
+  }) => {
     const ids = Array.from({ length: 30 }, (_, n) => `m${n}`)
     // Some are so large that a batch has no room for all that may be in it.
     const raws = ids.map((id, n) => `{"id":"${id}","cuerpo":"${'x'.repeat(n % 3 === 0 ? 100_000 : 10)}"}`)

@@ -78,6 +78,40 @@ test('what was not told by the end of the drain never begins', async () => {
   expect(leases.size).toBe(0)
 })
 
+test('what Redis did not hear of is renewed before the next claim, and only that', async () => {
+  let isAway = true
+  const renewed: string[] = []
+  const queue = {
+    renew: async (held: readonly Held[]) => {
+      if (isAway) throw away
+      renewed.push(...held.map(({ id }) => id))
+      return held.filter(({ id }) => id === 'perdida')
+    },
+  } as unknown as Queue
+  const leases = new Leases(queue, { ...context, config: () => ({ workers: { lease: 40 } }) } as WorkerContext)
+  const [kept, lost] = claims.map((claim) => leases.add(claim, performance.now()))
+  await leases.catchUp()
+  leases.start()
+  try {
+    // It is behind as soon as one renewal has failed.
+    await until(() =>
+      leases.catchUp().then(
+        () => false,
+        () => true,
+      ),
+    )
+    await expect(leases.catchUp()).rejects.toBe(away)
+  } finally {
+    leases.stop()
+  }
+  isAway = false
+  expect(renewed).toEqual([])
+  await leases.catchUp()
+  expect([renewed, kept!.aborted, lost!.aborted]).toEqual([['sigue', 'perdida'], false, true])
+  await leases.catchUp()
+  expect(renewed).toHaveLength(2)
+})
+
 test('a lease is dropped once, whichever stood beside it', () => {
   const leases = new Leases({} as Queue, context)
   const [first, second, third] = ['1', '2', '3'].map((id) => leases.add({ lane: 'a', id, fence: 1 }, 0))

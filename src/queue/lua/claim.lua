@@ -6,6 +6,7 @@
 --      14 breaker HASH  15 rate HASH  16 front of the queue LIST
 -- ARGV 1 lease, ms  2 message key prefix  3 bytes that are free for all  4 deliveries at most in all, but for callbacks
 --      5 fence of the claim that this call goes on with, 0 = it is a new one
+--      6 1: leases that ran out are left alone, since those who live had no chance yet to renew theirs
 --      then eleven for each lane: listener, at most n, strict order (0|1), rate count (0 = none), rate period ms,
 --      breaker pause ms (0 = no breaker), concurrency, callback job for a delivery that fails here ('' = none; its `{id}`
 --      is replaced), 1 when the lane audits its states (0: the callback lane), bytes it may take of those that are free,
@@ -21,6 +22,7 @@
 local fences, paused, audit, remaining, callbacks, aside = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local callback_retries, not_begun = KEYS[7], KEYS[8]
 local duration, prefix, budget, slots = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local lenient = ARGV[6] == '1'
 local wrong = mistyped(1, { 'string', 'hash', 'stream', 'hash' }) or mistyped(8, { 'zset' })
 if wrong then return redis.error_reply(wrong) end
 local now = clock()
@@ -76,6 +78,7 @@ end
 
 -- Leases that ran out, as many as there is time for. → how many deliveries failed by that, and whether there are more such leases
 local function rescue(lane)
+  if lenient then return 0, false end
   local failed = 0
   local most = math.max(1, math.floor((AT_MOST - spent) / COST.lost))
   local expired = redis.call('ZRANGEBYSCORE', lane.in_flight, '-inf', now, 'WITHSCORES', 'LIMIT', 0, most)
@@ -331,7 +334,7 @@ end
 local answer = { now, 0 }
 for i = 0, (#KEYS - 8) / 8 - 1 do
   if i > 0 and spent >= AT_MOST then break end
-  local k, a = 9 + i * 8, 6 + i * 11
+  local k, a = 9 + i * 8, 7 + i * 11
   local lane = {
     queue = KEYS[k], in_flight = KEYS[k + 1], deliveries = KEYS[k + 2], retries = KEYS[k + 3], failed = KEYS[k + 4],
     breaker = KEYS[k + 5], rate = KEYS[k + 6], front = KEYS[k + 7],
