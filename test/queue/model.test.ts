@@ -1,13 +1,14 @@
 /** Random sequences of operations on the real scripts and on the model: after each, both hold the same. */
 import fc from 'fast-check'
 import { expect } from 'vitest'
-import { dispatch, take } from '../../src/queue/inbox.ts'
+import { stampEnvelope } from '../../src/queue/envelope.ts'
+import { type DispatchItem, dispatch, take } from '../../src/queue/inbox.ts'
 import { QueueAdmin } from '../../src/queue/maintenance.ts'
 import { pause, resume } from '../../src/queue/pauses.ts'
 import { type Claimed, FIELD_END, type LaneSpec, Queue } from '../../src/queue/queue.ts'
 import { scriptsOf } from '../../src/queue/scripts.ts'
 import { settle, type Verdict } from '../../src/queue/settle.ts'
-import { Model } from './model.ts'
+import { Model, type ModelEntry } from './model.ts'
 import { envelopeOf, expireLeases, keysLeft, laneOf, settlementOf, test } from './scene.ts'
 
 const LANES = ['libre', 'otro', 'estricto'] as const
@@ -15,9 +16,13 @@ type LaneName = (typeof LANES)[number]
 
 type Operation =
   | { readonly kind: 'enqueue'; readonly id: number; readonly targets: readonly LaneName[] }
+  /** Demoras that run are over, or their messages given up. */
+  | { readonly kind: 'wait' }
+  | { readonly kind: 'cancel'; readonly id: number }
+  | { readonly kind: 'discard' | 'hurry' | 'again' | 'recover'; readonly lane: LaneName; readonly id: number }
   /** One that is killed dies after so many script calls. */
   | { readonly kind: 'dispatch'; readonly inSteps: boolean; readonly slots: number; readonly calls: number | null }
-  | { readonly kind: 'claim'; readonly lanes: readonly LaneName[]; readonly n: number }
+  | { readonly kind: 'claim'; readonly lanes: readonly LaneName[]; readonly n: number; readonly lenient: boolean }
   | { readonly kind: 'settle'; readonly outcomes: readonly { readonly pick: number; readonly verdict: Verdict }[] }
   | { readonly kind: 'begin' | 'renew' | 'release'; readonly pick: number }
   | { readonly kind: 'sift'; readonly lane: LaneName; readonly ids: readonly number[] }
@@ -48,6 +53,7 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
       kind: fc.constant('claim' as const),
       lanes: fc.subarray([...LANES], { minLength: 1 }),
       n: fc.integer({ min: 1, max: 5 }),
+      lenient: fc.boolean(),
     }),
   },
   {
@@ -60,6 +66,22 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
   {
     weight: 5,
     arbitrary: fc.record({ kind: fc.constantFrom('begin' as const, 'renew' as const, 'release' as const), pick }),
+  },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('wait' as const) }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('cancel' as const), id: fc.nat(12) }) },
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      kind: fc.constantFrom(
+        'discard' as const,
+        'hurry' as const,
+        'again' as const,
+        'again' as const,
+        'recover' as const,
+      ),
+      lane,
+      id: fc.nat(12),
+    }),
   },
   {
     weight: 2,
@@ -85,6 +107,12 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
 
 /** One message a call, and one with several listeners handed out to one a call. */
 const IN_STEPS = { step: 1, fanOut: 1 }
+
+/** Its bytes, in the inbox. */
+function rawOf({ id, demora }: Pick<ModelEntry, 'id' | 'demora'>): string {
+  const raw = envelopeOf(id)
+  return demora === 'waited' ? String(stampEnvelope(Buffer.from(raw), id, 1, new Date(0))) : raw
+}
 
 /** The same queue for a dispatcher that is gone after some script calls. */
 function dyingAfter(queue: Queue, calls: number): Queue {
@@ -133,8 +161,64 @@ class Player {
         const id = `m${operation.id}`
         const targets = this.#targets.get(id) ?? operation.targets
         this.#targets.set(id, targets)
-        model.inbox.push({ id, targets })
-        await queue.enqueue([envelopeOf(id)])
+        const entry = { id, targets, demora: operation.id >= 9 ? 'waits' : 'none' } as const
+        model.inbox.push(entry)
+        await queue.enqueue([rawOf(entry)])
+        return
+      }
+      case 'wait': {
+        for (const waiting of model.delayed.values()) waiting.isOver = true
+        const ids = [...model.delayed.keys()]
+        for (const [i, id] of ids.entries()) await queue.redis.zadd(queue.keys.delayed, 'XX', i + 1, id)
+        return
+      }
+      case 'cancel': {
+        const id = `m${operation.id}`
+        const given = await this.#administered((admin) => admin.cancel(id, 1, this.#targets.get(id) ?? [], ''))
+        expect(given).toBe(model.cancel(id))
+        return
+      }
+      case 'discard': {
+        const item = {
+          id: `m${operation.id}`,
+          listener: operation.lane,
+          number: 0,
+          version: 0,
+          kind: 'waiting' as const,
+        }
+        const result = await this.#administered((admin) => admin.discard([item], ''))
+        expect(result).toEqual([model.discard(operation.lane, item.id)])
+        return
+      }
+      case 'hurry': {
+        const item = { id: `m${operation.id}`, listener: operation.lane }
+        const result = await this.#administered((admin) => admin.hurry([item], ''))
+        expect(result).toEqual([model.hurry(operation.lane, item.id)])
+        return
+      }
+      case 'again': {
+        const { lane: listener } = operation
+        const id = `m${operation.id}`
+        const of = model.lanes.get(listener)!
+        if (!of.failed.has(id) || model.isHeld(listener, id)) return
+        const others = model.left.get(id) ?? 0
+        const item = { kind: 'again', listener, made: 0, number: 3, version: 1, reason: '' } as const
+        const envelope = Buffer.from(envelopeOf(id))
+        const result = await this.#administered((admin) => admin.restore([{ id, envelope, others, items: [item] }]))
+        expect(result).toEqual([[model.again(listener, id, 3)]])
+        return
+      }
+      case 'recover': {
+        // What Redis holds is not put back a second time, whatever the audit says.
+        const { lane: listener } = operation
+        const id = `m${operation.id}`
+        const of = model.lanes.get(listener)!
+        if (!of.deliveries.has(id)) return
+        const item = { kind: 'lost', listener, made: 0, number: 0, version: 0, dueAt: null } as const
+        const others = model.left.get(id)! - 1
+        const envelope = Buffer.from(envelopeOf(id))
+        const result = await this.#administered((admin) => admin.restore([{ id, envelope, others, items: [item] }]))
+        expect(result).toEqual([['held']])
         return
       }
       case 'dispatch': {
@@ -169,9 +253,9 @@ class Player {
         return
       }
       case 'claim': {
-        const expected = model.claim(operation.lanes, operation.n)
+        const expected = model.claim(operation.lanes, operation.n, operation.lenient)
         const wants = operation.lanes.map((name) => ({ lane: this.#specs[name], n: operation.n }))
-        const { lanes } = await queue.claim(wants, 60_000, 1e6)
+        const { lanes } = await queue.claim(wants, 60_000, 1e6, undefined, operation.lenient)
         for (const [i, { items, failed }] of lanes.entries()) {
           expect(failed).toBe(expected.lanes[i]!.failed)
           expect(items.map(({ id }) => id)).toEqual(expected.lanes[i]!.ids)
@@ -224,10 +308,7 @@ class Player {
         const wanted = new Map(
           ids.map((id) => [id, { id, listener: operation.lane, number: 0, version: 0, kind: 'waiting' as const }]),
         )
-        await queue.redis.set(queue.keys.maintenance, 'prueba')
-        const admin = new QueueAdmin(queue, { value: 'prueba', release: async () => {} })
-        const found = await admin.sift(operation.lane, wanted, '')
-        await queue.redis.del(queue.keys.maintenance)
+        const found = await this.#administered((admin) => admin.sift(operation.lane, wanted, ''))
         expect(found).toEqual(new Set(model.sift(operation.lane, ids)))
         return
       }
@@ -258,8 +339,16 @@ class Player {
     }
   }
 
+  async #administered<T>(work: (admin: QueueAdmin) => Promise<T>): Promise<T> {
+    const { redis, keys } = this.#queue
+    await redis.set(keys.maintenance, 'prueba')
+    const done = await work(new QueueAdmin(this.#queue, { value: 'prueba', release: async () => {} }))
+    await redis.del(keys.maintenance)
+    return done
+  }
+
   #gripped({ lane: name, id, fence, number, raw }: Claimed, claim: number): void {
-    expect(String(raw)).toBe(envelopeOf(id))
+    expect([envelopeOf(id), rawOf({ id, demora: 'waited' })]).toContain(String(raw))
     this.#grips.push({ lane: name as LaneName, id, fence, claim, number })
   }
 
@@ -267,14 +356,14 @@ class Player {
     const { model } = this
     model.take()
     const taken = await take(this.#queue)
-    expect(taken.envelopes.map(String)).toEqual(model.batch.map(({ id }) => envelopeOf(id)))
+    expect(taken.envelopes.map(String)).toEqual(model.batch.map(rawOf))
     expect(taken.fence > 0).toBe(model.batch.length + model.fanOut.length > 0)
-    const items = model.batch.map(({ id, targets }) => ({
-      kind: 'dispatch' as const,
-      id,
-      event: '{}',
-      listeners: targets,
-    }))
+    const items: DispatchItem[] = model.batch.map((entry) => {
+      const { id, targets, demora } = entry
+      if (demora !== 'waits') return { kind: 'dispatch', id, event: '{}', listeners: targets }
+      const envelope = Buffer.from(rawOf({ id, demora: 'waited' }))
+      return { kind: 'wait', id, event: '{}', dueAt: taken.now + 3_600_000, envelope }
+    })
     return { taken, items }
   }
 
@@ -310,12 +399,14 @@ class Player {
       expect(held, `deliveries of ${name}`).toEqual(wanted)
     }
     const inbox = (await redis.lrange(keys.inbox, 0, -1)).reverse()
-    expect(inbox, 'inbox').toEqual(model.inbox.map(({ id }) => envelopeOf(id)))
+    expect(inbox, 'inbox').toEqual(model.inbox.map(rawOf))
     const parts = (await redis.lrange(keys.fanOut, 0, -1)).map((part) => part.split(FIELD_END))
     expect(parts, 'handed out').toEqual(model.fanOut.map(({ id, target }) => [id, target]))
     expect(await redis.xlen(keys.audit)).toBe(model.audited)
     const bodies = (await keysLeft(this.#queue)).filter((key) => key.startsWith(keys.messagePrefix))
-    expect(new Set(bodies.map((key) => key.slice(keys.messagePrefix.length)))).toEqual(new Set(model.left.keys()))
+    expect(new Set(bodies.map((key) => key.slice(keys.messagePrefix.length)))).toEqual(
+      new Set([...model.left.keys(), ...model.delayed.keys()]),
+    )
     const remaining = Object.entries(await redis.hgetall(keys.remaining)).map(([id, count]) => [id, Number(count)])
     for (const [id, count] of remaining) expect(model.left.get(String(id)), `remaining of ${id}`).toBe(count)
     // Bodies and deliveries belong together: none without the other.
@@ -325,7 +416,10 @@ class Player {
   /** Settles everything there is, whatever the state it was left in. */
   async finish(): Promise<void> {
     // The first one may hand out what a crash left behind.
-    for (let i = 0; i < 2; i++) await this.play({ kind: 'dispatch', inSteps: false, slots: 0, calls: null })
+    for (let i = 0; i < 4; i++) {
+      await this.play({ kind: 'wait' })
+      await this.play({ kind: 'dispatch', inSteps: false, slots: 0, calls: null })
+    }
     for (const name of LANES) await this.play({ kind: 'resume', lane: name })
     for (let round = 0; this.model.unfinished > 0; round++) {
       if (round > 500) throw new Error('the queue does not come to an end')
@@ -333,7 +427,7 @@ class Player {
         await this.play({ kind: 'expire', lane: name })
         await this.play({ kind: 'due', lane: name })
         const before = this.#grips.length
-        await this.play({ kind: 'claim', lanes: [name], n: 5 })
+        await this.play({ kind: 'claim', lanes: [name], n: 5, lenient: false })
         const outcomes = this.#grips.slice(before).map((_, i) => ({ pick: before + i, verdict: 'ok' as const }))
         await this.play({ kind: 'settle', outcomes })
       }
@@ -358,7 +452,7 @@ const TRIAL_AFTER_410: Operation[] = [
   { kind: 'enqueue', id: 8, targets: ['otro'] },
   { kind: 'dispatch', inSteps: false, slots: 0, calls: null },
   { kind: 'enqueue', id: 0, targets: ['otro'] },
-  { kind: 'claim', lanes: ['otro', 'estricto'], n: 1 },
+  { kind: 'claim', lanes: ['otro', 'estricto'], n: 1, lenient: false },
   { kind: 'enqueue', id: 8, targets: [] },
   { kind: 'settle', outcomes: [{ pick: 0, verdict: 'gone' }] },
 ]

@@ -45,15 +45,24 @@ interface ModelDispatch {
   readonly died: boolean
 }
 
+export interface ModelEntry {
+  readonly id: string
+  readonly targets: readonly string[]
+  /** `waits`: its demora begins when it is dispatched; `waited`: it is over. */
+  readonly demora: 'none' | 'waits' | 'waited'
+}
+
 const LOST_AT_MOST = 3
 const NEW: ModelDelivery = { made: 0, number: 0, expiries: 0, version: 0, claim: null, begun: false }
 
 export class Model {
   readonly lanes: ReadonlyMap<string, ModelLane>
   /** Oldest first. */
-  inbox: { id: string; targets: readonly string[] }[] = []
+  inbox: ModelEntry[] = []
   /** The oldest of the inbox, which are leased to a dispatcher. */
-  batch: readonly { id: string; targets: readonly string[] }[] = []
+  batch: readonly ModelEntry[] = []
+  /** Messages whose demora runs, by when it ends → whether it has ended. */
+  delayed = new Map<string, { readonly entry: ModelEntry; isOver: boolean }>()
   /** Who is still to get the message that is being handed out. */
   fanOut: { id: string; target: string }[] = []
   /** Deliveries left, by message that has its body in Redis. */
@@ -84,6 +93,11 @@ export class Model {
   }
 
   take(): void {
+    const over = [...this.delayed].filter(([, { isOver }]) => isOver)
+    for (const [id, { entry }] of over.toReversed()) {
+      this.delayed.delete(id)
+      this.inbox.unshift({ ...entry, demora: 'waited' })
+    }
     this.batch = this.fanOut.length > 0 ? [] : [...this.inbox]
   }
 
@@ -110,16 +124,22 @@ export class Model {
       const claim = ++this.#claims
       const room = new Map(slots)
       for (const lane of this.lanes.values()) if (!this.#isClear(lane)) room.delete(lane.name)
-      for (const { id, targets } of left.splice(0, inSteps ? 1 : left.length)) {
+      for (const entry of left.splice(0, inSteps ? 1 : left.length)) {
+        const { id, targets, demora } = entry
+        const isHandedOut = inSteps && targets.length > 1 && demora !== 'waits'
         this.inbox.shift()
-        if (this.left.has(id)) {
+        if (this.left.has(id) || this.delayed.has(id)) {
           duplicates += 1
-          if (inSteps && targets.length > 1) left.length = 0
+          if (isHandedOut) left.length = 0
           continue
         }
         this.audited += 1
+        if (demora === 'waits') {
+          this.delayed.set(id, { entry, isOver: false })
+          continue
+        }
         if (targets.length > 0) this.left.set(id, targets.length)
-        if (inSteps && targets.length > 1) {
+        if (isHandedOut) {
           this.fanOut = targets.map((target) => ({ id, target }))
           left.length = 0
           continue
@@ -152,12 +172,15 @@ export class Model {
     return this.#told.add(claim).size > before
   }
 
-  /** @param n at most, of each lane */
-  claim(names: readonly string[], n: number): ModelClaim {
+  /**
+   * @param n at most, of each lane
+   * @param lenient leases that ran out are left alone
+   */
+  claim(names: readonly string[], n: number, lenient = false): ModelClaim {
     const claim = ++this.#claims
     const lanes = names.map((name) => {
       const lane = this.lanes.get(name)!
-      const failed = this.#rescue(lane)
+      const failed = lenient ? 0 : this.#rescue(lane)
       const ids = this.#pick(lane, n)
       for (const id of ids) {
         lane.deliveries.set(id, { ...(lane.deliveries.get(id) ?? NEW), claim, begun: false })
@@ -203,6 +226,13 @@ export class Model {
     lane.gone = false
   }
 
+  isHeld(name: string, id: string): boolean {
+    const { queue, deliveries } = this.lanes.get(name)!
+    return (
+      deliveries.has(id) || queue.includes(id) || this.fanOut.some((each) => each.id === id && each.target === name)
+    )
+  }
+
   holds(name: string, id: string, claim: number): boolean {
     return this.lanes.get(name)!.deliveries.get(id)?.claim === claim
   }
@@ -234,6 +264,47 @@ export class Model {
     for (const id of found) this.#end(lane, id, false)
     this.audited += found.length
     return found
+  }
+
+  /** @returns whether it was held, and is given up */
+  discard(name: string, id: string): 'done' | 'running' | 'other' {
+    const lane = this.lanes.get(name)!
+    const running = lane.inFlight.delete(id)
+    if (!running && !lane.retries.delete(id)) return 'other'
+    this.audited += 1
+    this.#end(lane, id, false)
+    return running ? 'running' : 'done'
+  }
+
+  /** @returns whether it waits for a retry, which is due now */
+  hurry(name: string, id: string): boolean {
+    const { retries, deliveries } = this.lanes.get(name)!
+    if (!retries.has(id)) return false
+    retries.set(id, true)
+    deliveries.set(id, { ...deliveries.get(id)!, version: 1 })
+    this.audited += 1
+    return true
+  }
+
+  /** One that had failed is sent again. */
+  again(name: string, id: string, number: number): 'done' | 'delayed' {
+    const lane = this.lanes.get(name)!
+    if (this.delayed.has(id)) return 'delayed'
+    lane.failed.delete(id)
+    lane.deliveries.set(id, { ...NEW, number, version: 1 })
+    lane.queue.push(id)
+    this.left.set(id, (this.left.get(id) ?? 0) + 1)
+    this.audited += 1
+    return 'done'
+  }
+
+  /** A message whose demora runs is given up. @returns whether it waits */
+  cancel(id: string): boolean {
+    const waiting = this.delayed.get(id)
+    if (!waiting) return false
+    this.delayed.delete(id)
+    this.audited += 1 + waiting.entry.targets.length
+    return true
   }
 
   expire(name: string): void {
