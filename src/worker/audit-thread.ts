@@ -85,8 +85,12 @@ export class AuditThread {
     thread.on('error', (error) => this.#context.log.error({ err: error }, 'el hilo de auditoría falló: se inicia otro'))
     thread.on('exit', () => {
       if (this.#finishing) return
-      // What it had taken is given to the next one at once: it has the same name.
+      // What it had taken is given to the next one at once: it has the same name. Of the backend that one knows nothing yet.
       this.#thread = undefined
+      if (this.away) {
+        this.away = false
+        this.#events.backendChanged()
+      }
       setTimeout(() => {
         if (!this.#finishing) this.start()
       }, RESTART_MS)

@@ -126,6 +126,10 @@ export class Settler {
         await this.#write(batch.slice(middle))
         return
       }
+      // Where it refuses nothing at all too, as when its slot of a cluster has moved, this outcome is not what it refuses.
+      await settle(this.#queue, []).catch(() => {
+        throw error
+      })
       const [{ settlement, lease }] = batch as [Ended]
       const { id, lane } = settlement
       this.#context.log.error(
