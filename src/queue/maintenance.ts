@@ -20,7 +20,7 @@ import { type Scripts, scriptsOf } from './scripts.ts'
 export interface RestoredMessage {
   readonly id: string
   readonly envelope: Buffer
-  /** Its unfinished deliveries that are not among the items. */
+  /** Of one that lost any: its unfinished deliveries that are not among the items. */
   readonly others: number
   readonly items: readonly RestoredItem[]
 }

@@ -66,8 +66,7 @@ class Resender {
         const message = messages.get(id)
         if (!message) continue
         without.delete(id)
-        const others = states.get(id)!.filter(isUnfinished).length
-        const restored = this.#plan(id, message, wanted.get(id)!, stored.get(id) ?? [], others)
+        const restored = this.#plan(id, message, wanted.get(id)!, stored.get(id) ?? [])
         if (restored) yield restored
       }
     }
@@ -80,7 +79,6 @@ class Resender {
     message: StoredMessage,
     wanted: ReadonlySet<string>,
     deliveries: readonly StoredDelivery[],
-    others: number,
   ): RestoredMessage | null {
     const items: RestoredItem[] = []
     for (const listener of wanted) {
@@ -90,7 +88,7 @@ class Resender {
       else items.push(again(listener, delivery))
     }
     if (items.length === 0) return null
-    return { id, envelope: Buffer.from(encodeEnvelope(message.message)), others, items }
+    return { id, envelope: Buffer.from(encodeEnvelope(message.message)), others: 0, items }
   }
 
   #whyNot(message: StoredMessage, listener: string, delivery: StoredDelivery | undefined): string | null {

@@ -201,10 +201,10 @@ class Player {
         const id = `m${operation.id}`
         const of = model.lanes.get(listener)!
         if (!of.failed.has(id) || model.isHeld(listener, id)) return
-        const others = model.left.get(id) ?? 0
         const item = { kind: 'again', listener, made: 0, number: 3, version: 1, reason: '' } as const
         const envelope = Buffer.from(envelopeOf(id))
-        const result = await this.#administered((admin) => admin.restore([{ id, envelope, others, items: [item] }]))
+        const restored = { id, envelope, others: 0, items: [item] }
+        const result = await this.#administered((admin) => admin.restore([restored]))
         expect(result).toEqual([[model.again(listener, id, 3)]])
         return
       }

@@ -2,6 +2,8 @@
 import fc from 'fast-check'
 import { describe, expect } from 'vitest'
 import { CALLBACK_LANE } from '../../src/queue/keys.ts'
+import { QueueAdmin } from '../../src/queue/maintenance.ts'
+import type { LaneSpec } from '../../src/queue/queue.ts'
 import { settle } from '../../src/queue/settle.ts'
 import { until } from '../support/until.ts'
 import {
@@ -239,6 +241,36 @@ describe('renew and release', () => {
       ['m3', 0, 0],
     ])
   })
+})
+
+test('restore: what is sent again is counted beside the deliveries that Redis holds, whatever the audit knows of those', async ({
+  queue,
+}) => {
+  const [a, b, c] = ['a', 'b', 'c'].map((name) => laneOf(name))
+  await queue.redis.set(queue.keys.maintenance, 'prueba')
+  const admin = new QueueAdmin(queue, { value: 'prueba', release: async () => {} })
+  const settled = async (of: LaneSpec, verdict: 'ok' | 'failed') => {
+    const [each] = await claimed(queue, of, 1)
+    return settle(queue, [settlementOf(of, each!, verdict)])
+  }
+  const again = (listener: string, others: number) => {
+    const item = { kind: 'again', listener, made: 0, number: 1, version: 1, reason: '' } as const
+    return admin.restore([{ id: 'm', envelope: Buffer.from(envelopeOf('m')), others, items: [item] }])
+  }
+  await dispatched(queue, ['m'], ['a', 'b', 'c'])
+  await settled(a!, 'failed')
+  await settled(b!, 'failed')
+  // The audit knows of more than there is: one has just ended. And then of less: one was just sent again.
+  expect(await again('a', 2)).toEqual([['done']])
+  expect(await again('b', 1)).toEqual([['done']])
+  for (const each of [a!, b!]) expect(await settled(each, 'ok')).toEqual([true])
+  expect(await queue.redis.get(`${queue.keys.messagePrefix}m`)).toBe(envelopeOf('m'))
+  expect(await settled(c!, 'failed')).toEqual([true])
+  expect(await queue.redis.exists(queue.keys.remaining, `${queue.keys.messagePrefix}m`)).toBe(0)
+  // Of one that had ended as a whole.
+  expect(await again('c', 1)).toEqual([['done']])
+  expect(await settled(c!, 'ok')).toEqual([true])
+  expect(await queue.redis.exists(queue.keys.remaining, `${queue.keys.messagePrefix}m`)).toBe(0)
 })
 
 test('enqueue_once: the same key is enqueued once, and each sender gets the first id', async ({ queue }) => {

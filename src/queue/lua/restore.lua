@@ -9,8 +9,8 @@
 -- →    one per item: 1 done, 0 Redis holds it, 2 its id belongs to a delayed message, 3 it had ended; { -1 } when the lock was lost
 --
 -- The lock makes sure that nobody else puts ended deliveries back; dispatch and claim go on meanwhile, so whether Redis holds
--- a delivery is asked here. `remaining` is counted anew rather than raised: what was lost may or may not be counted already,
--- and a restoration that was cut short can be repeated.
+-- a delivery is asked here. For what was lost `remaining` is counted anew: it may or may not be counted already, and a restoration
+-- that was cut short can be repeated. What had ended is not counted, and raises it: how many others there are the audit knows late.
 local lock, remaining, delayed, names_seen, fences, audit = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local callbacks, callback_retries = KEYS[7], KEYS[8]
 local prefix, lanes = ARGV[2], tonumber(ARGV[3])
@@ -43,12 +43,13 @@ while at <= #ARGV do
   local present = redis.call('EXISTS', prefix .. id) == 1
   local waiting = redis.call('ZSCORE', delayed, id)
   -- No delivery is held without its body: the others are lost too, and counted when their turn comes.
-  local held, put = present and others or 0, 0
+  local held, put, is_lost = present and others or 0, 0, false
   for _ = 1, items do
     local mode, number_of_lane, due, made = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2], tonumber(ARGV[at + 3])
     local number, version, event, reason = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5]), ARGV[at + 6], ARGV[at + 7]
     local job = ARGV[at + 8]
     at = at + 9
+    is_lost = is_lost or mode ~= 'e'
     local code = 1
     if mode == 'd' then
       if present then
@@ -85,6 +86,7 @@ while at <= #ARGV do
     end
     answer[#answer + 1] = code
   end
+  if present and not is_lost then held = tonumber(redis.call('HGET', remaining, id) or 1) end
   if put > 0 then
     if not present then redis.call('SET', prefix .. id, raw) end
     if put + held > 1 then redis.call('HSET', remaining, id, put + held) else redis.call('HDEL', remaining, id) end
