@@ -60,6 +60,8 @@ interface Straight {
   /** How many of each listener may begin; and whether it has a breaker that may hold them back. */
   readonly slots: ReadonlyMap<string, { readonly n: number; readonly hasBreaker: boolean }>
   readonly lease: Millis
+  /** From when on nothing begins, Redis time: its answer would be no longer waited for. */
+  readonly until: number
   /** After each step. @param waiting of each listener that got any into its queue */
   stepped(begun: readonly Claimed[], waiting: ReadonlyMap<string, Waiting>): void
 }
@@ -72,7 +74,7 @@ export interface Waiting {
 }
 
 const NO_SLOTS = { n: 0, hasBreaker: false }
-const NOTHING_STRAIGHT: Straight = { slots: new Map(), lease: 0, stepped: () => {} }
+const NOTHING_STRAIGHT: Straight = { slots: new Map(), lease: 0, until: 0, stepped: () => {} }
 
 /** Envelopes a `take` may lease at once: bounds the time of one script. One that is larger than these bytes comes alone. */
 export const TAKE_AT_MOST = 500
@@ -144,6 +146,7 @@ export async function dispatch(
     const { keys, args, lanes } = stepArguments(queue, taken.fence, { items: step, envelopes }, slots, {
       stay: ended ? 0 : items.length - end,
       lease: straight.lease,
+      until: straight.until,
       fanOut: limits.fanOut,
     })
     const answer = (await scriptsOf(queue.redis).dispatch(keys.length, ...keys, ...args)) as StepAnswer
@@ -237,7 +240,12 @@ function stepArguments(
   fence: number,
   { items, envelopes }: { readonly items: readonly DispatchItem[]; readonly envelopes: readonly Buffer[] },
   slots: Straight['slots'],
-  { stay, lease, fanOut }: { readonly stay: number; readonly lease: Millis; readonly fanOut: number },
+  {
+    stay,
+    lease,
+    until,
+    fanOut,
+  }: { readonly stay: number; readonly lease: Millis; readonly until: number; readonly fanOut: number },
 ) {
   const { inbox, dispatchLease, inboxInvalid, audit, remaining, delayed, listeners, messagePrefix } = queue.keys
   const keys = [inbox, dispatchLease, inboxInvalid, audit, remaining, delayed, listeners, queue.keys.fanOut]
@@ -266,7 +274,7 @@ function stepArguments(
   })
   const bytes = envelopes.reduce((sum, raw) => sum + raw.length, 0)
   const any = queue.lane('')
-  const head = [fence, messagePrefix, LEASE, items.length, bytes, stay, any.queue, any.retries, lease]
+  const head = [fence, messagePrefix, LEASE, items.length, bytes, stay, any.queue, any.retries, lease, until]
   return { keys: [...keys, ...laneKeys], args: [pack([...head, told, packed]), ...stamped], lanes: lanes.names }
 }
 

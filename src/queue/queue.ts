@@ -37,6 +37,15 @@ interface Want {
   readonly own?: Bytes
 }
 
+/** As in `claim`. */
+interface ClaimTerms {
+  readonly lease: Millis
+  readonly lenient: boolean
+  readonly until: number
+  readonly bytes: Bytes
+  readonly slots: number
+}
+
 export interface Claimed {
   readonly lane: string
   readonly id: string
@@ -146,6 +155,7 @@ export class Queue {
    * @param bytes of envelopes that are free for all lanes
    * @param slots deliveries at most in all, but for callbacks
    * @param lenient leases that ran out are left alone
+   * @param until when the answer is no longer waited for, Redis time; 0: never
    */
   async claim(
     wants: readonly Want[],
@@ -153,6 +163,7 @@ export class Queue {
     bytes: Bytes,
     slots = Number.POSITIVE_INFINITY,
     lenient = false,
+    until = 0,
   ): Promise<{ now: number; lanes: readonly ClaimedLane[] }> {
     const claimed: ClaimedLane[] = []
     for (let fence = 0; ; ) {
@@ -160,6 +171,7 @@ export class Queue {
       const answer = await this.#claimStep(wants.slice(claimed.length), fence, {
         lease,
         lenient,
+        until,
         bytes: bytes - claimed.reduce((sum, { items }) => sum + bytesOf(items), 0),
         slots: slots - deliveries.reduce((sum, { items }) => sum + items.length, 0),
       })
@@ -173,17 +185,20 @@ export class Queue {
   async #claimStep(
     wants: readonly Want[],
     goingOn: number,
-    {
-      lease,
-      lenient,
-      bytes,
-      slots,
-    }: { readonly lease: Millis; readonly lenient: boolean; readonly bytes: Bytes; readonly slots: number },
+    { lease, lenient, until, bytes, slots }: ClaimTerms,
   ): Promise<{ now: number; fence: number; lanes: readonly ClaimedLane[] }> {
     const { fence, paused, audit, remaining, callbacksAside, notBegun, messagePrefix } = this.keys
     const callbacks = this.lane(CALLBACK_LANE)
     const keys = [fence, paused, audit, remaining, callbacks.queue, callbacksAside, callbacks.retries, notBegun]
-    const args: (string | number)[] = [lease, messagePrefix, bytes, Math.min(slots, 1e6), goingOn, lenient ? 1 : 0]
+    const args: (string | number)[] = [
+      lease,
+      messagePrefix,
+      bytes,
+      Math.min(slots, 1e6),
+      goingOn,
+      lenient ? 1 : 0,
+      Math.ceil(until),
+    ]
     for (const { lane, n, room = bytes, own = 0 } of wants) {
       keys.push(...Object.values(this.lane(lane.name)))
       const { rateLimit, breaker } = lane

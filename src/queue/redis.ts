@@ -14,7 +14,7 @@ import type { Millis } from '../model/message.ts'
 const CONNECT_TIMEOUT = 5_000
 const COMMAND_TIMEOUT = 15_000
 /** How long the daemon waits for any byte of an answer before it takes the connection for dead. */
-const SILENCE_TIMEOUT = 5_000
+export const SILENCE_TIMEOUT: Millis = 5_000
 
 /**
  * A connected client that fails at the first trouble.

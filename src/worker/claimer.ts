@@ -7,7 +7,7 @@
 import type { Bytes, Millis } from '../model/message.ts'
 import { CALLBACK_LANE } from '../queue/keys.ts'
 import { bytesOf, type Claimed, type Queue } from '../queue/queue.ts'
-import { mistypedText } from '../queue/redis.ts'
+import { mistypedText, SILENCE_TIMEOUT } from '../queue/redis.ts'
 import type { WorkerContext } from './context.ts'
 import { BYTES_IN_FLIGHT, type Lane, shareBytes, shareSlots } from './lane.ts'
 import type { Lease, Leases } from './leases.ts'
@@ -187,7 +187,7 @@ export class Claimer extends Loop<ClaimEvents> {
     try {
       const { lease } = this.context.config().workers
       const lenient = askedAt - this.#awayAt < Math.min(LENIENT, lease)
-      const { lanes } = await this.#queue.claim(wants, lease, free, slots, lenient)
+      const { lanes } = await this.#queue.claim(wants, lease, free, slots, lenient, now + SILENCE_TIMEOUT)
       const claims: Claimed[] = []
       const taken = lanes.reduce((sum, { items }) => sum + bytesOf(items), 0)
       lanes.forEach(({ items, nextAt, left, failed, broken, looked }, i) => {

@@ -13,6 +13,7 @@ import { EnvelopeError } from '../queue/entry.ts'
 import { decodeEnvelope, stampEnvelope } from '../queue/envelope.ts'
 import { type DispatchItem, dispatch, TAKE_AT_MOST, type Taken, take } from '../queue/inbox.ts'
 import type { Queue } from '../queue/queue.ts'
+import { SILENCE_TIMEOUT } from '../queue/redis.ts'
 import { BUSY, type Claimer, GATHER_MS } from './claimer.ts'
 import type { WorkerContext } from './context.ts'
 import { LONGEST_SLEEP, Loop, type LoopEvents } from './loop.ts'
@@ -105,6 +106,7 @@ export class Dispatcher extends Loop<DispatchEvents> {
     const dispatching = dispatch(this.#queue, taken, items, {
       slots,
       lease,
+      until: taken.now + SILENCE_TIMEOUT,
       stepped: (begun, waiting) => {
         this.#claimer.begin(begun, askedAt, reserved)
         reached += begun.length

@@ -280,6 +280,7 @@ describe('dispatch', () => {
       const straight = {
         slots: new Map([['a', { n: 2, hasBreaker }]]),
         lease: LEASE,
+        until: Date.now() + LEASE,
         stepped: (claims: readonly Claimed[], left: ReadonlyMap<string, Waiting>) => {
           begun.push(...claims)
           Object.assign(waiting, Object.fromEntries(left))
@@ -306,6 +307,23 @@ describe('dispatch', () => {
       expect(await queue.redis.exists(`${queue.keys.messagePrefix}m2`)).toBe(0)
     },
   )
+
+  test('nothing begins that nobody would hear of: Redis had stood still since it was asked', async ({ queue }) => {
+    await queue.enqueue([envelopeOf('m')])
+    const taken = await take(queue)
+    const begun: Claimed[] = []
+    const straight = {
+      slots: new Map([['a', { n: 1, hasBreaker: false }]]),
+      lease: LEASE,
+      until: taken.now - 1,
+      stepped: (claims: readonly Claimed[]) => void begun.push(...claims),
+    }
+    await dispatch(queue, taken, [to(['a'])], straight)
+    expect(begun).toEqual([])
+    const claim = (until: number) => queue.claim([{ lane, n: 1 }], LEASE, 1e6, undefined, false, until)
+    expect((await claim(taken.now - 1)).lanes).toMatchObject([{ items: [], looked: false }])
+    expect(idsOf((await claim(taken.now + LEASE)).lanes[0]!.items)).toEqual(['m'])
+  })
 
   test('the same message again while it is being delivered is dropped; another one with its id is set aside', async ({
     queue,

@@ -235,6 +235,7 @@ class Player {
         const straight = {
           slots: new Map([...slots].map(([name, n]) => [name, { n, hasBreaker: false }])),
           lease: 60_000,
+          until: taken.now + 60_000,
           stepped: (claims: readonly Claimed[]) => void begun.push(...claims),
         }
         const dispatcher = calls === null ? queue : dyingAfter(queue, calls)

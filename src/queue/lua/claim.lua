@@ -7,12 +7,13 @@
 -- ARGV 1 lease, ms  2 message key prefix  3 bytes that are free for all  4 deliveries at most in all, but for callbacks
 --      5 fence of the claim that this call goes on with, 0 = it is a new one
 --      6 1: leases that ran out are left alone, since those who live had no chance yet to renew theirs
+--      7 when whoever asks has given up, Redis time in ms, 0 = never
 --      then eleven for each lane: listener, at most n, strict order (0|1), rate count (0 = none), rate period ms,
 --      breaker pause ms (0 = no breaker), concurrency, callback job for a delivery that fails here ('' = none; its `{id}`
 --      is replaced), 1 when the lane audits its states (0: the callback lane), bytes it may take of those that are free,
 --      bytes that are its own
 -- →    { now, fence, then for each lane: { next due ms (-1 none), left in queue, deliveries failed, flat list of id, made, number, version, envelope }
---      or {}, of a lane that was not looked at, since the lanes before it took all there was to take
+--      or {}, of a lane that was not looked at, since the lanes before it took all there was to take, or nobody listens any more
 --      or, of a lane with a key of another type, which is left alone: what is wrong }
 --      It ends before the last lane where the call has taken long enough: the next one goes on with those that are left.
 --
@@ -332,9 +333,14 @@ local function claim(lane)
 end
 
 local answer = { now, 0 }
+-- A Redis that had stood still does what was asked of it long ago: nobody would work on what that claims.
+if tonumber(ARGV[7]) > 0 and now > tonumber(ARGV[7]) then
+  for i = 1, (#KEYS - 8) / 8 do answer[i + 2] = {} end
+  return answer
+end
 for i = 0, (#KEYS - 8) / 8 - 1 do
   if i > 0 and spent >= AT_MOST then break end
-  local k, a = 9 + i * 8, 7 + i * 11
+  local k, a = 9 + i * 8, 8 + i * 11
   local lane = {
     queue = KEYS[k], in_flight = KEYS[k + 1], deliveries = KEYS[k + 2], retries = KEYS[k + 3], failed = KEYS[k + 4],
     breaker = KEYS[k + 5], rate = KEYS[k + 6], front = KEYS[k + 7],

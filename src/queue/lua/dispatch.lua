@@ -4,7 +4,7 @@
 --      9 fence counter  10 paused HASH  11 claims not begun ZSET
 --      then six for each listener of this step: queue LIST, front LIST, retries ZSET, in flight ZSET, deliveries HASH, breaker HASH
 -- ARGV 1 MessagePack of fence, message key prefix, lease ms, number of envelopes, their bytes, how many stay leased after them,
---        queue key prefix, retries key prefix, lease of a delivery ms,
+--        queue key prefix, retries key prefix, lease of a delivery ms, from when on none begins (Redis time, ms),
 --        list of each listener's name, how many of its deliveries may begin at once, and whether it has a breaker,
 --        list of the envelopes, in the order of `take`: kind, and after it
 --          `d` (dispatch): id, event (JSON), number of listeners, the number of each
@@ -26,7 +26,7 @@
 -- A message whose id is still being delivered: the same bytes are a repeated LPUSH and are dropped, other bytes are set aside.
 local inbox, lease, invalid, audit, remaining, delayed, names_seen = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local parts, fences, paused, not_begun = KEYS[8], KEYS[9], KEYS[10], KEYS[11]
-local fence, prefix, duration, taken, bytes, stay, queue_prefix, retries_prefix, delivery_lease, lanes, items = unpack(cmsgpack.unpack(ARGV[1]))
+local fence, prefix, duration, taken, bytes, stay, queue_prefix, retries_prefix, delivery_lease, begin_until, lanes, items = unpack(cmsgpack.unpack(ARGV[1]))
 local wrong = mistyped(1, { 'list', 'hash', 'list', 'stream', 'hash', 'zset', 'set', 'list', 'string', 'hash', 'zset' })
 local held = redis.pcall('HMGET', lease, 'fence', 'single')
 local ours = tonumber(held[1] or 0) == fence
@@ -66,7 +66,8 @@ end
 
 -- How many deliveries of a listener may begin: none while anything waits before them, or holds them back.
 local function may_begin(name, n, has_breaker, k)
-  if n == 0 or redis.call('EXISTS', KEYS[k], KEYS[k + 1]) > 0 or mistyped(k + 2, { 'zset', 'zset', 'hash', 'hash' }) then return 0 end
+  -- A Redis that had stood still does what was asked of it long ago, and nobody would hear of it.
+  if n == 0 or now > begin_until or redis.call('EXISTS', KEYS[k], KEYS[k + 1]) > 0 or mistyped(k + 2, { 'zset', 'zset', 'hash', 'hash' }) then return 0 end
   if redis.call('ZCOUNT', KEYS[k + 2], '-inf', now) > 0 or redis.call('HGET', paused, name) then return 0 end
   local state = redis.call('HGET', KEYS[k + 5], 'state')
   -- After a 410 was released one without a breaker is on trial too.

@@ -256,7 +256,9 @@ class Work {
         return { kind: 'dispatch', id, event, listeners: names } as const
       })
       const stepped = (begun: readonly Claimed[]) => void straight.push(...begun)
-      if ((await dispatch(this.#queue, taken, items, { slots, lease: LEASE, stepped })) === null) {
+      if (
+        (await dispatch(this.#queue, taken, items, { slots, lease: LEASE, until: taken.now + LEASE, stepped })) === null
+      ) {
         throw new Error('the dispatch lease was lost')
       }
       slots = new Map()
