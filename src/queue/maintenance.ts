@@ -138,14 +138,14 @@ export class QueueAdmin {
    * @throws OperationFailed when the lock was lost
    */
   async discard(items: readonly DiscardedItem[], reason: string): Promise<readonly DiscardResult[]> {
-    const { maintenance, remaining, audit, messagePrefix } = this.#queue.keys
+    const { maintenance, remaining, audit, fanOut, messagePrefix } = this.#queue.keys
     const results: DiscardResult[] = []
     for (const part of parts(items, DISCARD_AT_ONCE)) {
       const lanes = new LaneNumbers()
       const args = part.flatMap(({ id, listener, number, version, kind }) => [
         ...[lanes.of(listener), id, number, version, this.#stateEvent(id, listener), kind === 'waiting' ? 'w' : 'x'],
       ])
-      const keys = [maintenance, remaining, audit, ...lanes.keys(this.#queue)]
+      const keys = [maintenance, remaining, audit, fanOut, ...lanes.keys(this.#queue)]
       const head = [this.#lock.value, messagePrefix, reason]
       const codes = checked(await this.#scripts.discard(keys.length, ...keys, ...head, ...args))
       results.push(...codes.map((code) => DISCARD_RESULTS[code]!))

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { describe, expect } from 'vitest'
 import { CALLBACK_LANE } from '../../src/queue/keys.ts'
 import { QueueAdmin } from '../../src/queue/maintenance.ts'
-import type { LaneSpec } from '../../src/queue/queue.ts'
+import { FIELD_END, type LaneSpec } from '../../src/queue/queue.ts'
 import { settle } from '../../src/queue/settle.ts'
 import { until } from '../support/until.ts'
 import {
@@ -271,6 +271,18 @@ test('restore: what is sent again is counted beside the deliveries that Redis ho
   expect(await again('c', 1)).toEqual([['done']])
   expect(await settled(c!, 'ok')).toEqual([true])
   expect(await queue.redis.exists(queue.keys.remaining, `${queue.keys.messagePrefix}m`)).toBe(0)
+})
+
+test('discard: what a dead dispatcher has still to hand out is not given up as lost', async ({ queue }) => {
+  const { keys, redis } = queue
+  await redis.set(keys.maintenance, 'prueba')
+  const admin = new QueueAdmin(queue, { value: 'prueba', release: async () => {} })
+  await redis.set(`${keys.messagePrefix}m`, envelopeOf('m'))
+  await redis.rpush(keys.fanOut, ['otro', 'a'].join(FIELD_END), ['m', 'b', 'a'].join(FIELD_END))
+  const ended = { id: 'm', listener: 'a', number: 0, version: 0, kind: 'ended' } as const
+  expect(await admin.discard([ended], '')).toEqual(['other'])
+  await redis.ltrim(keys.fanOut, 0, 0)
+  expect(await admin.discard([ended], '')).toEqual(['done'])
 })
 
 test('enqueue_once: the same key is enqueued once, and each sender gets the first id', async ({ queue }) => {
