@@ -143,10 +143,11 @@ const NOBODY = '(ninguno)'
 const MOVING = 'volvió a la cola en este momento: repita el comando'
 
 function itemOf(
-  { messageId, listener, lastNumber, version }: StoredDelivery,
+  { messageId, listener, lastNumber, version, createdAt }: StoredDelivery,
   kind: DiscardedItem['kind'],
 ): DiscardedItem {
-  return { id: messageId, listener, number: lastNumber, version, kind }
+  // Its end is to be newer than its beginning, also where Redis's clock was put back since.
+  return { id: messageId, listener, number: lastNumber, version: Math.max(version, createdAt), kind }
 }
 
 function textOf({ messageId, listener }: DeliveryKey): string {

@@ -117,7 +117,9 @@ class Recoverer {
   }
 
   #acceptedItem(delivery: StoredDelivery, stored: StoredMessage | null): RestoredItem {
-    const { messageId, listener, lastNumber, made, version } = delivery
+    const { messageId, listener, lastNumber, made } = delivery
+    // Its end is to be newer than its beginning, also where Redis's clock was put back since.
+    const version = Math.max(delivery.version, delivery.createdAt)
     const callback = this.#maintenance.config.listeners.get(listener)?.onSuccess
       ? callbackJob.forOutcome({
           id: messageId,

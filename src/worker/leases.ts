@@ -113,10 +113,12 @@ export class Leases {
   /**
    * Renews those that could not be renewed while Redis was away, which may have run out: as long as nobody else has them they are
    * this worker's, and so are the outcomes that wait for Redis.
+   * @param mayHaveRunOut where it is not known from a renewal that failed
    * @throws while Redis does not take it
    */
-  async catchUp(): Promise<void> {
-    if (!this.#behind) return
+  async catchUp(mayHaveRunOut = this.#behind): Promise<void> {
+    if (!mayHaveRunOut) return
+    this.#behind = true
     await this.#renewAll(this.#held)
     this.#behind = false
   }

@@ -46,6 +46,8 @@ interface WorkerOptions {
   readonly refused: () => void
 }
 
+/** An answer that was long on its way is no step of a clock. */
+const CLOCK_STEP_MS: Millis = 3_000
 /** Descriptors ran out no more when nothing asked for one in vain for so long. */
 const CALM_MS: Millis = 10_000
 
@@ -60,6 +62,8 @@ export class Worker {
   #config: Config
   #loaded: LoadedConfig
   #clockOffset: Millis = 0
+  /** Redis's clock before the monotonic one of this process. */
+  #ahead: Millis = Number.POSITIVE_INFINITY
   #stopping = false
   #failure: Error | undefined
 
@@ -155,9 +159,7 @@ export class Worker {
       inbox: () => dispatcher.wake(),
       claims: () => claimer.hint(),
       back: () => {
-        // First of all, before anybody asks what ran out; where that fails, before the next claim.
-        void leases.catchUp().catch(() => {})
-        claimer.wasAway()
+        this.#renewFirst()
         // The wait of the outage is over at once.
         for (const loop of this.#loops) loop.resume()
         this.#lookEverywhere()
@@ -300,6 +302,17 @@ export class Worker {
   /** @param now Redis time, ms since epoch */
   #setClock(now: number): void {
     this.#clockOffset = now - Date.now()
+    const ahead = now - performance.now()
+    // Redis's clock was put forward, or this machine had stood still.
+    if (ahead - this.#ahead > CLOCK_STEP_MS) this.#renewFirst()
+    this.#ahead = ahead
+  }
+
+  /** Leases may have run out that nobody could renew: before anybody asks for those, all of them are; where that fails, before the next claim. */
+  #renewFirst(): void {
+    const { leases, claimer } = this.#parts
+    void leases.catchUp(true).catch(() => {})
+    claimer.wasAway()
   }
 
   /** Whatever was known about where work waits no longer holds. */

@@ -7,7 +7,18 @@ import { AuditReader } from '../../src/queue/audit-stream.ts'
 import { take } from '../../src/queue/inbox.ts'
 import { settle } from '../../src/queue/settle.ts'
 import { until } from '../support/until.ts'
-import { claimed, dispatched, envelopeOf, idsOf, LEASE, laneOf, settlementOf, test } from './scene.ts'
+import {
+  audited,
+  claimed,
+  dispatched,
+  envelopeOf,
+  expireLeases,
+  idsOf,
+  LEASE,
+  laneOf,
+  settlementOf,
+  test,
+} from './scene.ts'
 
 const HOUR = 3_600_000
 
@@ -64,4 +75,22 @@ test('corte: what failed before weighs no more than it did', async ({ queue }) =
   // Two of five; the one before would weigh as much as a hundred.
   await settle(queue, [settlementOf(lane, second!, 'failed', { health: 'ko' })])
   expect(await queue.redis.hget(breaker, 'state')).toBeNull()
+})
+
+test('what happened since is newer to the audit than the beginning', async ({ queue }) => {
+  const later = (await queue.now()) + HOUR
+  // As the fences of a dispatch an hour later.
+  await queue.redis.set(queue.keys.fence, later * 1000)
+  const lane = laneOf('a')
+  await dispatched(queue, ['m1', 'm2', 'm3'], ['a'])
+  const [first, second] = await claimed(queue, lane, 2)
+  await queue.begin(first!.fence)
+  await settle(queue, [settlementOf(lane, first!, 'ok'), settlementOf(lane, second!, 'retry', { delay: HOUR })])
+  const [third] = await claimed(queue, lane, 1)
+  await queue.begin(third!.fence)
+  await expireLeases(queue, 'a')
+  await claimed(queue, lane, 1)
+  const told = (await audited(queue)).filter(({ type }) => type === 'a').map(({ decided }) => decided.split('|'))
+  expect(told.map(([state]) => state)).toEqual(['exitosa', 'reintentando', 'pendiente'])
+  for (const [, version] of told) expect(Number(version)).toBeGreaterThan(later)
 })

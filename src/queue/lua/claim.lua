@@ -48,7 +48,7 @@ local function shell_word(text)
 end
 
 local function fail_here(lane, id, number, version, reason)
-  version = next_version(version, now)
+  version = next_version(version, now, fence)
   redis.call('ZREM', lane.in_flight, id)
   redis.call('HDEL', lane.deliveries, id)
   redis.call('ZADD', lane.failed, now, id)
@@ -88,7 +88,7 @@ local function rescue(lane)
     local id, lease_end = expired[i], tonumber(expired[i + 1])
     local made, number, expiries, version, held = read_state(lane.deliveries, id)
     if held >= 0 and not redis.call('ZSCORE', not_begun, held) then
-      number, expiries, version = number + 1, expiries + 1, next_version(version, now)
+      number, expiries, version = number + 1, expiries + 1, next_version(version, now, fence)
       local state = state_text('pendiente', version, number, nil, 'el worker no dejó resultado: se entrega de nuevo')
       tell_lost(lane, id, number, lease_end - duration, state)
     end
@@ -285,7 +285,7 @@ end
 
 local function claim(lane)
   -- Before anything is taken: it may fail.
-  if fence == 0 then fence = redis.call('INCR', fences) end
+  if fence == 0 then fence = next_fence(fences, now) end
   spent = spent + COST.lane
   -- More: the next call finds something at once, however little this one gives.
   local failed, more = rescue(lane)

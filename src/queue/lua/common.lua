@@ -69,9 +69,21 @@ local function state_of(made, number, expiries, version, fence)
   return string.format('%d:%d:%d:%d:%d', made, number, expiries, version, fence)
 end
 
--- Version of a change: Redis's time, so that it grows also where Redis lost its last seconds and counts from an older one.
-local function next_version(version, now)
-  return math.max(version + 1, now)
+-- A new fence: higher than all before it, and Redis's time in µs, so that each one also tells when it was made.
+local function next_fence(key, now)
+  local fence = math.max(tonumber(redis.call('GET', key) or 0) + 1, now * 1000)
+  redis.call('SET', key, string.format('%d', fence))
+  return fence
+end
+
+-- Longer than from a dispatcher's fence to the last message that it dispatches, ms.
+local A_DISPATCH = 60000
+
+-- Version of a change: Redis's time, so that it grows also where Redis lost its last seconds and counts from an older one. Where the
+-- clock was put back since the fence was made, it is after what happened before: the audit would take it for an earlier round's.
+local function next_version(version, now, fence)
+  local made = math.floor((fence or 0) / 1000)
+  return math.max(version + 1, made > now and made + A_DISPATCH or now)
 end
 
 local function read_state(key, id)

@@ -26,7 +26,7 @@ for at = 4, #ARGV, 6 do
   local k = 5 + (tonumber(ARGV[at]) - 1) * 8
   local id, number, version, event, mode = ARGV[at + 1], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), ARGV[at + 4], ARGV[at + 5]
   local in_flight, deliveries, retries, failed, front = KEYS[k + 1], KEYS[k + 2], KEYS[k + 3], KEYS[k + 4], head(KEYS[k + 7], KEYS[k])
-  local _, held_number, _, held_version = read_state(deliveries, id)
+  local _, held_number, _, held_version, fence = read_state(deliveries, id)
   local running = redis.call('ZSCORE', in_flight, id)
   local code = 0
   if mode == 'w' then
@@ -41,7 +41,7 @@ for at = 4, #ARGV, 6 do
     code = 1
   end
   if code > 0 then
-    local changed, last = next_version(math.max(version, held_version), now), math.max(number, held_number)
+    local changed, last = next_version(math.max(version, held_version), now, fence), math.max(number, held_number)
     tell(audit, 's', now, event, state_text('descartada', changed, last, nil, reason))
   end
   answer[#answer + 1] = code

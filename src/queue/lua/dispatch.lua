@@ -94,7 +94,7 @@ local function move()
   for number = 1, #lanes / 3 do
     local name = number * 3 - 2
     queued[number], room[number] = {}, may_begin(lanes[name], lanes[name + 1], lanes[name + 2], 6 + number * 6)
-    if room[number] > 0 and claim == 0 then claim = redis.call('INCR', fences) end
+    if room[number] > 0 and claim == 0 then claim = next_fence(fences, now) end
   end
   local at = 1
   while at <= #items do

@@ -83,7 +83,7 @@ local function settle(lane, ids, attempts)
       local counted, _, _, last, held = parse_state(text)
       made, version, current = counted, last, held > 0 and held == tonumber(fence)
     end
-    version = next_version(version, now)
+    version = next_version(version, now, tonumber(fence))
     local due = (verdict == 'retry' or verdict == 'wait') and now + attempts[at + 3] or nil
     local state
     if current then

@@ -88,6 +88,6 @@ if count == 0 and not handing_out then
   redis.call('DEL', lease)
   return { 0, now, wait, left, aside, large }
 end
-local fence = redis.call('INCR', fences)
+local fence = next_fence(fences, now)
 redis.call('HSET', lease, 'fence', fence, 'until', now + duration, 'takes', takes, 'single', single, 'count', count)
 return { fence, now, wait, left, aside, large, unpack(envelopes) }
