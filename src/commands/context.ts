@@ -39,6 +39,8 @@ export class Context {
   #queue: Promise<Queue> | undefined
   #audit: Promise<AuditQueries> | undefined
   #backend: Promise<AuditBackend> | undefined
+  /** A program hands messages over: a Redis that stalls is waited for longer than where a person looks. */
+  #sends = false
   /** Where a failure is told instead of on stderr. */
   tellFailure: ((failure: Failure) => Promise<void>) | undefined
 
@@ -76,6 +78,7 @@ export class Context {
     withhold(config.secrets)
     if (aside !== '') note(`resthooks: aviso: se envía igual, pero los workers no pueden usar estos archivos. ${aside}`)
     this.#config = Promise.resolve(config)
+    this.#sends = true
     return config
   }
 
@@ -83,8 +86,11 @@ export class Context {
   queue(): Promise<Queue> {
     this.#queue ??= (async () => {
       const config = await this.config()
-      const { openQueue } = await import('../queue/queue.ts')
-      return openQueue(config)
+      const [{ openQueue }, { LOOKING, SENDING }] = await Promise.all([
+        import('../queue/queue.ts'),
+        import('../queue/redis.ts'),
+      ])
+      return openQueue(config, this.#sends ? SENDING : LOOKING)
     })()
     return this.#queue
   }
@@ -141,8 +147,11 @@ export class Context {
     // Without the configuration it was asked nothing.
     const config = this.#queue && (await this.config())
     if (!config) return null
-    const { explainRedis, isRedisError } = await import('../queue/redis.ts')
-    return isRedisError(error) ? explainRedis(error, config.redis) : null
+    const { causeOf, isRedisError, redisTrouble } = await import('../queue/redis.ts')
+    if (!isRedisError(error)) return null
+    // One that was never opened has told its own trouble.
+    const queue = await this.#queue?.catch(() => null)
+    return redisTrouble(queue ? causeOf(error, queue.redis) : error, config.redis)
   }
 
   /** Where the files were looked for, when there is none: what does not answer is then but a default. Else null. */

@@ -8,7 +8,7 @@ import type { Config, ListenerConfig } from '../config/config.ts'
 import type { Bytes, Message, Millis } from '../model/message.ts'
 import { parts } from '../model/parts.ts'
 import { CALLBACK_LANE, type Keys, keysOf, type LaneKeys } from './keys.ts'
-import { connectOnce } from './redis.ts'
+import { connectOnce, type Patience } from './redis.ts'
 import { type Scripts, scriptsOf } from './scripts.ts'
 
 /** What the scripts must know about a listener. */
@@ -318,6 +318,6 @@ function claimedLane(lane: string, fence: number, answer: LaneAnswer | [] | Buff
  * The queue for a command line tool.
  * @throws Unavailable when Redis does not answer, ConfigError when it refuses the credentials
  */
-export async function openQueue(config: Config): Promise<Queue> {
-  return new Queue(await connectOnce(config.redis), config.instancia, config.proyecto)
+export async function openQueue(config: Config, patience?: Patience): Promise<Queue> {
+  return new Queue(await connectOnce(config.redis, patience), config.instancia, config.proyecto)
 }

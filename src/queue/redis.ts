@@ -9,20 +9,42 @@ import { Redis, type RedisOptions } from 'ioredis'
 import type { RedisConfig } from '../config/config.ts'
 import { ConfigError, OperationFailed, type ResthooksError, TLS_REASONS, Unavailable } from '../errors.ts'
 import type { Millis } from '../model/message.ts'
+import { duration } from '../model/words.ts'
 
 /** How long a connection may take, and an answer of the daemon's connection. */
-const CONNECT_TIMEOUT = 5_000
-const COMMAND_TIMEOUT = 15_000
+const CONNECT_TIMEOUT: Millis = 5_000
+const COMMAND_TIMEOUT: Millis = 15_000
 /** How long the daemon waits for any byte of an answer before it takes the connection for dead. */
 export const SILENCE_TIMEOUT: Millis = 5_000
+/** One Sentinel that is hung must not keep anybody from asking the next. */
+const SENTINEL_TIMEOUT: Millis = 2_000
+
+/** How long a command line tool waits for a server that accepts connections and does not answer. */
+export interface Patience {
+  readonly connect: Millis
+  /** For the first answer, to a question that changes nothing. */
+  readonly answer: Millis
+  /** Without any byte of an answer, later. */
+  readonly silence: Millis
+}
+
+/** A person looks, and wants to know what is wrong. */
+export const LOOKING: Patience = { connect: 4_000, answer: 3_000, silence: 4_000 }
+/** A program hands a message over, and may have nobody who tries again: a server that stalls for seconds may still take it. */
+export const SENDING: Patience = { connect: CONNECT_TIMEOUT, answer: COMMAND_TIMEOUT, silence: COMMAND_TIMEOUT }
 
 /**
- * A connected client that fails at the first trouble.
+ * A connected client that fails at the first trouble. The server has answered a question by then: where it is hung, nothing was
+ * asked of it that it might do once it goes on.
  * @throws Unavailable, or ConfigError for a wrong password
  */
-export async function connectOnce(config: RedisConfig): Promise<Redis> {
+export async function connectOnce(
+  config: RedisConfig,
+  { connect, answer, silence }: Patience = LOOKING,
+): Promise<Redis> {
   const redis = new Redis({
     ...optionsOf(config),
+    connectTimeout: config.sentinels.length > 0 ? SENTINEL_TIMEOUT : connect,
     lazyConnect: true,
     enableReadyCheck: false,
     enableOfflineQueue: false,
@@ -31,21 +53,40 @@ export async function connectOnce(config: RedisConfig): Promise<Redis> {
     sentinelRetryStrategy: () => null,
     // The client waits this long for the end of a connection, also of one that never was or is gone: a failed command took 2 s.
     disconnectTimeout: 50,
-    commandTimeout: COMMAND_TIMEOUT,
+    commandTimeout: answer,
   })
   // The cause arrives here, and `connect()` then only says that the connection was closed.
-  let cause: unknown
-  redis.on('error', (error) => {
-    cause = error
-  })
+  redis.on('error', (error) => causes.set(redis, error))
   try {
     await redis.connect()
-    // The password is checked in the background: an error shows with the first command.
-    if (cause) throw cause
+    if (causes.has(redis)) throw causes.get(redis)
+    await firstAnswer(redis, answer)
+    Object.assign(redis.options, { commandTimeout: COMMAND_TIMEOUT, socketTimeout: silence })
     return redis
   } catch (error) {
     redis.disconnect()
-    throw await explainRedis(cause ?? error, config)
+    throw await explainRedis(causes.get(redis) ?? error, config)
+  }
+}
+
+/** Whatever it is: what a password or a disk is refused for, the command that follows is told in its own words. */
+async function firstAnswer(redis: Redis, patience: Millis): Promise<void> {
+  try {
+    await redis.ping()
+  } catch (error) {
+    const { name, message } = error as Error
+    if (name === 'ReplyError') return
+    if (/timed out/.test(message)) throw new HungServer(patience)
+    throw error
+  }
+}
+
+/** It accepts connections and does not answer. */
+class HungServer extends Error {
+  readonly patience: Millis
+  constructor(patience: Millis) {
+    super('timed out')
+    this.patience = patience
   }
 }
 
@@ -170,6 +211,7 @@ function optionsOf(config: RedisConfig): Options {
   return {
     ...common,
     sentinels: config.sentinels.map(({ host, port }) => ({ host, port })),
+    sentinelCommandTimeout: SENTINEL_TIMEOUT,
     name: config.sentinelMaster ?? 'mymaster',
     ...(config.tls ? { enableTLSForSentinelMode: true, sentinelTLS: tls.tls } : {}),
   }
@@ -221,7 +263,12 @@ export function redisTrouble(error: unknown, config: RedisConfig): ResthooksErro
     case 'ENETUNREACH':
       return say('no responde; revise red y cortafuegos')
   }
-  if (/timed out|ETIMEDOUT/i.test(text)) return say('no respondió a tiempo')
+  if (cause instanceof HungServer)
+    return say(
+      `acepta la conexión y no contesta (${duration(cause.patience)}): está detenido u ocupado, o a su máquina le falta memoria o ` +
+        'disco; compruébelo con redis-cli ping',
+    )
+  if (/timed out|Socket timeout|ETIMEDOUT/i.test(text)) return say('no respondió a tiempo')
   if (/wrong version number|packet length too long/.test(text))
     return config_('lo que atiende ahí no habla TLS; revise REST_HOOKS_REDIS_HOST/_PORT y _TLS')
   if (/certificate|self.signed|TLS|SSL/i.test(text))
@@ -276,7 +323,7 @@ function answers(socket: net.Socket, event: 'connect' | 'secureConnect', questio
 const NOT_REDIS = /Unknown RESP type|Protocol error/
 /** And of a connection that is gone. */
 const CONNECTION_LOST =
-  /Connection is closed|Stream isn't writeable|timed out|max retries|Connection lost|All sentinels|ended by the other/i
+  /Connection is closed|Stream isn't writeable|timed out|Socket timeout|max retries|Connection lost|All sentinels|ended by the other/i
 
 /** Whether Redis or its client made this error. */
 export function isRedisError(error: unknown): boolean {

@@ -1,9 +1,18 @@
 import { type AddressInfo, createServer, type Server } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
 import { test as base, expect, inject } from 'vitest'
-import { connectForever, connectOnce, explainRedis, mayHaveHappened, redisTrouble } from '../../src/queue/redis.ts'
+import {
+  causeOf,
+  connectForever,
+  connectOnce,
+  explainRedis,
+  isRedisError,
+  mayHaveHappened,
+  redisTrouble,
+} from '../../src/queue/redis.ts'
 import { makeCertificates, openssl } from '../support/certificates.ts'
 import { startProxy } from '../support/proxy.ts'
+import { startSilent } from '../support/silent-server.ts'
 import { until } from '../support/until.ts'
 
 const test = base
@@ -55,9 +64,8 @@ test.skipIf(openssl.missing)(
     const secure = createTlsServer({ cert, key }, (socket) => socket.on('error', () => {}))
     const place = await listening(secure)
     try {
-      const client = await connectOnce({ ...config(), ...place })
-      const lost = await client.ping().catch((error) => error)
-      expect(await explainRedis(lost, { ...config(), ...place })).toMatchObject({
+      const lost = await connectOnce({ ...config(), ...place }).catch((error) => error)
+      expect(lost).toMatchObject({
         code: 'CONFIGURACION',
         message: expect.stringMatching(/habla TLS, y se le habló sin TLS.*REST_HOOKS_REDIS_TLS=1/),
       })
@@ -81,13 +89,79 @@ test('a server that is no Redis is told as that, with TLS and without', async ()
   })
   const place = await listening(web)
   try {
-    const client = await connectOnce({ ...config(), ...place })
-    const answer = await client.ping().catch((error) => error)
-    client.disconnect()
-    expect(redisTrouble(answer, config()).message).toMatch(/no habla el protocolo de Redis/)
+    await expect(connectOnce({ ...config(), ...place })).rejects.toThrow(/no habla el protocolo de Redis/)
     await expect(connectOnce({ ...config(), ...place, tls: true })).rejects.toThrow(/no habla TLS; revise/)
   } finally {
     web.close()
+  }
+})
+
+const BRIEF = { connect: 5_000, answer: 200, silence: 200 }
+
+test('of a server that accepts and never answers nothing is asked that it might do once it goes on', async () => {
+  const hung = await startSilent()
+  try {
+    const lost = await connectOnce({ ...config(), host: hung.host, port: hung.port }, BRIEF).catch((error) => error)
+    expect(lost).toMatchObject({
+      code: 'NO_DISPONIBLE',
+      message: expect.stringMatching(/:\d+\): acepta la conexión y no contesta \(200 ms\)/),
+    })
+    // Beside a handshake of TLS, tried to tell what is wrong.
+    expect(hung.heard().split('\x16')[0]).toBe('*1\r\n$4\r\nping\r\n')
+  } finally {
+    await hung.close()
+  }
+})
+
+test('a server that falls silent later is told as that, and what an ordinary user may not ask is an answer too', async () => {
+  const admin = await connectOnce(config())
+  await admin.call('ACL', 'SETUSER', 'sin_ping', 'on', '>clave', '~*', '+get')
+  const proxy = await startProxy(inject('redis'))
+  const through = { ...config(), host: proxy.host, port: proxy.port, username: 'sin_ping', password: 'clave' }
+  const client = await connectOnce(through, { ...BRIEF, answer: 5_000 })
+  try {
+    expect(await client.get('nada')).toBeNull()
+    proxy.swallow()
+    const lost = await client.get('nada').catch((error) => error)
+    expect(isRedisError(lost)).toBe(true)
+    expect(client.status).not.toBe('ready')
+    expect(redisTrouble(causeOf(lost, client), through)).toMatchObject({
+      code: 'NO_DISPONIBLE',
+      message: expect.stringContaining('no respondió a tiempo'),
+    })
+  } finally {
+    client.disconnect()
+    await admin.call('ACL', 'DELUSER', 'sin_ping')
+    admin.disconnect()
+    await proxy.close()
+  }
+})
+
+test('a Sentinel that is hung keeps nobody from asking the next one, neither a command nor a worker', async () => {
+  const { host, port } = inject('redis')
+  const master = `*2\r\n$${host.length}\r\n${host}\r\n$${String(port).length}\r\n${port}\r\n`
+  const answerOf = (command: string) => (command.includes('get-master-addr-by-name') ? master : '*0\r\n')
+  const other = createServer((socket) => {
+    const answer = (asked: Buffer) =>
+      socket.write(
+        `${asked}`
+          .split(/(?=\*\d)/)
+          .map(answerOf)
+          .join(''),
+      )
+    socket.on('error', () => {}).on('data', answer)
+  })
+  const [hung, place] = [await startSilent(), await listening(other)]
+  const through = { ...config(), sentinels: [{ host: hung.host, port: hung.port }, place], sentinelMaster: 'maestro' }
+  const lasting = connectForever(through, 'prueba')
+  try {
+    const brief = await connectOnce(through)
+    brief.disconnect()
+    await until(() => lasting.status === 'ready')
+  } finally {
+    lasting.disconnect()
+    other.close()
+    await hung.close()
   }
 })
 
