@@ -16,6 +16,7 @@ import { type ConnectionOptions, connect as tlsConnect } from 'node:tls'
 import postgres from 'postgres'
 import type { AuditConfig } from '../config/config.ts'
 import type { Millis } from '../model/message.ts'
+import { duration } from '../model/words.ts'
 import { GrowingBuffer } from './columns.ts'
 import { DeadlineExceeded, SslRefused } from './trouble.ts'
 
@@ -23,8 +24,11 @@ import { DeadlineExceeded, SslRefused } from './trouble.ts'
 export type Parameter = string | number | boolean | Date | Buffer | null
 
 export interface Client {
-  /** Opens a transaction with a BEGIN and a SELECT of `encoding`; connects before where needed. */
-  begin(statements: string): Promise<string>
+  /**
+   * Opens a transaction with a BEGIN and a SELECT of `encoding`; connects before where needed.
+   * @param patience from when the server's address is known: a name that resolves slowly says nothing about the server
+   */
+  begin(statements: string, patience: Millis): Promise<string>
   query(text: string, parameters: readonly Parameter[]): Promise<object[]>
   /** `COPY … FROM STDIN`, in an open transaction, of what `fill` appends. */
   copy(statement: string, fill: (rows: GrowingBuffer) => void): Promise<void>
@@ -36,7 +40,8 @@ export interface Client {
   destroy(): void
 }
 
-const CONNECT_TIMEOUT: Millis = 10_000
+/** Its name included. */
+export const CONNECT_TIMEOUT: Millis = 10_000
 /** Seconds until an unused connection is given back to the server. */
 const IDLE = 300
 
@@ -45,13 +50,15 @@ export function openClient(config: AuditConfig): Client {
   let socket: Socket | undefined
   /** Sockets opened since the last BEGIN was asked for. */
   let opened = 0
+  /** Of the BEGIN that is under way. */
+  let reaching: Reaching | undefined
   const connect = async () => {
     // A server that closes during start-up makes the driver connect again at once, and again, without telling anybody;
     // and a statement must not reach a new connection, where its transaction does not exist.
     if (opened++ > 0) {
       throw Object.assign(new Error('el servidor cerró la conexión'), { code: 'CONNECTION_CLOSED' })
     }
-    socket = await openSocket(config, CONNECT_TIMEOUT, abort.signal)
+    socket = await openSocket(config, CONNECT_TIMEOUT, abort.signal, (stage) => reaching?.come(stage))
     return socket
   }
   // Also the socket itself: the driver only half-closes it, and a frozen server would keep this process from ending.
@@ -83,11 +90,18 @@ export function openClient(config: AuditConfig): Client {
   const rows = new GrowingBuffer()
   const sql = postgres(options as unknown as postgres.Options<Record<string, never>>)
   return {
-    begin: async (statements) => {
+    begin: async (statements, patience) => {
       opened = 0
-      const results = (await sql.unsafe(statements)) as unknown as { encoding: string }[][]
-      opened = 1
-      return results[1]![0]!.encoding
+      reaching = new Reaching(patience)
+      if (socket) reaching.come('connected')
+      try {
+        const answer = Promise.resolve(sql.unsafe(statements))
+        const results = (await Promise.race([answer, reaching.late])) as unknown as { encoding: string }[][]
+        opened = 1
+        return results[1]![0]!.encoding
+      } finally {
+        reaching.end()
+      }
     },
     query: async (text, parameters) => await sql.unsafe(text, parameters as never[]),
     copy: async (statement, fill) => {
@@ -105,6 +119,40 @@ export function openClient(config: AuditConfig): Client {
       cut()
       sql.end({ timeout: 0 }).catch(() => {})
     },
+  }
+}
+
+/** How far one got on the way to a server. */
+type Stage = 'addressed' | 'connected'
+
+/** Gives up when `patience` has passed since the server's address is known. */
+class Reaching {
+  readonly late: Promise<never>
+  readonly #patience: Millis
+  #fail: (error: Error) => void = () => {}
+  #stage: Stage | undefined
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(patience: Millis) {
+    this.#patience = patience
+    this.late = new Promise((_, reject) => {
+      this.#fail = reject
+    })
+    this.late.catch(() => {})
+  }
+
+  come(stage: Stage): void {
+    this.#stage = stage
+    this.#timer ??= setTimeout(() => this.#fail(this.#why()), this.#patience)
+  }
+
+  end(): void {
+    clearTimeout(this.#timer)
+  }
+
+  #why(): Error {
+    if (this.#stage === 'addressed') return Object.assign(new Error('sin conexión'), { code: 'ETIMEDOUT' })
+    return new DeadlineExceeded(`acepta la conexión y no contesta: más de ${duration(this.#patience)}`)
   }
 }
 
@@ -210,9 +258,15 @@ const KEEP_ALIVE: Millis = 5_000
 /**
  * Connects and, where `sslmode` wants it, starts TLS. `allow` is treated as `prefer`.
  * @param signal gives the attempt up
+ * @param come   told how far it got
  * @throws SslRefused, DeadlineExceeded, or the socket's own error
  */
-async function openSocket(config: AuditConfig, timeout: Millis, signal: AbortSignal): Promise<Socket> {
+async function openSocket(
+  config: AuditConfig,
+  timeout: Millis,
+  signal: AbortSignal,
+  come: (stage: Stage) => void,
+): Promise<Socket> {
   const socket = new Socket()
   socket.setNoDelay(true)
   // An idle connection whose peer is gone is noticed within KEEP_ALIVE and ten unanswered seconds, not when it is needed.
@@ -225,10 +279,14 @@ async function openSocket(config: AuditConfig, timeout: Millis, signal: AbortSig
   try {
     if (signal.aborted) throw new DeadlineExceeded('la conexión se abandonó')
     const connected = once(socket, 'connect')
-    if (config.host.startsWith('/')) socket.connect(join(config.host, `.s.PGSQL.${config.port}`))
+    const isPath = config.host.startsWith('/')
+    if (isPath) socket.connect(join(config.host, `.s.PGSQL.${config.port}`))
     else socket.connect(config.port, config.host)
+    if (isPath || isIP(config.host)) come('addressed')
+    else socket.once('lookup', () => come('addressed'))
     await connected
-    if (config.sslmode === 'disable' || config.host.startsWith('/')) return socket
+    come('connected')
+    if (config.sslmode === 'disable' || isPath) return socket
     socket.write(SSL_REQUEST)
     const [answer] = await once(socket, 'data')
     if ((answer as Buffer)[0] !== 0x53) {

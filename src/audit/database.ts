@@ -7,7 +7,7 @@
  */
 import type { AuditConfig } from '../config/config.ts'
 import type { Millis } from '../model/message.ts'
-import { type Client, openClient, type Parameter } from './client.ts'
+import { type Client, CONNECT_TIMEOUT, openClient, type Parameter } from './client.ts'
 import type { GrowingBuffer } from './columns.ts'
 import { type TextRules, textRules } from './encoding.ts'
 import { DeadlineExceeded, isConnectionLost, isSessionSpent, isWorthRepeating } from './trouble.ts'
@@ -66,8 +66,12 @@ export interface DatabaseLimits {
    * it was too short it doubles, up to that: a slow server is asked again with more patience.
    */
   readonly patience?: Millis
+  /** How long a new connection may take until its transaction is open. */
+  readonly connect?: Millis
 }
 
+/** Of those that a person waits for: a server that is hung is told within seconds. */
+export const SOON: Millis = 4_000
 /** What the network may add to the server's own limit before the connection is given up. */
 const MARGIN: Millis = 5_000
 /**
@@ -87,6 +91,7 @@ export function openDatabase(config: AuditConfig, scope: Scope | null, limits: D
   const longest = statement === 0 ? Number.POSITIVE_INFINITY : statement + MARGIN
   const calm = Math.min(limits.patience ?? longest, longest)
   const quick = Math.min(calm, QUICK)
+  const connect = limits.connect ?? Math.min(calm + QUICK, longest, CONNECT_TIMEOUT)
   const begin = (readOnly: boolean) => beginStatement(readOnly, statement, limits.lock ?? 10_000, quick)
   const [reading, writing] = [begin(limits.readOnly ?? false), begin(false)]
   let patience = calm
@@ -125,9 +130,10 @@ export function openDatabase(config: AuditConfig, scope: Scope | null, limits: D
       return Promise.race([query, deadline.exceeded])
     }
     try {
+      const soon = isNew ? connect : quick
       const encoding = await bounded(
-        client.begin(mayWrite ? writing : reading),
-        isNew ? Math.min(calm + QUICK, longest) : quick,
+        client.begin(mayWrite ? writing : reading, soon),
+        isNew ? CONNECT_TIMEOUT + soon : soon,
       )
       const session = sessionOf(config.schema, scope, encoding, {
         query: <Row extends object>(text: string, parameters: readonly Parameter[] = []) =>

@@ -11,7 +11,7 @@ import type { AuditConfig } from '../config/config.ts'
 import { ConfigError } from '../errors.ts'
 import { packageRoot } from '../folders.ts'
 import type { Millis } from '../model/message.ts'
-import { type Database, identifier, openDatabase, repeated, type Session } from './database.ts'
+import { type Database, identifier, openDatabase, repeated, type Session, SOON } from './database.ts'
 import { closeFunctions, grantedRoles, grants, missingRights, type RoleKind, type RoleNames } from './rights.ts'
 import { postgresTrouble, sqlState } from './trouble.ts'
 
@@ -127,7 +127,7 @@ interface MigrateOptions {
  */
 export async function migrate(config: AuditConfig, options: MigrateOptions = {}): Promise<MigrationResult> {
   // Rebuilding an index of years of rows takes as long as it takes; waiting for a lock does not.
-  const database = openDatabase(config, null, { connections: 1, statement: 0, lock: 60_000 })
+  const database = openDatabase(config, null, { connections: 1, statement: 0, lock: 60_000, connect: SOON })
   try {
     const result = await database.transaction((session) => apply(session, config, options))
     await complete(database, options.known ?? migrations(), options.onFilling)

@@ -5,7 +5,7 @@
  * already deleted is never walked over again.
  */
 import type { AuditConfig } from '../config/config.ts'
-import { type Database, openDatabase, type Parameter, repeated, type Scope, type Session } from './database.ts'
+import { type Database, openDatabase, type Parameter, repeated, type Scope, type Session, SOON } from './database.ts'
 import { postgresTrouble } from './trouble.ts'
 
 export interface Purged {
@@ -33,7 +33,8 @@ const STATEMENT = 10 * 60_000
 
 /** @throws what `postgresTrouble` makes of the database's trouble; what was deleted until then stays deleted */
 export async function purge(config: AuditConfig, scope: Scope, options: PurgeOptions): Promise<Purged> {
-  const database = openDatabase(config, scope, { connections: 1, readOnly: options.simulate, statement: STATEMENT })
+  const limits = { connections: 1, readOnly: options.simulate, statement: STATEMENT }
+  const database = openDatabase(config, scope, options.simulate ? { ...limits, connect: SOON } : limits)
   try {
     const particiones = options.simulate ? [] : await dropMonths(database, options)
     const counts: Partial<Record<Table, number>> = {}

@@ -6,7 +6,7 @@ import type { AuditConfig } from '../config/config.ts'
 import { Unavailable } from '../errors.ts'
 import type { Millis } from '../model/message.ts'
 import { type Count, type CountedBy, countDeliveries } from './counts.ts'
-import { openDatabase, type Scope, type Session } from './database.ts'
+import { openDatabase, type Scope, type Session, SOON } from './database.ts'
 import { type DeliveryFilters, searchRange, sourceOf } from './filters.ts'
 import { type DatabaseHealth, readHealth } from './health.ts'
 import {
@@ -53,7 +53,7 @@ export { COUNTED_BY } from './counts.ts'
 export { DELIVERY_STATES, type DeliveryFilters, searchRange } from './filters.ts'
 export type { DatabaseHealth } from './health.ts'
 export { type DeliveryListing, matchesFilters, type Place } from './listing.ts'
-export type { Overview, OverviewRates } from './overview.ts'
+export type { Overview, OverviewQuestion, OverviewRates } from './overview.ts'
 export { keptIn, type RejectedRow } from './rejected.ts'
 export type { DeliveryBrief, StoredDelivery, StoredMessage } from './stored.ts'
 export type { OnProgress, TimeRange } from './stretches.ts'
@@ -163,7 +163,7 @@ const SKEW: Millis = 60_000
  */
 export function openAuditQueries(config: AuditConfig, scope: Scope, statement?: Millis): AuditQueries {
   const limits = statement === undefined ? { connections: 2 } : { connections: 4, statement }
-  const database = openDatabase(config, scope, { ...limits, readOnly: true })
+  const database = openDatabase(config, scope, { ...limits, readOnly: true, connect: SOON })
   const ask = async <T>(work: (session: Session) => Promise<T>, writing = false): Promise<T> => {
     try {
       return await database.transaction(work, writing)

@@ -5,6 +5,8 @@
  */
 import type { AuditConfig } from '../config/config.ts'
 import { ConfigError, OperationFailed, ResthooksError, systemReason, TLS_REASONS, Unavailable } from '../errors.ts'
+import type { Millis } from '../model/message.ts'
+import { duration } from '../model/words.ts'
 
 /** The server answered `N` to our request for TLS and `sslmode` insists on it. */
 export class SslRefused extends Error {
@@ -74,6 +76,11 @@ export function postgresTrouble(error: unknown, config: AuditConfig): ResthooksE
   if (error instanceof ResthooksError) return error
   const state = sqlState(error)
   return state === null ? connectionTrouble(error, config) : serverTrouble(state, error as Error, config)
+}
+
+/** For whoever did not wait for the answer any longer. */
+export function overdue(config: AuditConfig, patience: Millis): ResthooksError {
+  return connectionTrouble(new DeadlineExceeded(`más de ${duration(patience)}`), config)
 }
 
 const CREATE_SCHEMA = 'Ejecute «resthooks crear-base»'

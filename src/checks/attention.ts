@@ -4,15 +4,17 @@
  *
  * Redis is asked in two round trips at most, whatever waits there; Postgres in one query.
  */
-import type { AuditQueries, ListenerRates, Overview, OverviewRates } from '../audit/queries.ts'
+import type { AuditQueries, ListenerRates, Overview, OverviewQuestion, OverviewRates } from '../audit/queries.ts'
+import { overdue } from '../audit/trouble.ts'
 import type { Config } from '../config/config.ts'
-import { ResthooksError, Unavailable } from '../errors.ts'
+import { ResthooksError } from '../errors.ts'
 import type { Millis } from '../model/message.ts'
 import { amount, count } from '../model/words.ts'
 import { readBacklog } from '../queue/backlog.ts'
 import { type Depths, type Lane, readDepths } from '../queue/depths.ts'
 import type { Queue } from '../queue/queue.ts'
 import { isAlive, isLate, otherConfigurations, type WorkerInfo } from '../queue/workers.ts'
+import { atMost } from '../worker/waiting.ts'
 import { healthyOf, listenerProblem, type Problem } from './listener-problem.ts'
 import { checkRedis, type RedisFacts, readRedis } from './redis.ts'
 import { shortName, systemProblems, UNHEARD_DAYS, waitingIn } from './system-problems.ts'
@@ -112,7 +114,7 @@ export async function readAttention({ config, queue, audit, version }: Sources):
     readBacklog(queue),
     readRedis(queue, config),
   ])
-  const answer = await readAudit(early, depths)
+  const answer = await askAudit(early, questionOf(depths), config)
   const missing = answer.overview === null ? null : await missingIn(queue, config, depths, answer.overview)
   return { attention: judge({ config, depths, backlog, server, version, missing, ...answer }), trouble: answer.trouble }
 }
@@ -123,26 +125,32 @@ interface AuditAnswer {
   readonly took: number | null
 }
 
-const AUDIT_PATIENCE_MS = 3_000
+const AUDIT_PATIENCE: Millis = 3_000
 /** Counting more than these would cost more than it tells. */
 const MOST_COMPARED = 200_000
+export const MOST_UNFINISHED = MOST_COMPARED * 5
 
-async function readAudit(opening: Promise<AuditQueries>, depths: Depths): Promise<AuditAnswer> {
-  const late = new Promise<never>((_, reject) => {
-    const error = new Unavailable(`Postgres no respondió en ${AUDIT_PATIENCE_MS / 1000} s: vea «resthooks verificar».`)
-    setTimeout(reject, AUDIT_PATIENCE_MS, error).unref()
-  })
+function questionOf(depths: Depths): OverviewQuestion {
   const { continuidad, fecha } = depths
   const lostAt = continuidad.kind === 'lost' ? continuidad.since : null
-  const question = {
+  return {
     unheardSince: new Date(fecha.getTime() - UNHEARD_DAYS * 86_400_000),
     unfinishedBefore: lostAt === null ? null : new Date(lostAt),
-    mostUnfinished: lostAt === null && held(depths) > MOST_COMPARED ? 0 : MOST_COMPARED * 5,
+    mostUnfinished: lostAt === null && held(depths) > MOST_COMPARED ? 0 : MOST_UNFINISHED,
     now: fecha,
   }
+}
+
+/** What the audit answers within some seconds. */
+export async function askAudit(
+  opening: Promise<AuditQueries>,
+  question: OverviewQuestion,
+  { audit }: Pick<Config, 'audit'>,
+): Promise<AuditAnswer> {
   const began = performance.now()
   try {
-    const overview = await Promise.race([opening.then((queries) => queries.overview(question)), late])
+    const asked = opening.then((queries) => queries.overview(question))
+    const overview = await atMost(AUDIT_PATIENCE, asked, () => Promise.reject(overdue(audit, AUDIT_PATIENCE)))
     return { overview, trouble: null, took: Math.round(performance.now() - began) }
   } catch (error) {
     if (!(error instanceof ResthooksError)) throw error
@@ -238,7 +246,7 @@ function errorShares(rates: OverviewRates | null): Map<string, number> {
   return shares
 }
 
-function ritmoOf(rates: OverviewRates | null): Attention['ritmo'] {
+export function ritmoOf(rates: OverviewRates | null): Attention['ritmo'] {
   if (rates === null) return null
   const { recent, hour, day, spans } = rates
   return { minutos_5: rateOf(recent, spans.recent), hora: rateOf(hour, spans.hour), dia: rateOf(day, spans.day) }
@@ -312,12 +320,6 @@ const WORDS: Readonly<Record<Verdict, string>> = { bien: 'BIEN', atencion: 'ATEN
 
 /** `MAL · 6 listeners piden atención · esperan 67.535 entregas · Redis y auditoría coinciden` */
 export function summaryOf({ veredicto, problemas, esperan, faltan, postgres }: Attention): string {
-  const subjects = new Set(
-    problemas.flatMap(({ listener, asunto, gravedad }) => (listener === null && gravedad !== 'nota' ? asunto : [])),
-  )
-  const listeners = new Set(problemas.flatMap(({ listener }) => listener ?? [])).size
-  const asks = [...subjects, ...(listeners > 0 ? [count(listeners, 'listener', 'listeners')] : [])]
-  const list = asks.length > 1 ? `${asks.slice(0, -1).join(', ')} y ${asks.at(-1)}` : (asks[0] ?? '')
   const agree =
     faltan === null
       ? postgres === 'ok'
@@ -328,10 +330,20 @@ export function summaryOf({ veredicto, problemas, esperan, faltan, postgres }: A
         : 'Redis y auditoría coinciden'
   return [
     WORDS[veredicto],
-    list === ''
-      ? 'nada pide atención'
-      : `${list} ${subjects.size + listeners > 1 || /^[a-z]\S*s$/.test(list) ? 'piden' : 'pide'} atención`,
+    subjectsText(problemas),
     esperan === 0 ? 'no espera nada' : esperan === 1 ? 'espera 1 entrega' : `esperan ${amount(esperan)} entregas`,
     agree,
   ].join(' · ')
+}
+
+/** `Redis y 6 listeners piden atención` */
+export function subjectsText(problemas: readonly Problem[]): string {
+  const subjects = new Set(
+    problemas.flatMap(({ listener, asunto, gravedad }) => (listener === null && gravedad !== 'nota' ? asunto : [])),
+  )
+  const listeners = new Set(problemas.flatMap(({ listener }) => listener ?? [])).size
+  const asks = [...subjects, ...(listeners > 0 ? [count(listeners, 'listener', 'listeners')] : [])]
+  const list = asks.length > 1 ? `${asks.slice(0, -1).join(', ')} y ${asks.at(-1)}` : (asks[0] ?? '')
+  if (list === '') return 'nada pide atención'
+  return `${list} ${subjects.size + listeners > 1 || /^[a-z]\S*s$/.test(list) ? 'piden' : 'pide'} atención`
 }

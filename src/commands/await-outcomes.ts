@@ -5,16 +5,20 @@
  * says so: exit 4 means that nothing happened, and a script that then repeats would send twice.
  */
 import type { AuditQueries, DeliveryColumns } from '../audit/queries.ts'
+import { overdue } from '../audit/trouble.ts'
 import { toBeTyped } from '../checks/causes.ts'
 import type { Waiting } from '../checks/waiting.ts'
 import { OperationFailed, ResthooksError, Unavailable } from '../errors.ts'
 import { shellWord } from '../model/words.ts'
 import type { Queue } from '../queue/queue.ts'
 import { isUnfinished } from '../recovery/selection.ts'
+import { atMost } from '../worker/waiting.ts'
 import type { Context } from './context.ts'
 import { note } from './print.ts'
 
 const LOOK_EVERY_MS = 100
+/** What a look may take that begins when the time is nearly over. */
+const LAST_LOOK_MS = 1_000
 /** What holds a delivery back is told then, once: nobody has to wait for the end of the time to hear of it. */
 const TELL_AFTER_MS = 1_000
 
@@ -34,14 +38,15 @@ interface Known {
  * @throws OperationFailed when one failed or was given up, none was to be made, or the outcome is not known in time
  */
 export async function awaitOutcomes(context: Context, ids: readonly string[], patience: number): Promise<void> {
-  const audit = await context.audit()
+  const [audit, config] = [await context.audit(), await context.config()]
   const end = Date.now() + patience
   const known: Known = { open: [...ids], failures: new Map(), waiting: new Map() }
   let tellAt = Date.now() + Math.min(TELL_AFTER_MS, patience / 2)
   for (;;) {
     let trouble: ResthooksError | null = null
     try {
-      known.open = await look(audit, known)
+      const left = Math.max(LAST_LOOK_MS, end - Date.now())
+      known.open = await atMost(left, look(audit, known), () => Promise.reject(overdue(config.audit, left)))
     } catch (error) {
       if (!(error instanceof ResthooksError)) throw error
       trouble = error

@@ -11,7 +11,9 @@ import { bodyLimit } from 'hono/body-limit'
 import type { Config } from '../config/config.ts'
 import type { LoadOptions } from '../config/files.ts'
 import { ConfigError, OperationFailed, systemReason, UsageError } from '../errors.ts'
+import type { Millis } from '../model/message.ts'
 import { ping } from '../queue/redis.ts'
+import { atMost } from '../worker/waiting.ts'
 import { Access, doorsOf, may, type Viewer } from './access.ts'
 import { Actions, isAction } from './actions.ts'
 import { PageFiles } from './files.ts'
@@ -212,12 +214,17 @@ function sessionInfo(viewer: Viewer, config: Config, version: string): SessionIn
   }
 }
 
+/** Less than `salud` waits for all of it. */
+const HEALTH_PATIENCE: Millis = 3_000
+
 async function health(c: Context, sources: Sources) {
-  const works = (work: Promise<unknown>) =>
-    work.then(
+  const works = (work: Promise<unknown>) => {
+    const answer = work.then(
       () => ({ ok: true }),
       () => ({ ok: false }),
     )
+    return atMost(HEALTH_PATIENCE, answer, () => ({ ok: false }))
+  }
   const [redis, postgres] = await Promise.all([works(ping(sources.queue.redis)), works(sources.audit.schemaVersion())])
   const estado = redis.ok && postgres.ok ? 'ok' : 'mal'
   return c.json({ estado, redis, postgres }, estado === 'ok' ? 200 : 503)

@@ -10,6 +10,7 @@ import type { AuditConfig } from '../../src/config/config.ts'
 import { freePort } from '../support/ports.ts'
 import { type PostgresServer, startPostgres } from '../support/postgres-server.ts'
 import { startProxy, type TcpProxy } from '../support/proxy.ts'
+import { startSilent } from '../support/silent-server.ts'
 import { until } from '../support/until.ts'
 import { auditConfig, closedBackends, createDatabase, message, messageEvent, SCOPE, withSql } from './scenery.ts'
 
@@ -260,6 +261,25 @@ describe('a server that comes and goes', () => {
       await signal('SIGCONT')
     }
     await backendOf(config).write([event()])
+  })
+
+  // AuthenticationOk and ReadyForQuery.
+  const greeting = Buffer.from('R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I', 'latin1')
+  test.each([
+    ['from the start, sslmode=prefer', 'prefer', null],
+    ['from the start, sslmode=disable', 'disable', null],
+    ['once it let one in', 'disable', greeting],
+  ] as const)('one that is silent %s: told within the time, and not as unreachable', async (_, sslmode, greets) => {
+    const hung = await startSilent(greets)
+    const away = auditConfig({ port: hung.port, sslmode })
+    const database = openDatabase(away, null, { connections: 1, connect: 200 })
+    const lost = await database.transaction((session) => session.query('SELECT 1')).catch((error) => error)
+    await database.close()
+    await hung.close()
+    expect(postgresTrouble(lost, away)).toMatchObject({
+      code: 'NO_DISPONIBLE',
+      message: expect.stringMatching(/no respondió a tiempo \(acepta la conexión y no contesta: más de 200 ms\)/),
+    })
   })
 
   test('a statement beyond its limit is cancelled by the server, and the connection goes on', async () => {
