@@ -67,6 +67,13 @@ export class Unavailable extends ResthooksError {
   }
 }
 
+/** Several as one, in whose place nothing can be shown; the first decides the code. */
+export function together(first: ResthooksError, ...others: readonly ResthooksError[]): ResthooksError {
+  if (others.length === 0) return first
+  const sentences = [first, ...others].map(({ message }) => (message.endsWith('.') ? message : `${message}.`))
+  return new ResthooksError(first.code, sentences.join(' '), { cause: first })
+}
+
 const SYSTEM_REASONS: Readonly<Record<string, string>> = {
   ENOENT: 'no existe',
   ENOTDIR: 'no existe: una parte de la ruta no es una carpeta',

@@ -1,4 +1,5 @@
 /** One message with everything that happened to it: what `ver` and the panel show. */
+import type { Message } from '../model/message.ts'
 import type { Session } from './database.ts'
 import type {
   ActionEvent,
@@ -233,6 +234,27 @@ export function withPending(
     callbacks: [...callbacks.values()],
     actions: [...actions.values()],
   }
+}
+
+/** A message that Redis holds, as a timeline, where Postgres could not be asked. Pure. */
+export function timelineOfHeld(
+  { message, receivedAt }: { readonly message: Message; readonly receivedAt: number | null },
+  held: readonly { readonly listener: string; readonly attempts: number; readonly dueAt: Date | null }[],
+  keepBody: boolean,
+  owner: Pick<MessageColumns, 'instancia' | 'proyecto'>,
+): Timeline {
+  const at = receivedAt ?? message.createdAt.getTime()
+  const deliveries = held.map(({ listener, attempts, dueAt }) => {
+    const state = dueAt === null ? 'pendiente' : 'reintentando'
+    const nextAttemptAt = dueAt?.getTime() ?? null
+    return pendingDelivery(
+      { messageId: message.id, listener, state, attempts, nextAttemptAt, reason: null, action: null },
+      at,
+      undefined,
+    )
+  })
+  const columns = pendingMessage({ type: 'message', message, receivedAt: at, listeners: null, keepBody, at }, owner)
+  return { message: columns, deliveries, attempts: [], callbacks: [], actions: [] }
 }
 
 function pendingMessage(

@@ -3,12 +3,13 @@
  * Apart, as `ver` and the page ask the same.
  */
 import type { AuditQueries, Timeline } from '../audit/queries.ts'
-import { withPending } from '../audit/timeline.ts'
+import { timelineOfHeld, withPending } from '../audit/timeline.ts'
 import type { Config } from '../config/config.ts'
 import { OperationFailed, type ResthooksError } from '../errors.ts'
 import type { Message } from '../model/message.ts'
+import { knownListeners } from '../queue/depths.ts'
 import type { Queue } from '../queue/queue.ts'
-import { heldMessage, pendingEvents } from '../queue/whereabouts.ts'
+import { heldDeliveries, heldEnvelope, heldMessage, pendingEvents } from '../queue/whereabouts.ts'
 import { type Waiting, whyDeliveriesWait, whyMessageWaits } from './waiting.ts'
 
 export interface MessageReport {
@@ -45,13 +46,17 @@ export async function messageReport(id: string, { config, audit, queue, explain 
       return null
     }
   }
+  // Both may be hung: who waits for the one need not wait for the other afterwards.
+  const early = setTimeout(() => void queue().catch(() => {}), HEALTHY_MS)
   const known = await orTrouble(async () => (await audit()).message(id))
+  clearTimeout(early)
   const report = { timeline: known, waiting: new Map(), undispatched: null, pending: 0, troubles }
   if (troubles.length === 0 && isFinished(known)) return report
   const asked = await orTrouble(async () => {
     const redis = await queue()
     const { events } = await pendingEvents(redis, id)
-    const timeline = withPending(known, events, config)
+    const held = troubles.length > 0 ? await heldTimeline(redis, config, id) : null
+    const timeline = withPending(known ?? held, events, config)
     const isUndispatched = timeline === null || timeline.message?.listeners == null
     const undispatched = isUndispatched ? await whyMessageWaits(redis, config, id) : null
     return {
@@ -62,6 +67,20 @@ export async function messageReport(id: string, { config, audit, queue, explain 
     }
   })
   return { ...report, ...asked }
+}
+
+/** An audit that has not answered by then may be hung. */
+const HEALTHY_MS = 1_000
+
+/** What Redis alone tells of a message: who is still to get it, and no more. */
+async function heldTimeline(queue: Queue, config: Config, id: string): Promise<Timeline | null> {
+  const held = await heldEnvelope(queue, id)
+  if (held === null) return null
+  const names = new Set([...config.listeners.keys(), ...(await knownListeners(queue))])
+  const deliveries = await heldDeliveries(queue, id, names)
+  if (deliveries.length === 0) return null
+  const keepBody = deliveries.some(({ listener }) => config.listeners.get(listener)?.auditBody !== false)
+  return timelineOfHeld(held, deliveries, keepBody, config)
 }
 
 const NOTHING_YET: Timeline = { message: null, deliveries: [], attempts: [], callbacks: [], actions: [] }

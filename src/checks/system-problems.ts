@@ -5,6 +5,7 @@
 import type { Overview } from '../audit/queries.ts'
 import type { Config } from '../config/config.ts'
 import { eventMatcher } from '../config/subscriptions.ts'
+import type { ResthooksError } from '../errors.ts'
 import type { Millis } from '../model/message.ts'
 import { nearest } from '../model/nearest.ts'
 import { amount, count, duration } from '../model/words.ts'
@@ -39,9 +40,7 @@ export const UNHEARD_DAYS = 7
 export function systemProblems(facts: SystemFacts): Problem[] {
   const { depths, config } = facts
   return [
-    ...(config.active
-      ? []
-      : [problem('inactivo', 'atencion', 'resthooks_activo = 0: no se encola ni se entrega nada', 'ponerlo en 1')]),
+    ...(config.active ? [] : [inactive()]),
     ...workerProblems(facts),
     ...lossProblems(facts),
     ...facts.redis.filter(({ resultado }) => resultado !== 'ok').map((finding) => fromFinding('redis', finding)),
@@ -61,6 +60,10 @@ export function systemProblems(facts: SystemFacts): Problem[] {
   ]
 }
 
+function inactive(): Problem {
+  return problem('inactivo', 'atencion', 'resthooks_activo = 0: no se encola ni se entrega nada', 'ponerlo en 1')
+}
+
 /** What each is about. */
 const SUBJECTS: Readonly<Record<string, string>> = {
   sin_worker: 'workers',
@@ -70,6 +73,7 @@ const SUBJECTS: Readonly<Record<string, string>> = {
   inactivo: 'proyecto',
   faltan: 'Redis',
   redis: 'Redis',
+  redis_ausente: 'Redis',
   clave_rota: 'Redis',
   postgres: 'Postgres',
   auditoria_detenida: 'auditoría',
@@ -164,11 +168,27 @@ function auditProblems({ trouble, backlog, config, depths, overview, now }: Syst
     const causa = `la auditoría va ${duration(behind)} atrás: ${amount(rows)} filas esperan a Postgres`
     problems.push(problem('auditoria_atrasada', 'atencion', causa, 'verificar', { desde, esperan: rows }))
   }
-  if (overview !== null && overview.rejected > 0) {
-    const causa = `${count(overview.rejected, 'fila', 'filas')} que Postgres no aceptó están en auditoria_rechazada`
-    problems.push(problem('auditoria_rechazada', 'atencion', causa, 'entradas'))
-  }
-  return problems
+  return [...problems, ...(overview === null ? [] : rejectedProblems(overview))]
+}
+
+function rejectedProblems({ rejected }: Overview): Problem[] {
+  if (rejected === 0) return []
+  const causa = `${count(rejected, 'fila', 'filas')} que Postgres no aceptó están en auditoria_rechazada`
+  return [problem('auditoria_rechazada', 'atencion', causa, 'entradas')]
+}
+
+/** What is wrong as far as the audit tells it, where Redis could not be asked. */
+export function problemsWithoutRedis(trouble: ResthooksError, overview: Overview, config: Config): Problem[] {
+  const remedy =
+    trouble.code === 'NO_DISPONIBLE'
+      ? 'mirar ese servidor y su registro; lo pendiente sigue en él'
+      : 'corregir instalador.env o resthooks.ini'
+  return [
+    ...(config.active ? [] : [inactive()]),
+    problem('redis_ausente', 'mal', trouble.message, remedy, { esperan: overview.unfinished }),
+    ...rejectedProblems(overview),
+    ...unheardProblems({ overview, config }),
+  ]
 }
 
 function inboxProblems({ depths, now, config }: SystemFacts): Problem[] {
@@ -198,7 +218,7 @@ function inboxProblems({ depths, now, config }: SystemFacts): Problem[] {
   return problems
 }
 
-function unheardProblems({ overview, config }: SystemFacts): Problem[] {
+function unheardProblems({ overview, config }: Pick<SystemFacts, 'overview' | 'config'>): Problem[] {
   if (overview === null || overview.unheard.length === 0) return []
   const total = overview.unheard.reduce((sum, { cantidad }) => sum + cantidad, 0)
   const [first] = overview.unheard

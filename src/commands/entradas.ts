@@ -1,6 +1,6 @@
 /** `entradas`: what was set aside, of every kind: seen, exported, put back, deleted. */
 import { type Command, Option } from 'commander'
-import { OperationFailed, UsageError } from '../errors.ts'
+import { OperationFailed, ResthooksError, together, UsageError } from '../errors.ts'
 import { amount } from '../model/words.ts'
 import type { Aside, AsideKind } from '../recovery/aside.ts'
 import type { Context } from './context.ts'
@@ -40,11 +40,9 @@ export function entradas(program: Command, context: Context): void {
     .option('--json', 'un documento JSON')
     .action(async (ids: string[], options: Options) => {
       const deed = deedOf(ids, options)
-      const maintenance = await context.maintenance(false)
-      const { asideOf } = await import('../recovery/aside.ts')
-      if (options.tipo === undefined) return summary((kind) => asideOf(maintenance, kind), options)
+      if (options.tipo === undefined) return summary(context, options)
       const limit = parseLimit(options, deed === 'list' ? LIMIT : Number.POSITIVE_INFINITY)
-      const chosen = some(asideOf(maintenance, options.tipo), ids, limit)
+      const chosen = some(asideFrom(context, options.tipo), ids, limit)
       if (deed === 'list') return list(chosen, limit, options)
       if (deed === 'export') return exportAll(chosen, ids, options.tipo)
       await act(chosen, deed, ids, options, options.tipo)
@@ -89,17 +87,40 @@ const WHAT: Readonly<Record<AsideKind, string>> = {
 /** Beyond this it does not matter any more how many there are. */
 const MOST_COUNTED = 10_000
 
-async function summary(of: (kind: AsideKind) => AsyncGenerator<Aside>, { json }: Options): Promise<void> {
-  const rows: { tipo: string; cantidad: number; que_son: string }[] = []
-  for (const tipo of KINDS) {
-    let cantidad = 0
-    for await (const _ of of(tipo)) if (++cantidad >= MOST_COUNTED) break
-    rows.push({ tipo, cantidad, que_son: WHAT[tipo] })
+/** Redis is not asked for what Postgres alone has. */
+async function* asideFrom(context: Context, kind: AsideKind): AsyncGenerator<Aside> {
+  const { asideOf, rejectedRows } = await import('../recovery/aside.ts')
+  const maintenance = () => context.maintenance(false)
+  if (kind === 'rechazadas') yield* rejectedRows(await context.audit(), maintenance)
+  else yield* asideOf(await maintenance(), kind)
+}
+
+async function summary(context: Context, { json }: Options): Promise<void> {
+  const troubles = new Map<string, ResthooksError>()
+  const countOf = async (tipo: AsideKind) => {
+    let cantidad: number | null = 0
+    try {
+      for await (const _ of asideFrom(context, tipo)) if (++cantidad >= MOST_COUNTED) break
+    } catch (error) {
+      const trouble = await context.explain(error)
+      if (trouble === null) throw error
+      troubles.set(trouble.message, trouble)
+      cantidad = null
+    }
+    return { tipo, cantidad, que_son: WHAT[tipo] }
   }
-  if (json) return print.json(rows)
-  await print.table(rows, ['tipo', 'cantidad', 'que_son'])
-  const first = rows.find(({ cantidad }) => cantidad > 0)
-  if (first) print.note(`Cuáles son: resthooks entradas --tipo ${first.tipo}`)
+  const rows = await Promise.all(KINDS.map(countOf))
+  const [trouble, ...others] = troubles.values()
+  // Nothing is known: there is no list.
+  if (trouble && rows.every(({ cantidad }) => cantidad === null)) throw together(trouble, ...others)
+  if (json) print.json(rows)
+  else {
+    const shown = rows.map((row) => ({ ...row, cantidad: row.cantidad ?? 'no se sabe' }))
+    await print.table(shown, ['tipo', 'cantidad', 'que_son'])
+    const first = rows.find(({ cantidad }) => cantidad !== null && cantidad > 0)
+    if (first) print.note(`Cuáles son: resthooks entradas --tipo ${first.tipo}`)
+  }
+  if (trouble) throw new ResthooksError(trouble.code, `falta lo que no se pudo preguntar: ${trouble.message}`)
 }
 
 const COLUMNS = ['fecha', 'mensaje_id', 'listener', 'bytes', 'motivo', 'id'] as const

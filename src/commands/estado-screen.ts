@@ -3,8 +3,9 @@
  * 60 columns on. Nothing is cut off; what does not fit a line goes on in the next one.
  */
 import type { Attention, ListenerState, Problem, Rate, WorkerState } from '../checks/attention.ts'
-import { SIGNS, summaryOf } from '../checks/attention.ts'
+import { SIGNS, subjectsText, summaryOf } from '../checks/attention.ts'
 import { percent } from '../checks/listener-problem.ts'
+import type { AuditView } from '../checks/without-redis.ts'
 import { amount, count, decimal, duration, localTime, shortTime, zoneOf } from '../model/words.ts'
 import { wrap } from './print.ts'
 
@@ -25,21 +26,43 @@ interface ScreenOptions {
 }
 
 export function screenOf(attention: Attention, { width, all }: ScreenOptions): ScreenLine[] {
-  const wide = width >= WIDE
   return [
-    ...wrap(headLine(attention), width).map((text) => plain(text, 'titulo')),
-    ...wrap(summaryOf(attention), width).map((text, at) =>
-      at === 0
-        ? { tone: attention.veredicto, mark: text.split(' ·')[0]!, text: text.slice(text.split(' ·')[0]!.length) }
-        : plain(text),
-    ),
-    ...problemLines(attention, width, wide),
+    ...headLines(attention, summaryOf(attention), width),
+    ...problemLines(attention.problemas, attention.listeners, attention.fecha, width),
     ...healthyLines(attention, width, all),
     ...(all ? [plain(''), ...tableOf(listenerTable(attention.listeners, attention.fecha), width)] : []),
     plain(''),
-    ...figureLines(attention, width),
+    ...figureLines(attention.ritmo, serverLines(attention), width),
     plain(''),
     ...workerLines(attention, width),
+  ]
+}
+
+/** Where Redis could not be asked. */
+export function screenWithoutRedis(view: AuditView, width: number): ScreenLine[] {
+  const { problemas, fecha, inconclusas, postgres_ms, ritmo } = view
+  const unfinished = `sin terminar ${count(inconclusas, 'entrega', 'entregas')}, según la auditoría`
+  const servers = ['Redis     no responde ✘', `Postgres  ${postgres_ms} ms ✔`, 'Cola      sólo Redis la conoce']
+  return [
+    ...headLines(view, `MAL · ${subjectsText(problemas)} · ${unfinished}`, width),
+    ...problemLines(problemas, [], fecha, width),
+    plain(''),
+    ...figureLines(ritmo, servers, width),
+    plain(''),
+    plain(' De los workers y de cada listener sólo sabe Redis.'),
+  ]
+}
+
+type Shown = Pick<Attention, 'version' | 'instancia' | 'proyecto' | 'fecha' | 'veredicto'>
+
+function headLines(about: Shown, summary: string, width: number): ScreenLine[] {
+  return [
+    ...wrap(headLine(about), width).map((text) => plain(text, 'titulo')),
+    ...wrap(summary, width).map((text, at) =>
+      at === 0
+        ? { tone: about.veredicto, mark: text.split(' ·')[0]!, text: text.slice(text.split(' ·')[0]!.length) }
+        : plain(text),
+    ),
   ]
 }
 
@@ -52,7 +75,7 @@ function plain(text: string, tone: Tone = 'texto'): ScreenLine {
 
 const DAYS = ['dom', 'lun', 'mar', 'mié', 'jue', 'vie', 'sáb']
 
-function headLine({ version, instancia, proyecto, fecha }: Attention): string {
+function headLine({ version, instancia, proyecto, fecha }: Shown): string {
   const two = (number: number) => String(number).padStart(2, '0')
   const day = `${DAYS[fecha.getDay()]} ${two(fecha.getDate())}/${two(fecha.getMonth() + 1)}/${fecha.getFullYear()}`
   const time = `${two(fecha.getHours())}:${two(fecha.getMinutes())}:${two(fecha.getSeconds())} ${zoneOf(fecha)}`
@@ -94,7 +117,12 @@ function atTime(at: Date, now: Date): string {
   return text.includes(' ') ? `el ${text}` : `a las ${text}`
 }
 
-function problemLines({ problemas, fecha, listeners }: Attention, width: number, wide: boolean): ScreenLine[] {
+function problemLines(
+  problemas: readonly Problem[],
+  listeners: readonly ListenerState[],
+  fecha: Date,
+  width: number,
+): ScreenLine[] {
   const failedOf = new Map<string | null, number>(listeners.map(({ listener, fallidas }) => [listener, fallidas]))
   // A dead worker stands in the table of workers.
   const rows = problemas
@@ -102,7 +130,7 @@ function problemLines({ problemas, fecha, listeners }: Attention, width: number,
     .map((problem) => told(problem, fecha, failedOf.get(problem.listener) ?? 0))
   if (rows.length === 0) return []
   const who = Math.min(24, Math.max(8, ...rows.map((row) => row.who.length)))
-  return wide ? inColumns(rows, who, width) : inPairs(rows, who, width)
+  return width >= WIDE ? inColumns(rows, who, width) : inPairs(rows, who, width)
 }
 
 const HEADINGS = { who: 'listener', what: 'qué pasa', since: 'desde', waiting: 'esperan', remedy: 'qué hacer' }
@@ -234,9 +262,8 @@ function hanging(cells: readonly string[], width: number): ScreenLine[] {
 }
 
 /** Rates on the left, the servers on the right; on a narrow screen one below the other. */
-function figureLines(attention: Attention, width: number): ScreenLine[] {
-  const rates = attention.ritmo === null ? [] : tableOf(rateTable(attention.ritmo), width).map(({ text }) => text)
-  const servers = serverLines(attention)
+function figureLines(ritmo: Attention['ritmo'], servers: readonly string[], width: number): ScreenLine[] {
+  const rates = ritmo === null ? [] : tableOf(rateTable(ritmo), width).map(({ text }) => text)
   const column = Math.max(0, ...rates.map((text) => text.length)) + 5
   if (rates.length > 0 && column + Math.max(...servers.map((text) => text.length)) <= width) {
     const height = Math.max(rates.length, servers.length)

@@ -1,7 +1,8 @@
 /** `estado`: what is wrong, since when, why, and what to do; then the figures. */
 import type { Command } from 'commander'
 import type { Answer, Attention } from '../checks/attention.ts'
-import { ConfigError, ResthooksError, UsageError } from '../errors.ts'
+import type { AuditView, readAuditAlone } from '../checks/without-redis.ts'
+import { ConfigError, ResthooksError, together, UsageError } from '../errors.ts'
 import type { Context } from './context.ts'
 import type { ScreenLine } from './estado-screen.ts'
 import * as print from './print.ts'
@@ -40,12 +41,44 @@ export function estado(program: Command, context: Context): void {
       const unused = Object.keys(options).find((name) => name.startsWith('umbral'))
       if (unused !== undefined) throw new UsageError('los umbrales son de --comprobar')
       if (options.vigilar) return watchIt(context, options)
-      const { attention, trouble } = await read(context)
-      if (options.json) print.json(attention)
-      else print.lines(await drawn(attention, options))
-      // What Redis tells is worth seeing without Postgres; that one is away is no success all the same.
-      if (trouble) throw new ResthooksError(trouble.code, 'no se pudo consultar a Postgres: falta lo que sólo él sabe.')
+      const { seen, trouble, away } = await readEither(context)
+      if (options.json) print.json(seen)
+      else print.lines((await drawer())(seen, options))
+      // What one of them tells is worth seeing without the other; that one is away is no success all the same.
+      if (trouble) throw new ResthooksError(trouble.code, `no se pudo consultar a ${away}: falta lo que sólo él sabe.`)
     })
+}
+
+interface Either {
+  readonly seen: Attention | AuditView
+  /** What kept `away` from being asked. */
+  readonly trouble: ResthooksError | null
+  readonly away: 'Redis' | 'Postgres'
+}
+
+/** A Redis that has not answered by then may be hung: the audit is asked beside it. */
+const HEALTHY_MS = 1_000
+
+async function readEither(context: Context): Promise<Either> {
+  const config = await context.config()
+  const sources = { config, audit: () => context.audit(), version: __VERSION__ }
+  let alone: Promise<Awaited<ReturnType<typeof readAuditAlone>>> | undefined
+  const askAlone = () => (alone ??= import('../checks/without-redis.ts').then((it) => it.readAuditAlone(sources)))
+  const timer = setTimeout(() => void askAlone().catch(() => {}), HEALTHY_MS)
+  try {
+    await context.queue()
+    clearTimeout(timer)
+    const { attention, trouble } = await read(context)
+    return { seen: attention, trouble, away: 'Postgres' }
+  } catch (error) {
+    const trouble = await context.explain(error)
+    if (trouble === null) throw error
+    const answer = await askAlone()
+    if (answer.view) return { seen: answer.view(trouble), trouble, away: 'Redis' }
+    throw together(trouble, answer.trouble)
+  } finally {
+    clearTimeout(timer)
+  }
 }
 
 async function read(context: Context): Promise<Answer> {
@@ -67,18 +100,15 @@ async function watchIt(context: Context, options: Options): Promise<never> {
   })
 }
 
-async function drawn(attention: Attention, options: Options): Promise<readonly string[]> {
-  return (await drawer())(attention, options)
-}
-
 /** Draws without waiting for anything. */
-async function drawer(): Promise<(attention: Attention, options: Options) => readonly string[]> {
-  const { screenOf } = await import('./estado-screen.ts')
+async function drawer(): Promise<(seen: Attention | AuditView, options: Options) => readonly string[]> {
+  const { screenOf, screenWithoutRedis } = await import('./estado-screen.ts')
   const paint = await painter()
-  return (attention, { todos }) =>
-    screenOf(attention, { width: print.width(), all: todos === true }).map(
-      ({ tone, mark, text }) => `${paint(tone, mark)}${print.oneLine(text)}`,
-    )
+  return (seen, { todos }) => {
+    const width = print.width()
+    const lines = seen.redis === null ? screenWithoutRedis(seen, width) : screenOf(seen, { width, all: todos === true })
+    return lines.map(({ tone, mark, text }) => `${paint(tone, mark)}${print.oneLine(text)}`)
+  }
 }
 
 async function painter(): Promise<(tone: ScreenLine['tone'], text: string) => string> {

@@ -145,8 +145,9 @@ async function queuedListeners(context: Context): Promise<string[]> {
     const { knownListeners } = await import('../queue/depths.ts')
     return await knownListeners(await context.queue())
   } catch (error) {
-    if (!(error instanceof Unavailable)) throw error
-    print.note(`${error.message} No se sabe si sus colas conocen ese listener.`)
+    const trouble = await context.explain(error)
+    if (!(trouble instanceof Unavailable)) throw error
+    print.note(`resthooks: aviso: no se sabe si sus colas conocen ese listener. ${trouble.message}`)
     return []
   }
 }

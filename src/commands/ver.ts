@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import type { MessageColumns, Timeline } from '../audit/queries.ts'
 import type { MessageReport } from '../checks/message-report.ts'
 import { withheld } from '../delivery/mask.ts'
-import { OperationFailed, ResthooksError, UsageError } from '../errors.ts'
+import { OperationFailed, ResthooksError, together, UsageError } from '../errors.ts'
 import { suggestion } from '../model/nearest.ts'
 import type { Secrets } from '../model/secrets.ts'
 import { bodyLines, bodyText, contentTypeOf } from '../model/wire-text.ts'
@@ -39,7 +39,8 @@ export function ver(program: Command, context: Context): void {
         explain: (error) => context.explain(error),
       })
       const { troubles, timeline } = report
-      if (timeline === null) throw troubles[0] ?? (await unknownMessage(id, context))
+      const [trouble, ...others] = troubles
+      if (timeline === null) throw trouble ? together(trouble, ...others) : await unknownMessage(id, context)
       if (options.cuerpo) return writeBody(id, timeline.message)
       const shown = {
         ...report,
@@ -53,7 +54,6 @@ export function ver(program: Command, context: Context): void {
         const lines = await screen(id, shown, { width: print.width(), now: new Date(), all: options.todo === true })
         for (const each of lines) print.line(each)
       }
-      const [trouble] = troubles
       // What is known is worth seeing; that it is not all is no success.
       if (trouble) throw new ResthooksError(trouble.code, `falta lo que no se pudo preguntar: ${trouble.message}`)
     })

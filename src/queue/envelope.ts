@@ -36,7 +36,7 @@ export const ENVELOPE_KEYS = [
   'profundidad',
 ] as const
 
-interface Envelope {
+export interface Envelope {
   readonly message: Message
   /** Relative delay in ms, where `demora` was given instead of `no_antes_de`: it runs from when the entry is taken. */
   readonly delay: number | null

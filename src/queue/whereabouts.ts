@@ -6,7 +6,7 @@ import { decodeTime, isValid } from 'ulid'
 import { type ActionEvent, type AuditEvent, idsOf } from '../audit/event.ts'
 import type { Message } from '../model/message.ts'
 import { entryOf } from './audit-stream.ts'
-import { decodeEnvelope, understood } from './envelope.ts'
+import { decodeEnvelope, type Envelope, understood } from './envelope.ts'
 import { FIELD_END, type Queue } from './queue.ts'
 
 /** Of a delivery. `before`: how many of its listener's queue come first. `unknown`: Redis does not hold it. */
@@ -86,13 +86,38 @@ export async function messagePlace(queue: Queue, id: string): Promise<MessagePla
 }
 
 /** A message that is still to be delivered to somebody, as it was sent; null: Redis does not hold it, or does not understand it. */
-export async function heldMessage({ redis, keys }: Queue, id: string): Promise<Message | null> {
+export async function heldMessage(queue: Queue, id: string): Promise<Message | null> {
+  return (await heldEnvelope(queue, id))?.message ?? null
+}
+
+/** The same with when it was taken. */
+export async function heldEnvelope({ redis, keys }: Queue, id: string): Promise<Envelope | null> {
   const raw = await redis.getBuffer(keys.messagePrefix + id)
   try {
-    return raw === null ? null : decodeEnvelope(raw, () => id, new Date()).message
+    return raw === null ? null : decodeEnvelope(raw, () => id, new Date())
   } catch {
     return null
   }
+}
+
+/** A delivery that has not ended. */
+export interface HeldDelivery {
+  readonly listener: string
+  /** The last number given out. */
+  readonly attempts: number
+  /** Null: it does not wait for a retry. */
+  readonly dueAt: Date | null
+}
+
+/** Those of a message that Redis holds. @param among listeners that may have one */
+export async function heldDeliveries(queue: Queue, id: string, among: Iterable<string>): Promise<HeldDelivery[]> {
+  const found = [...among].map(async (listener): Promise<HeldDelivery[]> => {
+    const place = await deliveryPlace(queue, id, listener)
+    if (place.kind === 'unknown' || place.kind === 'failed') return []
+    const [, number] = (await queue.redis.hget(queue.lane(listener).deliveries, id))?.split(':') ?? []
+    return [{ listener, attempts: Number(number ?? 0), dueAt: place.kind === 'retry' ? place.dueAt : null }]
+  })
+  return (await Promise.all(found)).flat()
 }
 
 /** How many entries around the place where one of its age should lie; senders' clocks differ. */

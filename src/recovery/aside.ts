@@ -3,7 +3,7 @@
  * audited where it was a message; the rest was never one.
  */
 import { type AuditEvent, idsOf } from '../audit/event.ts'
-import { type AttemptColumns, keptIn, type RejectedRow } from '../audit/queries.ts'
+import { type AttemptColumns, type AuditQueries, keptIn, type RejectedRow } from '../audit/queries.ts'
 import { callbackJob } from '../model/callback-job.ts'
 import type { Bytes } from '../model/message.ts'
 import {
@@ -78,17 +78,25 @@ export async function* asideOf(maintenance: Maintenance, kind: AsideKind): Async
       }
       return
     case 'rechazadas':
-      for await (const row of audit.rejected()) {
-        const { messageId = null, listener = null } = ofRow(row)
-        yield {
-          ...{ id: row.huella.slice(0, 12), fecha: row.fecha, mensaje_id: messageId, listener },
-          motivo: row.sqlstate === null ? row.motivo : `${row.motivo} (${row.sqlstate})`,
-          bytes: row.evento_json.length,
-          whole: async () => row,
-          putBack: () => writeAgain(maintenance, row),
-          remove: async () => gone(await audit.deleteRejected(row.huella)),
-        }
-      }
+      yield* rejectedRows(audit, async () => maintenance)
+  }
+}
+
+/** Of `rechazadas`, whose rows are Postgres's alone. @param maintenance asked for where one is put back */
+export async function* rejectedRows(
+  audit: AuditQueries,
+  maintenance: () => Promise<Maintenance>,
+): AsyncGenerator<Aside> {
+  for await (const row of audit.rejected()) {
+    const { messageId = null, listener = null } = ofRow(row)
+    yield {
+      ...{ id: row.huella.slice(0, 12), fecha: row.fecha, mensaje_id: messageId, listener },
+      motivo: row.sqlstate === null ? row.motivo : `${row.motivo} (${row.sqlstate})`,
+      bytes: row.evento_json.length,
+      whole: async () => row,
+      putBack: async () => writeAgain(await maintenance(), row),
+      remove: async () => gone(await audit.deleteRejected(row.huella)),
+    }
   }
 }
 

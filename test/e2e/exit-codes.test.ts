@@ -127,7 +127,7 @@ const OUTAGES: readonly (readonly [readonly string[], number | null, number | nu
   [['reanudar', 'a'], 4, 4, null],
   [['reenviar', '--fallidas'], 4, 4, 4],
   [['descartar', '--fallidas'], 4, 4, 4],
-  [['entradas'], 4, 0, null],
+  [['entradas'], 4, 0, 4],
   [['completar', 'bash'], null, null, null],
   [['ayuda'], null, null, null],
   [['recuperar'], 4, 4, 4],
