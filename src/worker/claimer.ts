@@ -166,7 +166,7 @@ export class Claimer extends Loop<ClaimEvents> {
   async pass(): Promise<{ readonly claimed: number; readonly more: boolean }> {
     if (!this.open) return NOTHING
     // Or this claim would take what this worker holds for a dead one's.
-    await this.#leases.catchUp()
+    if (await this.#leases.catchUp()) this.wasAway()
     const now = this.context.now()
     const candidates = [...this.lanes.values()].filter(
       (lane) =>

@@ -45,6 +45,8 @@ export class Leases {
   #timer: NodeJS.Timeout | undefined
   /** Redis did not hear of a renewal. */
   #behind = false
+  /** When they were last looked through: where that is long ago, this process had stood still. */
+  #tickedAt = Number.POSITIVE_INFINITY
 
   constructor(queue: Queue, context: WorkerContext) {
     this.#queue = queue
@@ -57,9 +59,11 @@ export class Leases {
 
   start(): void {
     const tick = async () => {
+      this.#tickedAt = performance.now()
       await this.#renew()
       this.#timer = setTimeout(tick, this.#interval)
     }
+    this.#tickedAt = performance.now()
     this.#timer = setTimeout(tick, this.#interval)
   }
 
@@ -111,21 +115,28 @@ export class Leases {
   }
 
   /**
-   * Renews those that could not be renewed while Redis was away, which may have run out: as long as nobody else has them they are
-   * this worker's, and so are the outcomes that wait for Redis.
-   * @param mayHaveRunOut where it is not known from a renewal that failed
+   * Renews those that could not be renewed while Redis was away or this process stood still, and may have run out: as long as nobody
+   * else has them they are this worker's, and so are the outcomes that wait for Redis.
+   * @param mayHaveRunOut where it is not known from a renewal that failed, or did not come
+   * @returns whether there was any need
    * @throws while Redis does not take it
    */
-  async catchUp(mayHaveRunOut = this.#behind): Promise<void> {
-    if (!mayHaveRunOut) return
+  async catchUp(mayHaveRunOut = this.#behind || this.#isLate): Promise<boolean> {
+    if (!mayHaveRunOut) return false
     this.#behind = true
+    if (this.#isLate) this.#tickedAt = performance.now()
     await this.#renewAll(this.#held)
     this.#behind = false
+    return true
   }
 
   /** Aborts all that runs; each then ends with an outcome of its own. */
   abortAll(): void {
     for (const lease of [...this.#held]) lease.abort()
+  }
+
+  get #isLate(): boolean {
+    return performance.now() - this.#tickedAt > this.#interval * 2
   }
 
   get #interval(): number {

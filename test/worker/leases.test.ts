@@ -112,6 +112,27 @@ test('what Redis did not hear of is renewed before the next claim, and only that
   expect(renewed).toHaveLength(2)
 })
 
+test('a process that had stood still renews what it holds before its next claim', async () => {
+  let renewals = 0
+  const queue = {
+    renew: async () => {
+      renewals += 1
+      return []
+    },
+  } as unknown as Queue
+  const leases = new Leases(queue, { ...context, config: () => ({ workers: { lease: 400 } }) } as WorkerContext)
+  leases.add(claims[0]!, performance.now())
+  leases.start()
+  try {
+    expect(await leases.catchUp()).toBe(false)
+    // Nothing of it runs meanwhile, its timer neither.
+    for (const end = performance.now() + 300; performance.now() < end; );
+    expect([await leases.catchUp(), renewals]).toEqual([true, 1])
+  } finally {
+    leases.stop()
+  }
+})
+
 test('a lease is dropped once, whichever stood beside it', () => {
   const leases = new Leases({} as Queue, context)
   const [first, second, third] = ['1', '2', '3'].map((id) => leases.add({ lane: 'a', id, fence: 1 }, 0))
