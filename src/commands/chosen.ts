@@ -2,7 +2,6 @@
  * What `reenviar` and `descartar` do alike: options that choose deliveries, a count before, a question where there are many, a bar
  * while it goes on, and what became of it.
  */
-import { createInterface } from 'node:readline/promises'
 import type { Command } from 'commander'
 import type { DeliveryStateName } from '../audit/event.ts'
 import { OperationFailed, UsageError } from '../errors.ts'
@@ -14,6 +13,7 @@ import type { Context } from './context.ts'
 import * as print from './print.ts'
 import { progressOf, withProgress } from './progress.ts'
 import { addFilterOptions, type FilterOptions, noteProblems, parseFilters, parseLimit } from './select.ts'
+import { openTerminal } from './terminal.ts'
 
 export interface ChooseOptions extends FilterOptions {
   readonly fallidas?: boolean
@@ -112,14 +112,15 @@ export async function doToChosen(
 async function confirm(total: number, { infinitive }: Deed, { si }: ChooseOptions): Promise<void> {
   if (total <= MANY || si) return
   const many = `${amount(total)} entregas`
-  if (!process.stdin.isTTY || !process.stderr.isTTY) {
+  const terminal = openTerminal()
+  if (terminal === null) {
     throw new UsageError(
       `son ${many}: para ${infinitive} más de ${amount(MANY)} agregue --si (cuáles son: --simulacro).`,
     )
   }
-  const terminal = createInterface({ input: process.stdin, output: process.stderr })
-  const answer = await terminal.question(`Son ${many}. ¿${infinitive} todas? (sí/no) `).finally(() => terminal.close())
-  if (!/^s[ií]?$/i.test(answer.trim())) throw new OperationFailed('No se hizo nada.')
+  const question = `Son ${many}. ¿${infinitive[0]!.toUpperCase()}${infinitive.slice(1)} todas? (sí/no) `
+  const answer = await terminal.ask(question).finally(terminal.close)
+  if (!/^s[ií]?$/i.test(answer)) throw new OperationFailed('No se hizo nada.')
 }
 
 /** What would be done. */

@@ -1,8 +1,10 @@
 /** `panel`: the web page. */
+import { createInterface } from 'node:readline'
 import type { Command } from 'commander'
 import { UsageError } from '../errors.ts'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
+import { openTerminal } from './terminal.ts'
 
 interface Options {
   readonly direccion?: string
@@ -71,14 +73,26 @@ function value<T>(kind: Readable<T>, option: string, text: string): T {
 }
 
 async function makePassword(): Promise<void> {
-  const { passwordEntry, readPassword, SHORTEST_PASSWORD } = await import('../panel/passwords.ts')
-  const password = await readPassword('Clave: ')
-  if (password.length < SHORTEST_PASSWORD)
-    throw new UsageError(`la clave debe tener ${SHORTEST_PASSWORD} letras o más.`)
-  if (process.stdin.isTTY && (await readPassword('Otra vez: ')) !== password)
-    throw new UsageError('las dos no son iguales.')
-  print.note('En resthooks.ini, en la sección [usuario NOMBRE]:')
-  print.line(`clave = ${await passwordEntry(password)}`)
+  const { passwordEntry, SHORTEST_PASSWORD } = await import('../panel/passwords.ts')
+  const terminal = openTerminal()
+  if (terminal === null && process.stdin.isTTY) throw new UsageError('aquí no se puede pedir la clave sin mostrarla')
+  try {
+    const password = terminal === null ? await firstLine() : await terminal.hidden('Clave')
+    if (password.length < SHORTEST_PASSWORD)
+      throw new UsageError(`la clave debe tener ${SHORTEST_PASSWORD} letras o más.`)
+    if (terminal !== null && (await terminal.hidden('Otra vez')) !== password)
+      throw new UsageError('las dos no son iguales.')
+    print.note('En resthooks.ini, en la sección [usuario NOMBRE]:')
+    print.line(`clave = ${await passwordEntry(password)}`)
+  } finally {
+    terminal?.close()
+  }
+}
+
+/** Of stdin. */
+async function firstLine(): Promise<string> {
+  for await (const line of createInterface({ input: process.stdin })) return line
+  return ''
 }
 
 async function endSessions(context: Context, user: string | true): Promise<void> {

@@ -4,9 +4,11 @@ import { Writable } from 'node:stream'
 import { OperationFailed } from '../errors.ts'
 
 export interface Terminal {
+  /** @param question with all that stands before the answer */
+  ask(question: string): Promise<string>
   /** @param fallback what an empty answer means; without one it is asked again */
   line(question: string, fallback?: string): Promise<string>
-  /** What is typed is not shown. */
+  /** What is typed is not shown, and nothing of it is cut off. */
   hidden(question: string): Promise<string>
   close(): void
 }
@@ -28,19 +30,21 @@ export function openTerminal(): Terminal | null {
     process.stderr.write('\n')
     process.exit(130)
   })
-  const ask = async (question: string): Promise<string> => {
+  const answer = async (question: string): Promise<string> => {
     try {
-      return (await readline.question(question, { signal: gone.signal })).trim()
+      return await readline.question(question, { signal: gone.signal })
     } catch (error) {
       if (!gone.signal.aborted) throw error
-      throw new OperationFailed('La entrada terminó antes de la última respuesta: no se escribió ningún archivo.')
+      throw new OperationFailed('La entrada terminó antes de la última respuesta: no se hizo nada.')
     }
   }
+  const ask = async (question: string) => (await answer(question)).trim()
   return {
+    ask,
     line: async (question, fallback) => {
       for (;;) {
-        const answer = await ask(`${question}${fallback === undefined ? '' : ` [${fallback}]`}: `)
-        if (answer !== '' || fallback !== undefined) return answer === '' ? fallback! : answer
+        const given = await ask(`${question}${fallback === undefined ? '' : ` [${fallback}]`}: `)
+        if (given !== '' || fallback !== undefined) return given === '' ? fallback! : given
         process.stderr.write('  hace falta una respuesta (Ctrl-C: dejarlo; no se escribió ningún archivo)\n')
       }
     },
@@ -48,7 +52,7 @@ export function openTerminal(): Terminal | null {
       process.stderr.write(`${question}: `)
       echo = false
       try {
-        return await ask('')
+        return await answer('')
       } finally {
         echo = true
         process.stderr.write('\n')

@@ -3,8 +3,6 @@
  * 16 MB. One is computed at a time, so that those who guess take neither the memory nor the cores from the rest.
  */
 import { randomBytes, type ScryptOptions, scrypt, timingSafeEqual } from 'node:crypto'
-import { createInterface } from 'node:readline'
-import { Writable } from 'node:stream'
 
 const COST = { N: 16_384, r: 8, p: 5 }
 const HASH_BYTES = 32
@@ -28,24 +26,6 @@ export async function isPassword(password: string, entry: string | null): Promis
 }
 
 export const SHORTEST_PASSWORD = 10
-
-/** Typed by a person, who does not see it; or a line of stdin. */
-export async function readPassword(prompt: string): Promise<string> {
-  const { stdin, stderr } = process
-  const input = createInterface({
-    input: stdin,
-    output: new Writable({ write: (_c, _e, done) => done() }),
-    terminal: stdin.isTTY,
-  })
-  if (stdin.isTTY) stderr.write(prompt)
-  try {
-    for await (const line of input) return line
-    return ''
-  } finally {
-    input.close()
-    if (stdin.isTTY) stderr.write('\n')
-  }
-}
 
 const NOBODY = `scrypt:${COST.N}:${COST.r}:${COST.p}:${'A'.repeat(22)}:${'A'.repeat(43)}`
 

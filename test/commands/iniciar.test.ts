@@ -1,11 +1,11 @@
 /** `iniciar`: what it writes works as it is, it asks what it was not told, shows no password and replaces nothing. */
-import { spawn } from 'node:child_process'
 import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { describe } from 'vitest'
 import { type Answers, starterFiles } from '../../src/commands/starter-files.ts'
-import { BIN, cleanEnvironment, runProgram } from '../support/cli.ts'
+import { runProgram } from '../support/cli.ts'
 import { peer } from '../support/programs.ts'
+import { converse } from '../support/terminal.ts'
 import { expect, test, type World } from '../support/world.ts'
 
 /** The world's servers as answers; its own files, which would be in the way, are gone. */
@@ -86,7 +86,7 @@ describe.skipIf(script.missing)(`at a terminal${script.note}`, () => {
   test('asks five questions, a wrong answer again, and shows no password', async ({ world }) => {
     const { redis, postgres, schema } = await asAnswers(world)
     const folder = join(world.folder, 'con preguntas')
-    const answers: [string, string][] = [
+    const answers = [
       ['Redis [127.0.0.1:6379]: ', redis],
       ['su clave (vacía si no tiene): ', ''],
       ['Postgres, la base de auditoría [resthooks@127.0.0.1:5432/resthooks]: ', postgres],
@@ -96,24 +96,12 @@ describe.skipIf(script.missing)(`at a terminal${script.note}`, () => {
       ['URL del sistema que recibe los mensajes: ', 'https://compras.example.edu.ar/rest/'],
       ['Qué eventos recibe (* son todos) [*]: ', ''],
       ['(systemd, supervisord, ninguno) [', 'supervisord'],
-    ]
-    const command = `'${process.execPath}' '${BIN}' iniciar --carpeta '${folder}'`
-    const child = spawn('script', ['-qec', command, '/dev/null'], {
-      env: cleanEnvironment({ ...world.environment, ...schema }),
+    ].map(([asked, answer]) => [asked!, `${answer}\r`] as const)
+    const { code, shown, unasked } = await converse(['iniciar', '--carpeta', folder], answers, {
+      env: { ...world.environment, ...schema },
     })
-    let shown = ''
-    let from = 0
-    child.stdout.on('data', (chunk) => {
-      shown += chunk
-      const [next] = answers
-      if (next === undefined || !shown.slice(from).includes(next[0])) return
-      from = shown.length
-      answers.shift()
-      child.stdin.write(`${next[1]}\r`)
-    })
-    const code = await new Promise((resolve) => child.once('close', resolve))
     expect(code, shown).toBe(0)
-    expect(answers).toEqual([])
+    expect(unasked).toEqual([])
     expect(shown).not.toContain('Contraseña')
     expect(shown).toContain(`--config '${join(folder, 'resthooks.ini')}'`)
     expect(shown).toContain('se acepta')
