@@ -48,6 +48,8 @@ export function diagnose(symptoms: Symptoms, listener: Settings): string {
 
 const error = (code: string, detail?: RegExp) => (c: Case) => c.error === code && (detail?.test(c.detail) ?? true)
 
+const isPlain = (c: Case) => c.listener.url.startsWith('http:')
+
 const BY_ERROR: readonly Row[] = [
   [
     error('dns', /ENOTFOUND|ENODATA/),
@@ -89,8 +91,13 @@ const BY_ERROR: readonly Row[] = [
   ],
   [
     error('conexion'),
-    (c) =>
-      `${c.host} cortó la conexión sin responder: revise el registro del servidor, y si «url» debe empezar con https.`,
+    (c) => {
+      const certificate = c.listener.hasClientCertificate
+        ? 'acepta el certificado de cliente'
+        : 'exige un certificado de cliente (auth_tipo = ssl)'
+      const also = isPlain(c) ? '«url» debe empezar con https' : certificate
+      return `${c.host} cortó la conexión sin responder: revise el registro del servidor, y si ${also}.`
+    },
   ],
   [
     error('tls', /certificado de cliente \(cert_file\) v/),
@@ -155,7 +162,7 @@ const BY_ERROR: readonly Row[] = [
   [
     () => true,
     (c) =>
-      `${c.host}, puerto ${c.port}, no responde HTTP válido: ¿es el puerto correcto?, ¿«url» debe empezar con https?`,
+      `${c.host}, puerto ${c.port}, no responde HTTP válido: ¿es el puerto correcto?${isPlain(c) ? ', ¿«url» debe empezar con https?' : ''}`,
   ],
 ]
 

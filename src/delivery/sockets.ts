@@ -130,11 +130,17 @@ class InterimAnswers {
   }
 }
 
-/** undici tries again by itself, without end, on errors with two of its own codes: none of them may come from here. */
+/**
+ * undici tries again by itself, without end, on errors with two of its own codes; and after a certificate of another name it counts
+ * the request as running for good, so that the next one of this client waits for its deadline. None of them may come from here.
+ */
+const NOT_FOR_UNDICI = ['UND_ERR_INFO', 'UND_ERR_SOCKET', 'ERR_TLS_CERT_ALTNAME_INVALID']
+
+/** The wrapper says nothing of its own: the cause is what is told. */
 function asConnectError(error: unknown): Error {
   const code = (error as NodeJS.ErrnoException | null)?.code
-  if (error instanceof Error && code !== 'UND_ERR_INFO' && code !== 'UND_ERR_SOCKET') return error
-  return new Error('connecting failed', { cause: error })
+  if (error instanceof Error && !NOT_FOR_UNDICI.includes(code ?? '')) return error
+  return new Error('', { cause: error })
 }
 
 export class Sockets {

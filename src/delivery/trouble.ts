@@ -118,6 +118,8 @@ const MEANING: Readonly<Record<string, string>> = {
   EMFILE: 'el proceso alcanzó su máximo de archivos abiertos (ulimit -n)',
   ENFILE: 'el sistema alcanzó su máximo de archivos abiertos',
   ...TLS_REASONS,
+  ERR_SSL_WRONG_VERSION_NUMBER: 'en ese puerto no se habla TLS',
+  ERR_SSL_PACKET_LENGTH_TOO_LONG: 'en ese puerto no se habla TLS',
   UND_ERR_SOCKET: 'el servidor cerró la conexión',
   UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'la respuesta no mide lo que anuncia',
   UND_ERR_HEADERS_OVERFLOW: 'las cabeceras de la respuesta son demasiado largas',
@@ -145,6 +147,9 @@ export function errorDetail(error: unknown): string {
   return withoutUserInfo(parts.join('; ').slice(0, 4000).replace(/\s+/g, ' ').trim()).slice(0, 1000)
 }
 
+/** Its thread, numbers, library, function, file and line say nothing to anybody here; the reason does. */
+const OPENSSL = /\b[0-9A-F]+:error:[0-9A-F]+:[^:\n]*:[^:\n]*:([^:\n]+):[^\n]*\n?/g
+
 function describe(error: Error): string {
   const code = (error as NodeJS.ErrnoException).code
   const meaning =
@@ -154,7 +159,7 @@ function describe(error: Error): string {
         ? (MEANING[code] ?? (code.startsWith('HPE_') ? 'no es HTTP válido' : ''))
         : ''
   // An AggregateError of net has an empty message: its parts say it all.
-  const message = error instanceof AggregateError ? '' : error.message
+  const message = error instanceof AggregateError ? '' : error.message.replace(OPENSSL, '$1')
   const original =
     typeof code === 'string' && !message.includes(code) && message !== '' ? `${code}: ${message}` : message
   if (meaning === '') return original

@@ -30,7 +30,7 @@ describe('what failed before an answer', () => {
     ['conexion', 'connect ECONNREFUSED 10.0.0.1:8443', /Nadie atiende.*8443/],
     ['conexion', 'connect ENETUNREACH', /VPN/],
     ['conexion', 'EMFILE', /ulimit/],
-    ['conexion', 'other side closed', /cortó la conexión/],
+    ['conexion', 'other side closed', /cortó la conexión.* si exige un certificado de cliente/],
     ['tls', 'no se pudo cargar el certificado de cliente…; mac verify failure', /cert_pwd/],
     ['tls', 'CERT_HAS_EXPIRED', /vencido/],
     ['tls', 'CERT_NOT_YET_VALID', /reloj/],
@@ -50,6 +50,15 @@ describe('what failed before an answer', () => {
     ['otro', 'x', /no responde HTTP válido/],
   ])('%s: %s', (error, errorDetail, expected) => {
     expect(diagnose(symptoms({ error, errorDetail }), settings())).toMatch(expected)
+  })
+
+  test('https is asked about where the address has none', () => {
+    const plain = { ...settings(), url: 'http://diaguita.example.edu.ar/rest/' }
+    for (const error of ['conexion', 'respuesta'])
+      expect(diagnose(symptoms({ error, errorDetail: 'x' }), plain)).toMatch(/«url» debe empezar con https/)
+    expect(diagnose(symptoms({ error: 'respuesta', errorDetail: 'x' }), settings())).toMatch(
+      /¿es el puerto correcto\?$/,
+    )
   })
 
   test('a client certificate that was shown and refused', () => {
