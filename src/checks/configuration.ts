@@ -12,6 +12,7 @@ import { maskUrl } from '../delivery/mask.ts'
 import { systemReason } from '../errors.ts'
 import { formatDuration } from '../model/quantities.ts'
 import { MASK } from '../model/secrets.ts'
+import { localDay } from '../model/words.ts'
 import { aviso, error, type Finding, ok } from './finding.ts'
 
 export function checkConfiguration(config: Config): Finding[] {
@@ -110,7 +111,7 @@ export function checkOwnCertificate({ name, active, tls }: ListenerConfig, now: 
   if (certificate === null) return []
   const title = `certificado de cliente de ${name}`
   const renew = 'pida otro a quien lo emitió y póngalo en cert_file (y su clave en key_file)'
-  const until = `${certificate.subject.replaceAll('\n', ', ')}, hasta ${new Date(certificate.validTo).toISOString().slice(0, 10)}`
+  const until = `${certificate.subject.replaceAll('\n', ', ')}, hasta ${localDay(new Date(certificate.validTo))}`
   const state = validity(certificate, now)
   if (state !== null) return [error(title, `${state}: ${until}`, renew)]
   const days = Math.floor((Date.parse(certificate.validTo) - now) / 86_400_000)

@@ -57,7 +57,7 @@ export async function diagnoseAll(options: DoctorOptions): Promise<Diagnosis> {
       ...(redis.findings ?? group('Redis', [unreached(redis.trouble!)])),
       ...(postgres.findings ?? group('Postgres', [unreached(postgres.trouble!)])),
       ...listeners,
-      ...group('supervisord', checkSupervisord(options.supervisord, config.workers, config.files.watched)),
+      ...group('supervisord', checkSupervisord(config, options.supervisord)),
     ],
     troubles,
   }

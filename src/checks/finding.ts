@@ -1,4 +1,6 @@
 /** What one check of `verificar` found; and the check that Redis and Postgres share: their clock. */
+import { duration } from '../model/words.ts'
+
 export interface Finding {
   readonly verificacion: string
   readonly resultado: 'ok' | 'aviso' | 'error'
@@ -37,7 +39,7 @@ const TOO_FAR = 5 * 60_000
 /** How far another machine's clock may be from this one's. @param skew the other clock less ours, ms */
 export function checkClock(name: string, skew: number): Finding {
   const distance = Math.abs(skew)
-  const text = `${skew < 0 ? 'atrasa' : 'adelanta'} ${(distance / 1000).toFixed(1)} s respecto de esta máquina`
+  const text = `${skew < 0 ? 'atrasa' : 'adelanta'} ${duration(distance)} respecto de esta máquina`
   if (distance < NOTABLE) return ok(name, `a ${Math.round(distance)} ms del de esta máquina`)
   const repair = 'sincronice los relojes (chrony, systemd-timesyncd)'
   if (distance < TOO_FAR) return aviso(name, text, repair)

@@ -8,6 +8,7 @@ import type { TlsInspection } from '../delivery/probe.ts'
 import { lookAtTls, lookUp } from '../delivery/probe.ts'
 import { errorDetail } from '../delivery/trouble.ts'
 import { blockList } from '../model/http.ts'
+import { localDay } from '../model/words.ts'
 import { aviso, error, type Finding, type GroupedFinding, group, ok } from './finding.ts'
 
 const AT_ONCE = 10
@@ -80,7 +81,7 @@ export function checkTls({ protocol, certificate, problem }: TlsInspection, tria
   else findings.push(ok('TLS', protocol ?? 'negociado'))
   if (certificate === null) return findings
   const { daysLeft, validTo, subject } = certificate
-  const until = `${subject}, hasta ${validTo.toISOString().slice(0, 10)}`
+  const until = `${subject}, hasta ${localDay(validTo)}`
   const renew = 'avise a quien administra ese servidor que lo renueve'
   if (daysLeft < 0) findings.push(error('certificado', `vencido: ${until}`, renew))
   else if (daysLeft < FEW_DAYS) findings.push(aviso('certificado', `vence en ${daysLeft} días: ${until}`, renew))

@@ -1,7 +1,7 @@
 /** What is stuck in the queue: entries nobody understands, audit that does not leave, workers. What holds listeners up is `attention.ts`'s. */
 import type { Config } from '../config/config.ts'
 import { formatSize } from '../model/quantities.ts'
-import { count } from '../model/words.ts'
+import { count, shortTime } from '../model/words.ts'
 import { type Backlog, bytesLimit, readBacklog } from '../queue/backlog.ts'
 import { type Depths, readDepths } from '../queue/depths.ts'
 import { decodeEnvelope } from '../queue/envelope.ts'
@@ -100,8 +100,8 @@ export function checkLoaded(
   const findings = workers.flatMap(({ worker, configuracion_rechazada: refused }) => {
     if (!refused) return []
     const why = refused.motivo.replace(/\s*\n\s*/g, ' ')
-    const since = new Date(refused.desde).toISOString()
-    const text = `${worker} sigue con la configuración anterior: no puede usar la nueva desde ${since}. ${why}`
+    const since = shortTime(new Date(refused.desde))
+    const text = `${worker} sigue con la configuración anterior: no puede usar la nueva (desde ${since}). ${why}`
     return [aviso(name, text, 'corrija los archivos; los workers los leen solos')]
   })
   const first = workers.find(({ configuracion }) => configuracion !== undefined)

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync, type Stats, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import picomatch from 'picomatch'
-import type { WorkersConfig } from '../config/config.ts'
+import type { Config } from '../config/config.ts'
 import { parseIni } from '../config/ini.ts'
 import { Problems } from '../config/problems.ts'
 import { systemReason } from '../errors.ts'
@@ -31,19 +31,19 @@ const FINISH: Millis = 8_000
 const DEFAULT_STOPWAITSECS = '10'
 
 /**
- * @param named `--supervisord`; else the usual places are looked at
- * @param files what the workers must be able to read
+ * @param config whose workers are meant, and what they must be able to read
+ * @param named  `--supervisord`; else the usual places are looked at
  */
 export function checkSupervisord(
+  config: Pick<Config, 'instancia' | 'proyecto' | 'workers' | 'files'>,
   named: string | undefined,
-  workers: WorkersConfig,
-  files: readonly string[],
   cwd = process.cwd(),
 ): Finding[] {
   const name = 'stopwaitsecs'
   let programs: Program[]
   try {
-    programs = findPrograms(named === undefined ? PLACES : [named], cwd, named !== undefined)
+    const found = findPrograms(named === undefined ? PLACES : [named], cwd, named !== undefined)
+    programs = found.filter((program) => !isOfAnother(program, config))
   } catch (cause) {
     return [error(name, `no se pudo leer ${named}: ${systemReason(cause) ?? cause}`, 'revise --supervisord')]
   }
@@ -53,7 +53,19 @@ export function checkSupervisord(
     if (named === undefined) return [ok(name, `${text}; si lo usa, indíquelo con --supervisord`)]
     return [aviso(name, text, 'revise --supervisord')]
   }
-  return programs.flatMap((program) => [...checkProgram(program, workers), ...checkUser(program, files)])
+  const { workers, files } = config
+  return programs.flatMap((program) => [...checkProgram(program, workers), ...checkUser(program, files.watched)])
+}
+
+/** It names another project or instance, whose own `verificar` looks at it: other files, another `drenaje`. */
+function isOfAnother({ settings }: Program, { instancia, proyecto }: Pick<Config, 'instancia' | 'proyecto'>): boolean {
+  const said = (option: string, variable: string) =>
+    new RegExp(`\\s(?:${option})[\\s=]+["']?([\\w.-]+)`).exec(settings.get('command') ?? '')?.[1] ??
+    new RegExp(`\\b${variable}\\s*=\\s*["']?([\\w.-]+)`).exec(settings.get('environment') ?? '')?.[1]
+  return (
+    (said('-p|--proyecto', 'TOBA_PROYECTO') ?? proyecto) !== proyecto ||
+    (said('-i|--instancia', 'TOBA_INSTANCIA') ?? instancia) !== instancia
+  )
 }
 
 /** The user whom supervisord gives the program to: who runs `verificar` may read more. */
@@ -111,7 +123,10 @@ function grants({ uid, gids }: Account, { mode, uid: owner, gid }: Stats, right:
 }
 
 /** Pure. */
-export function checkProgram({ name, file, settings }: Program, { drain }: Pick<WorkersConfig, 'drain'>): Finding[] {
+export function checkProgram(
+  { name, file, settings }: Program,
+  { drain }: Pick<Config['workers'], 'drain'>,
+): Finding[] {
   const seconds = Number(settings.get('stopwaitsecs') ?? DEFAULT_STOPWAITSECS)
   const where = `[program:${name}] de ${file}`
   const written = settings.has('stopwaitsecs') ? `${seconds}` : `${seconds} (por omisión)`

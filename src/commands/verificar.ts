@@ -64,7 +64,7 @@ async function diagnose(context: Context, { supervisord, configuracion }: Option
     const findings = group('configuración', checkConfiguration(config))
     if (supervisord !== undefined) {
       const { checkSupervisord } = await import('../checks/supervisord.ts')
-      findings.push(...group('supervisord', checkSupervisord(supervisord, config.workers, config.files.watched)))
+      findings.push(...group('supervisord', checkSupervisord(config, supervisord)))
     }
     return { findings, settings: settingRows(config), troubles: [] }
   }

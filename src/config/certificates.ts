@@ -8,6 +8,7 @@ import { readFileSync } from 'node:fs'
 import { isAbsolute, resolve } from 'node:path'
 import { Duplex } from 'node:stream'
 import tls from 'node:tls'
+import { localDay } from '../model/words.ts'
 import type { TlsConfig } from './config.ts'
 import { isReadableByOthers, reason } from './files.ts'
 import { find, type Lookup, setting, showInForce } from './layers.ts'
@@ -97,7 +98,7 @@ export function clientCertificate({ client }: TlsConfig): X509Certificate | null
 
 /** `venció el 2026-11-25`, `vale desde el …`; null while it is valid. */
 export function validity({ validFrom, validTo }: X509Certificate, now: number): string | null {
-  const day = (text: string) => new Date(text).toISOString().slice(0, 10)
+  const day = (text: string) => localDay(new Date(text))
   if (now > Date.parse(validTo)) return `venció el ${day(validTo)}`
   return now < Date.parse(validFrom) ? `vale recién desde el ${day(validFrom)} (¿reloj atrasado?)` : null
 }

@@ -9,6 +9,7 @@
 import type { ListenerConfig, RetryStrategy } from '../config/config.ts'
 import type { StatusRule } from '../config/listener-kinds.ts'
 import type { Millis } from '../model/message.ts'
+import { decimal } from '../model/words.ts'
 import type { TroubleCode } from './trouble.ts'
 
 /** How the last request of the attempt ended. */
@@ -206,9 +207,10 @@ export function schedule(strategy: RetryStrategy, limit = 1000): Schedule {
   }
 }
 
-/** `90061000` → `1d 1h 1m 1s`; below a second, `250ms`. */
+/** `90061000` → `1d 1h 1m 1s`; below a minute `1,6s`, below a second `250ms`. */
 export function inWords(millis: Millis): string {
   if (millis < 1000) return `${Math.round(millis)}ms`
+  if (millis < 59_950) return `${decimal(millis / 1000, 1)}s`
   let rest = Math.round(millis / 1000)
   const parts: string[] = []
   for (const [unit, size] of [

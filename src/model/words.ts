@@ -28,9 +28,13 @@ export function decimal(value: number, digits: number): string {
 
 /** `2026-11-24 17:00:00.123 -03:00`, in the zone of the machine (TZ). */
 export function localTime(date: Date): string {
-  const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`
   const time = `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`
-  return `${day} ${time}.${String(date.getMilliseconds()).padStart(3, '0')} ${zoneOf(date)}`
+  return `${localDay(date)} ${time}.${String(date.getMilliseconds()).padStart(3, '0')} ${zoneOf(date)}`
+}
+
+/** `2026-11-24`, in the zone of the machine (TZ). */
+export function localDay(date: Date): string {
+  return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`
 }
 
 /** `-03:00` */

@@ -198,7 +198,7 @@ test.each([
     'one that was refused',
     [{ configuracion_rechazada: { motivo: 'dos\n  líneas', desde: 0 } }, {}],
     { configuracion: 'c' },
-    [/w0 sigue con la configuración anterior: .* desde 1970-01-01T00:00:00\.000Z\. dos líneas/],
+    [/w0 sigue con la configuración anterior: .* \(desde \d\d\/\d\d\/19(69|70) \d\d:\d\d:00\)\. dos líneas/],
   ],
 ])("workers' configuration: %s", (_, workers, here, told) => {
   const loaded = workers.map((worker, n) => ({ worker: `w${n}`, version: '1', configuracion: 'a', ...worker }))
@@ -253,6 +253,9 @@ describe('exposure', () => {
   })
 })
 
+const NAMES = { instancia: 'produccion', proyecto: 'pilaga' }
+const filesOf = (watched: readonly string[]) => ({ watched }) as unknown as ConfigFiles
+
 describe('the user whom supervisord gives the workers to', () => {
   test('must be able to read the files, and to enter the folders on the way to them', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'usuario-'))
@@ -284,10 +287,10 @@ describe('the user whom supervisord gives the workers to', () => {
     onTestFinished(() => rm(folder, { recursive: true, force: true }))
     const [conf, env] = [join(folder, 'supervisord.conf'), join(folder, 'instalador.env')]
     await writeFile(env, '', { mode: 0o600 })
+    const config = { ...NAMES, workers: { drain: 30_000 } as WorkersConfig, files: filesOf([env]) }
     const finding = async (user: string) => {
       await writeFile(conf, `[program:x]\ncommand=resthooks iniciar-workers\nstopwaitsecs=60\nuser=${user}\n`)
-      const found = checkSupervisord(conf, { drain: 30_000 } as WorkersConfig, [env])
-      return found.find(({ verificacion }) => verificacion === 'user')
+      return checkSupervisord(config, conf).find(({ verificacion }) => verificacion === 'user')
     }
     expect(await finding('nobody')).toMatchObject({ resultado: 'error', detalle: expect.stringContaining(env) })
     expect(await finding('no-existe-tal')).toMatchObject({
@@ -295,5 +298,25 @@ describe('the user whom supervisord gives the workers to', () => {
       detalle: expect.stringContaining('no existe'),
     })
     expect(await finding(userInfo().username)).toMatchObject({ resultado: 'ok' })
+  })
+
+  test.each([
+    ['', '', true],
+    [' -i produccion -p pilaga', '', true],
+    [' -p guarani', '', false],
+    [' --proyecto=guarani', '', false],
+    [' -p pilaga -i desarrollo', '', false],
+    ['', 'TOBA_PROYECTO="guarani"', false],
+    ['', 'A="1",TOBA_INSTANCIA="produccion",TOBA_PROYECTO="pilaga"', true],
+  ])('a program of another project is none of ours: «%s» «%s»', async (words, environment, isOurs) => {
+    const folder = await mkdtemp(join(tmpdir(), 'proyectos-'))
+    onTestFinished(() => rm(folder, { recursive: true, force: true }))
+    const conf = join(folder, 'supervisord.conf')
+    await writeFile(
+      conf,
+      `[program:x]\ncommand=resthooks iniciar-workers${words}\nenvironment=${environment}\nstopwaitsecs=5\n`,
+    )
+    const found = checkSupervisord({ ...NAMES, workers: { drain: 30_000 } as WorkersConfig, files: filesOf([]) }, conf)
+    expect(found.map(({ detalle }) => detalle.includes('supervisord mata'))).toEqual([isOurs])
   })
 })
