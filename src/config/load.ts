@@ -41,12 +41,28 @@ interface Search {
 
 /**
  * @returns the whole configuration; without any file, the defaults (and a warning that says where it looked)
- * @throws ConfigError that lists every error of every file
+ * @throws ConfigError that lists every error of every file; also where none was found and one may lie where we are not let in: with
+ *   the defaults, what waits in a Redis would be shown as nobody's
  */
 export function loadConfig(options: LoadOptions = {}): Config {
   const { config, problems } = readAll(options)
+  const unseen = unseenBy(problems)
+  if (unseen !== '' && isUntold(config)) problems.add({ file: null, line: null }, `${NOTHING_FOUND}.${unseen}`)
   problems.throwIfAny()
   return config
+}
+
+const NOTHING_FOUND = 'no hay resthooks.ini ni instalador.env'
+
+/** Places that could not be looked into, each with what to do; '' where there is none. */
+function unseenBy({ warnings }: Problems): string {
+  return warnings.flatMap((warning) => (warning.includes(UNSEEN) ? ` ${warning}` : [])).join('')
+}
+
+/** No file, nor a variable that says where Redis is. */
+function isUntold({ files, origins }: Config): boolean {
+  const told = ['host', 'sentinelas'].some((key) => origins.get(`redis_config.${key}`)?.kind === 'environment')
+  return files.ini === null && files.env === null && !told
 }
 
 /** Node's own switch: with 0 nobody's certificate is looked at, neither a listener's nor Redis's. */
@@ -68,8 +84,7 @@ export function loadWorkerConfig(options: LoadOptions = {}, before: Config | nul
     problems.add({ file: null, line: null, key: UNVERIFIED }, UNVERIFIED_MEANS)
   const nothing = 'sin listeners, los mensajes se tomarían y terminarían sin entregarse.'
   if (ini === null && problems.count === 0) {
-    const unseen = problems.warnings.filter((warning) => warning.includes(UNSEEN)).map((warning) => ` ${warning}`)
-    const searched = `Se buscó en: ${places.join(', ')}.${unseen.join('')}`
+    const searched = `Se buscó en: ${places.join(', ')}.${unseenBy(problems)}`
     const stray = strayProject(where)
     const hint = stray === null ? '' : ` ${stray[0]!.toUpperCase()}${stray.slice(1)}`
     problems.add({ file: places[0]!, line: null }, `no hay resthooks.ini, y ${nothing} ${searched}${hint}`)
@@ -110,22 +125,22 @@ interface SendConfig {
  */
 export function loadSendConfig(options: LoadOptions, parts: readonly string[]): SendConfig {
   const { config, problems, where } = readAll(options)
-  const missing = config.files.ini === null && where.ini.kind === 'search' ? whyMissing(config, where) : null
+  const missing = config.files.ini === null && where.ini.kind === 'search' ? whyMissing(config, where, problems) : null
   if (missing !== null) problems.add({ file: null, line: null }, missing)
   problems.throwIfAny([COMMON, ...parts])
   return { config, aside: problems.text }
 }
 
 /** A machine that only sends may have instalador.env alone, or be told by its environment where Redis is. */
-function whyMissing(config: Config, where: Locations): string | null {
-  const searched = `Se buscó en: ${[...placesOf(where.ini), ...placesOf(where.env(null))].join(', ')}.`
+function whyMissing(config: Config, where: Locations, problems: Problems): string | null {
+  const places = [...placesOf(where.ini), ...placesOf(where.env(null))]
+  const searched = `Se buscó en: ${places.join(', ')}.${unseenBy(problems)}`
   const others = projectsWithIni(where.installation)
   // There, but not for this user to read: that was told.
   if (others.some(({ instancia, proyecto }) => instancia === where.instancia && proyecto === where.proyecto))
     return null
   if (others.length > 0) return `${strayProject(where)} ${searched}`
-  const told = ['host', 'sentinelas'].some((key) => config.origins.get(`redis_config.${key}`)?.kind === 'environment')
-  return config.files.env === null && !told ? `no hay resthooks.ini ni instalador.env. ${searched}` : null
+  return isUntold(config) ? `${NOTHING_FOUND}. ${searched}` : null
 }
 
 /** Which projects have a resthooks.ini where this one has none, with the nearest name; null where no other has one either. */

@@ -137,6 +137,13 @@ test('a folder of a named installation that we may not enter is an error; one th
   expect(() => loadWorkerConfig({ cwd: places.path, environment: {} })).toThrow(
     /no hay resthooks\.ini, .* Se buscó en: .*no se puede ver si aquí hay un resthooks\.ini/,
   )
+  // Nothing else was found: what waits would be shown as nobody's, with the advice to give it up.
+  expect(places.errors()).toContain(hidden)
+  expect(() => loadSendConfig({ cwd: places.path, environment: {} }, [])).toThrow(hidden)
+  // Whoever only sends may be told by the environment alone.
+  const environment = { REST_HOOKS_REDIS_HOST: '127.0.0.1' }
+  expect(loadSendConfig({ cwd: places.path, environment }, []).config.files.ini).toBe(null)
+  expect(places.load({ environment }).warnings.join()).toContain(hidden)
 })
 
 test('an instalador.env that cannot be read is told before what it causes, which is not listed', () => {
