@@ -23,6 +23,12 @@ export function parseContinuity(mark: string | null, worked: boolean): Continuit
   }
 }
 
+/** @param before as of the look before, null: this is the first one */
+export function isNewLoss(before: Continuity | null, now: Continuity): boolean {
+  if (before === null || now.kind === 'whole') return false
+  return before.kind === 'whole' || before.since !== now.since
+}
+
 /** What had been lost is back. */
 export async function markWhole({ redis, keys }: Queue): Promise<void> {
   await redis.set(keys.continuity, JSON.stringify({ v: 1, desde: 0 }))

@@ -2,6 +2,7 @@
 import { scryptSync } from 'node:crypto'
 import type { Config } from '../config/config.ts'
 import type { Millis } from '../model/message.ts'
+import { type Continuity, parseContinuity } from './continuity.ts'
 import { type Pause, parsePauses } from './pauses.ts'
 import type { Queue } from './queue.ts'
 import { orMistyped } from './redis.ts'
@@ -37,13 +38,14 @@ export interface WorkerInfo extends LoadedConfig {
   readonly heredado?: { readonly filas: number; readonly cuando: number } | null
 }
 
-interface HeartbeatAnswer {
+export interface HeartbeatAnswer {
   /** Redis time, ms since epoch. */
   readonly now: number
   /** Living workers of this version whose configuration is another than this one's. */
   readonly differing: readonly WorkerInfo[]
   /** Paused listeners. */
   readonly paused: ReadonlyMap<string, Pause>
+  readonly continuity: Continuity
 }
 
 /**
@@ -59,12 +61,17 @@ export async function writeHeartbeat(
   const keys = [workers, continuity, fence, listeners, paused]
   const args = [own.worker, JSON.stringify(own), again ? 1 : 0]
   const answer = await scriptsOf(queue.redis).heartbeat(keys.length, ...keys, ...args)
-  const [now, flat, held] = answer as [number, Buffer[], Buffer[]]
+  const [now, flat, held, mark] = answer as [number, Buffer[], Buffer[], Buffer]
   const known = parseWorkers(flat.filter((_, i) => i % 2 === 1).map(String))
   const forgotten = known.filter(({ visto }) => now - visto > FORGET_AFTER).map(({ worker }) => worker)
   if (forgotten.length > 0) await forgetWorkers(queue, forgotten)
   const living = known.filter((worker) => isAlive(worker, now))
-  return { now, differing: otherConfigurations(living, own), paused: parsePauses(pairs(held)) }
+  return {
+    now,
+    differing: otherConfigurations(living, own),
+    paused: parsePauses(pairs(held)),
+    continuity: parseContinuity(String(mark), true),
+  }
 }
 
 function pairs(flat: readonly Buffer[]): Record<string, string> {

@@ -5,10 +5,11 @@
 import { hostname } from 'node:os'
 import type { Millis } from '../model/message.ts'
 import { type Backlog, bytesLimit, readBacklog, type StopReason, whyStopped } from '../queue/backlog.ts'
+import { type Continuity, isNewLoss } from '../queue/continuity.ts'
 import type { Pause } from '../queue/pauses.ts'
 import type { Queue } from '../queue/queue.ts'
 import { redisTrouble } from '../queue/redis.ts'
-import { forgetWorkers, type WorkerInfo, writeHeartbeat } from '../queue/workers.ts'
+import { forgetWorkers, type HeartbeatAnswer, type WorkerInfo, writeHeartbeat } from '../queue/workers.ts'
 import type { WorkerContext } from './context.ts'
 import { logPauses } from './log.ts'
 import { Signal, sleep } from './waiting.ts'
@@ -36,6 +37,7 @@ export class Heartbeat {
   readonly #woken = new Signal()
   /** As of the last heartbeat. */
   #paused: ReadonlyMap<string, Pause> | null = null
+  #continuity: Continuity | null = null
   /** A heartbeat of this worker arrived. */
   #beaten = false
   #inherited: WorkerInfo['heredado'] = null
@@ -80,12 +82,12 @@ export class Heartbeat {
 
   async #tick(): Promise<void> {
     try {
-      const { now, differing, paused } = await writeHeartbeat(this.#queue, this.#description(), this.#beaten)
+      const beat = await writeHeartbeat(this.#queue, this.#description(), this.#beaten)
+      const { now, differing } = beat
       this.#beaten = true
       this.#events.clock(now)
       this.#watchConfigurations(differing)
-      logPauses(this.#context.log, this.#paused ?? paused, paused)
-      this.#paused = paused
+      this.#watchRedis(beat)
       await this.#context.sightings.tell(this.#queue)
       this.#context.redisOutage.worked(this)
     } catch (error) {
@@ -137,6 +139,21 @@ export class Heartbeat {
     } catch (error) {
       this.#context.redisOutage.failed(redisTrouble(error, this.#context.config().redis), this.#woken)
     }
+  }
+
+  /** Tells of pauses that came and went; those that went with all the rest were ended by nobody. */
+  #watchRedis({ continuity, paused }: Pick<HeartbeatAnswer, 'continuity' | 'paused'>): void {
+    const { log } = this.#context
+    const pausedBefore = this.#paused ?? paused
+    const isLost = isNewLoss(this.#continuity, continuity)
+    this.#continuity = continuity
+    this.#paused = paused
+    if (isLost) {
+      log.error(
+        { pausados: [...pausedBefore.keys()] },
+        'Redis perdió sus datos: lo que la auditoría tiene por inconcluso vuelve con «resthooks recuperar»; las pausas se repiten a mano',
+      )
+    } else logPauses(log, pausedBefore, paused)
   }
 
   /** One that was seen at two heartbeats: while a new configuration is put in force everywhere, workers differ for a moment. */

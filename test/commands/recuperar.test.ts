@@ -129,6 +129,18 @@ test('what ended in Redis while its audit still waits there is not sent again', 
   expect(await world.audit(id)).toMatchObject([{ estado: 'exitosa', intentos: [{ numero: 1 }] }])
 })
 
+test('the log says that Redis lost its data, and not that somebody resumed what was paused', async ({ world }) => {
+  await world.listener(() => ({ status: 200 }), { nombre: 'quieto' })
+  const worker = await world.worker()
+  expect((await world.cli(['pausar', 'quieto'])).code).toBe(0)
+  await until(() => worker.output.includes('listener pausado'))
+  await flush(world)
+  await until(() => worker.output.includes('Redis perdió sus datos'))
+  const line = worker.output.split('\n').find((each) => each.includes('Redis perdió sus datos'))
+  expect(JSON.parse(line!)).toMatchObject({ nivel: 'error', pausados: ['quieto'] })
+  expect(worker.output).not.toContain('listener reanudado')
+})
+
 test('an accepted request whose outcome Redis lost counts as delivered, and its on_success runs', async ({ world }) => {
   const gate = closedGate()
   const listener = await world.listener(() => gate.opened.then(() => ({ status: 200 })), {
