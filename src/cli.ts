@@ -5,7 +5,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { Context, type Definition, type Failure, type GlobalOptions } from './commands/context.ts'
 import { examplesText } from './commands/examples.ts'
-import { note } from './commands/print.ts'
+import { line, note } from './commands/print.ts'
 import { explainUsage, speakSpanish } from './commands/spanish.ts'
 import { EXIT_CODES, systemReason, UsageError } from './errors.ts'
 
@@ -17,6 +17,9 @@ const TOBA_COMMANDS: Readonly<Record<string, string>> = {
   crear_base: 'crear-base',
   iniciar_workers: 'iniciar-workers',
 }
+
+/** Of a monitoring plugin: it could not be found out. */
+const UNKNOWN = 3
 
 /** Loads a command when it is the one that runs. */
 export type Commands = Readonly<Record<string, () => Promise<Definition>>>
@@ -50,6 +53,11 @@ export async function main(given: readonly string[], commands: Commands): Promis
     await program.parseAsync(words, { from: 'user' })
   } catch (error) {
     process.exitCode = await report(error, program, context)
+    // A monitor takes 2 for «critical», and what it is asked wrongly is not known.
+    if (process.exitCode === EXIT_CODES.USO && given.includes('estado') && given.includes('--comprobar')) {
+      line('RESTHOOKS UNKNOWN - la orden está mal escrita')
+      process.exitCode = UNKNOWN
+    }
   } finally {
     await context.close()
   }

@@ -166,7 +166,9 @@ function serverTrouble(state: string, error: Error, config: AuditConfig): Restho
     case '57P03':
       return new Unavailable(`${where}: el servidor se está iniciando o deteniendo. ${said}`, options)
   }
-  if (/^(08|40|53|57|58)/.test(state))
+  // Of a session that it did not let begin or ended: a full disk may be told so («could not write init file»).
+  const isFatal = (error as { severity?: unknown }).severity === 'FATAL'
+  if (/^(08|40|53|57|58)/.test(state) || (state === 'XX000' && isFatal))
     return new Unavailable(`${where}: el servidor no puede atender ahora. ${said}`, options)
   if (/^28/.test(state)) return new ConfigError(`${where}: el servidor rechazó la identificación. ${said}`, options)
   return new OperationFailed(`${where}: la operación falló. ${said}`, options)

@@ -93,7 +93,7 @@ const BY_STATUS: readonly (readonly [statuses: readonly number[], says: string, 
   [[406, 415], 'no acepta ese tipo de contenido', ({ name }) => `corregir tipo_contenido de ${name}`],
   [[400, 422], 'rechaza el contenido', failures],
   [[411], 'exige Content-Length', tryIt],
-  [[429], 'pide menos pedidos', ({ name }) => `bajar limite de ${name}`],
+  [[429], 'pide menos pedidos', ({ name }) => `poner un limite menor a ${name}`],
   [[502, 503], 'su servicio no responde', askThem],
 ]
 

@@ -208,7 +208,7 @@ function whyText(id: string, delivery: DeliveryColumns, { waiting, timeline }: M
     case 'descartada':
       return [motivo, by === '' ? null : `descartada${by}`].filter(Boolean).join('; ')
     case 'fallida':
-      return `${motivo ?? ''} → corregido: reenviar ${shellWord(id)} --listener ${shellWord(listener)}`.trim()
+      return `${motivo ?? ''} → corregido: resthooks reenviar ${shellWord(id)} --listener ${shellWord(listener)}`.trim()
     default: {
       const why = waiting.get(listener)
       const before = estado === 'reintentando' && motivo !== null ? `${motivo}: ` : ''

@@ -6,6 +6,7 @@ import { loadWorkerConfig } from '../config/load.ts'
 import { ConfigWatcher, type Reread } from '../config/watch.ts'
 import { loadTracing } from '../delivery/tracing.ts'
 import { LAUNCH_FOLDER } from '../folders.ts'
+import { count } from '../model/words.ts'
 import { adoptProcess, createLog } from './log.ts'
 import { ALIVE, IS_ALIVE, RELOADED, WORKING } from './supervisor.ts'
 import { Systemd } from './systemd.ts'
@@ -65,7 +66,7 @@ export async function runWorkerProcess({ files: named, once, over }: ProcessOpti
     worker.stop()
   }
   const tell = (message: string) => process.send?.(message, undefined, undefined, () => {})
-  const status = () => `entrega a ${worker.config.listeners.size} listeners`
+  const status = () => `entrega a ${count(worker.config.listeners.size, 'listener', 'listeners')}`
   const reload = (reread: Reread) => {
     putInForce(reread)
     systemd?.ready(status())

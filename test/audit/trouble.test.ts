@@ -138,6 +138,8 @@ describe('what may pass by itself is Unavailable', () => {
     const error = Object.assign(new Error('rareza'), { name: 'PostgresError', code: 'XX000' })
     expect(postgresTrouble(error, auditConfig())).toMatchObject({ code: 'FALLO', cause: error })
     expect(postgresTrouble(error, auditConfig()).message).toContain('rareza (XX000)')
+    // A session that was not let begin, as with a full disk, may be another time.
+    expect(postgresTrouble(Object.assign(error, { severity: 'FATAL' }), auditConfig()).code).toBe('NO_DISPONIBLE')
     const ours = postgresTrouble(error, auditConfig())
     expect(postgresTrouble(ours, auditConfig())).toBe(ours)
   })

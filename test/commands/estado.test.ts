@@ -99,6 +99,7 @@ test('a breaker tells its error, a dead worker what it held, a FLUSHALL what is 
   const check = async (...args: string[]) => (await world.cli(['estado', '--comprobar', ...args])).code
   expect(await check()).toBe(2)
   expect(await check('--umbral-edad', 'mucho')).toBe(3)
+  expect(await check('--umbral-edda', '5m')).toBe(3)
   await world.cli(['pausar', 'compras', '--hasta', '2h'])
   expect(await check('--umbral-edad', '5m,15m')).toBe(0)
   expect(await check('--umbral-fallidas', '1:')).toBe(1)

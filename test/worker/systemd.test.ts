@@ -50,7 +50,7 @@ describe.skipIf(missing)(`sd_notify${missing?.note ?? ''}`, () => {
       const worker = await world.worker([], { env: { ...world.environment, ...env } })
       const main = `MAINPID=${worker.child.pid}`
       await until(() => count(heard, 'WATCHDOG=1') > 1)
-      expect(heard()[0]).toEqual(['READY=1', main, 'STATUS=entrega a 1 listeners'])
+      expect(heard()[0]).toEqual(['READY=1', main, 'STATUS=entrega a 1 listener'])
       worker.kill('SIGHUP')
       await until(() => count(heard, 'READY=1') === 2)
       const told = heard().filter(([line]) => line !== 'WATCHDOG=1')
