@@ -6,6 +6,7 @@
  */
 
 import { nearest } from '../model/nearest.ts'
+import type { Secrets } from '../model/secrets.ts'
 import type { Config, Source } from './config.ts'
 import { parseEnv, Variables } from './env.ts'
 import {
@@ -200,6 +201,11 @@ function readAll(options: LoadOptions): Reading {
   warnAboutFiles(context, where, ini)
 
   const secrets = context.secrets.secrets()
+  warnAboutCommonWords(
+    context,
+    [where.instancia, where.proyecto, sections.audit.username, sections.audit.database],
+    secrets,
+  )
   problems.conceal(secrets)
   const config = {
     instancia: where.instancia,
@@ -266,6 +272,17 @@ function warnAboutFiles(context: Context, where: Locations, ini: IniFile | null)
     [...entries.values()].some(({ key, values }) => key !== 'cabeceras' && isSecret(key) && values.some(isLiteral)),
   )
   if (ini && secretInIni) warnAboutMode(problems, ini.path)
+}
+
+/** A password that is part of a word that is said all the time: that is masked too, wherever it stands. */
+function warnAboutCommonWords({ problems }: Context, names: readonly string[], secrets: Secrets): void {
+  const words = ['resthooks', ...names]
+  if (!secrets.values().some((value) => words.some((word) => word.includes(value)))) return
+  problems.warn(
+    { file: null, line: null },
+    'una clave es también el nombre del programa, de la instancia, del proyecto, de la base o de su usuario (o parte de él): ' +
+      'se ve como *** en todas partes, hasta en los mensajes y la auditoría. Elija otra clave.',
+  )
 }
 
 function isLiteral(value: string): boolean {

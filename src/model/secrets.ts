@@ -43,7 +43,7 @@ export class Secrets {
     this.#search = null
   }
 
-  /** For another thread. */
+  /** Those that are looked for: for another thread, and for whoever asks what else would be hidden. */
   values(): string[] {
     return [...this.#values]
   }

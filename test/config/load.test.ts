@@ -395,6 +395,16 @@ describe('warnings', () => {
     expect(place.load({ environment: { P: 'x' } }).warnings).toEqual([])
   })
 
+  test('a password that is a word that everybody says', () => {
+    const warned = (clave: string) =>
+      folder({ 'resthooks.ini': `[auditoria]\nusuario = siu\nbase = auditoria\nclave = ${clave}\n` }).load({
+        proyecto: 'guarani',
+      }).warnings
+    for (const word of ['resthooks', 'thooks', 'guarani', 'auditoria', 'produccion'])
+      expect(warned(word), word).toContainEqual(expect.stringMatching(/se ve como \*\*\* en todas partes/))
+    expect(warned('resthooks-2026')).toEqual([])
+  })
+
   test('what nobody uses', () => {
     const { warnings } = load('[cliente solo]\nto = https://a.example\n[reintentos sola]\nestrategia = fija')
     expect(warnings).toEqual([
