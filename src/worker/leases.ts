@@ -59,6 +59,8 @@ export class Leases {
 
   start(): void {
     const tick = async () => {
+      // The timer may be the first that runs again.
+      this.#behind ||= this.#isLate
       this.#tickedAt = performance.now()
       await this.#renew()
       this.#timer = setTimeout(tick, this.#interval)
