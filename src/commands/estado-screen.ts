@@ -280,7 +280,8 @@ function figureLines(ritmo: Attention['ritmo'], servers: readonly string[], widt
 function rateTable(ritmo: NonNullable<Attention['ritmo']>): Table {
   const row = (name: string, { por_minuto, con_error, p95_ms }: Rate) => [
     name,
-    decimal(por_minuto, por_minuto < 10 ? 1 : 0),
+    // So few that they round to none, and yet there are some.
+    por_minuto === 0 && con_error !== null ? '<0,1' : decimal(por_minuto, por_minuto < 10 ? 1 : 0),
     con_error === null ? '-' : percent(con_error),
     p95_ms === null ? '-' : duration(p95_ms),
   ]

@@ -1,7 +1,7 @@
 /** `iniciar-workers`: the daemon, usually under supervisord or systemd. */
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { LogLevel } from '../config/config.ts'
-import { LOG_LEVELS } from '../config/settings.ts'
+import { LOG_LEVELS, WORKERS } from '../config/settings.ts'
 import { Secrets } from '../model/secrets.ts'
 import type { Context, Failure } from './context.ts'
 import { withhold } from './print.ts'
@@ -18,8 +18,12 @@ export function iniciarWorkers(program: Command, context: Context): void {
     .command('iniciar-workers')
     .description('entrega los mensajes: el demonio, para supervisord o systemd')
     .option('--una-vez', 'trabaja hasta que no quede nada por hacer ahora, y termina')
-    .option('--concurrencia <n>', 'pedidos HTTP a la vez por proceso (en lugar de [workers] concurrencia)', positive)
-    .option('--procesos <n>', 'cantidad de procesos (en lugar de [workers] procesos)', positive)
+    .option(
+      '--concurrencia <n>',
+      'pedidos HTTP a la vez por proceso (en lugar de [workers] concurrencia)',
+      setting(WORKERS.concurrencia),
+    )
+    .option('--procesos <n>', 'cantidad de procesos (en lugar de [workers] procesos)', setting(WORKERS.procesos))
     .addOption(
       new Option('--nivel <nivel>', 'lo que se escribe (en lugar de [workers] nivel)').choices([...LOG_LEVELS]),
     )
@@ -53,9 +57,11 @@ async function logFailure({ exitCode, text, bug }: Failure): Promise<void> {
   log.error(bug === undefined ? { codigo: exitCode } : { err: bug }, text)
 }
 
-function positive(text: string): number {
-  const number = Number(text)
-  if (!Number.isInteger(number) || number < 1 || number > 10_000)
-    throw new InvalidArgumentError('se espera un entero entre 1 y 10000')
-  return number
+/** As the setting of that name is read. */
+function setting(row: typeof WORKERS.procesos | typeof WORKERS.concurrencia) {
+  return (text: string): number => {
+    const read = row.kind.read([text])
+    if (!read.ok) throw new InvalidArgumentError(`se acepta ${row.kind.accepted}`)
+    return read.value
+  }
 }

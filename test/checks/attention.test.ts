@@ -321,6 +321,17 @@ test.for([60, 80, 100, 200])('the screen fits %i columns, and leaves nothing out
   expect(lines.length).toBeLessThan(width >= 100 ? 27 : 50)
 })
 
+test('a few attempts in a day are not none', () => {
+  const ritmo = { ...attention.ritmo!, dia: { por_minuto: 0, con_error: 1, p95_ms: 7 } }
+  const lines = screenOf({ ...attention, ritmo }, { width: 100, all: false }).map(({ text }) => text)
+  expect(lines.join('\n')).toMatch(/1 día +<0,1 +100 % +7 ms/)
+  expect(
+    screenOf(attention, { width: 100, all: false })
+      .map(({ text }) => text)
+      .join('\n'),
+  ).toMatch(/1 día +0 +- +-/)
+})
+
 test('the summary names what asks, and whether Redis and the audit agree', () => {
   expect(summaryOf(attention)).toBe(
     'MAL · 3 listeners piden atención · esperan 67.535 entregas · Redis y auditoría coinciden',

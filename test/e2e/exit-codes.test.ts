@@ -45,6 +45,7 @@ test.for([
   ['data that ends too early', ['send', 'x', '{"a":']],
   ["toba's spelling of what is none", ['proyecto', 'iniciar_worker']],
   ['a value that is not among the choices', ['iniciar-workers', '--nivel', 'alto']],
+  ['more processes than the file may ask for', ['iniciar-workers', '--procesos', '257']],
 ] as const)('2: %s', async ([, args], { world }) => {
   const run = await world.cli(args)
   expect(run).toMatchObject({ code: 2, stdout: '' })
