@@ -125,7 +125,9 @@ export function listenerProblem(
   if (lane.corte !== 'no') {
     const opening = lane.situacion?.corte ?? null
     const error = opening?.error ?? last
-    const desde = opening ? new Date(opening.desde) : sinceOf(lane)
+    // It may have failed for a while before its breaker had enough of it.
+    const begins = [opening?.desde, lane.situacion?.desde].filter((at) => typeof at === 'number')
+    const desde = begins.length === 0 ? null : new Date(Math.min(...begins))
     const causa = error ? `${failureSentence(error)}${never}` : 'falla demasiado, y su corte está abierto'
     const trial = lane.corte_hasta && lane.corte_hasta.getTime() > now ? lane.corte_hasta : null
     const sigue = trial && { que: 'próxima prueba', cuando: trial }

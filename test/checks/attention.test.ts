@@ -76,6 +76,15 @@ describe('a listener has one problem at most', () => {
       },
     ],
     [
+      'one that failed for a while before its breaker opened fails since then',
+      {
+        corte: 'abierto',
+        situacion: { ...failing({ http: 503 }, 900), corte: { desde: ago(300), error: failure({ http: 503 }) } },
+      },
+      {},
+      { clase: 'corte', desde: new Date(ago(900)) },
+    ],
+    [
       'opened by a worker of the version before',
       { corte: 'abierto', corte_hasta: new Date(NOW + 9000) },
       {},
