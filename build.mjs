@@ -284,6 +284,10 @@ const unusedParts = {
       /\/(ioredis|undici)\//.test(importer) ? { path, namespace: 'unused' } : undefined,
     )
     build.onLoad({ filter: /.*/, namespace: 'unused' }, () => ({ contents: '' }))
+    // In English on stderr, from where it goes to logs and cron's mails; `verificar` says it (`src/checks/redis.ts`).
+    build.onLoad({ filter: /ioredis[\\/]built[\\/](Redis|redis[\\/]event_handler)\.js$/ }, async ({ path }) => ({
+      contents: (await readFile(path, 'utf8')).replaceAll('console.warn(', 'void ('),
+    }))
   },
 }
 

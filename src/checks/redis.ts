@@ -31,9 +31,10 @@ export function parseInfo(text: string): RedisInfo {
 }
 
 /** Pure. */
-export function checkRedis({ info, fsync, skew, sentinels }: RedisFacts): Finding[] {
+export function checkRedis({ info, fsync, skew, sentinels, open }: RedisFacts): Finding[] {
   return [
     checkVersion(info),
+    ...(open ? [UNASKED] : []),
     checkRole(info, sentinels),
     checkPersistence(info, fsync),
     ...checkDisk(info),
@@ -42,6 +43,12 @@ export function checkRedis({ info, fsync, skew, sentinels }: RedisFacts): Findin
     checkClock('reloj de Redis', skew),
   ]
 }
+
+const UNASKED = aviso(
+  'clave',
+  'se le da una (REST_HOOKS_REDIS_PASSWORD) y no pide ninguna: entra quien llegue a su puerto',
+  'ponga requirepass (o un usuario con ACL) en Redis; o, si no hace falta, quite la variable',
+)
 
 function checkVersion(info: RedisInfo): Finding {
   const name = 'versión'

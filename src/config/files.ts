@@ -9,7 +9,7 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join, resolve, sep } from 'node:path'
 import { ExplorerSync } from 'cosmiconfig/dist/ExplorerSync.js'
-import { systemReason } from '../errors.ts'
+import { systemReason, UsageError } from '../errors.ts'
 import { nearest } from '../model/nearest.ts'
 import { type Problems, quoted } from './problems.ts'
 
@@ -230,7 +230,10 @@ export function projectsWithIni(installation: string): { instancia: string; proy
   })
 }
 
-/** Becomes part of paths, of Redis keys and of rows: letters, digits and `_ . -` only. */
+/**
+ * Becomes part of paths, of Redis keys and of rows: letters, digits and `_ . -` only.
+ * @throws UsageError where the option is something else: the command line is wrong, and nothing that is configured
+ */
 function name(
   what: 'instancia' | 'proyecto',
   option: string | undefined,
@@ -241,11 +244,9 @@ function name(
 ): string {
   const value = option || environment[variable] || fallback
   if (NAME.test(value)) return value
-  const from = option ? `--${what}` : `$${variable}`
-  problems.add(
-    { file: null, line: null, key: from },
-    `se encontró ${quoted(value)}; se aceptan letras, números, «_», «.» y «-» (hasta 64, sin empezar con punto).`,
-  )
+  const why = `se encontró ${quoted(value)}; se aceptan letras (sin acentos ni ñ), números, «_», «.» y «-» (hasta 64, sin empezar con punto).`
+  if (option) throw new UsageError(`--${what}: ${why}`)
+  problems.add({ file: null, line: null, key: `$${variable}` }, why)
   return fallback
 }
 

@@ -144,18 +144,31 @@ export interface ServerFacts {
   readonly fsync: string | null
   /** Its clock less this machine's, ms. */
   readonly skew: number
+  /** It was given a password, and asks nobody for one. */
+  readonly open: boolean
 }
 
 export async function readServer(redis: Redis): Promise<ServerFacts> {
-  const [skew, info, fsync] = await Promise.all([
+  const [skew, info, fsync, open] = await Promise.all([
     readSkew(redis),
     redis.info(),
     redis.config('GET', 'appendfsync').then(
       (answer) => (answer as string[])[1] ?? null,
       () => null,
     ),
+    asksNobody(redis),
   ])
-  return { info, fsync, skew }
+  return { info, fsync, skew, open }
+}
+
+/** The client takes that answer to its own AUTH for a success, so it is asked again. */
+async function asksNobody(redis: Redis): Promise<boolean> {
+  const { username, password } = redis.options
+  if (!password || username) return false
+  return redis.auth(password).then(
+    () => false,
+    (error: Error) => /no password is set|without any password configured/.test(error.message),
+  )
 }
 
 async function readSkew(redis: Redis): Promise<number> {
@@ -238,10 +251,7 @@ export function redisTrouble(error: unknown, config: RedisConfig): ResthooksErro
   if (/WRONGPASS|invalid password|invalid username-password/i.test(text)) {
     return config_('rechaza el usuario o la clave; revise REST_HOOKS_REDIS_USERNAME y REST_HOOKS_REDIS_PASSWORD')
   }
-  if (/without any password configured/.test(text)) {
-    return config_('no tiene clave y se le dio una; quite REST_HOOKS_REDIS_PASSWORD o configúrela en Redis')
-  }
-  if (/NOPERM/.test(text)) return config_(`el usuario no tiene permiso: ${text}`)
+  if (FORBIDDEN.test(text)) return config_(forbiddenText(cause, config.username ?? 'default'))
   if (/DB index is out of range/.test(text))
     return config_(`la base ${config.db} no existe; revise REST_HOOKS_REDIS_DB`)
   if (/^WRONGTYPE/.test(cause?.message ?? '')) return say(mistypedText(cause))
@@ -375,13 +385,38 @@ export function mistypedText(error: {
   return `la clave ${key} ${kind}: la escribió otro programa. Bórrela (redis-cli DEL '${key}') y ejecute «resthooks recuperar»`
 }
 
+/** What the access list of Redis (ACL) keeps from a user; a script says it in words of its own. */
+const FORBIDDEN = /NOPERM|The user executing the script can't|ACL failure in script/
+
+/** What the user may not do, and the rule that lets him. */
+function forbiddenText(
+  { message, command }: Error & { readonly command?: { readonly name: string; readonly args: readonly unknown[] } },
+  user: string,
+): string {
+  const asked = command === undefined ? '' : ` (al hacer ${command.name.toUpperCase()})`
+  const name = /run the '([^']+)' command/.exec(message)?.[1]
+  const prefix = /resthooks:\{[^{}]*\}:/.exec([message, ...(command?.args ?? [])].join(' '))?.[0]
+  const keys = `${prefix ?? 'resthooks:{INSTANCIA:PROYECTO}:'}*`
+  const [what, rule] =
+    name !== undefined
+      ? [`no puede usar la orden ${name.toUpperCase()}`, `+${name}`]
+      : /channel/.test(message)
+        ? [`no puede usar ese canal${asked}`, `'&${keys}'`]
+        : /key/.test(message)
+          ? [`no puede usar esa clave${asked}`, `'~${keys}'`]
+          : [`no puede usar una orden que un script necesita${asked}`, '+@all -@dangerous +info']
+  return `el usuario «${user}» ${what}. Que un administrador ejecute: ACL SETUSER ${user} ${rule} (todo lo que hace falta: docs/seguridad.md)`
+}
+
 /** True for an error of the connection or of the server's condition, that passes by itself. */
 export function isRedisOutage(error: unknown): boolean {
   const { message = '', code } = error as Error & { code?: string }
   if (code && /^(E[A-Z]+|UND_|CERT)/.test(code)) return true
   return (
-    /^(READONLY|LOADING|OOM|MASTERDOWN|MISCONF|NOREPLICAS|CLUSTERDOWN|TRYAGAIN|BUSY|NOAUTH|WRONGPASS|NOPERM|UNKILLABLE|WRONGTYPE)/.test(
+    /^(READONLY|LOADING|OOM|MASTERDOWN|MISCONF|NOREPLICAS|CLUSTERDOWN|TRYAGAIN|BUSY|NOAUTH|WRONGPASS|UNKILLABLE|WRONGTYPE)/.test(
       message,
-    ) || CONNECTION_LOST.test(message)
+    ) ||
+    FORBIDDEN.test(message) ||
+    CONNECTION_LOST.test(message)
   )
 }

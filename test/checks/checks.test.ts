@@ -28,10 +28,10 @@ total_system_memory:8000000000
 
 function redisWith(
   changes: Record<string, string>,
-  rest: { fsync?: string | null; skew?: number; sentinels?: number } = {},
+  rest: { fsync?: string | null; skew?: number; sentinels?: number; open?: boolean } = {},
 ) {
   const info = new Map([...parseInfo(GOOD_INFO), ...Object.entries(changes)])
-  return checkRedis({ info, fsync: 'everysec', skew: 0, sentinels: 0, ...rest })
+  return checkRedis({ info, fsync: 'everysec', skew: 0, sentinels: 0, open: false, ...rest })
 }
 
 const worst = (findings: readonly { verificacion: string; resultado: string }[]) =>
@@ -45,6 +45,7 @@ describe('Redis', () => {
     ['too old', { redis_version: '6.0.16' }, {}, ['versión error']],
     ['just new enough', { redis_version: '6.2.0' }, {}, []],
     ['Valkey', { redis_version: '7.2.4', valkey_version: '8.0.1' }, {}, []],
+    ['one that asks for no password', {}, { open: true }, ['clave aviso']],
     ['a replica', { role: 'slave', master_host: 'otro' }, {}, ['papel error']],
     ['a cluster', { redis_mode: 'cluster' }, {}, ['papel error']],
     ['Sentinel without a majority', {}, { sentinels: 2 }, ['papel aviso']],

@@ -78,7 +78,9 @@ test('instancia and proyecto: option, then TOBA_ variable, then produccion and r
 test.each(['../otra', 'a/b', '', ' ', 'a{b}', '..'].filter((name) => name.trim() !== ''))(
   'an instancia called %j is refused: it becomes a path and a key',
   (instancia) => {
-    expect(folder().errors({ instancia })).toContain('--instancia')
+    expect(() => folder().load({ instancia })).toThrow(
+      expect.objectContaining({ code: 'USO', message: expect.stringContaining('--instancia') }),
+    )
   },
 )
 

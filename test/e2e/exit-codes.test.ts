@@ -45,6 +45,8 @@ test.for([
   ['data that ends too early', ['send', 'x', '{"a":']],
   ["toba's spelling of what is none", ['proyecto', 'iniciar_worker']],
   ['a value that is not among the choices', ['iniciar-workers', '--nivel', 'alto']],
+  ['a project that cannot be one', ['estado', '-p', 'pilagá']],
+  ['an instance that cannot be one', ['iniciar', '--si', '-i', '../otra']],
   ['more processes than the file may ask for', ['iniciar-workers', '--procesos', '257']],
 ] as const)('2: %s', async ([, args], { world }) => {
   const run = await world.cli(args)
@@ -63,6 +65,12 @@ test('3: every error of the configuration at once, each with its place', async (
   for (const part of ['resthooks.ini', 'concurrencia', 'muchas', 'eventos', 'listener a', 'listener b']) {
     expect(run.stderr).toContain(part)
   }
+})
+
+test('3: a project of the environment that cannot be one', async ({ world }) => {
+  const run = await world.cli(['estado'], { env: { TOBA_PROYECTO: 'pilagá' } })
+  expect(run).toMatchObject({ code: 3, stdout: '' })
+  expect(run.stderr).toContain('$TOBA_PROYECTO: se encontró «pilagá»')
 })
 
 test('3: a named file that is not there', async ({ world }) => {

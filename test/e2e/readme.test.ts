@@ -89,6 +89,8 @@ const TESTED_ELSEWHERE = [
   ...['reglas de prometheus', 'opentelemetry'],
   // panel/proxy.test.ts, and panel/access.test.ts
   ...['página con nginx', 'página con apache', 'abrir la página'],
+  // redis-users.test.ts
+  'usuario de redis',
   // recipes.test.ts
   ...RECIPES,
 ]
