@@ -124,6 +124,30 @@ test('only queue/ gives commands to Redis', async () => {
   expect(wrong).toEqual([])
 })
 
+test('a command that is shown to be typed comes from model/typed.ts, which keeps its project', async () => {
+  const names = (await readdir(join(root, 'src/commands'))).map((name) => name.replace(/\.ts$/, ''))
+  const literal = new RegExp(`^(?! *(?:\\*|//|/\\*)).*resthooks (?:${names.join('|')})\\b.*`, 'gm')
+  const found = (await sources()).flatMap(({ name, text }) => {
+    const lines = [...text.matchAll(literal)].filter(([line]) => !MENTIONS.some((said) => line.includes(said)))
+    return ABOUT_COMMANDS.has(name) ? [] : lines.map(([line]) => `${name}: ${line.trim()}`)
+  })
+  expect(found).toEqual([])
+})
+
+/** Examples, and files of whichever project was just made. */
+const ABOUT_COMMANDS = new Set(['commands/examples.ts', 'commands/starter-files.ts', 'commands/iniciar.ts'])
+
+/** What is spoken of, or of no project. */
+const MENTIONS = [
+  ...['resthooks panel', '«resthooks reanudar»', '«resthooks reenviar»', '«resthooks pausar»', '«resthooks purgar»'],
+  ...[
+    'resthooks ayuda',
+    'resthooks send',
+    'resthooks crear-base --mostrar-sql |',
+    '(se envían con: resthooks reenviar --sin-listener)',
+  ],
+]
+
 test('every folder of src is told, and stands in its level', async () => {
   const text = await readFile(join(root, 'ARCHITECTURE.md'), 'utf8')
   const folders = (await readdir(join(root, 'src'), { withFileTypes: true })).filter((entry) => entry.isDirectory())

@@ -4,8 +4,10 @@
  *
  * The document's hash is that of `evidencia` as one line of JSON, which `jq -cj .evidencia` prints: it is the same whenever it is made.
  */
+
 import { createHash } from 'node:crypto'
 import { type Secrets, visible } from '../model/secrets.ts'
+import { typed } from '../model/typed.ts'
 import { bodyLines, bodyText, contentTypeOf } from '../model/wire-text.ts'
 import { amount, duration, localTime, shellWord } from '../model/words.ts'
 import type { AttemptColumns, MessageColumns, Timeline } from './timeline.ts'
@@ -169,7 +171,7 @@ const STATES: Readonly<Record<string, string>> = {
 /** The same for a person: what was sent, what came back, and room for who answers for it. */
 export async function evidenceText({ evidencia, sha256, emitida, programa }: EvidenceDocument): Promise<string> {
   const { mensaje, listener, estado, pedidos, instancia, proyecto } = evidencia
-  const command = `resthooks ver ${shellWord(mensaje.id)} --evidencia ${shellWord(listener)} --json`
+  const command = typed(`ver ${shellWord(mensaje.id)} --evidencia ${shellWord(listener)} --json`)
   const lines = [
     'EVIDENCIA DE ENTREGA',
     '',

@@ -5,12 +5,14 @@
  * failure leaves the schema as it was. What takes long, because rows of years get a new column's value, comes after it, page by
  * page while workers write; interrupted, it goes on the next time.
  */
+
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { AuditConfig } from '../config/config.ts'
 import { ConfigError } from '../errors.ts'
 import { packageRoot } from '../folders.ts'
 import type { Millis } from '../model/message.ts'
+import { typed } from '../model/typed.ts'
 import { type Database, identifier, openDatabase, repeated, type Session, SOON } from './database.ts'
 import { closeFunctions, grantedRoles, grants, missingRights, type RoleKind, type RoleNames } from './rights.ts'
 import { postgresTrouble, sqlState } from './trouble.ts'
@@ -200,7 +202,7 @@ async function grant(session: Session, config: AuditConfig, role: string, kind: 
   if (missing.length === 0) return
   throw new ConfigError(
     `«${config.username}» no pudo otorgar a «${role}»: ${missing.join(', ')}. Ejecute crear-base como el dueño del esquema ` +
-      `«${config.schema}», o pida al administrador que corra lo que muestra «resthooks crear-base --mostrar-sql».`,
+      `«${config.schema}», o pida al administrador que corra lo que muestra «${typed('crear-base --mostrar-sql')}».`,
   )
 }
 
@@ -244,7 +246,7 @@ export async function olderSchema(session: Session): Promise<string | null> {
   const found = row!.visible ? await appliedVersion(session) : 0
   const known = latestVersion()
   if (found === 0 || found >= known) return null
-  return `el esquema es de la versión ${found} y este programa usa la ${known}: ejecute «resthooks crear-base»`
+  return `el esquema es de la versión ${found} y este programa usa la ${known}: ejecute «${typed('crear-base')}»`
 }
 
 /** In one pass: a schema's own name may look like a placeholder. */

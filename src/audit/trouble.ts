@@ -3,9 +3,11 @@
  *
  * ConfigError: it never works without a person. Unavailable: later it may. OperationFailed: this operation will not.
  */
+
 import type { AuditConfig } from '../config/config.ts'
 import { ConfigError, OperationFailed, ResthooksError, systemReason, TLS_REASONS, Unavailable } from '../errors.ts'
 import type { Millis } from '../model/message.ts'
+import { typed } from '../model/typed.ts'
 import { duration } from '../model/words.ts'
 
 /** The server answered `N` to our request for TLS and `sslmode` insists on it. */
@@ -83,7 +85,7 @@ export function overdue(config: AuditConfig, patience: Millis): ResthooksError {
   return connectionTrouble(new DeadlineExceeded(`más de ${duration(patience)}`), config)
 }
 
-const CREATE_SCHEMA = 'Ejecute «resthooks crear-base»'
+const createSchema = () => `Ejecute «${typed('crear-base')}»`
 
 function serverTrouble(state: string, error: Error, config: AuditConfig): ResthooksError {
   const where = place(config)
@@ -109,19 +111,19 @@ function serverTrouble(state: string, error: Error, config: AuditConfig): Restho
       )
     case '3F000':
       return new ConfigError(
-        `${where}: falta el esquema «${config.schema}» en la base «${config.database}». ${CREATE_SCHEMA}.`,
+        `${where}: falta el esquema «${config.schema}» en la base «${config.database}». ${createSchema()}.`,
         options,
       )
     case '42P01':
     case '42883':
       return new ConfigError(
         `${where}: el esquema «${config.schema}» de la base «${config.database}» no existe o está incompleto. ` +
-          `${CREATE_SCHEMA}. ${said}`,
+          `${createSchema()}. ${said}`,
         options,
       )
     case '42703':
       return new ConfigError(
-        `${where}: el esquema «${config.schema}» es de otra versión del programa. ${CREATE_SCHEMA} para actualizarlo. ${said}`,
+        `${where}: el esquema «${config.schema}» es de otra versión del programa. ${createSchema()} para actualizarlo. ${said}`,
         options,
       )
     case '42501':
@@ -129,14 +131,13 @@ function serverTrouble(state: string, error: Error, config: AuditConfig): Restho
         return new ConfigError(
           `${where}: el usuario «${config.username}» no puede crear el esquema «${config.schema}» en la base ` +
             `«${config.database}». Pida a un administrador: GRANT CREATE ON DATABASE "${config.database}" TO ` +
-            `"${config.username}"; o que corra él el SQL de «resthooks crear-base --mostrar-sql». ${said}`,
+            `"${config.username}"; o que corra él el SQL de «${typed('crear-base --mostrar-sql')}». ${said}`,
           options,
         )
       }
       return new ConfigError(
         `${where}: al usuario «${config.username}» le faltan permisos sobre el esquema «${config.schema}» ` +
-          `de la base «${config.database}». Pida al dueño del esquema que ejecute «resthooks crear-base --rol ` +
-          `${config.username}», o que corra el SQL de «resthooks crear-base --mostrar-sql», con sus GRANT. ${said}`,
+          `de la base «${config.database}». Pida al dueño del esquema que ejecute «${typed(`crear-base --rol ${config.username}`)}», o que corra el SQL de «${typed('crear-base --mostrar-sql')}», con sus GRANT. ${said}`,
         options,
       )
     case '25006':

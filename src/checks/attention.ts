@@ -4,11 +4,13 @@
  *
  * Redis is asked in two round trips at most, whatever waits there; Postgres in one query.
  */
+
 import type { AuditQueries, ListenerRates, Overview, OverviewQuestion, OverviewRates } from '../audit/queries.ts'
 import { overdue } from '../audit/trouble.ts'
 import type { Config } from '../config/config.ts'
 import { ResthooksError } from '../errors.ts'
 import type { Millis } from '../model/message.ts'
+import { typed } from '../model/typed.ts'
 import { amount, count } from '../model/words.ts'
 import { readBacklog } from '../queue/backlog.ts'
 import { type Depths, type Lane, readDepths } from '../queue/depths.ts'
@@ -326,7 +328,7 @@ export function summaryOf({ veredicto, problemas, esperan, faltan, postgres }: A
         ? 'Redis y auditoría sin comparar'
         : 'Postgres no responde'
       : faltan > 0
-        ? `faltan ${amount(faltan)}: resthooks recuperar`
+        ? `faltan ${amount(faltan)}: ${typed('recuperar')}`
         : 'Redis y auditoría coinciden'
   return [
     WORDS[veredicto],

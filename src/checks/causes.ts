@@ -2,7 +2,9 @@
  * What is said of a failure: one short sentence and what helps, for every place that tells why a listener gets nothing (`estado`,
  * `ver`, the page, the log). Pure; `delivery/diagnose.ts` has more to say, of one attempt that it saw whole.
  */
+
 import type { AuthConfig, ListenerConfig } from '../config/config.ts'
+import { aimed, typed } from '../model/typed.ts'
 import type { Failure } from '../queue/situation.ts'
 
 /** What a failure is told from. */
@@ -123,9 +125,14 @@ export function failureRemedy(failed: Failed, listener: ListenerLike): string {
 
 /** What a remedy says in short, alone or after what has to be done first (`corregir su url; luego: reanudar x`). */
 const COMMAND =
-  /(^|: )(?=(?:probar|ver|verificar|auditoria|reanudar|reenviar|recuperar|iniciar-workers|entradas|descartar)(?: |$|,))/
+  /(^|: )(?=(?:probar|ver|verificar|auditoria|reanudar|reenviar|recuperar|iniciar-workers|entradas|descartar)(?: |$|,))(.*)$/s
+
+/** A remedy for a column of them: its command is typed behind `resthooks`. */
+export function inColumn(remedy: string): string {
+  return remedy.replace(COMMAND, (_all, before: string, command: string) => before + aimed(command))
+}
 
 /** A remedy with its command as it is typed, for where it is not one of many in a column. */
 export function toBeTyped(remedy: string): string {
-  return remedy.replace(COMMAND, '$1resthooks ')
+  return remedy.replace(COMMAND, (_all, before: string, command: string) => before + typed(command))
 }

@@ -2,12 +2,14 @@
  * Each active listener from this machine: its name, its port, its TLS and the days its certificate has left. Apart, as each group
  * of checks is.
  */
+
 import type { ListenerConfig } from '../config/config.ts'
 import { type Endpoint, endpointOf, newProgress, openSocket, secureContext } from '../delivery/connect.ts'
 import type { TlsInspection } from '../delivery/probe.ts'
 import { lookAtTls, lookUp } from '../delivery/probe.ts'
 import { errorDetail } from '../delivery/trouble.ts'
 import { blockList } from '../model/http.ts'
+import { typed } from '../model/typed.ts'
 import { localDay } from '../model/words.ts'
 import { aviso, error, type Finding, type GroupedFinding, group, ok } from './finding.ts'
 
@@ -29,7 +31,7 @@ export async function checkListeners(listeners: Iterable<ListenerConfig>): Promi
 async function checkListener(listener: ListenerConfig): Promise<Finding[]> {
   const endpoint = endpointOf(listener.url)
   const names = await lookUp(endpoint.host, listener.blockedNetworks)
-  const trial = `vea el detalle: resthooks probar ${listener.name}`
+  const trial = `vea el detalle: ${typed(`probar ${listener.name}`)}`
   if (names.error !== null) {
     return [error('DNS', `${endpoint.host} no se resuelve: ${names.error}`, 'revise «url» y el DNS de esta máquina')]
   }

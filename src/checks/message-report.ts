@@ -2,11 +2,13 @@
  * All there is to know of one message: what the audit has of it, what of that still waits in Redis, and why its deliveries wait.
  * Apart, as `ver` and the page ask the same.
  */
+
 import type { AuditQueries, Timeline } from '../audit/queries.ts'
 import { timelineOfHeld, withPending } from '../audit/timeline.ts'
 import type { Config } from '../config/config.ts'
 import { OperationFailed, type ResthooksError } from '../errors.ts'
 import type { Message } from '../model/message.ts'
+import { typed } from '../model/typed.ts'
 import { knownListeners } from '../queue/depths.ts'
 import type { Queue } from '../queue/queue.ts'
 import { heldDeliveries, heldEnvelope, heldMessage, pendingEvents } from '../queue/whereabouts.ts'
@@ -116,6 +118,6 @@ export async function sentMessage(
   const message = await heldMessage(await queue(), id)
   if (message !== null) return { message, number }
   throw new OperationFailed(
-    `No se tiene el mensaje ${id}, o no se guarda su cuerpo (auditar_cuerpo = 0). Dé los datos: resthooks probar ${listener} '{…}'`,
+    `No se tiene el mensaje ${id}, o no se guarda su cuerpo (auditar_cuerpo = 0). Dé los datos: ${typed(`probar ${listener} '{…}'`)}`,
   )
 }

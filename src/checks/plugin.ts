@@ -2,9 +2,11 @@
  * `estado --comprobar`: the verdict as a monitoring plugin tells it, for Nagios, Icinga, Zabbix and cron: one line, figures
  * after a bar, and a code. Pure. Thresholds are Nagios' ranges (https://nagios-plugins.org/doc/guidelines.html#THRESHOLDFORMAT).
  */
+
 import { Unavailable, UsageError } from '../errors.ts'
 import type { Millis } from '../model/message.ts'
 import { parseDuration } from '../model/quantities.ts'
+import { typed } from '../model/typed.ts'
 import { amount, shortTime } from '../model/words.ts'
 import { atMost } from '../worker/waiting.ts'
 import type { Attention, Problem } from './attention.ts'
@@ -127,7 +129,7 @@ const PATIENCE: Millis = 8_000
 /** @throws Unavailable where the work does not end in time: Postgres has a patience of its own */
 export async function inTime<T>(work: Promise<T>, patience: Millis = PATIENCE): Promise<T> {
   return atMost(patience, work, (): never => {
-    throw new Unavailable(`Redis no respondió en ${amount(patience / 1000)} s: vea «resthooks verificar».`)
+    throw new Unavailable(`Redis no respondió en ${amount(patience / 1000)} s: vea «${typed('verificar')}».`)
   })
 }
 

@@ -1,5 +1,7 @@
 /** Whether Postgres can take the audit: its version, its role, the schema, rights, partitions, what it refused. */
+
 import type { DatabaseHealth } from '../audit/queries.ts'
+import { typed } from '../model/typed.ts'
 import { aviso, checkClock, error, type Finding, ok } from './finding.ts'
 
 export interface PostgresFacts {
@@ -51,16 +53,16 @@ function checkWritable({ readOnly }: DatabaseHealth): Finding {
 
 function grants(user: string): string {
   const named = /^[\w.-]+$/.test(user) ? user : `'${user.replaceAll("'", "'\\''")}'`
-  return `que el dueño del esquema ejecute: resthooks crear-base --rol ${named}`
+  return `que el dueño del esquema ejecute: ${typed(`crear-base --rol ${named}`)}`
 }
 
 function checkSchema({ schemaVersion, user }: DatabaseHealth, latest: number): Finding {
   const name = 'esquema'
   if (schemaVersion === latest) return ok(name, `versión ${schemaVersion}`)
-  if (schemaVersion === 0) return error(name, 'no existe', 'ejecute: resthooks crear-base')
+  if (schemaVersion === 0) return error(name, 'no existe', `ejecute: ${typed('crear-base')}`)
   if (schemaVersion === null) return aviso(name, 'su versión no se puede ver (tabla migracion)', grants(user))
   if (schemaVersion < latest) {
-    return error(name, `versión ${schemaVersion}; este programa usa la ${latest}`, 'ejecute: resthooks crear-base')
+    return error(name, `versión ${schemaVersion}; este programa usa la ${latest}`, `ejecute: ${typed('crear-base')}`)
   }
   return error(
     name,
@@ -85,14 +87,14 @@ function checkOpen({ openFunctions }: DatabaseHealth): Finding[] {
     error(
       'funciones abiertas',
       `cualquier usuario que entre al esquema puede ejecutar ${openFunctions.join(', ')} con los permisos de su dueño`,
-      'que el dueño del esquema ejecute: resthooks crear-base',
+      `que el dueño del esquema ejecute: ${typed('crear-base')}`,
     ),
   ]
 }
 
 function checkPartitions({ missingPartitions, strayRows }: DatabaseHealth): Finding {
   const name = 'particiones'
-  const repair = 'ejecute: resthooks crear-base (los workers también las crean)'
+  const repair = `ejecute: ${typed('crear-base')} (los workers también las crean)`
   if (missingPartitions.length > 0) return aviso(name, `faltan: ${missingPartitions.join(', ')}`, repair)
   if (strayRows) {
     return aviso(
@@ -110,6 +112,6 @@ function checkRejected(rejected: number): Finding {
   return aviso(
     name,
     `${rejected} filas que la base no aceptó por su contenido`,
-    'véalas, y bórrelas cuando estén atendidas: resthooks entradas',
+    `véalas, y bórrelas cuando estén atendidas: ${typed('entradas')}`,
   )
 }

@@ -1,6 +1,8 @@
 /** What is stuck in the queue: entries nobody understands, audit that does not leave, workers. What holds listeners up is `attention.ts`'s. */
+
 import type { Config } from '../config/config.ts'
 import { formatSize } from '../model/quantities.ts'
+import { typed } from '../model/typed.ts'
 import { count, shortTime } from '../model/words.ts'
 import { type Backlog, bytesLimit, readBacklog } from '../queue/backlog.ts'
 import { type Depths, readDepths } from '../queue/depths.ts'
@@ -68,7 +70,7 @@ function checkWorkers({ workers, version, depths }: QueueFacts): Finding[] {
   const waiting = depths.entrada + depths.listeners.reduce((sum, { en_cola }) => sum + en_cola, 0)
   if (workers.length === 0) {
     const text = waiting > 0 ? `no hay ninguno vivo, y esperan ${waiting} mensajes` : 'no hay ninguno vivo'
-    return [aviso(name, text, 'inícielos: resthooks iniciar-workers (o supervisorctl start resthooks)')]
+    return [aviso(name, text, `inícielos: ${typed('iniciar-workers')} (o supervisorctl start resthooks)`)]
   }
   const versions = new Set(workers.map((worker) => worker.version))
   if (versions.size > 1 || !versions.has(version)) {
@@ -130,7 +132,7 @@ function checkInvalid({ depths, invalidReasons }: QueueFacts): Finding {
   return aviso(
     name,
     `no se pudieron tomar: ${depths.entrada_invalida}; las últimas: ${invalidReasons.join('; ')}`,
-    'corrija el programa que las envía; están enteras: resthooks entradas',
+    `corrija el programa que las envía; están enteras: ${typed('entradas')}`,
   )
 }
 
@@ -156,6 +158,6 @@ function checkMistyped({ clave, tipo, debe_ser, listener }: Depths['claves_rotas
   return error(
     'clave rota',
     `${clave} es de tipo ${tipo} y debe ser ${debe_ser}: ${who}`,
-    `bórrela (redis-cli DEL '${clave}') y ejecute: resthooks recuperar`,
+    `bórrela (redis-cli DEL '${clave}') y ejecute: ${typed('recuperar')}`,
   )
 }

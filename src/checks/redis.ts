@@ -2,8 +2,10 @@
  * Whether Redis keeps the promise that nothing acknowledged is lost: its version, what it keeps on disk, what it throws
  * away, its role, its memory, its clock.
  */
+
 import type { Config } from '../config/config.ts'
 import { formatSize } from '../model/quantities.ts'
+import { typed } from '../model/typed.ts'
 import type { Queue } from '../queue/queue.ts'
 import { readServer, type ServerFacts } from '../queue/redis.ts'
 import { aviso, checkClock, error, type Finding, ok } from './finding.ts'
@@ -134,7 +136,7 @@ function checkEviction(info: RedisInfo): Finding {
     'ponga «maxmemory-policy noeviction» en redis.conf (y: redis-cli config set maxmemory-policy noeviction)'
   const evicted = Number(info.get('evicted_keys') ?? 0)
   if (policy.startsWith('allkeys') && evicted > 0) {
-    return error(name, `es ${policy}, y Redis ya borró ${evicted} claves`, `${repair}; luego: resthooks recuperar`)
+    return error(name, `es ${policy}, y Redis ya borró ${evicted} claves`, `${repair}; luego: ${typed('recuperar')}`)
   }
   if (policy.startsWith('allkeys') && Number(info.get('maxmemory') ?? 0) > 0) {
     return error(name, `es ${policy}: con la memoria llena Redis borra mensajes`, repair)
@@ -153,7 +155,11 @@ function checkMemory(info: RedisInfo): Finding {
   const text = `${approximately(used)} de ${most ? '' : 'la máquina, '}${approximately(limit)}`
   if (limit > 0 && used > limit * TIGHT) {
     const effect = most ? 'al llenarse, «send» falla (exit 4)' : 'al llenarse, el sistema mata a Redis'
-    return aviso(name, `${text}: ${effect}`, 'vea qué se acumula con «resthooks estado»; amplíe la memoria o maxmemory')
+    return aviso(
+      name,
+      `${text}: ${effect}`,
+      `vea qué se acumula con «${typed('estado')}»; amplíe la memoria o maxmemory`,
+    )
   }
   return ok(name, text)
 }

@@ -4,11 +4,13 @@
  * The messages are in by then. Whatever keeps the outcome from being known (Postgres away, the time that ran out) is exit 1 and
  * says so: exit 4 means that nothing happened, and a script that then repeats would send twice.
  */
+
 import type { AuditQueries, DeliveryColumns } from '../audit/queries.ts'
 import { overdue } from '../audit/trouble.ts'
 import { toBeTyped } from '../checks/causes.ts'
 import type { Waiting } from '../checks/waiting.ts'
 import { OperationFailed, ResthooksError, Unavailable } from '../errors.ts'
+import { typed } from '../model/typed.ts'
 import { shellWord } from '../model/words.ts'
 import type { Queue } from '../queue/queue.ts'
 import { isUnfinished } from '../recovery/selection.ts'
@@ -64,7 +66,7 @@ export async function awaitOutcomes(context: Context, ids: readonly string[], pa
   const failures = [...known.failures.values()].flat()
   if (failures.length > 0)
     throw new OperationFailed(
-      `${failures.join('\n')}\nDetalle: resthooks ver ${shellWord(failures[0]!.split(' ')[0]!)}`,
+      `${failures.join('\n')}\nDetalle: ${typed(`ver ${shellWord(failures[0]!.split(' ')[0]!)}`)}`,
     )
 }
 
@@ -144,7 +146,7 @@ async function unknown(context: Context, known: Known, trouble: ResthooksError |
   const why = trouble?.message ?? 'sigue sin resultado final y se agotó el plazo.'
   const { still, outage } = await askedAnew(context, known)
   const then = outage === null ? 'La entrega continúa' : `${outage.message}. La entrega sigue cuando Redis vuelva`
-  const told = `${which}: no lo envíe otra vez. No se sabe cómo terminó: ${why} ${then}. Véalo después con: resthooks ver ${shellWord(first!)}`
+  const told = `${which}: no lo envíe otra vez. No se sabe cómo terminó: ${why} ${then}. Véalo después con: ${typed(`ver ${shellWord(first!)}`)}`
   const rest = open.flatMap((id) => waiting.get(id) ?? []).length - MOST_WAITING
   return new OperationFailed(
     [

@@ -2,12 +2,14 @@
  * What a command may ask for: the configuration, the queue, the queries of the audit. Each is opened when first asked for, so
  * that `send` never loads Postgres and `ver` loads Redis only for what has not ended, and all are closed when the command ends.
  */
+
 import type { Command } from 'commander'
 import type { AuditBackend } from '../audit/backend.ts'
 import type { ActionRecord } from '../audit/event.ts'
 import type { AuditQueries } from '../audit/queries.ts'
 import type { Config } from '../config/config.ts'
 import { ResthooksError } from '../errors.ts'
+import { keepInHints, typed } from '../model/typed.ts'
 import type { Queue } from '../queue/queue.ts'
 import type { Maintenance } from '../recovery/maintenance.ts'
 import { note, withhold } from './print.ts'
@@ -52,6 +54,7 @@ export class Context {
   /** Called once the command line is parsed, before the command's action. */
   setOptions(options: GlobalOptions) {
     this.#options = options
+    keepInHints(options)
   }
 
   /** @throws ConfigError with every error of the files at once */
@@ -163,7 +166,7 @@ export class Context {
     return (
       'No se encontró ninguna configuración, y se probaron los valores por omisión. ' +
       `resthooks.ini se buscó en: ${ini.join(', ')}; instalador.env, en: ${env.join(', ')}. ` +
-      'Para escribirla: resthooks iniciar'
+      `Para escribirla: ${typed('iniciar')}`
     )
   }
 

@@ -1,6 +1,8 @@
 /** `entradas`: what was set aside, of every kind: seen, exported, put back, deleted. */
+
 import { type Command, Option } from 'commander'
 import { OperationFailed, ResthooksError, together, UsageError } from '../errors.ts'
+import { typed } from '../model/typed.ts'
 import { amount } from '../model/words.ts'
 import type { Aside, AsideKind } from '../recovery/aside.ts'
 import type { Context } from './context.ts'
@@ -118,7 +120,7 @@ async function summary(context: Context, { json }: Options): Promise<void> {
     const shown = rows.map((row) => ({ ...row, cantidad: row.cantidad ?? 'no se sabe' }))
     await print.table(shown, ['tipo', 'cantidad', 'que_son'])
     const first = rows.find(({ cantidad }) => cantidad !== null && cantidad > 0)
-    if (first) print.note(`Cuáles son: resthooks entradas --tipo ${first.tipo}`)
+    if (first) print.note(`Cuáles son: ${typed(`entradas --tipo ${first.tipo}`)}`)
   }
   if (trouble) throw new ResthooksError(trouble.code, `falta lo que no se pudo preguntar: ${trouble.message}`)
 }
@@ -180,7 +182,7 @@ async function act(
 
 function requireFound(missing: ReadonlySet<string>, tipo: AsideKind): void {
   if (missing.size > 0)
-    throw new OperationFailed(`No están: ${[...missing].join(', ')}. Cuáles hay: resthooks entradas --tipo ${tipo}`)
+    throw new OperationFailed(`No están: ${[...missing].join(', ')}. Cuáles hay: ${typed(`entradas --tipo ${tipo}`)}`)
 }
 
 async function wake(context: Context): Promise<void> {

@@ -2,8 +2,10 @@
  * The screen of `estado`: a verdict, what needs attention, the healthy in one line, the figures. Pure: lines for a width, from
  * 60 columns on. Nothing is cut off; what does not fit a line goes on in the next one.
  */
+
 import type { Attention, ListenerState, Problem, Rate, WorkerState } from '../checks/attention.ts'
 import { SIGNS, subjectsText, summaryOf } from '../checks/attention.ts'
+import { inColumn } from '../checks/causes.ts'
 import { percent } from '../checks/listener-problem.ts'
 import type { AuditView } from '../checks/without-redis.ts'
 import { amount, count, decimal, duration, localTime, shortTime, zoneOf } from '../model/words.ts'
@@ -107,7 +109,7 @@ function told(problem: Problem, now: Date, failed: number): Told {
     ].join('; '),
     since: desde === null ? '' : shortTime(desde, now),
     waiting: esperan === null ? '' : amount(esperan),
-    remedy: que_hacer,
+    remedy: inColumn(que_hacer),
   }
 }
 

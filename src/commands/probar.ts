@@ -1,4 +1,5 @@
 /** `probar`: one real request to a listener, outside the queue, printed whole. */
+
 import type { Command } from 'commander'
 import { toBeTyped } from '../checks/causes.ts'
 import type { Waiting } from '../checks/waiting.ts'
@@ -8,6 +9,7 @@ import type { ProbeReport } from '../delivery/probe.ts'
 import { OperationFailed, UsageError } from '../errors.ts'
 import { PLACEHOLDER } from '../model/http.ts'
 import { type Message, TRIAL_EVENT, trialMessage } from '../model/message.ts'
+import { typed } from '../model/typed.ts'
 import { bodyLines, bodyText, contentTypeOf, phaseText } from '../model/wire-text.ts'
 import { shellWord } from '../model/words.ts'
 import type { Context } from './context.ts'
@@ -144,8 +146,8 @@ function requireData({ name, path }: ListenerConfig, data: string | undefined, {
   }
   throw new UsageError(
     `la ruta de ${name} (${ruta ?? path}) se arma con los datos del mensaje: déselos, por ejemplo\n` +
-      `  resthooks probar ${name} ${shellWord(JSON.stringify(sample))}\no haga el pedido de un mensaje que ya se envió:\n` +
-      `  resthooks probar ${name} --mensaje ID`,
+      `  ${typed(`probar ${name} ${shellWord(JSON.stringify(sample))}`)}\no haga el pedido de un mensaje que ya se envió:\n` +
+      `  ${typed(`probar ${name} --mensaje ID`)}`,
   )
 }
 

@@ -1,6 +1,8 @@
 /** `reenviar`: deliveries that failed, were given up, or never were, back to the queue; those that wait for a retry, at once. */
+
 import type { Command } from 'commander'
 import { UsageError } from '../errors.ts'
+import { typed } from '../model/typed.ts'
 import type { Selection } from '../recovery/selection.ts'
 import { addChooseOptions, type ChooseOptions, chooseDeliveries, type Deed, doToChosen } from './chosen.ts'
 import type { Context } from './context.ts'
@@ -39,7 +41,7 @@ export function reenviar(program: Command, context: Context): void {
       const selection = await selectionOf(ids, options, context)
       if (selection.kind === 'ids' || selection.kind === 'filters') await requireKnown(context, selection.filters)
       const total = await doToChosen(context, selection, options, options.ahora ? HURRY : RESEND)
-      if (selection.kind === 'unheard' && total === 0) print.note(STILL_UNHEARD)
+      if (selection.kind === 'unheard' && total === 0) print.note(stillUnheard())
     })
 }
 
@@ -63,8 +65,8 @@ const HURRY: Deed = {
   },
 }
 
-const STILL_UNHEARD =
-  'Ningún listener de resthooks.ini recibe los eventos de esos mensajes (se ven con: resthooks auditoria --sin-listener).'
+const stillUnheard = () =>
+  `Ningún listener de resthooks.ini recibe los eventos de esos mensajes (se ven con: ${typed('auditoria --sin-listener')}).`
 
 async function selectionOf(ids: readonly string[], options: Options, context: Context): Promise<Selection> {
   const configured = async () => (await context.config()).listeners

@@ -2,6 +2,7 @@
  * What a command line names, for every command alike: listeners by their name, deliveries by ids and filters; and what became
  * of them.
  */
+
 import type { Command } from 'commander'
 import { type AuditQueries, DELIVERY_STATES, type DeliveryFilters, searchRange } from '../audit/queries.ts'
 import type { ListenerConfig } from '../config/config.ts'
@@ -9,6 +10,7 @@ import { eventMatcher } from '../config/subscriptions.ts'
 import { Unavailable, UsageError } from '../errors.ts'
 import { parseInstant, rangeText } from '../model/instant.ts'
 import { suggestion } from '../model/nearest.ts'
+import { typed } from '../model/typed.ts'
 import { shellWord } from '../model/words.ts'
 import type { Tally } from '../recovery/maintenance.ts'
 import type { Context } from './context.ts'
@@ -160,7 +162,7 @@ async function requireEvent(audit: AuditQueries, event: string, listeners: reado
   if (known.some(eventMatcher([event]))) return
   for await (const _ of audit.missed({ listener: null, event })) {
     throw new UsageError(
-      `--evento: ningún listener recibió «${event}»; sus mensajes se ven con: resthooks auditoria --sin-listener --evento ${shellWord(event)}.` +
+      `--evento: ningún listener recibió «${event}»; sus mensajes se ven con: ${typed(`auditoria --sin-listener --evento ${shellWord(event)}`)}.` +
         suggestion(event, known),
     )
   }

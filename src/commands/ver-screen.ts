@@ -2,12 +2,14 @@
  * `ver` for a person: one screen that fits its width. Who got the message, who waits and why, and a line for each thing that happened,
  * drawn to one scale of time.
  */
+
 import { createHash } from 'node:crypto'
 import type { DeliveryColumns, MessageColumns } from '../audit/queries.ts'
 import { toBeTyped } from '../checks/causes.ts'
 import type { MessageReport } from '../checks/message-report.ts'
 import { isSecretParameter, MASK } from '../model/secrets.ts'
 import { traceInWords } from '../model/trace.ts'
+import { typed } from '../model/typed.ts'
 import { bodyLines, bodyText } from '../model/wire-text.ts'
 import { amount, shellWord, shortTime } from '../model/words.ts'
 import { count, duration, oneLine } from './print.ts'
@@ -65,7 +67,7 @@ function noDeliveries({ timeline, undispatched }: MessageReport): string {
   if (undispatched !== null) return `${capital(undispatched.motivo)}.${helps(undispatched.que_hacer)}`
   const { message } = timeline!
   if (message?.listeners === 0)
-    return `Ningún listener recibe este evento. Cuando haya uno: resthooks reenviar ${shellWord(oneLine(message.id))}`
+    return `Ningún listener recibe este evento. Cuando haya uno: ${typed(`reenviar ${shellWord(oneLine(message.id))}`)}`
   return message?.listeners === null
     ? 'Todavía corre su demora: se repartirá cuando termine.'
     : 'Todavía no hay entregas escritas en Postgres.'
@@ -208,7 +210,7 @@ function whyText(id: string, delivery: DeliveryColumns, { waiting, timeline }: M
     case 'descartada':
       return [motivo, by === '' ? null : `descartada${by}`].filter(Boolean).join('; ')
     case 'fallida':
-      return `${motivo ?? ''} → corregido: resthooks reenviar ${shellWord(id)} --listener ${shellWord(listener)}`.trim()
+      return `${motivo ?? ''} → corregido: ${typed(`reenviar ${shellWord(id)} --listener ${shellWord(listener)}`)}`.trim()
     default: {
       const why = waiting.get(listener)
       const before = estado === 'reintentando' && motivo !== null ? `${motivo}: ` : ''

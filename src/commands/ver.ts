@@ -1,4 +1,5 @@
 /** `ver ID`: one message, how it stands with each listener and everything that happened to it. */
+
 import type { Command } from 'commander'
 import type { MessageColumns, Timeline } from '../audit/queries.ts'
 import type { MessageReport } from '../checks/message-report.ts'
@@ -6,6 +7,7 @@ import { withheld } from '../delivery/mask.ts'
 import { OperationFailed, ResthooksError, together, UsageError } from '../errors.ts'
 import { suggestion } from '../model/nearest.ts'
 import type { Secrets } from '../model/secrets.ts'
+import { typed } from '../model/typed.ts'
 import { bodyLines, bodyText, contentTypeOf } from '../model/wire-text.ts'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
@@ -63,7 +65,7 @@ async function unknownMessage(id: string, context: Context): Promise<OperationFa
   const { instancia, proyecto } = await context.config()
   return new OperationFailed(
     `Ni la auditoría ni la cola tienen ningún mensaje «${id}» de la instancia «${instancia}», proyecto «${proyecto}». ` +
-      'Si es viejo, puede haberlo borrado «resthooks purgar»; si es de otro proyecto, indíquelo con -p. Vea también «resthooks estado».',
+      `Si es viejo, puede haberlo borrado «resthooks purgar»; si es de otro proyecto, indíquelo con -p. Vea también «${typed('estado')}».`,
   )
 }
 

@@ -6,11 +6,13 @@
  * directory for its own settings and runs `.config/config.js` from there, with the rights of whoever typed `resthooks`
  * (and it loads the YAML and JSON parsers for that, 10 ms of each `send`). `ExplorerSync` is the searcher alone.
  */
+
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join, resolve, sep } from 'node:path'
 import { ExplorerSync } from 'cosmiconfig/dist/ExplorerSync.js'
 import { systemReason, UsageError } from '../errors.ts'
 import { nearest } from '../model/nearest.ts'
+import { DEFAULT_INSTANCE, DEFAULT_PROJECT } from '../model/typed.ts'
 import { type Problems, quoted } from './problems.ts'
 
 export interface TextFile {
@@ -165,8 +167,8 @@ const NAME = /^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}$/
 export function locations(options: LoadOptions, problems: Problems): Locations {
   const cwd = resolve(options.cwd ?? '.')
   const environment = options.environment ?? process.env
-  const instancia = name('instancia', options.instancia, 'TOBA_INSTANCIA', 'produccion', environment, problems)
-  const proyecto = name('proyecto', options.proyecto, 'TOBA_PROYECTO', 'resthooks', environment, problems)
+  const instancia = name('instancia', options.instancia, 'TOBA_INSTANCIA', DEFAULT_INSTANCE, environment, problems)
+  const proyecto = name('proyecto', options.proyecto, 'TOBA_PROYECTO', DEFAULT_PROJECT, environment, problems)
   const namedInstallation = installationNamed(options.instalacion, environment)
   const installation = resolve(cwd, namedInstallation ?? (existsSync(join(cwd, 'instalacion')) ? 'instalacion' : '.'))
   if (options.instalacion && !existsSync(installation)) {

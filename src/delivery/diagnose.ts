@@ -3,7 +3,9 @@
  *
  * Pure: a table of symptoms, the first that fits wins.
  */
+
 import type { ListenerConfig } from '../config/config.ts'
+import { typed } from '../model/typed.ts'
 import type { RequestRecord } from './mask.ts'
 
 export type Symptoms = Pick<
@@ -150,7 +152,7 @@ const BY_ERROR: readonly Row[] = [
   [
     error('solicitud', /datos del mensaje no lo tienen/),
     (c) =>
-      `Con estos datos no se puede armar el pedido: ${c.detail}. Pruebe con unos que lo tengan: resthooks probar ${c.listener.name} '{…}'`,
+      `Con estos datos no se puede armar el pedido: ${c.detail}. Pruebe con unos que lo tengan: ${typed(`probar ${c.listener.name} '{…}'`)}`,
   ],
   [error('solicitud'), (c) => `Con estos datos no se puede armar el pedido: ${c.detail}.`],
   [

@@ -4,6 +4,7 @@
  *
  * The work itself is the commands' own, under the same lock; the audit keeps the user and what was asked for.
  */
+
 import { randomBytes } from 'node:crypto'
 import type { DeliveryStateName } from '../audit/event.ts'
 import { createPostgresBackend } from '../audit/postgres.ts'
@@ -15,6 +16,7 @@ import { OperationFailed, UsageError } from '../errors.ts'
 import { newId } from '../id.ts'
 import type { Author } from '../model/author.ts'
 import { type Millis, trialMessage } from '../model/message.ts'
+import { typed } from '../model/typed.ts'
 import { amount, count, duration, shellWord } from '../model/words.ts'
 import { readDepths } from '../queue/depths.ts'
 import { tellAction } from '../queue/maintenance.ts'
@@ -116,7 +118,7 @@ export class Actions {
     if (typeof q !== 'string') throw new UsageError('falta qué entregas: una búsqueda, o las elegidas.')
     const search = searchOf(viewer, q, [...this.#sources.config.listeners.keys()])
     if (search.unheard)
-      throw new UsageError('lo que ningún listener recibió se envía con: resthooks reenviar --sin-listener.')
+      throw new UsageError(`lo que ningún listener recibió se envía con: ${typed('reenviar --sin-listener')}.`)
     const asked = search.filters.states ?? states
     const wanted = asked.filter((state) => states.includes(state))
     if (wanted.length === 0) throw new UsageError(`${action} no toca entregas en estado ${asked.join(', ')}.`)
@@ -181,7 +183,7 @@ export class Actions {
           ? `un pedido a ${listener}${messageId === null ? '' : `, el que haría el mensaje ${messageId}`}`
           : `${listener}: ${count(waiting, 'entrega espera', 'entregas esperan')}`,
       pasara: WHAT_HAPPENS[action],
-      orden: `resthooks ${action} ${listener}${messageId === null ? '' : ` --mensaje ${shellWord(messageId)}`}`,
+      orden: typed(`${action} ${listener}${messageId === null ? '' : ` --mensaje ${shellWord(messageId)}`}`),
     }
     return { action, preview, selection: null, listener, messageId }
   }
@@ -347,9 +349,7 @@ function commandOf(action: string, selection: Selection, filters: DeliveryFilter
     const ids = [...new Set(selection.keys.map(({ messageId }: DeliveryKey) => messageId))]
     const shown = ids.slice(0, 3).map(shellWord)
     const more = ids.length > 3 ? [`… (${ids.length})`] : []
-    return ['resthooks', action, ...shown, ...more, ...(listeners.size === 1 ? ['--listener', ...listeners] : [])].join(
-      ' ',
-    )
+    return typed([action, ...shown, ...more, ...(listeners.size === 1 ? ['--listener', ...listeners] : [])].join(' '))
   }
   const { event, listener, states, since, until, messageId, key, search } = filters
   const options: [string, string | undefined][] = [
@@ -363,7 +363,7 @@ function commandOf(action: string, selection: Selection, filters: DeliveryFilter
     ['buscar', search === undefined ? undefined : [search].flat().join(' ')],
   ]
   const words = options.flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`, shellWord(value)]))
-  return ['resthooks', action, ...words].join(' ')
+  return typed([action, ...words].join(' '))
 }
 
 function isPair(value: unknown): value is [string, string] {

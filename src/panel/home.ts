@@ -1,4 +1,5 @@
 /** What needs attention, and each listener: `estado`'s own verdict and causes, for the page. */
+
 import {
   type Attention,
   type ListenerState,
@@ -7,6 +8,7 @@ import {
   SIGNS,
   summaryOf,
 } from '../checks/attention.ts'
+import { toBeTyped } from '../checks/causes.ts'
 import { maskUrl } from '../delivery/mask.ts'
 import { UsageError } from '../errors.ts'
 import type { Millis } from '../model/message.ts'
@@ -59,6 +61,7 @@ function problemRow(problem: Problem, listeners: readonly ListenerState[], secre
     fallidas: lane?.fallidas ?? 0,
     sigue: sigue && { que: sigue.que, cuando: sigue.cuando.toISOString() },
     queHacer: que_hacer === '-' ? '' : clean(que_hacer, secrets),
+    orden: clean(toBeTyped(que_hacer), secrets),
     pausado: lane !== undefined && lane.pausa !== null,
   }
 }

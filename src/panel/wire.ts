@@ -168,6 +168,8 @@ export interface ProblemRow {
   readonly sigue: { readonly que: string; readonly cuando: string } | null
   /** The command that helps, without `resthooks`, or where to look. */
   readonly queHacer: string
+  /** The same with its command as it is typed. */
+  readonly orden: string
   readonly pausado: boolean
 }
 

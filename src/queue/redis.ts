@@ -3,12 +3,14 @@
  *
  * Two temperaments: a command line tool gives up at once (exit 4, try again later), a daemon comes back by itself.
  */
+
 import net from 'node:net'
 import tls from 'node:tls'
 import { Redis, type RedisOptions } from 'ioredis'
 import type { RedisConfig } from '../config/config.ts'
 import { ConfigError, OperationFailed, type ResthooksError, TLS_REASONS, Unavailable } from '../errors.ts'
 import type { Millis } from '../model/message.ts'
+import { typed } from '../model/typed.ts'
 import { duration } from '../model/words.ts'
 
 /** How long a connection may take, and an answer of the daemon's connection. */
@@ -382,7 +384,7 @@ export function mistypedText(error: {
     /^WRONGTYPE (resthooks:.+) (\w+) (\w+)$/.exec(error.message) ?? []
   const named = (type: string) => TYPES[type] ?? type
   const kind = is && must ? `es de tipo ${named(is)} y debe ser ${named(must)}` : 'no es del tipo que debe'
-  return `la clave ${key} ${kind}: la escribió otro programa. Bórrela (redis-cli DEL '${key}') y ejecute «resthooks recuperar»`
+  return `la clave ${key} ${kind}: la escribió otro programa. Bórrela (redis-cli DEL '${key}') y ejecute «${typed('recuperar')}»`
 }
 
 /** What the access list of Redis (ACL) keeps from a user; a script says it in words of its own. */

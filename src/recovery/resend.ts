@@ -1,6 +1,8 @@
 /** `reenviar`: chosen deliveries go back to the queue from the audit; `--ahora`: those that wait there for a retry are tried at once. */
+
 import type { StoredDelivery, StoredMessage, TimeRange } from '../audit/queries.ts'
 import { Subscriptions } from '../config/subscriptions.ts'
+import { typed } from '../model/typed.ts'
 import { encodeEnvelope } from '../queue/envelope-write.ts'
 import type { RestoredItem, RestoredMessage } from '../queue/maintenance.ts'
 import { Batches, type Maintenance, NO_BODY, NO_LISTENER, NO_MESSAGE, type Run, type Tally } from './maintenance.ts'
@@ -140,7 +142,7 @@ function hintsFor(selection: Selection): Hints {
     delayed: 'espera su demora: se entrega sola',
     ended: (states, wanted) =>
       states.some((state) => isUnfinished({ state }))
-        ? 'todavía espera en la cola: se entrega sola (si Redis la perdió: resthooks recuperar)'
+        ? `todavía espera en la cola: se entrega sola (si Redis la perdió: ${typed('recuperar')})`
         : states.includes('exitosa') && !wanted.includes('exitosa')
           ? 'ya se entregó; para enviarlo otra vez agregue --estado exitosa'
           : otherState(states, wanted),

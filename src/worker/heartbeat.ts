@@ -2,8 +2,10 @@
  * What a worker does every few seconds besides its work: it gives a sign of life, reads Redis's clock, and watches how much
  * audit waits for Postgres.
  */
+
 import { hostname } from 'node:os'
 import type { Millis } from '../model/message.ts'
+import { typed } from '../model/typed.ts'
 import { type Backlog, bytesLimit, readBacklog, type StopReason, whyStopped } from '../queue/backlog.ts'
 import { type Continuity, isNewLoss } from '../queue/continuity.ts'
 import type { Pause } from '../queue/pauses.ts'
@@ -151,7 +153,7 @@ export class Heartbeat {
     if (isLost) {
       log.error(
         { pausados: [...pausedBefore.keys()] },
-        'Redis perdió sus datos: lo que la auditoría tiene por inconcluso vuelve con «resthooks recuperar»; las pausas se repiten a mano',
+        `Redis perdió sus datos: lo que la auditoría tiene por inconcluso vuelve con «${typed('recuperar')}»; las pausas se repiten a mano`,
       )
     } else logPauses(log, pausedBefore, paused)
   }

@@ -147,18 +147,17 @@ function Problems({ rows, session }: { rows: readonly ProblemRow[]; session: Ses
 
 /** What no button beside it does. */
 function Help({ row }: { row: ProblemRow }) {
-  const { queHacer, listener } = row
+  const { queHacer, orden, listener } = row
   const [, id] = /^ver (\S+)$/.exec(queHacer) ?? []
   if (id) return <a href={`mensajes/${encodeURIComponent(id)}`}>ver ese mensaje</a>
   if (queHacer === 'auditoria --sin-listener') return <a href={addressOf('sin:listener 7d')}>verlos</a>
   if (queHacer === '' || (listener !== null && /^(?:probar|reanudar|pausar) |auditoria /.test(queHacer))) return null
-  if (/^(?:entradas|recuperar|verificar|iniciar-workers|descartar)\b/.test(queHacer))
-    return <code>resthooks {queHacer}</code>
+  if (/^(?:entradas|recuperar|verificar|iniciar-workers|descartar)\b/.test(queHacer)) return <code>{orden}</code>
   return <span class="tenue">{queHacer}</span>
 }
 
 function Workers({ rows }: { rows: HomeData['workers'] }) {
-  if (rows.length === 0) return <p class="mal">Ningún worker en marcha: resthooks iniciar-workers.</p>
+  if (rows.length === 0) return <p class="mal">Ningún worker en marcha.</p>
   return (
     <details>
       <summary>Workers ({rows.length})</summary>
