@@ -238,7 +238,7 @@ function write({ folder, user }: Answers, files: readonly StarterFile[]): void {
   const group = process.geteuid?.() === 0 ? idOf(user, '-g') : null
   const written: string[] = []
   try {
-    mkdirSync(folder, { recursive: true })
+    makeFolder(folder)
     for (const { name, text } of files) {
       const path = join(folder, name)
       writeFileSync(path, text, { flag: 'wx', mode: 0o600 })
@@ -253,6 +253,13 @@ function write({ folder, user }: Answers, files: readonly StarterFile[]): void {
     if (why === null) throw error
     throw new OperationFailed(`No se pudo escribir en ${folder}: ${why}. Use sudo, o elija otra carpeta con --carpeta.`)
   }
+}
+
+/** Step by step: in a folder that takes none (/proc) Node's own way tries for ever. */
+function makeFolder(path: string): void {
+  if (existsSync(path)) return
+  makeFolder(dirname(path))
+  mkdirSync(path)
 }
 
 function tellNextSteps(answers: Answers): void {

@@ -1,4 +1,5 @@
 /** `iniciar`: what it writes works as it is, it asks what it was not told, shows no password and replaces nothing. */
+import { existsSync } from 'node:fs'
 import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { describe } from 'vitest'
@@ -79,6 +80,15 @@ test.for([
   const run = await world.cli(['iniciar', '--si', '--carpeta', folder, ...words])
   expect(run).toMatchObject({ code: 2, stdout: '', stderr: expect.stringMatching(message) })
   await expect(stat(folder)).rejects.toThrow('ENOENT')
+})
+
+test.skipIf(!existsSync('/proc/self'))('a folder that cannot be made is told at once', async ({ world }) => {
+  const words = ['iniciar', '--si', '--listener', 'http://a/', '--carpeta', '/proc/resthooks/nueva']
+  expect(await world.cli(words)).toMatchObject({
+    code: 1,
+    stdout: '',
+    stderr: expect.stringContaining('No se pudo escribir en /proc/resthooks/nueva: no existe.'),
+  })
 })
 
 const script = peer('script')

@@ -1,4 +1,6 @@
 /** Questions at a terminal: leaving one is no failure of the program, and nothing is done. */
+import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
 import { describe } from 'vitest'
 import { peer } from '../support/programs.ts'
 import { converse } from '../support/terminal.ts'
@@ -32,6 +34,23 @@ describe.skipIf(script.missing)(`at a terminal${script.note}`, () => {
     if (says !== null) expect(shown).toContain(says)
     expect(shown).not.toContain('error interno')
     expect(await world.sql`SELECT FROM ${world.sql(world.schema)}.accion`).toHaveLength(0)
+  })
+
+  test.for([
+    ['Redis [127.0.0.1:6379]: ', CTRL_C, 130],
+    ['Redis [127.0.0.1:6379]: ', CTRL_D, 1],
+    ['su clave (vacía si no tiene): ', CTRL_C, 130],
+    ['su clave (vacía si no tiene): ', CTRL_D, 1],
+  ] as const)('iniciar, asked «%s»: %j', async ([asked, keys, code], { world }) => {
+    const folder = join(world.folder, 'nueva')
+    const before = asked.startsWith('Redis') ? [] : [['Redis [127.0.0.1:6379]: ', '\r'] as const]
+    const { shown, ...end } = await converse(['iniciar', '--carpeta', folder], [...before, [asked, keys]], {
+      env: world.environment,
+    })
+    expect(end, shown).toEqual({ code, unasked: [] })
+    expect(shown.includes('no se hizo nada')).toBe(code === 1)
+    expect(shown).not.toContain('error interno')
+    await expect(stat(folder)).rejects.toThrow('ENOENT')
   })
 
   test('panel --clave: asked twice and not shown; Ctrl-C leaves it', async () => {

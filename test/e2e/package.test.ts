@@ -8,6 +8,7 @@ import { Script } from 'node:vm'
 import { afterAll, beforeAll } from 'vitest'
 import { BIN, runProgram } from '../support/cli.ts'
 import { expect, test } from '../support/world.ts'
+import { blockText } from './readme-blocks.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 let place: string
@@ -65,6 +66,16 @@ test('runs without its dependencies beside it: they are in the bundle', async ({
       (await readdir(join(alone, 'resthooks/dist'))).filter((name) => /^estado\.cjs\..*\.cache$/.test(name)),
     ).toHaveLength(1)
   }
+})
+
+test('where npm ran no script of the package, the manual says how the code cache of send is made', async () => {
+  const dist = join(place, 'node_modules/resthooks/dist')
+  const caches = async () => (await readdir(dist)).filter((name) => /^send\.cjs\..*\.cache$/.test(name))
+  const [made = ''] = await caches()
+  await rm(join(dist, made))
+  const text = blockText('preparar send').replace(' --global', '')
+  expect(await runProgram('sh', ['-c', text], { cwd: place })).toMatchObject({ code: 0, stderr: '' })
+  expect(await caches()).toEqual([made])
 })
 
 test('send makes its code cache for the Node, the architecture and the bundle at hand, and takes none that others can write', async ({

@@ -78,7 +78,7 @@ const TESTED_ELSEWHERE = [
   // The demo and CI.
   'estas dos órdenes',
   // package.test.ts
-  'instalar',
+  ...['instalar', 'preparar send'],
   // supervisord.test.ts
   ...['supervisord', 'reiniciar supervisord'],
   // packaging.test.ts
