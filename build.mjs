@@ -310,9 +310,10 @@ const plainSend = {
 
 /** Redis commands that `send` and ioredis's own connecting use; a test runs every form of `send` through this bundle. */
 const SEND_COMMANDS = new Set(
-  'auth client eval evalsha hello info lpush ping publish quit script select sentinel subscribe time unsubscribe'.split(
-    ' ',
-  ),
+  (
+    'auth client eval evalsha exists get hello info llen lpush ping publish pubsub quit script select sentinel subscribe time ' +
+    'unsubscribe'
+  ).split(' '),
 )
 
 /** ioredis makes four functions for each of the 400 commands it knows when it is loaded; `send` wants a dozen. */

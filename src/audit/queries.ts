@@ -5,6 +5,7 @@
 import type { AuditConfig } from '../config/config.ts'
 import { Unavailable } from '../errors.ts'
 import type { Millis } from '../model/message.ts'
+import type { Project } from '../model/project.ts'
 import { type Count, type CountedBy, countDeliveries } from './counts.ts'
 import { openDatabase, type Scope, type Session, SOON } from './database.ts'
 import { type DeliveryFilters, searchRange, sourceOf } from './filters.ts'
@@ -23,6 +24,7 @@ import {
 } from './listing.ts'
 import { appliedVersion } from './migrate.ts'
 import { type Overview, type OverviewQuestion, readEvents, readOverview } from './overview.ts'
+import { readProjects, readProjectsOf } from './projects.ts'
 import { deleteRejected, type RejectedRow, rejectedDeliveries, rejectedPage, renameRejected } from './rejected.ts'
 import {
   type DeliveryBrief,
@@ -94,6 +96,10 @@ export interface AuditQueries {
   unheardCount(since: Date): Promise<number>
   /** What the audit knows of how the project is doing, in one query. */
   overview(question: OverviewQuestion): Promise<Overview>
+  /** Whether there is anything of this project, and of which others there are deliveries. */
+  projects(): Promise<{ readonly own: boolean; readonly others: readonly Project[] }>
+  /** Whose message of that id there is. */
+  projectsOf(id: string): Promise<Project[]>
   /** Which events there were since then; of a schema of before, none. */
   events(since: Date): Promise<string[]>
   /** Rates of the last hours, a row for each minute or for each hour that had attempts. */
@@ -249,6 +255,8 @@ export function openAuditQueries(config: AuditConfig, scope: Scope, statement?: 
       }
       return { rows, next: null }
     },
+    projects: () => ask(readProjects),
+    projectsOf: (id) => ask((session) => readProjectsOf(session, id)),
     events: (since) => ask((session) => readEvents(session, since)),
     overview: (question) => ask((session) => readOverview(session, question)),
     unheardCount: (since) => ask((session) => countUnheard(session, since)),

@@ -19,6 +19,7 @@ import { isAlive, isLate, otherConfigurations, type WorkerInfo } from '../queue/
 import { atMost } from '../worker/waiting.ts'
 import { healthyOf, listenerProblem, type Problem } from './listener-problem.ts'
 import { checkRedis, type RedisFacts, readRedis } from './redis.ts'
+import { type Stray, strayOf } from './stray.ts'
 import { shortName, systemProblems, UNHEARD_DAYS, waitingIn } from './system-problems.ts'
 
 export type { Problem, Severity } from './listener-problem.ts'
@@ -118,7 +119,12 @@ export async function readAttention({ config, queue, audit, version }: Sources):
   ])
   const answer = await askAudit(early, questionOf(depths), config)
   const missing = answer.overview === null ? null : await missingIn(queue, config, depths, answer.overview)
-  return { attention: judge({ config, depths, backlog, server, version, missing, ...answer }), trouble: answer.trouble }
+  const stray =
+    depths.workers.length > 0
+      ? null
+      : await strayOf({ config, queue, audit: answer.overview === null ? null : await early })
+  const attention = judge({ config, depths, backlog, server, version, missing, stray, ...answer })
+  return { attention, trouble: answer.trouble }
 }
 
 interface AuditAnswer {
@@ -191,10 +197,22 @@ interface Facts extends AuditAnswer {
   readonly server: RedisFacts
   readonly version: string
   readonly missing: number | null
+  readonly stray: Stray | null
 }
 
 /** Pure. */
-function judge({ config, depths, backlog, server, version, missing, overview, trouble, took }: Facts): Attention {
+function judge({
+  config,
+  depths,
+  backlog,
+  server,
+  version,
+  missing,
+  stray,
+  overview,
+  trouble,
+  took,
+}: Facts): Attention {
   const now = depths.fecha.getTime()
   const { listeners, workers, ...rest } = depths
   const broken = new Map(depths.claves_rotas.map((key) => [key.listener, key]))
@@ -204,7 +222,7 @@ function judge({ config, depths, backlog, server, version, missing, overview, tr
     return listenerProblem(lane, config.listeners.get(lane.listener), now, beside) ?? []
   })
   const system = systemProblems({
-    ...{ config, depths, backlog, overview, missing, now },
+    ...{ config, depths, backlog, overview, missing, stray, now },
     redis: checkRedis(server),
     trouble: trouble?.message ?? null,
   })

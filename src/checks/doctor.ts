@@ -65,6 +65,7 @@ export async function diagnoseAll(options: DoctorOptions): Promise<Diagnosis> {
 
 /** Problems that `estado` tells of too, and no other check here in more words; in the words of `estado`. */
 const TITLES: Readonly<Record<string, string>> = {
+  sin_rastro: 'proyecto',
   faltan: 'Redis y auditoría',
   sin_listener: 'mensajes sin listener',
   sin_configurar: 'entregas sin listener',
@@ -95,7 +96,9 @@ async function checkAttention(sources: Parameters<typeof readAttention>[0]): Pro
         : ''
     const detail = `${listener === null ? '' : `«${listener}»: `}${causa}${waiting}`
     const repair = toBeTyped(que_hacer)
-    return [gravedad === 'mal' && listener === null ? error(title, detail, repair) : aviso(title, detail, repair)]
+    // A new project is none that is broken.
+    const isError = gravedad === 'mal' && listener === null && clase !== 'sin_rastro'
+    return [isError ? error(title, detail, repair) : aviso(title, detail, repair)]
   })
   return faltan === 0 ? [ok(TITLES.faltan!, 'lo inconcluso en la auditoría está en Redis'), ...findings] : findings
 }

@@ -15,6 +15,7 @@ import { isAlive, isLate, type WorkerInfo } from '../queue/workers.ts'
 import type { Finding } from './finding.ts'
 import type { Problem, Severity } from './listener-problem.ts'
 import { checkLoaded } from './queue.ts'
+import { type Stray, strayRemedy, strayText } from './stray.ts'
 
 interface SystemFacts {
   readonly config: Pick<Config, 'active' | 'audit' | 'listeners'>
@@ -27,6 +28,8 @@ interface SystemFacts {
   readonly trouble: string | null
   /** Deliveries that Redis should hold and does not. */
   readonly missing: number | null
+  /** Nothing is known of this project. */
+  readonly stray: Stray | null
   /** Redis time. */
   readonly now: number
 }
@@ -41,6 +44,7 @@ export function systemProblems(facts: SystemFacts): Problem[] {
   const { depths, config } = facts
   return [
     ...(config.active ? [] : [inactive()]),
+    ...strayProblems(facts),
     ...workerProblems(facts),
     ...lossProblems(facts),
     ...facts.redis.filter(({ resultado }) => resultado !== 'ok').map((finding) => fromFinding('redis', finding)),
@@ -71,6 +75,7 @@ const SUBJECTS: Readonly<Record<string, string>> = {
   worker_muerto: 'workers',
   configuracion: 'workers',
   inactivo: 'proyecto',
+  sin_rastro: 'proyecto',
   faltan: 'Redis',
   redis: 'Redis',
   redis_ausente: 'Redis',
@@ -99,6 +104,13 @@ function problem(
 function fromFinding(clase: string, { resultado, detalle, que_hacer, verificacion }: Finding): Problem {
   const gravedad = resultado === 'error' ? 'mal' : 'atencion'
   return problem(clase, gravedad, `${verificacion}: ${detalle}`, que_hacer ?? '-')
+}
+
+/** No graver than that nobody works for it, which follows; where there is no other project this one is new. */
+function strayProblems({ stray, config }: SystemFacts): Problem[] {
+  if (stray === null) return []
+  const gravedad = stray.others.length === 0 ? 'nota' : config.active ? 'mal' : 'atencion'
+  return [problem('sin_rastro', gravedad, strayText(stray), strayRemedy(stray))]
 }
 
 function workerProblems({ depths, now, config }: SystemFacts): Problem[] {

@@ -81,11 +81,17 @@ export function auditoria(program: Command, context: Context): void {
     const filters = parseFilters(options)
     const limit = parseLimit(options, options.seguir ? 10 : LIMIT)
     const audit = await context.audit()
-    if (options.sinListener) return showPages(unheardPages(audit, filters, options), UNHEARD, limit, format)
-    await requireKnown(context, filters)
-    if (options.contar) return showCounts(audit, filters, options.contar, format)
-    if (options.seguir) return follow(audit, filters, limit, format === 'json' || format === 'jsonl')
-    await showPages(deliveryPages(audit, filters, options), DELIVERIES, limit, format)
+    if (!options.sinListener) await requireKnown(context, filters)
+    if (options.seguir) {
+      await context.tellStray({ queue: false })
+      return follow(audit, filters, limit, format === 'json' || format === 'jsonl')
+    }
+    const shown = options.sinListener
+      ? await showPages(unheardPages(audit, filters, options), UNHEARD, limit, format)
+      : options.contar
+        ? await showCounts(audit, filters, options.contar, format)
+        : await showPages(deliveryPages(audit, filters, options), DELIVERIES, limit, format)
+    if (shown === 0) await context.tellStray({ queue: false })
   })
 }
 
@@ -159,17 +165,18 @@ function unheardPages(audit: AuditQueries, filters: DeliveryFilters, { orden, de
   }
 }
 
-/** Page after page: what is exported row by row never has to fit into memory. */
+/** Page after page: what is exported row by row never has to fit into memory. @returns how many there were */
 async function showPages(
   pages: Pages,
   { columns, fit, nothing }: Listed,
   limit: number,
   format: Format,
-): Promise<void> {
+): Promise<number> {
   const gathered: object[] = []
   if (format === 'csv') cleaned(CSV_BEGINNING + csvRow(columns))
   let next: string | null = null
-  for (let left = limit; left > 0; ) {
+  let left = limit
+  while (left > 0) {
     const cursor: string | undefined = next ?? undefined
     const page: ShownPage = await withProgress('Buscando', (tell) => pages(Math.min(left, PAGE), cursor, tell))
     if (format === 'csv') cleaned(page.rows.map((row) => csvRow(columns.map((name) => cellOf(row, name)))).join(''))
@@ -190,6 +197,7 @@ async function showPages(
     note(`Hay más: se muestran ${limit}. Siguiente página:`)
     note(`  ${commandLine(process.argv.slice(2), '--despues-de', ['--despues-de', next])}`)
   }
+  return limit - left
 }
 
 function cellOf(row: object, name: string): unknown {
@@ -198,32 +206,40 @@ function cellOf(row: object, name: string): unknown {
 
 const COUNT_COLUMNS = ['entregas', 'exitosas', 'en_espera', 'fallidas', 'descartadas', 'primera', 'ultima'] as const
 
-async function showCounts(audit: AuditQueries, filters: DeliveryFilters, by: CountedBy, format: Format): Promise<void> {
+/** @returns how many rows there were */
+async function showCounts(
+  audit: AuditQueries,
+  filters: DeliveryFilters,
+  by: CountedBy,
+  format: Format,
+): Promise<number> {
   const counts = await withProgress('Contando', (tell) => audit.count(filters, by, tell))
   const columns = [
     by,
     ...(by === 'error' ? ['intentos', 'primera', 'ultima'] : by === 'estado' ? ['entregas'] : COUNT_COLUMNS),
   ]
   const rows = counts.map((count) => countRow(count, by, columns))
-  if (format === 'json') return json(rows)
-  if (format === 'jsonl') return rows.forEach(jsonLine)
-  if (format === 'csv')
-    return cleaned(
-      CSV_BEGINNING + [columns, ...rows.map((row) => columns.map((name) => row[name]))].map(csvRow).join(''),
-    )
-  if (rows.length === 0)
-    return note(by === 'error' ? 'No hay intentos sin éxito en esas condiciones.' : DELIVERIES.nothing)
-  const fit = {
-    less: ['descartadas', 'primera', 'exitosas', 'en_espera', 'ultima', 'entregas'],
-    whole: [by],
+  if (format === 'json') json(rows)
+  else if (format === 'jsonl') rows.forEach(jsonLine)
+  else if (format === 'csv') {
+    const cells = rows.map((row) => columns.map((name) => row[name]))
+    cleaned(CSV_BEGINNING + [columns, ...cells].map(csvRow).join(''))
+  } else if (rows.length === 0) {
+    note(by === 'error' ? 'No hay intentos sin éxito en esas condiciones.' : DELIVERIES.nothing)
+  } else {
+    const fit = {
+      less: ['descartadas', 'primera', 'exitosas', 'en_espera', 'ultima', 'entregas'],
+      whole: [by],
+    }
+    const shown = rows.map((row) => mapFigures(row))
+    await paged(await tableText(shown, columns, { painted: isInteractive(), fit, most: knownWidth() }))
+    const [what, total] =
+      by === 'error'
+        ? (['intentos', sumOf(counts, 'intentos')] as const)
+        : (['entregas', sumOf(counts, 'entregas')] as const)
+    note(`${amount(total)} ${what}.`)
   }
-  const shown = rows.map((row) => mapFigures(row))
-  await paged(await tableText(shown, columns, { painted: isInteractive(), fit, most: knownWidth() }))
-  const [what, total] =
-    by === 'error'
-      ? (['intentos', sumOf(counts, 'intentos')] as const)
-      : (['entregas', sumOf(counts, 'entregas')] as const)
-  note(`${amount(total)} ${what}.`)
+  return rows.length
 }
 
 function countRow(count: Count, by: CountedBy, columns: readonly string[]): Record<string, unknown> {

@@ -109,6 +109,16 @@ export class Context {
   }
 
   /**
+   * Says it where nothing is known of the project that was named: a result in which there is nothing looks as if all were well.
+   * @param ask where to look
+   */
+  async tellStray(ask: { readonly queue: boolean }): Promise<void> {
+    const [config, { strayOf, strayWarning }] = [await this.config(), await import('../checks/stray.ts')]
+    const stray = await strayOf({ config, queue: ask.queue ? await this.queue() : null, audit: await this.audit() })
+    if (stray !== null && stray.others.length > 0) note(strayWarning(stray))
+  }
+
+  /**
    * Queue and audit, for what puts deliveries back or gives them up.
    * @throws Unavailable when Redis or Postgres does not answer
    */

@@ -122,6 +122,7 @@ async function summary(context: Context, { json }: Options): Promise<void> {
     const first = rows.find(({ cantidad }) => cantidad !== null && cantidad > 0)
     if (first) print.note(`Cuáles son: ${typed(`entradas --tipo ${first.tipo}`)}`)
   }
+  if (rows.every(({ cantidad }) => cantidad === 0)) await context.tellStray({ queue: true })
   if (trouble) throw new ResthooksError(trouble.code, `falta lo que no se pudo preguntar: ${trouble.message}`)
 }
 

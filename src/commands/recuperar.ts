@@ -32,6 +32,7 @@ export function recuperar(program: Command, context: Context): void {
       const recovery = await recover(maintenance)
       if (options.json) print.json(document(recovery, simulate))
       else await show(recovery, simulate)
+      if (Object.values(totals(recovery)).every((count) => count === 0)) await context.tellStray({ queue: true })
       if (recovery.problemCount > 0) {
         throw new OperationFailed(`${recovery.problemCount} entregas no se pueden reconstruir.`)
       }

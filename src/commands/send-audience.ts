@@ -5,6 +5,8 @@
 import type { Config } from '../config/config.ts'
 import { Subscriptions } from '../config/subscriptions.ts'
 import { nearest, suggestion } from '../model/nearest.ts'
+import { wasServed } from '../queue/projects.ts'
+import type { Queue } from '../queue/queue.ts'
 import * as print from './print.ts'
 
 /** A batch of thousands of events that nobody wants is told by so many of them. */
@@ -36,6 +38,22 @@ export class Audience {
     this.#told.add(why)
     const more = this.#told.size > MOST_TOLD
     print.note(more ? 'resthooks: aviso: hay más eventos que nadie recibe' : `resthooks: aviso: ${why}`)
+  }
+
+  /**
+   * Where no worker ever worked for this project, and others have theirs, `-p` was probably mistyped. Asked when the message is in:
+   * whatever goes wrong here is no failure of `send`, which a script would repeat.
+   */
+  async tellUnserved(queue: Queue): Promise<void> {
+    if (this.#config.files.own) return
+    try {
+      if ((await wasServed(queue)) !== false) return
+      const { strayOf, strayWarning } = await import('../checks/stray.ts')
+      const stray = await strayOf({ config: this.#config, queue, audit: null })
+      if (stray !== null && stray.others.length > 0) print.note(strayWarning(stray))
+    } catch {
+      // Then nobody is warned.
+    }
   }
 
   #whyNobody(event: string, only: string | null): string | null {

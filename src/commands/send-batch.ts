@@ -75,6 +75,7 @@ export async function sendBatch(
     },
   )
   if ((await batch.run(standardInput())) === 'interrupted') return
+  await new Audience(config).tellUnserved(await context.queue())
   if (patience !== null) {
     const { awaitOutcomes } = await import('./await-outcomes.ts')
     await awaitOutcomes(context, ids, patience)

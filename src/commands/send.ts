@@ -57,6 +57,7 @@ export function send(program: Command, context: Context): void {
       const id = await enqueue(context, config, message, options.demora)
       printId(id)
       audience.tell(message.event, message.onlyListener)
+      await audience.tellUnserved(await context.queue())
       if (patience !== null) {
         const { awaitOutcomes } = await import('./await-outcomes.ts')
         await awaitOutcomes(context, [id], patience)

@@ -63,9 +63,13 @@ export function ver(program: Command, context: Context): void {
 
 async function unknownMessage(id: string, context: Context): Promise<OperationFailed> {
   const { instancia, proyecto } = await context.config()
+  const [owner] = await (await context.audit()).projectsOf(id)
+  const instance = owner && owner.instancia !== instancia ? ` -i ${owner.instancia}` : ''
+  const hint = owner
+    ? `Es del proyecto «${owner.proyecto}» de la instancia «${owner.instancia}»: repítalo con -p ${owner.proyecto}${instance}`
+    : `Si es viejo, puede haberlo borrado «resthooks purgar»; si es de otro proyecto, indíquelo con -p. Vea también «${typed('estado')}».`
   return new OperationFailed(
-    `Ni la auditoría ni la cola tienen ningún mensaje «${id}» de la instancia «${instancia}», proyecto «${proyecto}». ` +
-      `Si es viejo, puede haberlo borrado «resthooks purgar»; si es de otro proyecto, indíquelo con -p. Vea también «${typed('estado')}».`,
+    `Ni la auditoría ni la cola tienen ningún mensaje «${id}» de la instancia «${instancia}», proyecto «${proyecto}». ${hint}`,
   )
 }
 

@@ -36,6 +36,10 @@ export interface ConfigFiles {
   /** Absolute path, or null when none was found. */
   readonly ini: string | null
   readonly env: string | null
+  /** `ini` is in the folder of this project: it names it, and no other. */
+  readonly own: boolean
+  /** `$I`, absolute. */
+  readonly installation: string
   /** How many variables `env` defines. */
   readonly variables: number
   /** Every file that was read (cliente.ini, certificates…): a change of one means a reload. */

@@ -12,6 +12,7 @@ import { dirname, join, resolve, sep } from 'node:path'
 import { ExplorerSync } from 'cosmiconfig/dist/ExplorerSync.js'
 import { systemReason, UsageError } from '../errors.ts'
 import { nearest } from '../model/nearest.ts'
+import type { Project } from '../model/project.ts'
 import { DEFAULT_INSTANCE, DEFAULT_PROJECT } from '../model/typed.ts'
 import { type Problems, quoted } from './problems.ts'
 
@@ -156,6 +157,8 @@ export interface Locations {
   /** `$I` */
   readonly installation: string
   readonly ini: Wanted
+  /** Path of a resthooks.ini of this project alone. */
+  readonly ownIni: string
   /** @param ini path of the resthooks.ini that was chosen, or null */
   env(ini: string | null): Wanted
   /** Places of the cliente.ini of a `servicio` ('' = the project's only one). */
@@ -187,6 +190,7 @@ export function locations(options: LoadOptions, problems: Problems): Locations {
     proyecto,
     cwd,
     installation,
+    ownIni: join(project, 'resthooks.ini'),
     ini: wanted('--config', options.config, 'RESTHOOKS_INI', [
       join(project, 'resthooks.ini'),
       join(installation, 'resthooks.ini'),
@@ -215,7 +219,7 @@ function installationNamed(option: string | undefined, environment: NodeJS.Proce
 }
 
 /** The projects of an installation that have a resthooks.ini of their own. */
-export function projectsWithIni(installation: string): { instancia: string; proyecto: string }[] {
+export function projectsWithIni(installation: string): Project[] {
   const inside = (folder: string, prefix: string) => {
     try {
       return readdirSync(folder).flatMap((name) => (name.startsWith(prefix) ? [name.slice(prefix.length)] : []))

@@ -5,7 +5,7 @@
  * Synchronous on purpose: `send` does this on every call, and a handful of small files is read fastest that way.
  */
 
-import { nearest } from '../model/nearest.ts'
+import { likelyProject, projectNames } from '../model/project.ts'
 import type { Secrets } from '../model/secrets.ts'
 import type { Config, Source } from './config.ts'
 import { parseEnv, Variables } from './env.ts'
@@ -148,12 +148,9 @@ function whyMissing(config: Config, where: Locations, problems: Problems): strin
 export function strayProject({ instancia, proyecto, installation }: Omit<Search, 'ini' | 'env'>): string | null {
   const others = projectsWithIni(installation)
   if (others.length === 0) return null
-  const here = others.filter((other) => other.instancia === instancia).map((other) => other.proyecto)
-  const near = nearest(proyecto, here)
-  const elsewhere = others.find((other) => other.proyecto === proyecto)
-  const hint = near ? ` ¿Quiso decir «-p ${near}»?` : elsewhere ? ` ¿Quiso decir «-i ${elsewhere.instancia}»?` : ''
-  const names = others.map((other) => `${other.proyecto} (${other.instancia})`).join(', ')
-  return `el proyecto «${proyecto}» de la instancia «${instancia}» no tiene resthooks.ini; lo tienen: ${names}.${hint}`
+  const likely = likelyProject({ instancia, proyecto }, others)
+  const hint = likely === null ? '' : ` ¿Quiso decir «${likely}»?`
+  return `el proyecto «${proyecto}» de la instancia «${instancia}» no tiene resthooks.ini; lo tienen: ${projectNames(others)}.${hint}`
 }
 
 /**
@@ -214,6 +211,8 @@ function readAll(options: LoadOptions): Reading {
     ...sections,
     files: {
       ini: iniText?.path ?? null,
+      own: iniText?.path === where.ownIni,
+      installation: where.installation,
       env: envText?.path ?? null,
       variables: env?.variables.size ?? 0,
       watched: [...context.watched],

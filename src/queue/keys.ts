@@ -113,6 +113,15 @@ export function keysOf(instancia: string, proyecto: string): Keys {
   }
 }
 
+/** Every project's `wake`, as PUBSUB CHANNELS takes it. */
+export const WAKE_CHANNELS = 'resthooks:{*}:aviso'
+
+/** Whose channel it is; null: nobody's of ours. */
+export function projectOfWake(channel: string): { readonly instancia: string; readonly proyecto: string } | null {
+  const [, instancia, proyecto] = /^resthooks:\{([^:{}]+):([^:{}]+)\}:aviso$/.exec(channel) ?? []
+  return instancia && proyecto ? { instancia, proyecto } : null
+}
+
 function named<Rows extends Table>(rows: Rows, spell: (name: string) => string): Names<Rows> {
   return Object.fromEntries(Object.entries(rows).map(([key, [name]]) => [key, spell(name)])) as Names<Rows>
 }
