@@ -1,14 +1,13 @@
-/** Runs every check of `verificar`; a server that is away leaves the other checks alone. */
+/** Runs every check of `verificar` beyond the files; a server that is away leaves the other checks alone. */
 import { latestVersion } from '../audit/migrate.ts'
 import type { AuditQueries } from '../audit/queries.ts'
-import type { Config } from '../config/config.ts'
+import type { Config, ListenerConfig } from '../config/config.ts'
 import type { ResthooksError } from '../errors.ts'
 import { count } from '../model/words.ts'
 import type { Queue } from '../queue/queue.ts'
 import { redisPlace } from '../queue/redis.ts'
 import { readAttention } from './attention.ts'
 import { toBeTyped } from './causes.ts'
-import { checkConfiguration } from './configuration.ts'
 import { aviso, error, type Finding, type GroupedFinding, group, ok } from './finding.ts'
 import { checkListeners } from './listeners.ts'
 import { checkPostgres } from './postgres.ts'
@@ -19,6 +18,8 @@ import { mistypedPatterns } from './system-problems.ts'
 
 interface DoctorOptions {
   readonly config: Config
+  /** Those to be reached. */
+  readonly listeners: readonly ListenerConfig[]
   readonly queue: () => Promise<Queue>
   readonly audit: () => Promise<AuditQueries>
   /** What was thrown, for a person; null: it is a bug. */
@@ -36,9 +37,9 @@ interface Diagnosis {
 }
 
 export async function diagnoseAll(options: DoctorOptions): Promise<Diagnosis> {
-  const { config, version } = options
+  const { config, version, listeners } = options
   const troubles: ResthooksError[] = []
-  const [redis, postgres, listeners] = await Promise.all([
+  const [redis, postgres, reachable] = await Promise.all([
     reached(options, troubles, async () => {
       const queue = await options.queue()
       const facts = await readRedis(queue, config)
@@ -49,14 +50,13 @@ export async function diagnoseAll(options: DoctorOptions): Promise<Diagnosis> {
       ]
     }),
     reached(options, troubles, async () => group('Postgres', await postgresFindings(options))),
-    checkListeners(config.listeners.values()),
+    checkListeners(listeners),
   ])
   return {
     findings: [
-      ...group('configuración', checkConfiguration(config)),
       ...(redis.findings ?? group('Redis', [unreached(redis.trouble!)])),
       ...(postgres.findings ?? group('Postgres', [unreached(postgres.trouble!)])),
-      ...listeners,
+      ...reachable,
       ...group('supervisord', checkSupervisord(config, options.supervisord)),
     ],
     troubles,

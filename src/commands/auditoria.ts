@@ -10,6 +10,7 @@ import {
   type DeliveryListing,
   type OnProgress,
 } from '../audit/queries.ts'
+import { AUDIT_PART } from '../config/config.ts'
 import { Unavailable, UsageError } from '../errors.ts'
 import { authorName } from '../model/author.ts'
 import { amount, localTime } from '../model/words.ts'
@@ -80,6 +81,7 @@ export function auditoria(program: Command, context: Context): void {
     checkTogether(options)
     const filters = parseFilters(options)
     const limit = parseLimit(options, options.seguir ? 10 : LIMIT)
+    await context.configToLook(AUDIT_PART)
     const audit = await context.audit()
     if (!options.sinListener) await requireKnown(context, filters)
     if (options.seguir) {

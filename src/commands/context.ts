@@ -7,8 +7,9 @@ import type { Command } from 'commander'
 import type { AuditBackend } from '../audit/backend.ts'
 import type { ActionRecord } from '../audit/event.ts'
 import type { AuditQueries } from '../audit/queries.ts'
-import type { Config } from '../config/config.ts'
-import { ResthooksError } from '../errors.ts'
+import { AUDIT_PART, type Config, REDIS_PART } from '../config/config.ts'
+import type { LenientConfig } from '../config/load.ts'
+import { ConfigError, ResthooksError } from '../errors.ts'
 import { keepInHints, typed } from '../model/typed.ts'
 import type { Queue } from '../queue/queue.ts'
 import type { Maintenance } from '../recovery/maintenance.ts'
@@ -35,9 +36,17 @@ export interface Failure {
   readonly bug?: unknown
 }
 
+/** The configuration, whatever is wrong with it. */
+interface ConfigAsItIs extends Pick<LenientConfig, 'config' | 'isWell'> {
+  /** Lists all that is wrong; null: nothing is. */
+  readonly broken: ConfigError | null
+}
+
 export class Context {
   #options: GlobalOptions = {}
-  #config: Promise<Config> | undefined
+  #reading: Promise<LenientConfig> | undefined
+  /** Only what is asked for has to be well. */
+  #lenient = false
   #queue: Promise<Queue> | undefined
   #audit: Promise<AuditQueries> | undefined
   #backend: Promise<AuditBackend> | undefined
@@ -57,17 +66,37 @@ export class Context {
     keepInHints(options)
   }
 
-  /** @throws ConfigError with every error of the files at once */
-  config(): Promise<Config> {
-    this.#config ??= import('../config/load.ts').then(({ loadConfig, searchPlaces, strayProject }) => {
-      const config = loadConfig(this.#options)
-      withhold(config.secrets)
-      // A mistyped -p would show an empty queue as if all were well.
-      const stray = config.files.ini === null ? strayProject(searchPlaces(this.#options)) : null
-      if (stray !== null) note(`resthooks: aviso: ${stray}`)
-      return config
-    })
-    return this.#config
+  /** @throws ConfigError with every error of the files at once; where some was asked for alone, only what was wrong with that */
+  async config(): Promise<Config> {
+    const { config, require } = await this.#read()
+    if (!this.#lenient) require()
+    return config
+  }
+
+  /**
+   * The same for what looks, or has to do with one listener: at three in the morning a mistake in another one must not keep anybody
+   * from it. What is wrong is told; Redis and Postgres are still asked only where what says how to reach them is well.
+   * @param parts what has to be well besides: `listener X`, `cliente *`
+   * @throws ConfigError, with every error of the files, when that is not
+   */
+  async configToLook(...parts: string[]): Promise<Config> {
+    const { config, broken } = await this.configAsItIs(...parts)
+    if (broken)
+      note(`resthooks: aviso: se sigue igual, pero los workers no pueden usar estos archivos. ${broken.message}`)
+    return config
+  }
+
+  /** The same for what tells by itself that something is wrong. */
+  async configAsItIs(...parts: string[]): Promise<ConfigAsItIs> {
+    const { config, require, isWell } = await this.#read()
+    require(parts)
+    this.#lenient = true
+    try {
+      require()
+      return { config, broken: null, isWell }
+    } catch (error) {
+      return { config, broken: error as ConfigError, isWell }
+    }
   }
 
   /**
@@ -77,18 +106,40 @@ export class Context {
    */
   async configToSend(parts: readonly string[]): Promise<Config> {
     const { loadSendConfig } = await import('../config/load.ts')
-    const { config, aside } = loadSendConfig(this.#options, parts)
-    withhold(config.secrets)
-    if (aside !== '') note(`resthooks: aviso: se envía igual, pero los workers no pueden usar estos archivos. ${aside}`)
-    this.#config = Promise.resolve(config)
+    const read = loadSendConfig(this.#options, parts)
+    withhold(read.config.secrets)
+    this.#reading = Promise.resolve(read)
     this.#sends = true
-    return config
+    this.#lenient = true
+    if (read.text !== '')
+      note(`resthooks: aviso: se envía igual, pero los workers no pueden usar estos archivos. ${read.text}`)
+    return read.config
+  }
+
+  #read(): Promise<LenientConfig> {
+    this.#reading ??= import('../config/load.ts').then(({ loadLenientConfig, searchPlaces, strayProject }) => {
+      const read = loadLenientConfig(this.#options)
+      withhold(read.config.secrets)
+      // A mistyped -p would show an empty queue as if all were well.
+      const stray = read.config.files.ini === null ? strayProject(searchPlaces(this.#options)) : null
+      if (stray !== null) note(`resthooks: aviso: ${stray}`)
+      return read
+    })
+    return this.#reading
+  }
+
+  /** @throws ConfigError when it is not known how to reach it: what is wrong was told before */
+  async #configToReach(server: 'Redis' | 'Postgres'): Promise<Config> {
+    const config = await this.config()
+    const part = server === 'Redis' ? REDIS_PART : AUDIT_PART
+    if ((await this.#read()).isWell(part)) return config
+    throw new ConfigError(`${server}: la configuración no dice bien cómo llegar a él: vea los errores de [${part}]`)
   }
 
   /** @throws Unavailable when Redis does not answer */
   queue(): Promise<Queue> {
     this.#queue ??= (async () => {
-      const config = await this.config()
+      const config = await this.#configToReach('Redis')
       const [{ openQueue }, { LOOKING, SENDING }] = await Promise.all([
         import('../queue/queue.ts'),
         import('../queue/redis.ts'),
@@ -101,7 +152,7 @@ export class Context {
   /** @throws Unavailable when Postgres does not answer */
   audit(): Promise<AuditQueries> {
     this.#audit ??= (async () => {
-      const { audit, instancia, proyecto } = await this.config()
+      const { audit, instancia, proyecto } = await this.#configToReach('Postgres')
       const { openAuditQueries } = await import('../audit/queries.ts')
       return openAuditQueries(audit, { instancia, proyecto })
     })()
@@ -144,7 +195,7 @@ export class Context {
   /** The writing end of the audit; connects when it first writes. */
   #auditBackend(): Promise<AuditBackend> {
     this.#backend ??= (async () => {
-      const { audit, instancia, proyecto } = await this.config()
+      const { audit, instancia, proyecto } = await this.#configToReach('Postgres')
       const { createPostgresBackend } = await import('../audit/postgres.ts')
       return createPostgresBackend(audit, { instancia, proyecto })
     })()
@@ -169,7 +220,7 @@ export class Context {
 
   /** Where the files were looked for, when there is none: what does not answer is then but a default. Else null. */
   async missingConfiguration(): Promise<string | null> {
-    const config = await this.#config?.catch(() => null)
+    const config = (await this.#reading?.catch(() => null))?.config
     if (!config || config.files.ini !== null || config.files.env !== null) return null
     const { searchPlaces } = await import('../config/load.ts')
     const { ini, env } = searchPlaces(this.#options)

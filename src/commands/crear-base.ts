@@ -1,5 +1,6 @@
 /** `crear-base`: the audit schema, created or upgraded. */
 import type { Command } from 'commander'
+import { AUDIT_PART } from '../config/config.ts'
 import type { Context } from './context.ts'
 import { line, note, verbatim } from './print.ts'
 
@@ -28,7 +29,7 @@ Para que lo ejecute otro usuario:
 El SQL mostrado otorga lo de un worker a --rol; sin él, al usuario de la configuración (REST_HOOKS_DB_USERNAME).`,
     )
     .action(async ({ mostrarSql, rol, rolLectura }: Options) => {
-      const { audit } = await context.config()
+      const { audit } = await context.configToLook(AUDIT_PART)
       const { migrate, migrationScript } = await import('../audit/migrate.ts')
       if (mostrarSql) {
         verbatim(migrationScript(audit.schema, { worker: rol ?? audit.username, reader: rolLectura }).trimEnd())

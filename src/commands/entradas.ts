@@ -42,6 +42,7 @@ export function entradas(program: Command, context: Context): void {
     .option('--json', 'un documento JSON')
     .action(async (ids: string[], options: Options) => {
       const deed = deedOf(ids, options)
+      if (deed === 'list' || deed === 'export') await context.configToLook()
       if (options.tipo === undefined) return summary(context, options)
       const limit = parseLimit(options, deed === 'list' ? LIMIT : Number.POSITIVE_INFINITY)
       const chosen = some(asideFrom(context, options.tipo), ids, limit)

@@ -34,16 +34,22 @@ export function estado(program: Command, context: Context): void {
     .addHelpText(
       'after',
       '\nCada umbral es un rango de Nagios. --comprobar termina con 0 (bien), 1 (atención), 2 (mal, o Redis no responde) o 3 ' +
-        '(no se pudo saber). Sin --comprobar: 0, y 4 si Redis o Postgres no responden.',
+        '(no se pudo saber). Sin --comprobar: 0; 4 si Redis o Postgres no responden y 3 si la configuración está mal, con lo que se sepa.',
     )
     .action(async (options: Options) => {
       if (options.comprobar) return check(context, options)
       const unused = Object.keys(options).find((name) => name.startsWith('umbral'))
       if (unused !== undefined) throw new UsageError('los umbrales son de --comprobar')
-      if (options.vigilar) return watchIt(context, options)
+      if (options.vigilar) {
+        await context.configToLook()
+        return watchIt(context, options)
+      }
+      // The workers go on with what was in force: what they do is worth seeing, and which line is wrong is told below it.
+      const { broken } = await context.configAsItIs()
       const { seen, trouble, away } = await readEither(context)
       if (options.json) print.json(seen)
       else print.lines((await drawer())(seen, options))
+      if (broken) throw broken
       // What one of them tells is worth seeing without the other; that one is away is no success all the same.
       if (trouble) throw new ResthooksError(trouble.code, `no se pudo consultar a ${away}: falta lo que sólo él sabe.`)
     })

@@ -96,6 +96,7 @@ async function firstLine(): Promise<string> {
 }
 
 async function endSessions(context: Context, user: string | true): Promise<void> {
+  await context.configToLook()
   const { endSessions } = await import('../queue/sessions.ts')
   const ended = await endSessions(await context.queue(), user === true ? null : user)
   print.line(`Sesiones terminadas: ${ended}`)

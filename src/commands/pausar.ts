@@ -33,7 +33,8 @@ export function pausar(program: Command, context: Context): void {
         'se reanudan solos: dentro de (10m, 2h), o a las 08:30, mañana, 24/11/2026, ISO 8601',
       ),
   ).action(async (names: string[], options: Options) => {
-    const { listeners } = await context.config()
+    // All of them are not known where some could not be read.
+    const { listeners } = await (options.todos ? context.config() : context.configToLook())
     const selected = selectListeners(listeners, names, options.todos === true)
     const until = options.hasta === undefined ? null : parseInstant(options.hasta, '--hasta', 'future')
     if (until !== null) print.note(`${rangeText(undefined, until)}.`)

@@ -47,7 +47,7 @@ export function probar(program: Command, context: Context): void {
         'tomar la entrega verdadera por repetida. Termina con 0 sólo si el listener lo aceptó.',
     )
     .action(async (name: string, data: string | undefined, options: ProbarOptions) => {
-      const config = await context.config()
+      const config = await context.configToLook(`listener ${name}`, 'cliente *')
       const { listeners, secrets } = config
       const listener = requireListener(listeners, name)
       const { UNVERIFIED, UNVERIFIED_MEANS } = await import('../config/load.ts')

@@ -15,7 +15,8 @@ export function reanudar(program: Command, context: Context): void {
       .argument('[listeners...]', 'nombres de listeners')
       .option('--todos', 'todos los configurados; los pausados sin fin y los de un 410 quedan como están'),
   ).action(async (names: string[], options: PauseOptions) => {
-    const { listeners } = await context.config()
+    // All of them are not known where some could not be read.
+    const { listeners } = await (options.todos ? context.config() : context.configToLook())
     const selected = selectListeners(listeners, names, options.todos === true)
     const queue = await context.queue()
     const { resume } = await import('../queue/pauses.ts')

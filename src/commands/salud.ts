@@ -39,7 +39,10 @@ export function salud(program: Command, context: Context): void {
     .option('--url <url>', 'dónde preguntar, en lugar de lo que dicen [workers] metricas o [panel] direccion')
     .option('--json', 'un documento JSON con lo que contestó cada uno')
     .action(async (options: Options) => {
-      const urls = options.url === undefined ? addresses(await context.config(), options) : [given(options)]
+      const urls =
+        options.url === undefined
+          ? addresses(await context.configToLook(options.panel ? 'panel' : 'workers'), options)
+          : [given(options)]
       const missing = options.url !== undefined ? '' : options.panel ? NO_PAGE : NO_WORKER
       const found = await Promise.all(urls.map((url) => ask(url, missing)))
       if (options.json) print.json(found)

@@ -28,7 +28,8 @@ export function simular(program: Command, context: Context): void {
     .option('--json', 'un documento JSON')
     .action(async (name: string, options: SimularOptions) => {
       const { inWords, schedule } = await import('../delivery/outcome.ts')
-      const { strategy } = requireListener((await context.config()).listeners, name)
+      const { listeners } = await context.configToLook(`listener ${name}`, 'reintentos', 'reintentos *')
+      const { strategy } = requireListener(listeners, name)
       const limit = Number(options.limite)
       if (!Number.isInteger(limit) || limit < 1 || limit > 100_000)
         throw new UsageError(`--limite ${options.limite}: se espera un número de 1 a 100000`)

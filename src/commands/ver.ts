@@ -32,7 +32,7 @@ export function ver(program: Command, context: Context): void {
       if (options.cuerpo && (options.todo || options.json || options.evidencia))
         throw new UsageError('--cuerpo va solo')
       if (options.evidencia && options.todo) throw new UsageError('use --todo o --evidencia, no ambos')
-      const config = await context.config()
+      const config = await context.configToLook()
       const { messageReport } = await import('../checks/message-report.ts')
       const report = await messageReport(id, {
         config,

@@ -48,38 +48,41 @@ interface Result {
 }
 
 async function diagnose(context: Context, { supervisord, configuracion }: Options): Promise<Result> {
-  const [{ diagnoseAll }, { settingRows }] = await Promise.all([
+  const [{ diagnoseAll }, { checkConfiguration, settingRows }] = await Promise.all([
     import('../checks/doctor.ts'),
     import('../checks/configuration.ts'),
   ])
-  let config: Awaited<ReturnType<Context['config']>>
+  let read: Awaited<ReturnType<Context['configAsItIs']>>
   try {
-    config = await context.config()
+    read = await context.configAsItIs()
   } catch (trouble) {
     if (!(trouble instanceof ConfigError)) throw trouble
     return { findings: await brokenConfiguration(context, trouble), settings: [], troubles: [trouble] }
   }
+  const { config, broken, isWell } = read
+  const files = broken ? await brokenConfiguration(context, broken) : group('configuración', checkConfiguration(config))
+  const settings = broken ? [] : settingRows(config)
+  const told = broken ? [broken] : []
   if (configuracion) {
-    const { checkConfiguration } = await import('../checks/configuration.ts')
-    const findings = group('configuración', checkConfiguration(config))
     if (supervisord !== undefined) {
       const { checkSupervisord } = await import('../checks/supervisord.ts')
-      findings.push(...group('supervisord', checkSupervisord(config, supervisord)))
+      files.push(...group('supervisord', checkSupervisord(config, supervisord)))
     }
-    return { findings, settings: settingRows(config), troubles: [] }
+    return { findings: files, settings, troubles: told }
   }
   const { findings, troubles } = await diagnoseAll({
     config,
+    listeners: [...config.listeners.values()].filter(({ name }) => isWell(`listener ${name}`)),
     queue: () => context.queue(),
     audit: () => context.audit(),
     explain: (error) => context.explain(error),
     version: __VERSION__,
     supervisord,
   })
-  return { findings, settings: settingRows(config), troubles }
+  return { findings: [...files, ...findings], settings, troubles: [...told, ...troubles] }
 }
 
-/** Where the files were looked for, and all that is wrong with them; nothing else can be checked. */
+/** Where the files were looked for, and all that is wrong with them. */
 async function brokenConfiguration(context: Context, trouble: ConfigError): Promise<GroupedFinding[]> {
   const { searchPlaces } = await import('../config/load.ts')
   const { ini, env } = searchPlaces(context.options)

@@ -145,3 +145,11 @@ export interface TlsConfig {
 
 /** `shown`: the target for the audit and for people, without what is secret in it. */
 export type CallbackSpec = CallbackTarget & { readonly shown: string }
+
+/** What every command needs: which project it is, and files that can be read. */
+export const COMMON = ''
+/** How Redis is reached, and how Postgres is. */
+export const REDIS_PART = 'redis_config'
+export const AUDIT_PART = 'auditoria'
+/** What `send` obeys besides: `resthooks_activo`, `max_mensaje`. */
+export const SEND_PART = 'send'

@@ -5,10 +5,11 @@
  * Synchronous on purpose: `send` does this on every call, and a handful of small files is read fastest that way.
  */
 
+import { nearest } from '../model/nearest.ts'
 import { likelyProject, projectNames } from '../model/project.ts'
 import type { Secrets } from '../model/secrets.ts'
-import type { Config, Source } from './config.ts'
-import { parseEnv, Variables } from './env.ts'
+import { COMMON, type Config, REDIS_PART, SEND_PART, type Source } from './config.ts'
+import { interpolate, parseEnv, Variables } from './env.ts'
 import {
   findFile,
   isReadableByOthers,
@@ -24,10 +25,10 @@ import {
 } from './files.ts'
 import { type IniFile, parseIni } from './ini.ts'
 import { type Context, NOTHING, sectionLayer, values, withVariables } from './layers.ts'
-import { COMMON, Problems } from './problems.ts'
+import { Problems } from './problems.ts'
 import { isSecret, SecretValues } from './secret-values.ts'
 import { sectionsConfig } from './sections.ts'
-import { OWN_VARIABLES, ROOT } from './settings.ts'
+import { NAMED_SECTIONS, OWN_VARIABLES, ROOT, SINGLE_SECTIONS } from './settings.ts'
 
 /** Where a load looks: for `verificar`, and for a watcher that waits for a file to appear. */
 interface Search {
@@ -112,11 +113,33 @@ export function loadWorkerConfig(options: LoadOptions = {}, before: Config | nul
   return config
 }
 
-/** What `send` looks at, and what else is wrong. */
-interface SendConfig {
+/** A configuration of which only some has to be well. */
+export interface LenientConfig {
   readonly config: Config
-  /** What is wrong with parts that sending does not need; '' where nothing is. */
-  readonly aside: string
+  /** All that is wrong; '' where nothing is. */
+  readonly text: string
+  /** @throws ConfigError, that lists all, where one of these parts is wrong; without any, where something is */
+  require(parts?: readonly string[]): void
+  isWell(part: string): boolean
+}
+
+/**
+ * For what only looks, or goes on with parts: a wrong listener, say, has its defaults for what could not be read.
+ * @throws ConfigError where the project's name or a file cannot be used at all
+ */
+export function loadLenientConfig(options: LoadOptions): LenientConfig {
+  const { config, problems } = readAll(options)
+  problems.throwIfAny([COMMON])
+  return lenient(config, problems)
+}
+
+function lenient(config: Config, problems: Problems): LenientConfig {
+  return {
+    config,
+    text: problems.text,
+    require: (parts) => problems.throwIfAny(parts),
+    isWell: (part) => problems.isWell(part),
+  }
 }
 
 /**
@@ -124,12 +147,12 @@ interface SendConfig {
  * @param parts what they name: `listener X`, `auditoria`
  * @throws ConfigError where they are not, or where this project has no configuration (a mistyped `-p`)
  */
-export function loadSendConfig(options: LoadOptions, parts: readonly string[]): SendConfig {
+export function loadSendConfig(options: LoadOptions, parts: readonly string[]): LenientConfig {
   const { config, problems, where } = readAll(options)
   const missing = config.files.ini === null && where.ini.kind === 'search' ? whyMissing(config, where, problems) : null
   if (missing !== null) problems.add({ file: null, line: null }, missing)
-  problems.throwIfAny([COMMON, ...parts])
-  return { config, aside: problems.text }
+  problems.throwIfAny([COMMON, REDIS_PART, SEND_PART, ...parts])
+  return lenient(config, problems)
 }
 
 /** A machine that only sends may have instalador.env alone, or be told by its environment where Redis is. */
@@ -193,9 +216,12 @@ function readAll(options: LoadOptions): Reading {
     cwd: where.cwd,
   }
   const root = ini ? sectionLayer(context, ini, ini.sections[0]!) : NOTHING
-  const { active } = values({ context, section: '', layers: withVariables(context, ROOT, root) }, ROOT)
+  const { active } = problems.about(SEND_PART, () =>
+    values({ context, section: '', layers: withVariables(context, ROOT, root) }, ROOT),
+  )
   const sections = sectionsConfig(context, where, ini)
   warnAboutFiles(context, where, ini)
+  if (ini && problems.count > 0) collectSecrets(context, ini)
 
   const secrets = context.secrets.secrets()
   warnAboutCommonWords(
@@ -222,6 +248,25 @@ function readAll(options: LoadOptions): Reading {
     warnings: problems.warnings,
   }
   return { config, problems, tried: context.tried, where }
+}
+
+const KEYS = new Set(
+  [...Object.values(SINGLE_SECTIONS), ...Object.values(NAMED_SECTIONS)].flatMap((rows) => Object.keys(rows)),
+)
+const SECRET_KEYS = [...KEYS].filter(isSecret)
+
+/** Also what nobody reads, in a key that is misspelt or a section that is there twice: whoever goes on must not show it. */
+function collectSecrets({ secrets, variables }: Context, ini: IniFile): void {
+  for (const { key, values } of ini.sections.flatMap(({ entries }) => [...entries.values()])) {
+    const meant = isSecret(key) || KEYS.has(key) ? key : (nearest(key, SECRET_KEYS) ?? key)
+    if (!isSecret(meant)) continue
+    const read = values.map((value) => interpolate(value, variables)).filter((each) => each.kind === 'text')
+    secrets.collect(
+      meant,
+      read.map(({ text }) => text),
+      read.map(({ ranges }) => ranges),
+    )
+  }
 }
 
 /** Where `loadConfig` with the same options looks, whatever is there. */

@@ -8,6 +8,7 @@
 import { ConfigError } from '../errors.ts'
 import { nearest } from '../model/nearest.ts'
 import type { Secrets } from '../model/secrets.ts'
+import { AUDIT_PART, COMMON, REDIS_PART, SEND_PART } from './config.ts'
 import { NAMED_SECTIONS, SINGLE_SECTIONS } from './settings.ts'
 
 /** Where something is written. `line` counts from 1; null where it has none (the environment, a missing file). */
@@ -66,12 +67,16 @@ export class Problems {
   }
 
   /**
-   * @param parts those that count, where not all do
+   * @param parts those that count, where not all do; `cliente *` is every client
    * @throws ConfigError that lists every problem of every part, by file and line
    */
   throwIfAny(parts?: readonly string[]): void {
-    const counts = [...this.#errors.values()].some((error) => !parts || parts.some((part) => error.parts.has(part)))
+    const counts = parts ? !parts.every((part) => this.isWell(part)) : this.count > 0
     if (counts) throw new ConfigError(this.text, { problems: this.#sorted() })
+  }
+
+  isWell(part: string): boolean {
+    return ![...this.#errors.values()].some((error) => concerns(error.parts, part))
   }
 
   /** All of them, by file and line; '' where there is none. */
@@ -92,13 +97,17 @@ export class Problems {
   }
 }
 
-/** What every command needs: the files themselves, Redis, `resthooks_activo`, `max_mensaje`. */
-export const COMMON = ''
+function concerns(parts: ReadonlySet<string>, part: string): boolean {
+  if (!part.endsWith('*')) return parts.has(part)
+  return [...parts].some((each) => each.startsWith(part.slice(0, -1)))
+}
 
 /** The part that a position in resthooks.ini belongs to: `listener proveedores`. */
 function partOf({ section, key }: Position): string {
-  if (!section || (key && SINGLE_SECTIONS[section]?.[key]?.sends)) return COMMON
-  return nearest(section.split(' ')[0]!, SECTIONS) === 'redis_config' ? COMMON : section
+  if (section === undefined) return COMMON
+  if (section === '' || (key && SINGLE_SECTIONS[section]?.[key]?.sends)) return SEND_PART
+  const meant = /^redis/i.test(section) ? REDIS_PART : nearest(section.split(' ')[0]!, SECTIONS)
+  return meant === REDIS_PART || meant === AUDIT_PART ? meant : section
 }
 
 const SECTIONS = [...Object.keys(SINGLE_SECTIONS), ...Object.keys(NAMED_SECTIONS)]

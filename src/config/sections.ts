@@ -4,7 +4,15 @@
 import { suggestion } from '../model/nearest.ts'
 import { readPem } from './certificates.ts'
 import { basicByDefault, serviceLayers } from './client.ts'
-import type { AuditConfig, Config, ListenerConfig, RedisConfig, RetryStrategy } from './config.ts'
+import {
+  AUDIT_PART,
+  type AuditConfig,
+  type Config,
+  type ListenerConfig,
+  REDIS_PART,
+  type RedisConfig,
+  type RetryStrategy,
+} from './config.ts'
 import type { Locations } from './files.ts'
 import type { IniFile, IniSection } from './ini.ts'
 import {
@@ -28,6 +36,7 @@ import {
   REDIS,
   ROOT,
   type Section,
+  type Setting,
   SINGLE_SECTIONS,
   STRATEGY,
   USER,
@@ -75,8 +84,8 @@ export function sectionsConfig(context: Context, where: Locations, ini: IniFile 
 
   warnAboutUnused(context, ini, found, used)
   return {
-    redis: redisConfig(context, layer(found.single.get('redis_config'))),
-    audit: context.problems.about('auditoria', () => auditConfig(context, layer(found.single.get('auditoria')))),
+    redis: context.problems.about(REDIS_PART, () => redisConfig(context, layer(found.single.get('redis_config')))),
+    audit: auditConfig(context, layer(found.single.get('auditoria'))),
     workers: values(lookup(found.single.get('workers'), 'workers'), WORKERS),
     defaultStrategy,
     listeners,
@@ -238,9 +247,17 @@ function checkSentinels(lookup: Lookup, sentinels: boolean, master: boolean): vo
   }
 }
 
-/** `ini` is [auditoria]. */
+/** `ini` is [auditoria]. Whoever only asks Postgres needs to know where it is, and not how much may wait for it. */
 function auditConfig(context: Context, ini: Layer): AuditConfig {
-  return values({ context, section: 'auditoria', layers: withVariables(context, AUDIT, ini) }, AUDIT)
+  const lookup = { context, section: 'auditoria', layers: withVariables(context, AUDIT, ini) }
+  const rows = (reaching: boolean): Section =>
+    Object.fromEntries(
+      Object.entries<Setting>(AUDIT).filter(([, { variable }]) => (variable !== undefined) === reaching),
+    )
+  return {
+    ...context.problems.about(AUDIT_PART, () => values(lookup, rows(true))),
+    ...context.problems.about('auditoria, límites', () => values(lookup, rows(false))),
+  } as AuditConfig
 }
 
 const DEFAULT_STRATEGY_NAME = 'predeterminada'

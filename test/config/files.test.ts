@@ -99,7 +99,8 @@ test('a file that was named and is missing is an error that says how it was name
 test('without any file there are defaults, and a warning that tells where it looked', () => {
   const { load, path } = folder()
   const config = load()
-  expect(config.files).toEqual({ ini: null, env: null, variables: 0, watched: [] })
+  const nothing = { ini: null, own: false, env: null, variables: 0, watched: [] }
+  expect(config.files).toEqual({ ...nothing, installation: path })
   expect(config.redis).toMatchObject({ host: '127.0.0.1', port: 6379 })
   expect(config.warnings.join()).toContain(join(path, 'resthooks.ini'))
 })

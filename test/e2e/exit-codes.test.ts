@@ -60,7 +60,7 @@ test('3: every error of the configuration at once, each with its place', async (
   await world.set('workers', { concurrencia: 'muchas' })
   await world.set('listener a', { url: 'http://127.0.0.1:1', evento: 'x' })
   await world.set('listener b', { eventos: 'x' })
-  const run = await world.cli(['estado'])
+  const run = await world.cli(['reenviar', '--fallidas'])
   expect(run).toMatchObject({ code: 3, stdout: '' })
   for (const part of ['resthooks.ini', 'concurrencia', 'muchas', 'eventos', 'listener a', 'listener b']) {
     expect(run.stderr).toContain(part)

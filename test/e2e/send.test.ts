@@ -375,7 +375,7 @@ test('trouble that only others mind is a warning; Redis and what the options nam
   await world.set('listener bueno', { url: 'http://127.0.0.1:1' })
   await world.set('listener malo', { url: 'http://127.0.0.1:1', cert_file: 'no-hay.pem', metodo: 'POSTT' })
   await world.set('workers', { concurrencia: 'muchas' })
-  await world.set('auditoria', { max_pendientes: 'x' })
+  await world.set('auditoria', { max_pendientes: 'x', sslmode: 'quizás' })
   const run = await world.cli(['send', 'x', '{}'])
   expect(run).toMatchObject({ code: 0, stdout: expect.stringMatching(ULID) })
   for (const part of ['aviso: se envía igual', 'no-hay.pem', 'POSTT', 'muchas', 'max_pendientes'])
@@ -404,6 +404,8 @@ test('a project without a configuration is refused with the nearest name; a mach
   expect((await world.cli(['pausar', '--todos', '-p', 'proyeto'])).stderr).toContain('¿Quiso decir «-p proyecto»?')
 
   await rm(world.ini)
+  // Somewhere else there are workers.
+  await world.redis.sadd(world.keys.listeners, 'ajeno')
   expect(await world.cli(['send', 'x', '--listener', 'ajeno'])).toMatchObject({ code: 0, stderr: '' })
   await rm(world.env)
   const nothing = await world.cli(['send', 'x'])
