@@ -47,10 +47,8 @@ interface Search {
  *   the defaults, what waits in a Redis would be shown as nobody's
  */
 export function loadConfig(options: LoadOptions = {}): Config {
-  const { config, problems } = readAll(options)
-  const unseen = unseenBy(problems)
-  if (unseen !== '' && isUntold(config)) problems.add({ file: null, line: null }, `${NOTHING_FOUND}.${unseen}`)
-  problems.throwIfAny()
+  const { config, require } = loadLenientConfig(options)
+  require()
   return config
 }
 
@@ -129,6 +127,8 @@ export interface LenientConfig {
  */
 export function loadLenientConfig(options: LoadOptions): LenientConfig {
   const { config, problems } = readAll(options)
+  const unseen = unseenBy(problems)
+  if (unseen !== '' && isUntold(config)) problems.add({ file: null, line: null }, `${NOTHING_FOUND}.${unseen}`)
   problems.throwIfAny([COMMON])
   return lenient(config, problems)
 }

@@ -68,7 +68,7 @@ test('Redis is hung: seconds for whoever looks, and longer for whoever sends, of
         /^MAL · Redis pide atención · sin terminar 1 entrega, según la auditoría$/m,
         /✘ Redis +Redis \(127/,
         HUNG_REDIS,
-        / 1 día +\d/,
+        / 1 día +\S/,
         /Postgres +\d+ ms ✔/,
       ],
       says: [/no se pudo consultar a Redis/],
