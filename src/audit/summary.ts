@@ -169,35 +169,70 @@ export async function readRates(session: Session, since: Date, until?: Date): Pr
 }
 
 /**
+ * A request that is its whole attempt, as nearly all are, and tells so: of one that another follows the worker writes `reintento` and
+ * no time of a retry. So it does of an attempt that was interrupted, or whose delivery another worker had by then: these are put
+ * together for nothing.
+ */
+const IS_WHOLE = `pedido = 1 AND (resultado <> 'reintento' OR proximo_intento IS NOT NULL)`
+
+const ATTEMPT_COUNTS = `count(*)::float8 AS enviados, count(*) FILTER (WHERE resultado = 'exito')::float8 AS exitosos,
+  count(*) FILTER (WHERE resultado = 'fallo')::float8 AS fallidos, count(*) FILTER (WHERE numero > 1)::float8 AS reintentos`
+
+const RESULTS = `ARRAY['reintento', 'fallo', 'exito']`
+/** Of several requests: all but the last one have `reintento`. */
+const LAST_RESULT = `(${RESULTS})[max(array_position(${RESULTS}, resultado))]`
+
+/**
  * Attempts whose last request began at $3 or later, each once, as `resumen_hora` counts them: in the time of that request, with its
  * result and the time of all of them; of one that began before $3, of those from then on. As in `010_resumen.sql` the same id, come
  * again, begins with its number 1 anew.
+ *
+ * Only what needs it is put together, and in the order of time only where that tells two attempts apart: all of them sorted took
+ * twice as long.
+ * @param by what they are counted by, of `listener` and `inicio`
+ * @returns CTEs, of which `counted` has a row for each `what` and each duration
  */
-function attemptsSince(session: Session): string {
-  return `SELECT listener, numero, max(inicio) AS inicio, sum(duracion_ms) AS ms,
-                 (array_agg(resultado ORDER BY pedido DESC))[1] AS resultado
-            FROM (SELECT mensaje_id, listener, numero, pedido, inicio, duracion_ms, resultado,
-                         count(*) FILTER (WHERE pedido = 1)
-                           OVER (PARTITION BY mensaje_id, listener, numero ORDER BY inicio, pedido) AS vuelta
-                    FROM ${session.table('intento')}
-                   WHERE instancia = $1 AND proyecto = $2 AND inicio >= $3) AS requests
-           GROUP BY mensaje_id, listener, numero, vuelta`
+function countedAttempts(session: Session, by: string): string {
+  const key = 'mensaje_id, listener, numero'
+  return `requests AS NOT MATERIALIZED (
+      SELECT ${key}, pedido, inicio, duracion_ms, resultado, ${IS_WHOLE} AS is_whole
+        FROM ${session.table('intento')} WHERE instancia = $1 AND proyecto = $2 AND inicio >= $3),
+    several AS MATERIALIZED (
+      SELECT ${key}, max(inicio) AS inicio, sum(duracion_ms) AS ms, ${LAST_RESULT} AS resultado,
+             count(*) FILTER (WHERE pedido = 1) > 1
+               OR coalesce(min(inicio) < min(inicio) FILTER (WHERE pedido = 1), false) AS came_again
+        FROM requests WHERE NOT is_whole GROUP BY ${key}),
+    rounds AS (
+      SELECT listener, numero, max(inicio) AS inicio, sum(duracion_ms) AS ms, ${LAST_RESULT} AS resultado
+        FROM (SELECT *, count(*) FILTER (WHERE pedido = 1) OVER (PARTITION BY ${key} ORDER BY inicio, pedido) AS round
+                FROM requests WHERE NOT is_whole AND (${key}) IN (SELECT ${key} FROM several WHERE came_again)) AS placed
+       GROUP BY ${key}, round),
+    attempts AS (
+      SELECT listener, numero, inicio, ms, resultado FROM several WHERE NOT came_again
+      UNION ALL
+      SELECT listener, numero, inicio, ms, resultado FROM rounds),
+    counted AS MATERIALIZED (
+      SELECT ${by} AS what, duracion_ms AS ms, ${ATTEMPT_COUNTS} FROM requests WHERE is_whole GROUP BY 1, 2
+      UNION ALL
+      SELECT ${by}, ms, ${ATTEMPT_COUNTS} FROM attempts GROUP BY 1, 2)`
 }
 
-/** `Rates` over `attemptsSince`. */
-const ATTEMPT_RATES = `
-  count(*)::float8 AS enviados, count(*) FILTER (WHERE resultado = 'exito')::float8 AS exitosos,
-  count(*) FILTER (WHERE resultado = 'fallo')::float8 AS fallidos, count(*) FILTER (WHERE numero > 1)::float8 AS reintentos,
-  (percentile_disc(0.95) WITHIN GROUP (ORDER BY ms))::float8 AS p95`
+/** `Rates` for each `what`. */
+function ratesOf(counted: string): string {
+  return `SELECT what, ${NUMBERS}, (min(ms) FILTER (WHERE up_to >= ceil(0.95 * total)))::float8 AS p95
+            FROM (SELECT *, sum(enviados) OVER (PARTITION BY what ORDER BY ms) AS up_to,
+                         sum(enviados) OVER (PARTITION BY what) AS total FROM ${counted}) AS counted
+           GROUP BY what ORDER BY what NULLS FIRST`
+}
 
 /** The same of the attempts themselves, for what is shorter than an hour. */
 export async function readRecentRates(session: Session, since: Date): Promise<ListenerRates[]> {
-  const rows = await session.query<ListenerRates>(
-    `SELECT listener, ${ATTEMPT_RATES} FROM (${attemptsSince(session)}) AS attempts
-      GROUP BY GROUPING SETS ((), (listener)) HAVING count(*) > 0 ORDER BY listener NULLS FIRST`,
+  const ofAll = `SELECT NULL, ms, ${COUNTS} FROM counted`
+  const rows = await session.query<Rates & { readonly what: string | null }>(
+    `WITH ${countedAttempts(session, 'listener')} ${ratesOf(`(SELECT * FROM counted UNION ALL ${ofAll}) AS twice`)}`,
     [...session.owner, since],
   )
-  return rows.map(named)
+  return rows.map(({ what, ...rates }) => named({ listener: what, ...rates }))
 }
 
 /** One row for each hour that had attempts, in the order of time. */
@@ -221,12 +256,12 @@ export function readRatesByHour(
 }
 
 /** One row for each minute that had attempts, of the attempts themselves: for what is shorter than a few hours. */
-export function readRatesByMinute(session: Session, since: Date): Promise<HourOfRates[]> {
-  return session.query<HourOfRates>(
-    `SELECT date_trunc('minute', inicio) AS hora, ${ATTEMPT_RATES} FROM (${attemptsSince(session)}) AS attempts
-      GROUP BY 1 ORDER BY 1`,
+export async function readRatesByMinute(session: Session, since: Date): Promise<HourOfRates[]> {
+  const rows = await session.query<Rates & { readonly what: Date }>(
+    `WITH ${countedAttempts(session, `date_trunc('minute', inicio)`)} ${ratesOf('counted')}`,
     [...session.owner, since],
   )
+  return rows.map(({ what, ...rates }) => ({ hora: what, ...rates }))
 }
 
 function named(row: ListenerRates): ListenerRates {

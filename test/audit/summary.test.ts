@@ -1,4 +1,5 @@
 /** Attempts by hour: each is counted once, whoever wrote it and however often it came, and what is read from that. */
+import fc from 'fast-check'
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { openDatabase } from '../../src/audit/database.ts'
 import type { AuditEvent } from '../../src/audit/event.ts'
@@ -6,6 +7,7 @@ import { migrate, migrationScript, migrations } from '../../src/audit/migrate.ts
 import { createPostgresBackend } from '../../src/audit/postgres.ts'
 import {
   DURATION_BOUNDS,
+  type Rates,
   readRates,
   readRatesByHour,
   readRatesByMinute,
@@ -210,6 +212,136 @@ test('minute by minute and of late an attempt counts as by hour: once, in the mi
     { listener: 'b' },
   ])
   expect(await read((session) => readRatesByHour(session, { since: new Date(NOON) }))).toMatchObject([whole])
+})
+
+describe('any attempts around a change of month', () => {
+  const MINUTE = 60_000
+  const now = new Date()
+  /** There is a part for each of the two months, whenever this runs. */
+  const edge = Date.UTC(now.getUTCFullYear(), now.getUTCMonth() + 1, 1)
+  const LISTENERS = ['a', 'b', 'ñ']
+
+  interface Made {
+    readonly messageId: string
+    readonly listener: string
+    readonly number: number
+    readonly requests: readonly { readonly startedAt: number; readonly durationMs: number }[]
+    readonly result: 'exito' | 'fallo' | 'reintento'
+    readonly end: End
+  }
+
+  /** As 0.1.0 tells the outcome, or as this version; the same of one that a worker's end cut off; and of a delivery that was lost to another. */
+  type End = 'older' | 'told' | 'interrupted' | 'lost'
+
+  const duration = fc.oneof(fc.nat(1), fc.nat(90), fc.nat(90_000))
+  const oneAttempt = fc.record({
+    durations: fc.array(duration, { minLength: 1, maxLength: 3 }),
+    succeeds: fc.boolean(),
+    end: fc.constantFrom<End[]>('older', 'told', 'told', 'interrupted', 'lost'),
+    pause: fc.oneof(fc.nat(20), fc.nat(MINUTE)),
+  })
+  /** Of a message to a listener; each time that its id comes again it begins anew, with the number 1. */
+  const delivery = fc.record({
+    begins: fc.nat(5 * MINUTE),
+    rounds: fc.array(fc.array(oneAttempt, { minLength: 1, maxLength: 3 }), { minLength: 1, maxLength: 3 }),
+  })
+  const anyAttempts = fc.array(delivery, { minLength: 1, maxLength: 12 }).map((deliveries) =>
+    deliveries.flatMap(({ begins, rounds }, n) => {
+      let at = edge - 3 * MINUTE + begins
+      return rounds.flatMap((round) =>
+        round.map(({ durations, succeeds, end, pause }, i): Made => {
+          const requests = durations.map((durationMs) => {
+            const startedAt = at
+            at += durationMs
+            return { startedAt, durationMs }
+          })
+          at += 1 + pause
+          const isFinal = i === round.length - 1 && end !== 'interrupted'
+          const result = isFinal ? (succeeds ? 'exito' : 'fallo') : 'reintento'
+          const [messageId, listener] = [`m${Math.floor(n / LISTENERS.length)}`, LISTENERS[n % LISTENERS.length]!]
+          return { messageId, listener, number: i + 1, requests, result, end }
+        }),
+      )
+    }),
+  )
+
+  function eventsOf({ messageId, listener, number, requests, result, end }: Made): AuditEvent[] {
+    const attemptMs = requests.reduce((sum, { durationMs }) => sum + durationMs, 0)
+    const goesOn = result === 'reintento' && (end === 'told' || end === 'older')
+    return requests.map(({ startedAt, durationMs }, i) => {
+      const isLast = i === requests.length - 1
+      const record = attempt(messageId, listener, {
+        ...{ event: 'alta', number, request: i + 1, startedAt, durationMs },
+        result: isLast ? result : 'reintento',
+        nextAttemptAt: isLast && goesOn ? startedAt + 5_000 : null,
+      })
+      const then = isLast && end !== 'lost' ? state(messageId, listener, startedAt, { attempts: number }) : null
+      return { ...attemptEvent(record, then), attemptMs: isLast && end !== 'older' ? attemptMs : null }
+    })
+  }
+
+  /** The plainest way to count them: what is seen of each since then. */
+  function ratesOf<Key>(made: readonly Made[], since: number, keysOf: (startedAt: number, listener: string) => Key[]) {
+    const seen = new Map<Key, { attempt: Made; ms: number }[]>()
+    for (const each of made) {
+      const requests = each.requests.filter(({ startedAt }) => startedAt >= since)
+      const ms = requests.reduce((sum, { durationMs }) => sum + durationMs, 0)
+      for (const key of requests.length === 0 ? [] : keysOf(requests.at(-1)!.startedAt, each.listener))
+        seen.set(key, [...(seen.get(key) ?? []), { attempt: each, ms }])
+    }
+    return [...seen].map(([key, attempts]): [Key, Rates] => {
+      const count = (is: (attempt: Made) => boolean) => attempts.filter((each) => is(each.attempt)).length
+      const durations = attempts.map(({ ms }) => ms).sort((a, b) => a - b)
+      return [
+        key,
+        {
+          enviados: attempts.length,
+          exitosos: count(({ result }) => result === 'exito'),
+          fallidos: count(({ result }) => result === 'fallo'),
+          reintentos: count(({ number }) => number > 1),
+          p95: durations[Math.ceil(0.95 * attempts.length) - 1]!,
+        },
+      ]
+    })
+  }
+
+  test('are counted alike by minute, by listener and by hour: each once, with the time of all its requests', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        anyAttempts,
+        fc.integer({ min: -3 * MINUTE, max: 5 * MINUTE }),
+        fc.integer({ min: 1, max: 60 }),
+        async (made, after, size) => {
+          await truncate()
+          const events = made.flatMap(eventsOf)
+          for (let from = 0; from < events.length; from += size) await backend.write(events.slice(from, from + size))
+          const since = edge + after
+
+          const minutes = ratesOf(made, since, (at) => [Math.floor(at / MINUTE) * MINUTE])
+          expect(await read((session) => readRatesByMinute(session, new Date(since)))).toEqual(
+            minutes.sort(([a], [b]) => a - b).map(([at, rates]) => ({ hora: new Date(at), ...rates })),
+          )
+          const listeners = ratesOf(made, since, (_, listener) => ['', listener])
+          expect(await read((session) => readRecentRates(session, new Date(since)))).toEqual(
+            listeners
+              .sort(([a], [b]) => (a < b ? -1 : 1))
+              .map(([name, rates]) => ({ listener: name || null, ...rates })),
+          )
+          const hours = ratesOf(made, 0, (at) => [Math.floor(at / HOUR) * HOUR])
+          expect(await read((session) => readRatesByHour(session, { since: new Date(0) }))).toEqual(
+            hours
+              .sort(([a], [b]) => a - b)
+              .map(([at, rates]) => ({
+                hora: new Date(at),
+                ...rates,
+                p95: DURATION_BOUNDS.find((bound) => bound >= rates.p95!),
+              })),
+          )
+        },
+      ),
+      { numRuns: 30 },
+    )
+  })
 })
 
 describe('an upgrade', () => {
