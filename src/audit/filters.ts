@@ -113,11 +113,16 @@ export function deliveriesFrom(
       }
     case 'attempts': {
       const { triedSince: since, triedUntil: until } = filters
+      const times = stretch ?? { since, until }
       conditions.push(...between('e.creado', filters, put), ...attemptConditions(session, filters, put, 'i'))
-      conditions.push(...between('i.inicio', stretch ?? { since, until }, put))
-      // Of several requests of a moment the last one, in the order of the primary key.
-      conditions.push(`NOT EXISTS (SELECT FROM ${attempt} n WHERE n.mensaje_id = i.mensaje_id
-        AND ${[...attemptConditions(session, filters, put, 'n'), ...between('n.inicio', { until }, put)].join(' AND ')}
+      conditions.push(...between('i.inicio', times, put))
+      // Of several requests of a moment the last one, in the order of the primary key. Bounded by a constant too, which leaves out
+      // partitions.
+      const ofNext = [
+        ...attemptConditions(session, filters, put, 'n'),
+        ...between('n.inicio', { since: times.since, until }, put),
+      ]
+      conditions.push(`NOT EXISTS (SELECT FROM ${attempt} n WHERE n.mensaje_id = i.mensaje_id AND ${ofNext.join(' AND ')}
         AND n.listener = i.listener AND n.inicio >= i.inicio AND (n.inicio, n.id, n.pedido) > (i.inicio, i.id, i.pedido))`)
       return {
         from: `${attempt} i JOIN ${delivery} e ON e.mensaje_id = i.mensaje_id AND e.listener = i.listener`,

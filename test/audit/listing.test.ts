@@ -1,6 +1,6 @@
 /** Listings by event: the rows that their messages say, in every order and page after page. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { COUNTED_BY, type Count, countDeliveries } from '../../src/audit/counts.ts'
+import { COUNTED_BY, type Count, type CountedBy, countDeliveries } from '../../src/audit/counts.ts'
 import { type Database, openDatabase } from '../../src/audit/database.ts'
 import { type DeliveryFilters, searchPattern } from '../../src/audit/filters.ts'
 import {
@@ -140,6 +140,35 @@ describe('by when attempts were made', () => {
     )
     expect(found.toSorted()).toEqual(rows.map(({ key }) => key).toSorted())
     expect(told.every((share) => share > 0 && share < 1)).toBe(true)
+  })
+
+  test.each<[CountedBy, DeliveryFilters]>([
+    ['error', {}],
+    ['estado', {}],
+    ['estado', { event: 'raro', listener: 'b' }],
+  ])('counted by %s %j, they are read in the month that is asked for', async (by, filters) => {
+    const now = new Date()
+    const months = [0, 1, 2].map((ahead) => Date.UTC(now.getUTCFullYear(), now.getUTCMonth() + ahead, 1))
+    const names = months.map((month) => `intento_${new Date(month).toISOString().slice(0, 7).replace('-', '_')}`)
+    const plans: string[] = []
+    await countDeliveries(
+      (work) =>
+        database.transaction((session) =>
+          work({
+            ...session,
+            query: async (text, parameters) => {
+              const plan = await session.query(`EXPLAIN ${text.replace(/^EXPLAIN \S+ \S+/, '')}`, parameters)
+              plans.push(JSON.stringify(plan))
+              return session.query(text, parameters)
+            },
+          }),
+        ),
+      { ...filters, triedSince: new Date(months[1]!), triedUntil: new Date(months[1]! + 3_600_000) },
+      by,
+    )
+    const counting = plans.filter((plan) => plan.includes('intento_'))
+    expect(counting).not.toEqual([])
+    for (const plan of counting) expect(names.filter((name) => plan.includes(name))).toEqual([names[1]])
   })
 
   test.each([{}, { since: new Date(0), until: new Date('2027-01-01T00:00:00Z') }])(
