@@ -143,6 +143,9 @@ export function placeOf({ lugar, mensaje_id, listener }: Placed): Place {
   return { at: lugar, messageId: mensaje_id, listener }
 }
 
+/** A page is often full with the last minutes, and an hour may hold half a million messages. */
+const FIRST_LISTED: Millis = 600_000
+
 /** One page of what is read a stretch of time after another until it is full. */
 export async function listStretches(
   ask: Ask,
@@ -155,7 +158,8 @@ export async function listStretches(
   const whole = await ask((session) => sourceRange(session, filters))
   // Where the page before ended is where this one begins.
   const bound = after && (order === 'newest' ? { until: new Date(after.at.getTime() + 1) } : { since: after.at })
-  for await (const stretch of stretches({ ...whole, ...bound }, order === 'newest' ? 'down' : 'up', onProgress)) {
+  const way = order === 'newest' ? 'down' : 'up'
+  for await (const stretch of stretches({ ...whole, ...bound }, way, onProgress, FIRST_LISTED)) {
     const left = { ...page, limit: limit - found.length }
     found.push(...(await ask((session) => listDeliveries(session, filters, left, stretch))))
     stretch.read()

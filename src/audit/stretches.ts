@@ -22,13 +22,15 @@ const MOMENT: Millis = 250
 const FIRST: Millis = 3_600_000
 const SHORTEST: Millis = 60_000
 
+/** @param start how long the first stretch is */
 export async function* stretches(
   { since, until }: TimeRange,
   way: 'up' | 'down',
   onProgress?: OnProgress,
+  start = FIRST,
 ): AsyncGenerator<Stretch> {
   const [first, total] = [since.getTime(), until.getTime() - since.getTime()]
-  let length = FIRST
+  let length = start
   for (let done = 0; done < total; ) {
     const next = Math.min(done + length, total)
     const [from, to] = way === 'up' ? [done, next] : [total - next, total - done]
