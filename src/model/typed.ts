@@ -10,28 +10,36 @@ import { shellWord } from './words.ts'
 /** What `-i` and `-p` are where neither the option nor the environment says it. */
 export const [DEFAULT_INSTANCE, DEFAULT_PROJECT] = ['produccion', 'resthooks']
 
+/** The global options of a command line. */
+interface Given {
+  readonly instancia?: string | undefined
+  readonly proyecto?: string | undefined
+  readonly config?: string | undefined
+  readonly env?: string | undefined
+  readonly instalacion?: string | undefined
+}
+
+let kept: Given = {}
 let options = ''
 
+/** What this process was told: for its threads, which say such commands too. */
+export function keptInHints(): Given {
+  return kept
+}
+
 /** From now on the commands have these; '' and what they would take without them are left out. */
-export function keepInHints(
-  given: {
-    readonly instancia?: string
-    readonly proyecto?: string
-    readonly config?: string
-    readonly env?: string
-    readonly instalacion?: string
-  },
-  environment: NodeJS.ProcessEnv = process.env,
-): void {
+export function keepInHints(given: Given, environment: NodeJS.ProcessEnv = process.env): void {
+  const { instancia, proyecto, config, env, instalacion } = given
+  kept = { instancia, proyecto, config, env, instalacion }
   const table: readonly [name: string, value: string | undefined, otherwise: string | undefined][] = [
-    ['-i', given.instancia, environment.TOBA_INSTANCIA || DEFAULT_INSTANCE],
-    ['-p', given.proyecto, environment.TOBA_PROYECTO || DEFAULT_PROJECT],
-    ['--config', given.config, environment.RESTHOOKS_INI],
-    ['--env', given.env, environment.RESTHOOKS_ENV],
-    ['--instalacion', given.instalacion, environment.TOBA_INSTALACION_DIR],
+    ['-i', instancia, environment.TOBA_INSTANCIA || DEFAULT_INSTANCE],
+    ['-p', proyecto, environment.TOBA_PROYECTO || DEFAULT_PROJECT],
+    ['--config', config, environment.RESTHOOKS_INI],
+    ['--env', env, environment.RESTHOOKS_ENV],
+    ['--instalacion', instalacion, environment.TOBA_INSTALACION_DIR],
   ]
-  const kept = table.flatMap(([name, value, otherwise]) => (!value || value === otherwise ? [] : [name, value]))
-  options = kept.map((word) => ` ${shellWord(word)}`).join('')
+  const words = table.flatMap(([name, value, otherwise]) => (!value || value === otherwise ? [] : [name, value]))
+  options = words.map((word) => ` ${shellWord(word)}`).join('')
 }
 
 /** `ver ID` is `ver -p pilaga ID`: behind the name, since what stands behind the rest may be the rest of a sentence. */

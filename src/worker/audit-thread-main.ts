@@ -4,6 +4,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { createPostgresBackend } from '../audit/postgres.ts'
 import { type ResthooksError, Unavailable } from '../errors.ts'
 import { Secrets } from '../model/secrets.ts'
+import { keepInHints } from '../model/typed.ts'
 import { auditReaders } from '../queue/audit-stream.ts'
 import { Queue } from '../queue/queue.ts'
 import { connectForever, isRedisOutage, reconnectWith, redisTrouble } from '../queue/redis.ts'
@@ -22,6 +23,7 @@ const LAST_PASS_MS = 1_500
 
 let inForce = workerData as ThreadData
 const { instancia, proyecto, worker, level } = inForce
+keepInHints(inForce.given)
 const secrets = new Secrets(inForce.secrets)
 const log = createLog({ host: hostname(), pid: process.pid, proyecto: `${instancia}:${proyecto}` }, secrets, level)
 const queue = new Queue(connectForever(inForce.redis, 'auditoria'), instancia, proyecto)

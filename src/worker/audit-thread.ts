@@ -4,12 +4,14 @@
  *
  * This file is the main thread's handle; `audit-thread-main.ts` is what runs over there.
  */
+
 import { join } from 'node:path'
 import { Worker as Thread } from 'node:worker_threads'
 import type { AuditConfig, LogLevel, RedisConfig } from '../config/config.ts'
 import { ConfigError, type ResthooksError, Unavailable } from '../errors.ts'
 import { packageRoot, standInLaunchFolder } from '../folders.ts'
 import type { Millis } from '../model/message.ts'
+import { keptInHints } from '../model/typed.ts'
 import type { WorkerContext } from './context.ts'
 import { atMost } from './waiting.ts'
 
@@ -22,6 +24,8 @@ export interface ThreadData {
   readonly worker: string
   readonly secrets: readonly string[]
   readonly level: LogLevel
+  /** The options that commands in its messages keep (`model/typed.ts`). */
+  readonly given: ReturnType<typeof keptInHints>
 }
 
 export type ToThread =
@@ -138,7 +142,16 @@ export class AuditThread {
   #data(): ThreadData {
     const { instancia, proyecto, redis, audit, secrets, workers } = this.#context.config()
     const { worker } = this.#context
-    return { instancia, proyecto, redis, audit, worker, secrets: secrets.values(), level: workers.level }
+    return {
+      instancia,
+      proyecto,
+      redis,
+      audit,
+      worker,
+      secrets: secrets.values(),
+      level: workers.level,
+      given: keptInHints(),
+    }
   }
 
   #send(message: ToThread): void {

@@ -1,7 +1,7 @@
 /** A command that is shown as what helps goes to the same project as the one that showed it. */
 import { describe } from 'vitest'
 import { aimed, keepInHints, typed } from '../../src/model/typed.ts'
-import { BIN, runProgram } from '../support/cli.ts'
+import { BIN, runProgram, spawnWorker } from '../support/cli.ts'
 import { expect, test, type World } from '../support/world.ts'
 
 /** A world whose project is known by options alone. */
@@ -41,6 +41,19 @@ test('estado and verificar: a worker that is missing is started for the project 
   expect(problemas).toContainEqual(expect.objectContaining({ que_hacer: 'iniciar-workers' }))
   // Where the environment says it, the next command knows it too.
   expect((await world.cli(['verificar'])).stdout).toContain('resthooks iniciar-workers (')
+})
+
+test('a worker without its schema names the one that is to be made', async ({ world }) => {
+  await world.listener(() => ({ status: 200 }))
+  const { env, options } = byOptions(world)
+  const worker = spawnWorker(options, { env, cwd: world.folder })
+  try {
+    await worker.logged('«resthooks crear-base')
+    expect(worker.output).toContain(`«resthooks crear-base ${options.join(' ')}»`)
+  } finally {
+    worker.kill('SIGKILL')
+    await worker.waitExit()
+  }
 })
 
 describe('what is kept', () => {
