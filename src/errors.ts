@@ -70,8 +70,13 @@ export class Unavailable extends ResthooksError {
 /** Several as one, in whose place nothing can be shown; the first decides the code. */
 export function together(first: ResthooksError, ...others: readonly ResthooksError[]): ResthooksError {
   if (others.length === 0) return first
-  const sentences = [first, ...others].map(({ message }) => (message.endsWith('.') ? message : `${message}.`))
+  const sentences = [first, ...others].map(({ message }) => ended(message))
   return new ResthooksError(first.code, sentences.join(' '), { cause: first })
+}
+
+/** With its full stop, so that another sentence can follow. */
+export function ended(message: string): string {
+  return message.endsWith('.') ? message : `${message}.`
 }
 
 const SYSTEM_REASONS: Readonly<Record<string, string>> = {

@@ -155,6 +155,8 @@ export interface ChangeFeed {
 }
 
 const PAGE = 1_000
+/** Who waits for somebody's lock is told so, before `estado` gives up without knowing why. */
+const LOCKED: Millis = 2_500
 /** A question of a person took longer than one may. */
 const ASK_LESS =
   'Pregunte por menos (--desde y --hasta, --listener, --evento), o repita cuando la base esté menos cargada.'
@@ -169,7 +171,7 @@ const SKEW: Millis = 60_000
  */
 export function openAuditQueries(config: AuditConfig, scope: Scope, statement?: Millis): AuditQueries {
   const limits = statement === undefined ? { connections: 2 } : { connections: 4, statement }
-  const database = openDatabase(config, scope, { ...limits, readOnly: true, connect: SOON })
+  const database = openDatabase(config, scope, { ...limits, readOnly: true, connect: SOON, lock: LOCKED })
   const ask = async <T>(work: (session: Session) => Promise<T>, writing = false): Promise<T> => {
     try {
       return await database.transaction(work, writing)

@@ -3,7 +3,8 @@
  * waited out. Apart, as only `--vigilar` loads it.
  */
 import type { Attention } from '../checks/attention.ts'
-import { Unavailable } from '../errors.ts'
+import type { AuditView } from '../checks/without-redis.ts'
+import { ended, type ResthooksError, Unavailable } from '../errors.ts'
 import { shortTime } from '../model/words.ts'
 import type { Context } from './context.ts'
 import * as print from './print.ts'
@@ -11,16 +12,19 @@ import * as print from './print.ts'
 const REFRESH_MS = 2_000
 
 interface View {
+  /** @throws whatever Redis answers */
   readonly read: () => Promise<Attention>
+  /** What is known without Redis; null: nothing. */
+  readonly readWithout: (trouble: ResthooksError) => Promise<AuditView | null>
   /** Lines that passed the cleaner, painted. */
-  readonly draw: (attention: Attention) => readonly string[]
+  readonly draw: (seen: Attention | AuditView) => readonly string[]
   /** For a program: a line each time, one below the other. */
   readonly stream: boolean
 }
 
-export async function watch(context: Context, { read, draw, stream }: View): Promise<never> {
+export async function watch(context: Context, { read, readWithout, draw, stream }: View): Promise<never> {
   const place = print.isInteractive() && !stream ? new Place() : null
-  let last: { readonly attention: Attention } | null = null
+  let last: { readonly attention: Attention | AuditView } | null = null
   let awaySince: Date | null = null
   const show = (why: string | null) => {
     const lines = last ? draw(last.attention) : []
@@ -42,8 +46,14 @@ export async function watch(context: Context, { read, draw, stream }: View): Pro
       const trouble = await context.explain(error)
       if (!(trouble instanceof Unavailable)) throw error
       awaySince ??= new Date()
-      shown = `${trouble.message} Se sigue intentando, desde las ${shortTime(awaySince)}.`
+      shown = `${ended(trouble.message)} Se sigue intentando, desde las ${shortTime(awaySince)}.`
       if (place === null) print.note(shown)
+      // What was whole is worth more than what is new: it says from when it is.
+      if (!stream && (last === null || last.attention.redis === null)) {
+        const view = await readWithout(trouble)
+        last = view && { attention: view }
+        if (view && place === null) print.lines([...draw(view), ''])
+      }
       await context.disconnect()
     }
     show(shown)

@@ -98,10 +98,19 @@ async function read(context: Context): Promise<Answer> {
 
 async function watchIt(context: Context, options: Options): Promise<never> {
   const [{ watch }, draw] = await Promise.all([import('./estado-watch.ts'), drawer()])
-  const asJson = (attention: Attention) => [print.jsonText(attention)]
+  const asJson = (seen: Attention | AuditView) => [print.jsonText(seen)]
   return watch(context, {
     read: async () => (await read(context)).attention,
-    draw: options.json ? asJson : (attention) => draw(attention, options),
+    readWithout: async (trouble) => {
+      const { readAuditAlone } = await import('../checks/without-redis.ts')
+      const answer = await readAuditAlone({
+        config: await context.config(),
+        audit: () => context.audit(),
+        version: __VERSION__,
+      })
+      return answer.view?.(trouble) ?? null
+    },
+    draw: options.json ? asJson : (seen) => draw(seen, options),
     stream: options.json === true,
   })
 }

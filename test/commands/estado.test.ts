@@ -66,6 +66,20 @@ test('--vigilar outlives a restart of Redis', async ({ world }) => {
   await until(() => shows('MAL · ') > before)
 })
 
+test('--vigilar that begins without Redis shows what the audit knows, until Redis is back', async ({ world }) => {
+  const port = await freePort()
+  await world.createSchema()
+  await world.listener(() => ({ status: 200 }))
+  const env = { ...world.environment, REST_HOOKS_REDIS_PORT: String(port) }
+  const watching = spawnProgram(process.execPath, [BIN, 'estado', '--vigilar'], { env })
+  onTestFinished(() => watching.kill('SIGKILL'))
+  await until(() => /Redis pide atención · sin terminar 0 entregas, según la auditoría/.test(watching.output))
+  expect(watching.output).toMatch(/rechaza la conexión.*_PORT\. Se sigue intentando, desde las/)
+  const redis = await startRedis([], port)
+  onTestFinished(() => redis.stop())
+  await until(() => /^MAL · workers piden atención/m.test(watching.output))
+})
+
 test('a breaker tells its error, a dead worker what it held, a FLUSHALL what is missing until it is put back', async ({
   world,
 }) => {

@@ -142,6 +142,18 @@ test('Postgres is hung: seconds, the right cause, and what Redis knows', async (
   ])
 })
 
+test('a table that somebody holds is told as that, within seconds', async ({ world }) => {
+  await halfDelivered(world)
+  await world.sql.begin(async (sql) => {
+    await sql`LOCK TABLE ${sql(world.schema)}.entrega IN ACCESS EXCLUSIVE MODE`
+    const locked = /otra sesión tiene bloqueada una tabla de la auditoría/
+    await expectAll(world, { COLUMNS: '300' }, [
+      { args: ['estado'], code: 4, shows: [locked, /caido/] },
+      { args: ['auditoria'], code: 4, says: [locked, /lock timeout/] },
+    ])
+  })
+})
+
 test('both are hung: both are named', async ({ world }) => {
   const server = await hung()
   const env = { REST_HOOKS_REDIS_PORT: String(server.port), REST_HOOKS_DB_PORT: String(server.port) }
