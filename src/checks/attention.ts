@@ -37,7 +37,7 @@ export interface Attention extends Omit<Depths, 'listeners' | 'workers'> {
   readonly veredicto: Verdict
   /** The most urgent first. */
   readonly problemas: readonly Problem[]
-  /** Active listeners that neither fail nor wait for a retry. */
+  /** Active listeners whose last attempt did not fail and that wait for no retry. */
   readonly al_dia: readonly string[]
   /** Deliveries and messages that are not done. */
   readonly esperan: number

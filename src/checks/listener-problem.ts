@@ -214,7 +214,16 @@ function limitText({ count, per }: RateLimit): string {
   return `${count}/${unit}`
 }
 
-/** Listeners that neither fail nor wait for a retry, of those that are active. */
+/** How a listener stands that has no problem: its last attempts may have failed without being enough for one. */
+export type Standing = 'al_dia' | 'reintenta' | 'fallo'
+
+/** Pure. `fallo`: the last it did was to fail, and nobody has resent or discarded what it did not get. */
+export function standingOf({ reintentos, fallidas, situacion }: Lane): Standing {
+  if (reintentos > 0) return 'reintenta'
+  return fallidas > 0 && typeof situacion?.desde === 'number' ? 'fallo' : 'al_dia'
+}
+
+/** Listeners whose last attempt did not fail and that wait for no retry, of those that are active. */
 export function healthyOf(
   lanes: readonly Lane[],
   problems: readonly Problem[],
@@ -222,6 +231,7 @@ export function healthyOf(
 ): string[] {
   const ill = new Set(problems.map(({ listener }) => listener))
   return lanes
-    .filter(({ listener, reintentos }) => listeners.get(listener)?.active && !ill.has(listener) && reintentos === 0)
+    .filter((lane) => listeners.get(lane.listener)?.active && !ill.has(lane.listener))
+    .filter((lane) => standingOf(lane) === 'al_dia')
     .map(({ listener }) => listener)
 }

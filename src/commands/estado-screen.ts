@@ -6,7 +6,7 @@
 import type { Attention, ListenerState, Problem, Rate, WorkerState } from '../checks/attention.ts'
 import { SIGNS, subjectsText, summaryOf } from '../checks/attention.ts'
 import { inColumn } from '../checks/causes.ts'
-import { percent } from '../checks/listener-problem.ts'
+import { percent, type Standing, standingOf } from '../checks/listener-problem.ts'
 import type { AuditView } from '../checks/without-redis.ts'
 import { amount, count, decimal, duration, localTime, shortTime, zoneOf } from '../model/words.ts'
 import { wrap } from './print.ts'
@@ -203,15 +203,29 @@ function inPairs(rows: readonly Told[], who: number, width: number): ScreenLine[
   })
 }
 
-/** The listeners that need nobody: in one line those that failed lately and will be tried again, in another the healthy. */
+/**
+ * The listeners that ask for nobody yet: in one line those whose last attempt failed, in another those that will be tried again,
+ * in a third the healthy.
+ */
 function healthyLines({ al_dia, listeners, problemas }: Attention, width: number, all: boolean): ScreenLine[] {
-  const told = new Set([...al_dia, ...problemas.map(({ listener }) => listener)])
-  const retried = listeners.filter(({ reintentos, listener }) => reintentos > 0 && !told.has(listener))
+  const told = new Set(problemas.map(({ listener }) => listener))
+  const standing = (one: Standing) =>
+    listeners
+      .filter((lane) => lane.configurado && !told.has(lane.listener) && standingOf(lane) === one)
+      .map(({ listener }) => listener)
+  const [failed, retried] = [standing('fallo'), standing('reintenta')]
   const hint = all ? '' : '   --todos: la tabla'
-  const names = retried.map(({ listener }) => listener)
+  const remedy = width < 80 ? '' : '   → auditoria --estado fallida'
   return [
-    ...namesLine({ tone: 'nota', mark: ' …' }, count(names.length, 'reintenta', 'reintentan'), names, width, hint),
-    ...namesLine({ tone: 'bien', mark: ' ✔' }, `${al_dia.length} al día`, al_dia, width, names.length > 0 ? '' : hint),
+    ...namesLine({ tone: 'atencion', mark: ' ·' }, count(failed.length, 'falló', 'fallaron'), failed, width, remedy),
+    ...namesLine({ tone: 'nota', mark: ' …' }, count(retried.length, 'reintenta', 'reintentan'), retried, width, hint),
+    ...namesLine(
+      { tone: 'bien', mark: ' ✔' },
+      `${al_dia.length} al día`,
+      al_dia,
+      width,
+      retried.length > 0 ? '' : hint,
+    ),
   ]
 }
 

@@ -9,6 +9,7 @@ import {
   summaryOf,
 } from '../checks/attention.ts'
 import { toBeTyped } from '../checks/causes.ts'
+import { standingOf } from '../checks/listener-problem.ts'
 import { maskUrl } from '../delivery/mask.ts'
 import { UsageError } from '../errors.ts'
 import type { Millis } from '../model/message.ts'
@@ -104,6 +105,7 @@ function listenerRow(lane: ListenerState, problems: readonly Problem[], secrets:
     masAntigua: lane.mas_antigua_ms,
     pausado: lane.pausa !== null,
     corte: lane.corte,
+    situacion: standingOf(lane),
     problema: problem ? problemRow(problem, [lane], secrets) : null,
   }
 }

@@ -184,6 +184,8 @@ export interface ListenerRow {
   readonly masAntigua: number | null
   readonly pausado: boolean
   readonly corte: string
+  /** How it stands where there is no problem. */
+  readonly situacion: 'al_dia' | 'reintenta' | 'fallo'
   readonly problema: ProblemRow | null
 }
 

@@ -203,6 +203,23 @@ test('whoever waits for a retry is not up to date, though it asks for nobody', (
   expect(healthyOf(lanes, [], { listeners })).toEqual(['compras'])
 })
 
+test.for<[string, Partial<Lane>, boolean]>([
+  ['failed once, and nobody saw to it', { fallidas: 1, situacion: { ...failing({ http: 302 }), fallas: 1 } }, false],
+  ['a rejection that is history', { fallidas: 9, situacion: failing({ http: 422, cuando: ago(3700) }, 4000) }, false],
+  ['failed before its last success', { fallidas: 1, situacion: { ...failing({ http: 302 }), desde: null } }, true],
+  ['resent or discarded', { fallidas: 0, situacion: { ...failing({ http: 302 }), fallas: 1 } }, true],
+])('up to date, though it has no problem? %s', ([, more, healthy], { expect }) => {
+  const failed = { ...lane, ...more }
+  const listeners = new Map([['compras', listener]])
+  expect(listenerProblem(failed, listener, NOW)).toBeNull()
+  expect(healthyOf([failed], [], { listeners })).toEqual(healthy ? ['compras'] : [])
+  const al_dia = healthyOf([failed], [], { listeners })
+  const seen = { ...attention, problemas: [], al_dia, listeners: [{ ...failed, configurado: true }] }
+  const text = screenOf(seen, { width: 100, all: false }).map(({ mark, text }) => mark + text)
+  const line = healthy ? ' ✔ 1 al día   compras' : ' · 1 falló   compras   → auditoria --estado fallida'
+  expect(text.join('\n')).toContain(line)
+})
+
 const problem = (more: Partial<Problem>): Problem => ({
   ...{ clase: 'falla', gravedad: 'mal', listener: 'compras', asunto: 'compras', causa: 'nadie atiende en el puerto' },
   ...{ desde: new Date(ago(99)), esperan: 25_010, sigue: null, que_hacer: 'probar compras' },

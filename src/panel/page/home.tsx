@@ -45,9 +45,11 @@ export function Home({ place, session }: { place: Place; session: SessionInfo })
     )
   }
   const { sign, tone } = VERDICTS[value.veredicto]
-  const retried = value.listeners.filter(
-    ({ reintentos, problema, configurado }) => configurado && reintentos > 0 && problema === null,
-  ).length
+  const standing = (one: ListenerRow['situacion']) =>
+    value.listeners.filter(
+      ({ situacion, problema, configurado }) => configurado && problema === null && situacion === one,
+    ).length
+  const [failed, retried] = [standing('fallo'), standing('reintenta')]
   return (
     <main tabIndex={-1}>
       <header class="titulo">
@@ -62,6 +64,11 @@ export function Home({ place, session }: { place: Place; session: SessionInfo })
         {value.alDia.length > 0 ? (
           <Sign tone="bien" sign="✔">
             {amount(value.alDia.length)} al día
+          </Sign>
+        ) : null}{' '}
+        {failed > 0 ? (
+          <Sign tone="aviso" sign="·">
+            {amount(failed)} {failed === 1 ? 'falló' : 'fallaron'}
           </Sign>
         ) : null}{' '}
         {retried > 0 ? (
@@ -224,10 +231,17 @@ export function Standing({ row }: { row: ListenerRow }) {
       </Sign>
     )
   }
-  if (row.reintentos > 0) {
+  if (row.situacion === 'reintenta') {
     return (
       <Sign tone="espera" sign="~">
         reintenta
+      </Sign>
+    )
+  }
+  if (row.situacion === 'fallo') {
+    return (
+      <Sign tone="aviso" sign="·">
+        falló
       </Sign>
     )
   }
