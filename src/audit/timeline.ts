@@ -1,5 +1,5 @@
 /** One message with everything that happened to it: what `ver` and the panel show. */
-import type { Message } from '../model/message.ts'
+import type { Message, Millis } from '../model/message.ts'
 import type { Session } from './database.ts'
 import type {
   ActionEvent,
@@ -341,4 +341,19 @@ function pendingCallback({ callback, at }: CallbackEvent): CallbackColumns {
 
 function pendingAction(listener: string, { action, at }: ActionEvent): ActionColumns {
   return { listener, id: action.id, fecha: new Date(at), quien: action.who, equipo: action.host, orden: action.order }
+}
+
+/**
+ * The newest attempt of a listener: its last request, and what all of its requests took together, as the figures of `auditoria` and
+ * the summaries have it (a challenge, a token, a redirection are requests of their own). Pure.
+ * @param attempts oldest first
+ */
+export function newestAttempt(
+  attempts: readonly AttemptColumns[],
+  listener: string,
+): { readonly last: AttemptColumns; readonly took: Millis } | null {
+  const last = attempts.findLast((attempt) => attempt.listener === listener)
+  if (!last) return null
+  const requests = attempts.filter(({ id, listener: its }) => id === last.id && its === listener)
+  return { last, took: requests.reduce((sum, { duracion_ms }) => sum + duracion_ms, 0) }
 }

@@ -5,6 +5,7 @@
 
 import { createHash } from 'node:crypto'
 import type { DeliveryColumns, MessageColumns } from '../audit/queries.ts'
+import { newestAttempt } from '../audit/timeline.ts'
 import { toBeTyped } from '../checks/causes.ts'
 import type { MessageReport } from '../checks/message-report.ts'
 import { isSecretParameter, MASK } from '../model/secrets.ts'
@@ -193,11 +194,12 @@ function deliveryLines(id: string, report: MessageReport, options: ScreenOptions
 }
 
 function lastText({ listener }: DeliveryColumns, { attempts }: Timeline, now: Date): string {
-  const last = attempts.findLast((attempt) => attempt.listener === listener)
-  if (!last) return '-'
+  const newest = newestAttempt(attempts, listener)
+  if (!newest) return '-'
+  const { last, took } = newest
   // Of another day the day alone: the history tells more.
   const [first] = shortTime(last.inicio, now).split(' ')
-  return `${answerText(last)} en ${duration(last.duracion_ms)} ${first}`
+  return `${answerText(last)} en ${duration(took)} ${first}`
 }
 
 function whyText(id: string, delivery: DeliveryColumns, { waiting, timeline }: MessageReport, now: Date): string {

@@ -294,8 +294,9 @@ export class Actions {
       signal: AbortSignal.timeout(LONGEST_PROBE),
       number,
     })
-    const last = report.requests.at(-1)
-    const took = last ? ` (${duration(last.durationMs)})` : ''
+    const { requests } = report
+    const whole = requests.reduce((sum, { durationMs }) => sum + durationMs, 0)
+    const took = requests.length > 0 ? ` (${duration(whole)})` : ''
     return {
       texto: `${report.outcome.kind === 'success' ? '✔' : '✘'} ${report.diagnosis}${took}`,
       detalle: [
@@ -307,7 +308,7 @@ export class Actions {
         ...(report.tls
           ? [`${report.tls.protocol ?? 'TLS'}: ${report.tls.problem ?? report.tls.certificate?.subject ?? ''}`]
           : []),
-        ...report.requests.map(
+        ...requests.map(
           ({ method, url, status, errorDetail }) => `${method} ${url} → ${status ?? errorDetail ?? 'sin respuesta'}`,
         ),
       ],

@@ -1,6 +1,14 @@
 /** What the page asks about messages and deliveries, answered from the commands' queries. */
 import { evidenceOf, evidenceText } from '../audit/evidence.ts'
-import type { AttemptColumns, DeliveryFilters, DeliveryListing, MessageColumns, PageAsked } from '../audit/queries.ts'
+import type {
+  AttemptColumns,
+  DeliveryColumns,
+  DeliveryFilters,
+  DeliveryListing,
+  MessageColumns,
+  PageAsked,
+} from '../audit/queries.ts'
+import { newestAttempt } from '../audit/timeline.ts'
 import { toBeTyped } from '../checks/causes.ts'
 import { messageReport } from '../checks/message-report.ts'
 import type { Waiting } from '../checks/waiting.ts'
@@ -108,7 +116,7 @@ export async function message(sources: Sources, viewer: Viewer, id: string): Pro
       estado: delivery.estado,
       intentos: delivery.intentos,
       actualizado: delivery.actualizado.toISOString(),
-      frase: clean(outcome(delivery.estado, delivery.intentos, delivery.motivo, attempts.at(-1)), secrets),
+      frase: clean(outcome(delivery, newestAttempt(attempts, delivery.listener)), secrets),
       espera: wait ? clean(waitText(wait), secrets) : null,
       pedidos: attempts.map((attempt) => attemptOf(attempt, secrets)),
       acciones: timeline.actions
@@ -148,16 +156,15 @@ function waitText({ motivo, que_hacer }: Waiting): string {
 }
 
 function outcome(
-  state: Delivery['estado'],
-  made: number,
-  reason: string | null,
-  last: AttemptColumns | undefined,
+  { estado: state, intentos: made, motivo: reason }: DeliveryColumns,
+  newest: ReturnType<typeof newestAttempt>,
 ): string {
-  const answer = last === undefined ? '' : last.http_estado === null ? (last.error ?? '') : String(last.http_estado)
+  const { http_estado: status, error } = newest?.last ?? { http_estado: null, error: null }
+  const answer = status === null ? (error ?? '') : String(status)
   const tries = made > 1 ? `, ${count(made, 'intento', 'intentos')}` : ''
   switch (state) {
     case 'exitosa':
-      return `entregada: ${answer || 'aceptada'}${last ? ` en ${duration(last.duracion_ms)}` : ''}${tries}`
+      return `entregada: ${answer || 'aceptada'}${newest ? ` en ${duration(newest.took)}` : ''}${tries}`
     case 'fallida':
       return `falló: ${reason ?? answer}${tries}`
     case 'descartada':

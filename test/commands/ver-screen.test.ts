@@ -101,6 +101,7 @@ describe('the screen', () => {
           fases: { primer_byte: 30 },
         }),
         attempted({
+          id: 'y',
           numero: 2,
           http_estado: 200,
           resultado: 'exito',
@@ -160,6 +161,20 @@ describe('the screen', () => {
        08:35:47.012  mapuche   reenvío  por root@vm: «reenviar --fallidas --listener mapuche»
        08:35:51.091  mapuche   intento 2   200  14 ms  ▕░██"
     `)
+  })
+
+  test('the newest attempt took what all of its requests took', async () => {
+    const timeline = {
+      ...report.timeline!,
+      deliveries: [delivery('kolla', 'exitosa', 2)],
+      attempts: [
+        attempted({ id: 'a', listener: 'kolla', inicio: at('08:30:50'), duracion_ms: 900 }),
+        attempted({ id: 'b', listener: 'kolla', numero: 2, inicio: at('08:31:00'), duracion_ms: 40, http_estado: 401 }),
+        attempted({ id: 'b', listener: 'kolla', numero: 2, pedido: 2, inicio: at('08:31:01'), http_estado: 200 }),
+      ],
+    } as unknown as MessageReport['timeline']
+    const lines = await screen(ID, { ...report, timeline }, { width: 100, now: at('08:35:58'), all: false })
+    expect(lines.find((line) => line.includes('✔ kolla'))).toContain('200 en 48 ms 08:31:01')
   })
 
   test.each([60, 80, 200])('at %i columns no line is longer, and nothing is missing', async (width) => {
