@@ -98,9 +98,17 @@ function unfinished(timeline: Timeline | null): string[] {
   return open.map(({ listener }) => listener)
 }
 
+/** A message to make a trial request of. */
+export interface SentMessage {
+  readonly message: Message
+  /** That the listener's next attempt would have. */
+  readonly number: number
+  /** The listener has a delivery of it. */
+  readonly dispatched: boolean
+}
+
 /**
- * A message to make a trial request of: as the audit has it, or Redis where the audit does not keep its body.
- * @returns with it the number that the listener's next attempt would have
+ * As the audit has it, or Redis where the audit does not keep its body.
  * @throws OperationFailed when neither has it
  */
 export async function sentMessage(
@@ -108,15 +116,16 @@ export async function sentMessage(
   queue: () => Promise<Queue>,
   id: string,
   listener: string,
-): Promise<{ message: Message; number: number }> {
+): Promise<SentMessage> {
   const [delivery] = (await audit.storedDeliveries([id])).filter((each) => each.listener === listener)
   const number = (delivery?.lastNumber ?? 0) + 1
+  const dispatched = delivery !== undefined
   for await (const found of audit.storedMessages([id])) {
     const stored = found.get(id)
-    if (stored?.bodyKept) return { message: stored.message, number }
+    if (stored?.bodyKept) return { message: stored.message, number, dispatched }
   }
   const message = await heldMessage(await queue(), id)
-  if (message !== null) return { message, number }
+  if (message !== null) return { message, number, dispatched }
   throw new OperationFailed(
     `No se tiene el mensaje ${id}, o no se guarda su cuerpo (auditar_cuerpo = 0). Dé los datos: ${typed(`probar ${listener} '{…}'`)}`,
   )

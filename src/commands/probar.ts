@@ -2,6 +2,7 @@
 
 import type { Command } from 'commander'
 import { toBeTyped } from '../checks/causes.ts'
+import type { SentMessage } from '../checks/message-report.ts'
 import type { Waiting } from '../checks/waiting.ts'
 import type { Config, ListenerConfig } from '../config/config.ts'
 import type { RequestRecord } from '../delivery/mask.ts'
@@ -52,9 +53,14 @@ export function probar(program: Command, context: Context): void {
       const listener = requireListener(listeners, name)
       const { UNVERIFIED, UNVERIFIED_MEANS } = await import('../config/load.ts')
       if (process.env[UNVERIFIED] === '0') print.note(`Atención: ${UNVERIFIED} ${UNVERIFIED_MEANS}`)
-      const { message, number } = await trialOf(context, listener, data, options)
+      const { message, number, dispatched } = await trialOf(context, listener, data, options)
       const wrong = options.mensaje === undefined ? requestProblems(message, [listener]) : []
       if (wrong.length > 0) throw new UsageError(wrong.join('\n           '))
+      const unheard =
+        dispatched || (options.evento === undefined && options.mensaje === undefined)
+          ? null
+          : await whyUnheard(listener, message)
+      if (unheard !== null) print.note(`resthooks: aviso: ${unheard}`)
       const stop = new AbortController()
       const interrupt = () => stop.abort()
       process.once('SIGINT', interrupt)
@@ -67,12 +73,25 @@ export function probar(program: Command, context: Context): void {
         process.off('SIGINT', interrupt)
       }
       const held = await waiting
-      if (options.json) print.json({ ...asJson(name, report), entregas_detenidas: held })
+      if (options.json) print.json({ ...asJson(name, report), entregas_detenidas: held, no_lo_recibe: unheard })
       else for (const each of [...(await probeLines(report, message)), ...heldLines(held, report)]) print.line(each)
       if (stop.signal.aborted) process.exitCode = 130
       else if (report.outcome.kind !== 'success')
         throw new OperationFailed(`la prueba de ${name} falló: ${report.outcome.reason}`)
     })
+}
+
+/** Why such a message, sent, would not come to this listener; null: it would. */
+async function whyUnheard(
+  { name, events, active }: ListenerConfig,
+  { event, onlyListener }: Message,
+): Promise<string | null> {
+  if (!active) return `${name} está inactivo (activo = 0): ningún mensaje le llega.`
+  if (onlyListener === name) return null
+  if (onlyListener !== null) return `ese mensaje se envió sólo para «${onlyListener}»: a ${name} no le llega.`
+  const { eventMatcher } = await import('../config/subscriptions.ts')
+  if (eventMatcher(events)(event)) return null
+  return `${name} no escucha «${event}» (eventos = ${events.join(', ')}): por la cola, ese mensaje no le llega.`
 }
 
 /** What the queue holds back says nothing about the request, and the other way round. */
@@ -105,9 +124,9 @@ async function trialOf(
   listener: ListenerConfig,
   data: string | undefined,
   options: ProbarOptions,
-): Promise<{ message: Message; number: number }> {
+): Promise<SentMessage> {
   const { mensaje, ...own } = options
-  if (mensaje === undefined) return { message: await messageOf(listener, data, own), number: 1 }
+  if (mensaje === undefined) return { message: await messageOf(listener, data, own), number: 1, dispatched: false }
   const isSaid = (data !== undefined || own.evento) ?? own.ruta ?? own.metodo ?? own.tipoContenido ?? own.cabecera[0]
   if (isSaid) throw new UsageError('--mensaje ya dice los datos, el evento y el pedido: úselo sin ellos')
   const { sentMessage } = await import('../checks/message-report.ts')

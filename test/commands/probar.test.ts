@@ -137,6 +137,29 @@ test('probar --mensaje makes the request that this message would make, and says 
   })
 })
 
+test('probar says that the listener would not get such a message, and makes the request all the same', async ({
+  world,
+}) => {
+  const sent = await world.listener(() => ({ status: 200 }), { nombre: 'rrhh', eventos: 'persona.*' })
+  const deaf = await world.listener(() => ({ status: 200 }), { nombre: 'compras', eventos: 'compra.*, pago.alta' })
+  const id = await world.send('persona.alta', { id: 7 })
+  await world.settled(id)
+  const run = await world.cli(['probar', 'compras', '--mensaje', id])
+  expect(run.code).toBe(0)
+  expect(run.stderr).toContain('compras no escucha «persona.alta» (eventos = compra.*, pago.alta)')
+  expect(deaf.requests).toHaveLength(1)
+  expect((await world.cli(['probar', 'rrhh', '--mensaje', id])).stderr).toBe('')
+  expect((await world.cli(['probar', 'compras', '--evento', 'compra.alta'])).stderr).toBe('')
+  const json = await world.cli(['probar', 'compras', '--evento', 'persona.baja', '--json'])
+  expect(JSON.parse(json.stdout).no_lo_recibe).toContain('no escucha «persona.baja»')
+
+  const only = await world.send('pago.alta', { id: 8 }, ['--listener', 'rrhh'])
+  await world.settled(only)
+  expect((await world.cli(['probar', 'compras', '--mensaje', only])).stderr).toContain('sólo para «rrhh»')
+  // Its two messages, and a trial.
+  expect(sent.requests).toHaveLength(3)
+})
+
 test('simular prints the schedule and when it gives up', async ({ world }) => {
   await world.set('reintentos corto', { estrategia: 'lista', esperas: '5s, 5m', jitter: '20%', vencimiento: '1h' })
   await world.set('listener rrhh', { url: 'http://127.0.0.1:1/', reintentos: 'corto' })
