@@ -17,6 +17,8 @@ interface Options {
 interface Health {
   readonly url: string
   readonly ok: boolean
+  /** Nobody listens there. */
+  readonly nadie: boolean
   /** What was answered, null: nothing that could be read. */
   readonly respuesta: Readonly<Record<string, unknown>> | null
   /** What is wrong, null: nothing. */
@@ -39,13 +41,12 @@ export function salud(program: Command, context: Context): void {
     .option('--url <url>', 'dónde preguntar, en lugar de lo que dicen [workers] metricas o [panel] direccion')
     .option('--json', 'un documento JSON con lo que contestó cada uno')
     .action(async (options: Options) => {
-      const urls =
-        options.url === undefined
-          ? addresses(await context.configToLook(options.panel ? 'panel' : 'workers'), options)
-          : [given(options)]
-      const missing = options.url !== undefined ? '' : options.panel ? NO_PAGE : NO_WORKER
-      const found = await Promise.all(urls.map((url) => ask(url, missing)))
-      if (options.json) print.json(found)
+      const { url, panel } = options
+      const found =
+        url === undefined
+          ? await askOwn(await context.configToLook(panel ? 'panel' : 'workers'), options)
+          : [await ask(given(options))]
+      if (options.json) print.json(found.map(({ nadie: _, ...each }) => each))
       else for (const { url, ok, detalle } of found) print.line(ok ? `bien: ${url}` : `mal: ${url}: ${detalle}`)
       const bad = found.filter(({ ok }) => !ok).length
       if (bad > 0) throw new OperationFailed(bad === 1 ? 'no está bien' : `${bad} de ${found.length} no están bien`)
@@ -53,10 +54,12 @@ export function salud(program: Command, context: Context): void {
 }
 
 /** @throws ConfigError where nothing is published */
-function addresses({ workers, panel }: Config, { listo, panel: page }: Options): string[] {
+async function askOwn(config: Config, { listo, panel: page }: Options): Promise<Health[]> {
+  const { workers, panel } = config
   if (page) {
     if (listo) throw new UsageError('--listo es de los workers: la página tiene sólo /salud')
-    return [`${placeOf(panel.address)}${panel.prefix}/salud`]
+    const found = await ask(`${placeOf(panel.address)}${panel.prefix}/salud`, NO_PAGE)
+    return [isOfAnother(found, config) ? stranger(found, 'la página', config) : found]
   }
   const { metrics, processes } = workers
   if (metrics === null) {
@@ -64,11 +67,42 @@ function addresses({ workers, panel }: Config, { listo, panel: page }: Options):
       'los workers no publican su salud: defina «metricas = 127.0.0.1:9464» en [workers], o indique --url',
     )
   }
-  // Each of the processes has taken the next port.
-  return Array.from(
-    { length: processes },
-    (_, i) => `${placeOf({ ...metrics, port: metrics.port + i })}/${listo ? 'listo' : 'salud'}`,
+  const { NEIGHBOUR_PORTS } = await import('../config/settings.ts')
+  const askPorts = (first: number, end: number) =>
+    Promise.all(
+      Array.from({ length: Math.max(0, Math.min(end, 65_536) - first) }, (_, i) =>
+        ask(`${placeOf({ ...metrics, port: first + i })}/${listo ? 'listo' : 'salud'}`, NO_WORKER),
+      ),
+    )
+  // Each of the processes has taken the next free port; workers of other projects may have taken some before.
+  const [first, end] = [metrics.port + processes, metrics.port + NEIGHBOUR_PORTS + 1]
+  const found = await askPorts(metrics.port, first)
+  const isElsewhere = (each: Health) => each.nadie || isOfAnother(each, config)
+  if (!found.some(isElsewhere)) return found
+  const others = (await askPorts(first, end)).filter((each) => isOwn(each, config))
+  return found
+    .map((each) => (isElsewhere(each) ? (others.shift() ?? each) : each))
+    .map((each) => (isOfAnother(each, config) ? stranger(each, 'un worker', config) : each))
+}
+
+type Project = Pick<Config, 'instancia' | 'proyecto'>
+
+/** A worker of the version before does not say whose it is. */
+function isOfAnother({ respuesta }: Health, { instancia, proyecto }: Project): boolean {
+  return (
+    typeof respuesta?.proyecto === 'string' && (respuesta.proyecto !== proyecto || respuesta.instancia !== instancia)
   )
+}
+
+function isOwn({ respuesta }: Health, { instancia, proyecto }: Project): boolean {
+  return respuesta?.proyecto === proyecto && respuesta.instancia === instancia
+}
+
+function stranger(found: Health, who: string, { instancia, proyecto }: Project): Health {
+  const { respuesta } = found
+  const whose = `${respuesta?.instancia}/${respuesta?.proyecto}`
+  const missing = who === 'la página' ? NO_PAGE : NO_WORKER
+  return { ...found, ok: false, detalle: `ahí contesta ${who} de ${whose}, y no de ${instancia}/${proyecto}${missing}` }
 }
 
 /** What listens on every address is asked at this machine's own. */
@@ -91,10 +125,10 @@ function given({ url, listo }: Options): string {
  * Never rejects.
  * @param missing what is probably not running where nobody listens
  */
-function ask(url: string, missing: string): Promise<Health> {
+function ask(url: string, missing = ''): Promise<Health> {
   return new Promise((resolve) => {
-    const end = (respuesta: Health['respuesta'], detalle: string | null) =>
-      resolve({ url, ok: detalle === null, respuesta, detalle })
+    const end = (respuesta: Health['respuesta'], detalle: string | null, nadie = false) =>
+      resolve({ url, ok: detalle === null, nadie, respuesta, detalle })
     const asked = (url.startsWith('https:') ? getTls : get)(
       url,
       { signal: AbortSignal.timeout(PATIENCE_MS), agent: false },
@@ -114,7 +148,9 @@ function ask(url: string, missing: string): Promise<Health> {
         })
       },
     )
-    asked.on('error', (error) => end(null, troubleOf(error, missing)))
+    asked.on('error', (error: NodeJS.ErrnoException) =>
+      end(null, troubleOf(error, missing), error.code === 'ECONNREFUSED'),
+    )
   })
 }
 

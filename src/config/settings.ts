@@ -122,6 +122,12 @@ export const AUDIT = {
 
 export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const
 
+/**
+ * Several workers on one machine (`procesos`, supervisord's `numprocs`, other projects) have one `metricas`: each takes that port, or
+ * the next of these that is free.
+ */
+export const NEIGHBOUR_PORTS = 63
+
 export const WORKERS = {
   concurrencia: row('concurrency', integer(1, 10_000), 100, 'pedidos HTTP en curso por proceso'),
   procesos: row('processes', integer(1, 256), 1, 'procesos de un iniciar-workers'),

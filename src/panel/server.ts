@@ -227,7 +227,8 @@ async function health(c: Context, sources: Sources) {
   }
   const [redis, postgres] = await Promise.all([works(ping(sources.queue.redis)), works(sources.audit.schemaVersion())])
   const estado = redis.ok && postgres.ok ? 'ok' : 'mal'
-  return c.json({ estado, redis, postgres }, estado === 'ok' ? 200 : 503)
+  const { instancia, proyecto } = sources.config
+  return c.json({ estado, instancia, proyecto, redis, postgres }, estado === 'ok' ? 200 : 503)
 }
 
 /** What a person is told; a bug is told to whoever runs the page, too. */

@@ -9,6 +9,7 @@ import { isIP } from 'node:net'
 import { hostname } from 'node:os'
 import { openAuditQueries } from '../audit/queries.ts'
 import type { Config } from '../config/config.ts'
+import { NEIGHBOUR_PORTS } from '../config/settings.ts'
 import { systemReason } from '../errors.ts'
 import type { Millis } from '../model/message.ts'
 import { tryRedisWrite } from '../queue/gauges.ts'
@@ -25,6 +26,9 @@ interface Health {
   readonly estado: 'ok' | 'mal'
   readonly worker: string
   readonly version: string
+  /** Whose it is: workers of several projects share a machine, and each takes the next free port. */
+  readonly instancia: string
+  readonly proyecto: string
   /** The worker's own loops, and its watchdog; `hace_ms`: since the slowest one last turned. */
   readonly ciclo: Part & { readonly hace_ms: number }
 }
@@ -52,8 +56,6 @@ const LIMITS = {
   connectionsCheckingInterval: 1_000,
 }
 const FOREIGN = `Ese nombre no es de este servidor: pregunte por su dirección IP, por ${hostname()} o por el de «metricas».\n`
-/** Several workers on one machine (`procesos`, supervisord's `numprocs`) have one setting: each takes the next free port. */
-const NEIGHBOURS = 63
 /** Of Redis and of Postgres, when they are asked for /listo. */
 const PATIENCE_MS: Millis = 3_000
 const PATHS = 'Hay /metrics, /salud (vive) y /listo (puede trabajar).\n'
@@ -167,8 +169,10 @@ export class StatusServer {
 
   #health(): Health {
     const { worker, version } = this.#context
+    const { instancia, proyecto } = this.#context.config()
     const { age, trouble } = this.#observed.watchdog.state
-    return { estado: trouble === null ? 'ok' : 'mal', worker, version, ciclo: { ...partOf(trouble), hace_ms: age } }
+    const estado = trouble === null ? 'ok' : 'mal'
+    return { estado, worker, version, instancia, proyecto, ciclo: { ...partOf(trouble), hace_ms: age } }
   }
 
   async #readiness({ queue, connected, tryPostgres }: Asked): Promise<Readiness> {
@@ -243,7 +247,7 @@ type Where = NonNullable<Config['workers']['metrics']>
 
 /** @returns the port that it listens on */
 async function listen(server: Server, { host, port }: Where): Promise<number> {
-  const last = Math.min(port + NEIGHBOURS, 65_535)
+  const last = Math.min(port + NEIGHBOUR_PORTS, 65_535)
   for (let chosen = port; ; chosen++) {
     try {
       await once(server.listen(chosen, host), 'listening')

@@ -1,8 +1,8 @@
 /** /metrics, /salud and /listo of a worker, as Prometheus, a container and a load balancer see them. */
 import { once } from 'node:events'
 import { readFile, writeFile } from 'node:fs/promises'
-import { Agent, get as httpGet } from 'node:http'
-import { connect, type Socket } from 'node:net'
+import { Agent, createServer, get as httpGet } from 'node:http'
+import { type AddressInfo, connect, type Socket } from 'node:net'
 import { isOurName } from '../../src/worker/status-server.ts'
 import { BIN, spawnProgram } from '../support/cli.ts'
 import { freePort } from '../support/ports.ts'
@@ -116,6 +116,42 @@ test('a database that is read-only for a while is told, and once it is not, ever
     await until(async () => (await postgres()).ok)
   } finally {
     await world.sql.unsafe(`DROP OWNED BY ${role}; DROP ROLE ${role}`)
+  }
+})
+
+test('`salud` asks the workers of its own project, on whichever of the ports they are', async ({ world }) => {
+  const port = await freePort()
+  await world.set('workers', { metricas: `127.0.0.1:${port}` })
+  await world.listener(() => ({ status: 200 }))
+  const another = ['-p', 'ajeno', '--config', world.ini]
+  const foreign = await world.worker(another)
+  await foreign.logged('métricas')
+  const salud = async (...args: string[]) => world.cli(['salud', ...args])
+  const refused = await salud()
+  expect(refused).toMatchObject({ code: 1, stdout: expect.stringContaining('contesta un worker de prueba_') })
+  expect(await salud(...another)).toMatchObject({ code: 0 })
+
+  const own = await world.worker()
+  const line = await own.logged('métricas')
+  const { servidor } = line as { servidor: string }
+  expect(servidor).not.toBe(`127.0.0.1:${port}`)
+  expect(await salud()).toEqual({ code: 0, stdout: `bien: http://${servidor}/salud\n`, stderr: '' })
+  // The port before is free again.
+  foreign.kill('SIGTERM')
+  await foreign.waitExit()
+  expect(await salud('--listo')).toEqual({ code: 0, stdout: `bien: http://${servidor}/listo\n`, stderr: '' })
+  expect(await salud(...another)).toMatchObject({ code: 1, stdout: expect.stringContaining('nadie atiende ahí') })
+})
+
+test('a worker of the version before does not say whose it is, and is taken for one of ours', async ({ world }) => {
+  const old = createServer((_, response) => response.end('{"estado":"ok","worker":"vm:1:a","version":"0.1.0"}'))
+  await once(old.listen(0, '127.0.0.1'), 'listening')
+  try {
+    const { port } = old.address() as AddressInfo
+    await world.set('workers', { metricas: `127.0.0.1:${port}` })
+    expect(await world.cli(['salud'])).toMatchObject({ code: 0 })
+  } finally {
+    old.close()
   }
 })
 
