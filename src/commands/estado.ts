@@ -34,7 +34,8 @@ export function estado(program: Command, context: Context): void {
     .addHelpText(
       'after',
       '\nCada umbral es un rango de Nagios. --comprobar termina con 0 (bien), 1 (atención), 2 (mal, o Redis no responde) o 3 ' +
-        '(no se pudo saber). Sin --comprobar: 0; 4 si Redis o Postgres no responden y 3 si la configuración está mal, con lo que se sepa.',
+        '(no se pudo saber). Sin --comprobar: 0, también si algo pide atención; 1 si la orden falló; 4 si Redis o Postgres no responden ' +
+        'y 3 si la configuración está mal, con lo que se sepa.',
     )
     .action(async (options: Options) => {
       if (options.comprobar) return check(context, options)
