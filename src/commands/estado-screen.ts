@@ -215,7 +215,7 @@ function healthyLines({ al_dia, listeners, problemas }: Attention, width: number
       .map(({ listener }) => listener)
   const [failed, retried] = [standing('fallo'), standing('reintenta')]
   const hint = all ? '' : '   --todos: la tabla'
-  const remedy = width < 80 ? '' : '   → auditoria --estado fallida'
+  const remedy = width < 80 ? '' : `   → ${inColumn('auditoria --estado fallida')}`
   return [
     ...namesLine({ tone: 'atencion', mark: ' ·' }, count(failed.length, 'falló', 'fallaron'), failed, width, remedy),
     ...namesLine({ tone: 'nota', mark: ' …' }, count(retried.length, 'reintenta', 'reintentan'), retried, width, hint),
