@@ -65,7 +65,34 @@ export function parseEnv(path: string, original: string, problems: Problems): En
     else if (value.slice(1).includes(quote)) refuse(name, `hay texto después de las comillas ${quote} que cierran.`)
     else refuse(name, `las comillas ${quote} no se cierran.`)
   }
+  if (broken.size === 0) warnAboutLost(path, text, variables, problems)
   return { path, variables, broken }
+}
+
+/** With a value between quotes, of as many lines as it has. */
+const CLOSED = /^([ \t]*(?:export[ \t]+)?[\w.-]+[ \t]*=)(\s*(?:"(?:\\[\s\S]|[^"\\])*"|'[^']*'|`[^`]*`))/gm
+/** `dotenv` takes `NAME: value` too. */
+const WITH_COLON = /^\s*(?:export\s+)?[\w.-]+:\s/
+const EXPORTED = /^\s*export((?:\s+\w+)+)\s*(?:#.*)?$/
+const LINES_NAMED = 5
+
+/** Lines that are neither a variable nor a comment: `dotenv` passes over them in silence. What they hold may be a secret. */
+function warnAboutLost(path: string, text: string, variables: EnvFile['variables'], problems: Problems): void {
+  const bare = text.replace(CLOSED, (_all, head: string, value: string) => head + value.replace(/[^\n]+/g, ''))
+  const lost = bare.split('\n').flatMap((line, index) => {
+    if (/^\s*(?:#.*)?$/.test(line) || ASSIGNMENT.test(line) || WITH_COLON.test(line)) return []
+    // What a shell that reads the file as well is told.
+    const names = EXPORTED.exec(line)?.[1]?.trim().split(/\s+/)
+    return names?.every((name) => variables.has(name)) ? [] : [index + 1]
+  })
+  if (lost.length === 0) return
+  const more = lost.slice(1, LINES_NAMED)
+  const rest = lost.length > LINES_NAMED ? ` y ${lost.length - LINES_NAMED} más` : ''
+  const others = more.length === 0 ? '' : ` (también ${more.length === 1 ? 'la' : 'las'} ${more.join(', ')}${rest})`
+  problems.warn(
+    { file: path, line: lost[0]! },
+    `la línea no tiene la forma NOMBRE=valor, y se ignora${others}. Si es un comentario, empiécela con «#».`,
+  )
 }
 
 interface Hidden {

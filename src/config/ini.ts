@@ -38,13 +38,14 @@ const HEADER = /^\[([^\]]*)\]\s*(?:[;#].*)?$/
 
 /**
  * @param text already decoded
- * @param repeated what a key written twice in one section is: PHP lets the last one win, in silence
+ * @param repeated what a key written twice in one section is: PHP lets the last one win, in silence; in a unit of systemd each
+ *   line counts, and a value is all that stands to the right of `=`
  */
 export function parseIni(
   path: string,
   text: string,
   problems: Problems,
-  repeated: 'error' | 'last' = 'error',
+  repeated: 'error' | 'last' | 'each' = 'error',
 ): IniFile {
   const drafts: Draft[] = [{ name: '', line: 1, keys: new Map() }]
   let section = drafts[0]!
@@ -84,13 +85,15 @@ export function parseIni(
       problems.add(position, 'la línea no tiene la forma «clave = valor». Si es un comentario, empiécela con «;».')
       return
     }
-    const list = name.endsWith('[]')
-    const key = list ? name.slice(0, -2).trimEnd() : name
+    const isUnit = repeated === 'each'
+    const list = isUnit || name.endsWith('[]')
+    const key = list && !isUnit ? name.slice(0, -2).trimEnd() : name
     if (key === '') {
       problems.add(position, 'falta el nombre de la clave antes de «[]».')
       return
     }
-    const value = readValue(trimmed.slice(equals + 1).trimStart())
+    const right = trimmed.slice(equals + 1).trimStart()
+    const value = isUnit ? { text: right } : readValue(right)
     if (value.error !== undefined) problems.add({ ...position, key }, value.error)
     if (value.warning !== undefined) problems.warn({ ...position, key }, value.warning)
 

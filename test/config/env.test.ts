@@ -98,3 +98,30 @@ test('any text is read or reported, never thrown, and pollutes no prototype', ()
     { numRuns: 500 },
   )
 })
+
+test.each([
+  ['A=1\nREST_HOOKS_DB_PASSWORD secreta\n', 'i.env:2: la línea no tiene la forma NOMBRE=valor, y se ignora. Si es'],
+  ['A B=1', 'i.env:1: la línea'],
+  ['export A\nB=1', 'i.env:1: la línea'],
+  ['A="x\ny"\nno\n', 'i.env:3: la línea'],
+  ['uno\nA=1\ndos', 'i.env:1: la línea no tiene la forma NOMBRE=valor, y se ignora (también la 3).'],
+  ['x\n'.repeat(9), '(también las 2, 3, 4, 5 y 4 más)'],
+])('a line of %j that is lost is told, without what it holds', (text, told) => {
+  const problems = new Problems()
+  parseEnv('i.env', text, problems)
+  expect(problems.warnings).toEqual([expect.stringContaining(told)])
+  expect(problems.warnings[0]).not.toContain('secreta')
+  problems.throwIfAny()
+})
+
+test.each([
+  '##### TITLE #####\n  # nota\n\nA ="x" # y\nexport B=2\n',
+  'CLAVE="-----BEGIN-----\nabc\n\ndef \\" no\n-----END-----"\nB=1',
+  "CLAVE='uno\ndos' # y\nB=`tres\ncuatro`\nC=\n'cinco\nseis'",
+  'A=1\nB=2\nexport A B # para el shell',
+  'A: 1',
+])('nothing of %j is lost', (text) => {
+  const problems = new Problems()
+  parseEnv('i.env', text, problems)
+  expect(problems.warnings).toEqual([])
+})
