@@ -13,8 +13,9 @@ import { checkListeners } from './listeners.ts'
 import { checkPostgres } from './postgres.ts'
 import { checkQueue, readQueue } from './queue.ts'
 import { checkRedis, readRedis } from './redis.ts'
-import { checkSupervisord } from './supervisord.ts'
+import { checkSupervisord, programsOf } from './supervisord.ts'
 import { mistypedPatterns } from './system-problems.ts'
+import { checkUnits, findUnits } from './systemd.ts'
 
 interface DoctorOptions {
   readonly config: Config
@@ -39,13 +40,14 @@ interface Diagnosis {
 export async function diagnoseAll(options: DoctorOptions): Promise<Diagnosis> {
   const { config, version, listeners } = options
   const troubles: ResthooksError[] = []
+  const units = findUnits(config)
   const [redis, postgres, reachable] = await Promise.all([
     reached(options, troubles, async () => {
       const queue = await options.queue()
       const facts = await readRedis(queue, config)
       return [
         ...group('Redis', [ok('conexión', redisPlace(config.redis)), ...checkRedis(facts)]),
-        ...group('cola', checkQueue(await readQueue(queue, config, version), config)),
+        ...group('cola', checkQueue(await readQueue(queue, config, version), config, startersOf(options, units))),
         ...group('cola', await checkAttention({ config, queue, audit: options.audit, version })),
       ]
     }),
@@ -58,8 +60,21 @@ export async function diagnoseAll(options: DoctorOptions): Promise<Diagnosis> {
       ...(postgres.findings ?? group('Postgres', [unreached(postgres.trouble!)])),
       ...reachable,
       ...group('supervisord', checkSupervisord(config, options.supervisord)),
+      ...group('systemd', checkUnits(units, config.files.watched)),
     ],
     troubles,
+  }
+}
+
+/** What starts the workers of the project on this machine, as it is typed. */
+function startersOf({ config, supervisord }: DoctorOptions, units: ReturnType<typeof findUnits>): string[] {
+  const systemctl = units.map(({ name }) => `systemctl start ${name}`)
+  try {
+    const programs = programsOf(config, supervisord)
+    return [...systemctl, ...programs.map(({ name }) => `supervisorctl start ${name}`)]
+  } catch {
+    // That the file cannot be read is told where it is checked.
+    return systemctl
   }
 }
 

@@ -53,11 +53,18 @@ export function whyInvalid({ size, raw }: Peeked): string {
   }
 }
 
-/** Pure. */
-export function checkQueue(facts: QueueFacts, config: Pick<Config, 'audit'>): Finding[] {
+/**
+ * Pure.
+ * @param starters commands that start workers of this project, where this machine has what runs them
+ */
+export function checkQueue(
+  facts: QueueFacts,
+  config: Pick<Config, 'audit'>,
+  starters: readonly string[] = [],
+): Finding[] {
   const { depths } = facts
   return [
-    ...checkWorkers(facts),
+    ...checkWorkers(facts, starters),
     ...checkLoaded(facts.workers, facts),
     checkInvalid(facts),
     checkBacklog(facts, config),
@@ -65,12 +72,16 @@ export function checkQueue(facts: QueueFacts, config: Pick<Config, 'audit'>): Fi
   ]
 }
 
-function checkWorkers({ workers, version, depths }: QueueFacts): Finding[] {
+/** Where nothing on this machine is known to start them. */
+const OTHERWISE = 'o con lo que los mantiene en marcha (systemctl start …, supervisorctl start …)'
+
+function checkWorkers({ workers, version, depths }: QueueFacts, starters: readonly string[]): Finding[] {
   const name = 'workers'
   const waiting = depths.entrada + depths.listeners.reduce((sum, { en_cola }) => sum + en_cola, 0)
   if (workers.length === 0) {
     const text = waiting > 0 ? `no hay ninguno vivo, y esperan ${waiting} mensajes` : 'no hay ninguno vivo'
-    return [aviso(name, text, `inícielos: ${typed('iniciar-workers')} (o supervisorctl start resthooks)`)]
+    const how = starters.join(', o ') || `${typed('iniciar-workers')}, ${OTHERWISE}`
+    return [aviso(name, text, `inícielos: ${how}`)]
   }
   const versions = new Set(workers.map((worker) => worker.version))
   if (versions.size > 1 || !versions.has(version)) {

@@ -1,6 +1,5 @@
 /** supervisord's patience against the workers' own: whoever is killed in the middle repeats its deliveries. */
-import { spawnSync } from 'node:child_process'
-import { readdirSync, readFileSync, type Stats, statSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import picomatch from 'picomatch'
 import type { Config } from '../config/config.ts'
@@ -9,6 +8,7 @@ import { Problems } from '../config/problems.ts'
 import { systemReason } from '../errors.ts'
 import type { Millis } from '../model/message.ts'
 import { formatDuration } from '../model/quantities.ts'
+import { checkUser } from './accounts.ts'
 import { aviso, error, type Finding, ok } from './finding.ts'
 
 /** Where Debian, Red Hat and people put it. */
@@ -30,20 +30,31 @@ interface Program {
 const FINISH: Millis = 8_000
 const DEFAULT_STOPWAITSECS = '10'
 
+type Wanted = Pick<Config, 'instancia' | 'proyecto'>
+
+/**
+ * Those that start workers of the project.
+ * @param named `--supervisord`; else the usual places are looked at
+ * @throws what kept the named file from being read
+ */
+export function programsOf(project: Wanted, named: string | undefined, cwd = process.cwd()): Program[] {
+  return findPrograms(named === undefined ? PLACES : [named], cwd, named !== undefined).filter(
+    ({ settings }) => !isOfAnother(settings.get('command') ?? '', settings.get('environment') ?? '', project),
+  )
+}
+
 /**
  * @param config whose workers are meant, and what they must be able to read
- * @param named  `--supervisord`; else the usual places are looked at
+ * @param named  `--supervisord`
  */
 export function checkSupervisord(
-  config: Pick<Config, 'instancia' | 'proyecto' | 'workers' | 'files'>,
+  config: Wanted & Pick<Config, 'workers' | 'files'>,
   named: string | undefined,
-  cwd = process.cwd(),
 ): Finding[] {
   const name = 'stopwaitsecs'
   let programs: Program[]
   try {
-    const found = findPrograms(named === undefined ? PLACES : [named], cwd, named !== undefined)
-    programs = found.filter((program) => !isOfAnother(program, config))
+    programs = programsOf(config, named)
   } catch (cause) {
     return [error(name, `no se pudo leer ${named}: ${systemReason(cause) ?? cause}`, 'revise --supervisord')]
   }
@@ -54,72 +65,30 @@ export function checkSupervisord(
     return [aviso(name, text, 'revise --supervisord')]
   }
   const { workers, files } = config
-  return programs.flatMap((program) => [...checkProgram(program, workers), ...checkUser(program, files.watched)])
+  return programs.flatMap((program) => {
+    const user = program.settings.get('user')?.trim()
+    const keeper = user && { where: `[program:${program.name}] de ${program.file}`, user, setting: 'user=' }
+    return [...checkProgram(program, workers), ...(keeper ? checkUser(keeper, files.watched) : [])]
+  })
 }
 
-/** It names another project or instance, whose own `verificar` looks at it: other files, another `drenaje`. */
-function isOfAnother({ settings }: Program, { instancia, proyecto }: Pick<Config, 'instancia' | 'proyecto'>): boolean {
+/**
+ * Whether whoever starts it names another project or instance, whose own `verificar` looks at it: other files, another `drenaje`.
+ * @param command     with its options
+ * @param environment `NAME=value`, between quotes or not
+ */
+export function isOfAnother(
+  command: string,
+  environment: string,
+  { instancia, proyecto }: Pick<Config, 'instancia' | 'proyecto'>,
+): boolean {
   const said = (option: string, variable: string) =>
-    new RegExp(`\\s(?:${option})[\\s=]+["']?([\\w.-]+)`).exec(settings.get('command') ?? '')?.[1] ??
-    new RegExp(`\\b${variable}\\s*=\\s*["']?([\\w.-]+)`).exec(settings.get('environment') ?? '')?.[1]
+    new RegExp(`\\s(?:${option})[\\s=]+["']?([\\w.-]+)`).exec(command)?.[1] ??
+    new RegExp(`\\b${variable}\\s*=\\s*["']?([\\w.-]+)`).exec(environment)?.[1]
   return (
     (said('-p|--proyecto', 'TOBA_PROYECTO') ?? proyecto) !== proyecto ||
     (said('-i|--instancia', 'TOBA_INSTANCIA') ?? instancia) !== instancia
   )
-}
-
-/** The user whom supervisord gives the program to: who runs `verificar` may read more. */
-function checkUser({ name, file, settings }: Program, files: readonly string[]): Finding[] {
-  const user = settings.get('user')?.trim()
-  if (!user) return []
-  const where = `[program:${name}] de ${file}`
-  const who = accountOf(user)
-  if (who === null)
-    return [error('user', `${where}: el usuario «${user}» no existe en esta máquina`, 'corrija user=, o créelo')]
-  const barred = files.filter((each) => !canRead(who, each))
-  if (barred.length === 0) return [ok('user', `${where}: ${user} puede leer los ${files.length} archivos`)]
-  return [
-    error(
-      'user',
-      `${where}: ${user} no puede leer ${barred.join(', ')}: los workers no arrancan`,
-      `dele permiso (chgrp ${user} y chmod 640 al archivo, chmod o+x a las carpetas), o cambie user=`,
-    ),
-  ]
-}
-
-/** By the permission bits alone: what lists of access control (ACL) grant besides is not seen. */
-interface Account {
-  readonly uid: number
-  readonly gids: readonly number[]
-}
-
-function accountOf(user: string): Account | null {
-  const ask = (flag: string) => spawnSync('id', [flag, '--', user], { encoding: 'utf8' })
-  const [uid, groups] = [ask('-u'), ask('-G')]
-  if (uid.status !== 0 || groups.status !== 0) return null
-  return { uid: Number(uid.stdout), gids: groups.stdout.trim().split(' ').map(Number) }
-}
-
-/** May it read the file, and enter every folder on the way to it? */
-export function canRead(who: Account, file: string): boolean {
-  if (who.uid === 0) return true
-  try {
-    let path = resolve(file)
-    if (!grants(who, statSync(path), 4)) return false
-    while (path !== dirname(path)) {
-      path = dirname(path)
-      if (!grants(who, statSync(path), 1)) return false
-    }
-    return true
-  } catch {
-    return false
-  }
-}
-
-/** @param right of others, 4 to read and 1 to enter */
-function grants({ uid, gids }: Account, { mode, uid: owner, gid }: Stats, right: 1 | 4): boolean {
-  const shift = uid === owner ? 6 : gids.includes(gid) ? 3 : 0
-  return (mode & (right << shift)) !== 0
 }
 
 /** Pure. */

@@ -17,7 +17,7 @@ export function verificar(program: Command, context: Context): void {
   program
     .command('verificar')
     .description(
-      'comprueba archivos, permisos, Redis, Postgres, cada listener (DNS, TCP, TLS, certificado), la cola y supervisord, y ' +
+      'comprueba archivos, permisos, Redis, Postgres, cada listener (DNS, TCP, TLS, certificado), la cola, supervisord y systemd, y ' +
         'dice qué hacer con lo que esté mal',
     )
     .option('--supervisord <archivo>', 'configuración de supervisord (si no: los lugares de siempre)')

@@ -1,16 +1,18 @@
 /** The judgements of `verificar`, as tables of cases. */
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir, userInfo } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest'
+import { canRead } from '../../src/checks/accounts.ts'
 import { checkDrain, checkExposure, checkLease } from '../../src/checks/configuration.ts'
 import { checkClock } from '../../src/checks/finding.ts'
 import { checkTls } from '../../src/checks/listeners.ts'
 import { checkPostgres, type PostgresFacts } from '../../src/checks/postgres.ts'
-import { checkLoaded, whyInvalid } from '../../src/checks/queue.ts'
+import { checkLoaded, checkQueue, whyInvalid } from '../../src/checks/queue.ts'
 import { checkRedis, parseInfo } from '../../src/checks/redis.ts'
-import { canRead, checkProgram, checkSupervisord } from '../../src/checks/supervisord.ts'
+import { checkProgram, checkSupervisord } from '../../src/checks/supervisord.ts'
+import { checkUnits, findUnits } from '../../src/checks/systemd.ts'
 import type { ConfigFiles, ListenerConfig, RedisConfig, WorkersConfig } from '../../src/config/config.ts'
 
 const GOOD_INFO = `# Server
@@ -299,6 +301,60 @@ describe('the user whom supervisord gives the workers to', () => {
       detalle: expect.stringContaining('no existe'),
     })
     expect(await finding(userInfo().username)).toMatchObject({ resultado: 'ok' })
+  })
+
+  test('is looked at in a unit of systemd too, with what is added to it', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'unidades-'))
+    onTestFinished(() => rm(folder, { recursive: true, force: true }))
+    const [local, vendor, env] = [join(folder, 'etc'), join(folder, 'lib'), join(folder, 'instalador.env')]
+    const addition = join(local, 'resthooks-pilaga.service.d')
+    for (const each of [local, vendor, addition]) mkdirSync(each)
+    await chmod(folder, 0o755)
+    await writeFile(env, '', { mode: 0o600 })
+    const unit = (user: string, words = '-p pilaga') =>
+      `[Unit]\nDescription=x\n[Service]\n# x\nEnvironment="A=1"\nEnvironment="TOBA_INSTANCIA=produccion"\nUser=${user}\n` +
+      `ExecStart="/opt/rest hooks/bin/resthooks" \\\n  iniciar-workers ${words}\n`
+    await writeFile(join(vendor, 'resthooks-pilaga.service'), unit('no-existe-tal'))
+    await writeFile(join(local, 'otra.service'), '[Service]\nExecStart=/bin/true\n')
+    await writeFile(join(local, 'resthooks-guarani.service'), unit('no-existe-tal', '-p guarani'))
+    const found = () => checkUnits(findUnits(NAMES, [local, vendor]), [env])
+    expect(found()).toMatchObject([{ resultado: 'error', detalle: expect.stringContaining('no existe') }])
+
+    // What the administrator put there comes first.
+    const own = join(local, 'resthooks-pilaga.service')
+    await writeFile(own, unit('nobody'))
+    expect(found()).toMatchObject([
+      { resultado: 'error', detalle: `${own}: nobody no puede leer ${env}: los workers no arrancan` },
+    ])
+    expect(found()[0]!.que_hacer).toContain('o cambie User=')
+    await writeFile(join(addition, 'override.conf'), `[Service]\nUser=\nUser=${userInfo().username}\n`)
+    expect(found()).toMatchObject([{ resultado: 'ok' }])
+    await writeFile(join(addition, 'zz.conf'), '[Service]\nPrivateTmp=yes\nProtectHome=yes\n')
+    const hidden = checkUnits(findUnits(NAMES, [local, vendor]), ['/home/siu/resthooks.ini'])
+    expect(hidden).toMatchObject([{ resultado: 'error', detalle: expect.stringContaining('esconde /home/siu') }])
+    await writeFile(join(addition, 'zz.conf'), '[Service]\nDynamicUser=yes\n')
+    expect(found()).toEqual([])
+
+    // A group of its own may read what its user may not.
+    await chmod(env, 0o640)
+    const group = String(statSync(env).gid)
+    await writeFile(join(addition, 'zz.conf'), '[Service]\nUser=nobody\n')
+    expect(found()).toMatchObject([{ resultado: 'error' }])
+    await writeFile(join(addition, 'zz.conf'), `[Service]\nUser=nobody\nSupplementaryGroups=0 ${group}\n`)
+    expect(found()).toMatchObject([{ resultado: 'ok' }])
+  })
+
+  test('whatever starts the workers is told by its own name, where there is one', () => {
+    const depths = { entrada: 0, listeners: [], entrada_invalida: 0, auditoria_pendiente: 0, claves_rotas: [] }
+    const facts = { depths, workers: [], invalidReasons: [], backlog: {}, version: '1', configuracion: '' }
+    const told = (starters: string[]) =>
+      checkQueue(
+        facts as unknown as Parameters<typeof checkQueue>[0],
+        { audit: { maxPending: 0 } as never },
+        starters,
+      )[0]!.que_hacer
+    expect(told(['systemctl start resthooks-pilaga'])).toBe('inícielos: systemctl start resthooks-pilaga')
+    expect(told([])).toContain('inícielos: resthooks iniciar-workers, o con lo que los mantiene')
   })
 
   test.each([

@@ -40,7 +40,7 @@ test('estado and verificar: a worker that is missing is started for the project 
   const { problemas } = JSON.parse((await run('estado', '--json')).stdout)
   expect(problemas).toContainEqual(expect.objectContaining({ que_hacer: 'iniciar-workers' }))
   // Where the environment says it, the next command knows it too.
-  expect((await world.cli(['verificar'])).stdout).toContain('resthooks iniciar-workers (')
+  expect((await world.cli(['verificar'])).stdout).toContain('resthooks iniciar-workers, o ')
 })
 
 test('a worker without its schema names the one that is to be made', async ({ world }) => {
