@@ -132,6 +132,7 @@ class Reaching {
   #fail: (error: Error) => void = () => {}
   #stage: Stage | undefined
   #timer: NodeJS.Timeout | undefined
+  #isOver = false
 
   constructor(patience: Millis) {
     this.#patience = patience
@@ -143,10 +144,11 @@ class Reaching {
 
   come(stage: Stage): void {
     this.#stage = stage
-    this.#timer ??= setTimeout(() => this.#fail(this.#why()), this.#patience)
+    if (!this.#isOver) this.#timer ??= setTimeout(() => this.#fail(this.#why()), this.#patience)
   }
 
   end(): void {
+    this.#isOver = true
     clearTimeout(this.#timer)
   }
 

@@ -50,8 +50,7 @@ export async function messageReport(id: string, { config, audit, queue, explain 
   }
   // Both may be hung: who waits for the one need not wait for the other afterwards.
   const early = setTimeout(() => void queue().catch(() => {}), HEALTHY_MS)
-  const known = await orTrouble(async () => (await audit()).message(id))
-  clearTimeout(early)
+  const known = await orTrouble(async () => (await audit()).message(id)).finally(() => clearTimeout(early))
   const report = { timeline: known, waiting: new Map(), undispatched: null, pending: 0, troubles }
   if (troubles.length === 0 && isFinished(known)) return report
   const asked = await orTrouble(async () => {

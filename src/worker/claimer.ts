@@ -187,7 +187,13 @@ export class Claimer extends Loop<ClaimEvents> {
     try {
       const { lease } = this.context.config().workers
       const lenient = askedAt - this.#awayAt < Math.min(LENIENT, lease)
-      const { lanes } = await this.#queue.claim(wants, lease, free, slots, lenient, now + SILENCE_TIMEOUT)
+      const { now: then, lanes } = await this.#queue.claim(wants, lease, free, slots, lenient, now + SILENCE_TIMEOUT)
+      if (!lanes[0]!.looked) {
+        // By Redis's clock it came too late: that one was put forward since it was last read, and nothing was looked at.
+        for (const { lane } of shares) lane.hinted = true
+        this.events.clock(then)
+        return { claimed: 0, more: true }
+      }
       const claims: Claimed[] = []
       const taken = lanes.reduce((sum, { items }) => sum + bytesOf(items), 0)
       lanes.forEach(({ items, nextAt, left, failed, broken, looked }, i) => {
@@ -353,6 +359,8 @@ interface Start {
 type Reserved = ReadonlyMap<string, { readonly lane: Lane; n: number }>
 
 interface ClaimEvents extends LoopEvents {
+  /** @param now Redis time, ms since epoch */
+  clock(now: number): void
   /** Something ended. */
   freed(): void
 }

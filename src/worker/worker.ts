@@ -101,7 +101,11 @@ export class Worker {
     const settler = new Settler(queue, context, (settlement, applied, lease) =>
       this.#settled(settlement, applied, lease),
     )
-    const claimer = new Claimer(queue, context, leases, settler, { ...events, freed: () => dispatcher.freed() })
+    const claimer = new Claimer(queue, context, leases, settler, {
+      ...events,
+      clock: (now) => this.#setClock(now),
+      freed: () => dispatcher.freed(),
+    })
     const dispatcher = new Dispatcher(queue, context, new Subscriptions(this.#config.listeners.values()), claimer, {
       ...events,
       passed: (pass) => this.#dispatched(pass),

@@ -18,6 +18,7 @@ const SLOTS = 20
 
 /** A claimer of the given lanes that notes how many lanes each claim asked for. */
 function claimerOf(queue: Queue, lanes: readonly LaneSpec[], execute: (claimed: Claimed, lane: LaneSpec) => void) {
+  let offset = 0
   const log = { error: () => {}, warn: () => {}, info: () => {} } as unknown as Logger
   const context = {
     log,
@@ -25,10 +26,17 @@ function claimerOf(queue: Queue, lanes: readonly LaneSpec[], execute: (claimed: 
     brokenLanes: new BrokenLanes(log),
     config: () => ({ workers: { concurrency: SLOTS, lease: 60_000, maxMessage: 100_000 } }),
     metrics: () => undefined,
-    now: () => Date.now(),
+    now: () => Date.now() + offset,
   } as unknown as WorkerContext
   const failures: unknown[] = []
-  const events = { active: () => {}, freed: () => {}, failed: (error: unknown) => failures.push(error) }
+  const events = {
+    active: () => {},
+    freed: () => {},
+    failed: (error: unknown) => failures.push(error),
+    clock: (now: number) => {
+      offset = now - Date.now()
+    },
+  }
   const claimer = new Claimer(
     queue,
     context,
@@ -157,6 +165,25 @@ test('what is hinted while a dispatcher holds the slots of a lane is claimed whe
     await until(() => claimer.emptyPasses === 2)
     claimer.giveBack(reserved)
     await until(() => done.length > 0, { timeout: 5_000 })
+  } finally {
+    claimer.stop()
+    await running
+  }
+})
+
+test('Redis whose clock was put forward is asked again by its own, and that it gave nothing is no empty pass', async ({
+  queue,
+}) => {
+  const lane = laneOf('a')
+  const done: string[] = []
+  const { claimer, events, failures } = claimerOf(queue, [lane], ({ id }) => done.push(id))
+  await dispatched(queue, ['m1'], [lane.name])
+  events.clock(Date.now() - 3_600_000)
+  const running = claimer.run()
+  try {
+    await until(() => done.length > 0)
+    expect(failures).toEqual([])
+    expect(await claimer.pass()).toEqual({ claimed: 0, more: false })
   } finally {
     claimer.stop()
     await running

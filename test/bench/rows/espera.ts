@@ -131,7 +131,7 @@ export async function addWaiting(bench: Bench, installation: Installation, count
     now: () => Date.now(),
   }
   const queue = new Queue(redis, config.instancia, config.proyecto)
-  const events = { passed: () => {}, freed: () => {}, active: () => {}, failed: () => 0 }
+  const events = { passed: () => {}, freed: () => {}, active: () => {}, failed: () => 0, clock: () => {} }
   const leases = new Leases(queue, context)
   // A claimer without lanes: nothing goes straight to work.
   const claimer = new Claimer(queue, context, leases, new Settler(queue, context, () => {}), events)

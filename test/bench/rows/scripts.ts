@@ -202,6 +202,7 @@ class Work {
     this.#claimer = new Claimer(queue, context, this.#leases, this.#settler, {
       active: () => {},
       freed: () => {},
+      clock: () => {},
       failed: (error) => {
         throw error
       },
