@@ -132,17 +132,19 @@ function problemLines(
     .map((problem) => told(problem, fecha, failedOf.get(problem.listener) ?? 0))
   if (rows.length === 0) return []
   const who = Math.min(24, Math.max(8, ...rows.map((row) => row.who.length)))
-  return width >= WIDE ? inColumns(rows, who, width) : inPairs(rows, who, width)
+  return (width >= WIDE && inColumns(rows, who, width)) || inPairs(rows, who, width)
 }
 
 const HEADINGS = { who: 'listener', what: 'qué pasa', since: 'desde', waiting: 'esperan', remedy: 'qué hacer' }
 
-function inColumns(rows: readonly Told[], who: number, width: number): ScreenLine[] {
+/** null: a word, of a path or of a name, is too long for a column. */
+function inColumns(rows: readonly Told[], who: number, width: number): ScreenLine[] | null {
   const since = Math.max(HEADINGS.since.length, ...rows.map((row) => row.since.length))
   const waiting = Math.max(HEADINGS.waiting.length, ...rows.map((row) => row.waiting.length))
   // A sign, and two blanks between columns.
   const left = width - 3 - who - 2 - 2 - since - 2 - waiting - 2
   const what = bestSplit(rows, left)
+  if (what === null) return null
   const remedy = left - what
   const draw = (cells: Omit<Told, 'tone'>, tone: Tone): ScreenLine[] => {
     const [names, whats, remedies] = [wrap(cells.who, who), wrap(cells.what, what), wrap(cells.remedy, remedy)]
@@ -161,8 +163,8 @@ function inColumns(rows: readonly Told[], who: number, width: number): ScreenLin
   return [...draw({ sign: ' ', ...HEADINGS }, 'texto'), ...rows.flatMap((row) => draw(row, row.tone))]
 }
 
-/** Of so many characters for cause and remedy, those of the cause, so that it takes the fewest lines. */
-function bestSplit(rows: readonly Told[], left: number): number {
+/** Of so many characters for cause and remedy, those of the cause, so that it takes the fewest lines. null: no word is to be cut. */
+function bestSplit(rows: readonly Told[], left: number): number | null {
   const height = (what: number) =>
     rows.reduce((sum, row) => sum + Math.max(wrap(row.what, what).length, wrap(row.remedy, left - what).length), 0)
   const word = (of: (row: Told) => string) =>
@@ -174,9 +176,10 @@ function bestSplit(rows: readonly Told[], left: number): number {
           .map(({ length }) => length),
       ),
     )
-  const most = left - word((row) => row.remedy)
+  const [least, most] = [word((row) => row.what), left - word((row) => row.remedy)]
+  if (least > most) return null
   let [best, fewest] = [most, Number.POSITIVE_INFINITY]
-  for (let what = most; what >= word((row) => row.what); what--) {
+  for (let what = most; what >= least; what--) {
     const lines = height(what)
     if (lines < fewest) [best, fewest] = [what, lines]
   }

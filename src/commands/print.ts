@@ -154,7 +154,9 @@ export function width(): number {
 }
 
 /** Lines of at most so many characters, broken at blanks where there are any. @param text what was cleaned (`oneLine`) */
-export function wrap(text: string, most: number): string[] {
+export function wrap(text: string, room: number): string[] {
+  // However narrow: it goes on, a character a line.
+  const most = Math.max(1, room)
   const lines: string[] = []
   let line = ''
   for (let word of text.split(' ')) {

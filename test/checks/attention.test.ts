@@ -347,6 +347,13 @@ test.for([60, 80, 100, 200])('the screen fits %i columns, and leaves nothing out
   expect(lines.length).toBeLessThan(width >= 100 ? 27 : 50)
 })
 
+test.for([60, 100, 200])('on %i columns a path that is longer than any column has a line of its own', (width) => {
+  const path = `/${'datos/'.repeat(20)}resthooks.ini`
+  const problemas = attention.problemas.map((each) => ({ ...each, que_hacer: `iniciar-workers --config ${path}` }))
+  const lines = screenOf({ ...attention, problemas }, { width, all: false }).map(({ mark, text }) => mark + text)
+  expect(lines.join('').replace(/\s+/g, '')).toContain(`iniciar-workers--config${path}`)
+})
+
 test('a few attempts in a day are not none', () => {
   const ritmo = { ...attention.ritmo!, dia: { por_minuto: 0, con_error: 1, p95_ms: 7 } }
   const lines = screenOf({ ...attention, ritmo }, { width: 100, all: false }).map(({ text }) => text)

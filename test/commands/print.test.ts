@@ -84,6 +84,8 @@ test.each([
   ['uno dos tres', 12, ['uno dos tres']],
   ['abcdefghij k', 4, ['abcd', 'efgh', 'ij k']],
   ['uno abcdefgh', 4, ['uno', 'abcd', 'efgh']],
+  ['ab', 0, ['a', 'b']],
+  ['ab', -7, ['a', 'b']],
 ])('«%s» in lines of %i', (text, most, lines) => {
   expect(wrap(text, most)).toEqual(lines)
 })

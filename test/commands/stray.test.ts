@@ -91,7 +91,8 @@ test('a project that was worked with is not told so, and one that has a resthook
   await delivered(world)
   const shared = ['--config', world.ini, '--instalacion', '/tmp']
   for (const args of [['estado'], ['auditoria', '--desde', '1h', '--hasta', '50m'], ['send', 'compra.alta', '{}']]) {
-    const { stdout, stderr } = await world.cli([...args, ...shared])
+    const { stdout, stderr, code } = await world.cli([...args, ...shared])
+    expect(code, stderr).toBe(0)
     expect(stdout + stderr, args.join(' ')).not.toMatch(/rastro|nunca para/)
   }
 })
@@ -114,5 +115,8 @@ test('the first project of a Redis and a Postgres is new, and no slip', async ({
   const worker = await world.worker()
   worker.kill()
   await worker.waitExit()
-  await until(async () => !/rastro/.test((await world.cli(['estado', ...shared])).stdout))
+  await until(async () => {
+    const { stdout, code } = await world.cli(['estado', ...shared])
+    return code === 0 && !/rastro/.test(stdout)
+  })
 })
