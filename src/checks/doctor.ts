@@ -15,7 +15,7 @@ import { checkQueue, readQueue } from './queue.ts'
 import { checkRedis, readRedis } from './redis.ts'
 import { checkSupervisord, programsOf } from './supervisord.ts'
 import { mistypedPatterns } from './system-problems.ts'
-import { checkUnits, findUnits } from './systemd.ts'
+import { checkUnits, findUnits, type Unit } from './systemd.ts'
 
 interface DoctorOptions {
   readonly config: Config
@@ -67,7 +67,7 @@ export async function diagnoseAll(options: DoctorOptions): Promise<Diagnosis> {
 }
 
 /** What starts the workers of the project on this machine, as it is typed. */
-function startersOf({ config, supervisord }: DoctorOptions, units: ReturnType<typeof findUnits>): string[] {
+function startersOf({ config, supervisord }: DoctorOptions, units: readonly Unit[]): string[] {
   const systemctl = units.map(({ name }) => `systemctl start ${name}`)
   try {
     const programs = programsOf(config, supervisord)

@@ -12,7 +12,7 @@ import { isOfAnother } from './supervisord.ts'
 const PLACES = ['/etc/systemd/system', '/usr/lib/systemd/system', '/lib/systemd/system']
 
 /** A `.service` that runs our workers, with what `systemctl edit` adds to it. */
-interface Unit {
+export interface Unit {
   /** As `systemctl` is told: without `.service`. */
   readonly name: string
   readonly file: string

@@ -42,6 +42,11 @@ interface ConfigAsItIs extends Pick<LenientConfig, 'config' | 'isWell'> {
   readonly broken: ConfigError | null
 }
 
+/** What is wrong with the files and does not keep the command from its work. @param goesOn `se sigue` */
+function tellBroken(goesOn: string, wrong: string): void {
+  note(`resthooks: aviso: ${goesOn} igual, pero los workers no pueden usar estos archivos. ${wrong}`)
+}
+
 export class Context {
   #options: GlobalOptions = {}
   #reading: Promise<LenientConfig> | undefined
@@ -81,8 +86,7 @@ export class Context {
    */
   async configToLook(...parts: string[]): Promise<Config> {
     const { config, broken } = await this.configAsItIs(...parts)
-    if (broken)
-      note(`resthooks: aviso: se sigue igual, pero los workers no pueden usar estos archivos. ${broken.message}`)
+    if (broken) tellBroken('se sigue', broken.message)
     return config
   }
 
@@ -111,8 +115,7 @@ export class Context {
     this.#reading = Promise.resolve(read)
     this.#sends = true
     this.#lenient = true
-    if (read.text !== '')
-      note(`resthooks: aviso: se envía igual, pero los workers no pueden usar estos archivos. ${read.text}`)
+    if (read.text !== '') tellBroken('se envía', read.text)
     return read.config
   }
 

@@ -3,24 +3,8 @@
  * with what was in force, and whoever is called at night has to see what they do.
  */
 import { readFile, writeFile } from 'node:fs/promises'
-import { until } from '../support/until.ts'
+import { halfDelivered } from '../support/half-delivered.ts'
 import { expect, test, type World } from '../support/world.ts'
-
-/** A message that waits for a retry to `caido`, and was taken by `sano`. */
-async function halfDelivered(world: World): Promise<string> {
-  await world.listener(() => ({ status: 200 }), { nombre: 'sano' })
-  await world.listener(() => ({ status: 503 }), { nombre: 'caido' })
-  await world.set('reintentos', { esperas: '1h' })
-  const worker = await world.worker()
-  const id = await world.send('compra.alta', { n: 1 })
-  await until(async () => {
-    const states = (await world.audit(id)).map(({ estado }) => estado)
-    return states.includes('reintentando') && states.includes('exitosa')
-  })
-  worker.kill()
-  await worker.waitExit()
-  return id
-}
 
 const GOES_ON = /aviso: se sigue igual, pero los workers no pueden usar estos archivos/
 

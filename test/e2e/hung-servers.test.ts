@@ -4,6 +4,7 @@
  */
 import { onTestFinished } from 'vitest'
 import { BIN, spawnProgram } from '../support/cli.ts'
+import { halfDelivered } from '../support/half-delivered.ts'
 import { freePort } from '../support/ports.ts'
 import { type SilentServer, startSilent } from '../support/silent-server.ts'
 import { until } from '../support/until.ts'
@@ -17,22 +18,6 @@ async function hung(): Promise<SilentServer> {
   const server = await startSilent()
   onTestFinished(() => server.close())
   return server
-}
-
-/** A message that one listener has taken and another has not, in Postgres as in Redis. */
-async function halfDelivered(world: World): Promise<string> {
-  await world.listener(() => ({ status: 200 }), { nombre: 'sano' })
-  await world.listener(() => ({ status: 503 }), { nombre: 'caido' })
-  await world.set('reintentos', { esperas: '1h' })
-  const worker = await world.worker()
-  const id = await world.send('compra.alta', { n: 1 })
-  await until(async () => {
-    const states = (await world.audit(id)).map(({ estado }) => estado)
-    return states.includes('reintentando') && states.includes('exitosa')
-  })
-  worker.kill()
-  await worker.waitExit()
-  return id
 }
 
 interface Case {
