@@ -1,7 +1,7 @@
 /** `estado`: what is wrong, since when, why, and what to do; then the figures. */
 import type { Command } from 'commander'
 import type { Answer, Attention } from '../checks/attention.ts'
-import type { AuditView, readAuditAlone } from '../checks/without-redis.ts'
+import type { AuditView } from '../checks/without-redis.ts'
 import { ConfigError, ResthooksError, together, UsageError } from '../errors.ts'
 import type { Context } from './context.ts'
 import type { ScreenLine } from './estado-screen.ts'
@@ -67,10 +67,8 @@ interface Either {
 const HEALTHY_MS = 1_000
 
 async function readEither(context: Context): Promise<Either> {
-  const config = await context.config()
-  const sources = { config, audit: () => context.audit(), version: __VERSION__ }
-  let alone: Promise<Awaited<ReturnType<typeof readAuditAlone>>> | undefined
-  const askAlone = () => (alone ??= import('../checks/without-redis.ts').then((it) => it.readAuditAlone(sources)))
+  let alone: ReturnType<typeof readAlone> | undefined
+  const askAlone = () => (alone ??= readAlone(context))
   const timer = setTimeout(() => void askAlone().catch(() => {}), HEALTHY_MS)
   try {
     await context.queue()
@@ -97,18 +95,19 @@ async function read(context: Context): Promise<Answer> {
   return readAttention({ config, queue, audit: () => context.audit(), version: __VERSION__ })
 }
 
+/** What Postgres tells where Redis cannot be asked. */
+async function readAlone(context: Context) {
+  const [{ readAuditAlone }, config] = await Promise.all([import('../checks/without-redis.ts'), context.config()])
+  return readAuditAlone({ config, audit: () => context.audit(), version: __VERSION__ })
+}
+
 async function watchIt(context: Context, options: Options): Promise<never> {
   const [{ watch }, draw] = await Promise.all([import('./estado-watch.ts'), drawer()])
   const asJson = (seen: Attention | AuditView) => [print.jsonText(seen)]
   return watch(context, {
     read: async () => (await read(context)).attention,
     readWithout: async (trouble) => {
-      const { readAuditAlone } = await import('../checks/without-redis.ts')
-      const answer = await readAuditAlone({
-        config: await context.config(),
-        audit: () => context.audit(),
-        version: __VERSION__,
-      })
+      const answer = await readAlone(context)
       return answer.view?.(trouble) ?? null
     },
     draw: options.json ? asJson : (seen) => draw(seen, options),
